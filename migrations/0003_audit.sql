@@ -1,0 +1,53 @@
+-- The audit log: every action, asked for by a person or by a policy, done, refused or failed.
+-- An action that reaches LiveKit is two rows, its intent (before the call) and its outcome
+-- (after); one that never gets there is an outcome alone.
+
+create table audit_log (
+    -- When the action began, the same on both of its rows: the partition key.
+    started_at timestamptz not null,
+    action_id uuid not null,
+    phase text not null check (phase in ('intent', 'outcome')),
+    -- Not commit order: readers of the tail stop below pg_snapshot_xmin(pg_current_snapshot()).
+    seq bigint generated always as identity,
+    txid xid8 not null default pg_current_xact_id(),
+    recorded_at timestamptz not null default clock_timestamp(),
+    origin text not null check (origin in ('manual', 'webhook', 'sweep', 'observer', 'rest', 'cli')),
+    -- The caller's id; null is a caller without one, or quell itself acting on a policy.
+    actor text,
+    -- Whose row it is: the room's tenant; null is the operator.
+    tenant text,
+    action text not null check (action in
+        ('mute', 'unmute', 'spare', 'decide', 'policy.create', 'policy.update', 'policy.delete')),
+    room_name text,
+    room_sid text,
+    identity text,
+    track_sid text,
+    source text,
+    policy_owner text,
+    policy_name text,
+    policy_revision integer,
+    event_id text,
+    request_id text,
+    -- Until when the one who acts may still write the outcome; later anyone closes it as unknown.
+    settle_by timestamptz,
+    outcome text check (outcome in
+        ('done', 'refused', 'failed', 'superseded', 'gone', 'undecided', 'dry_run', 'unknown')),
+    error text,
+    before json,
+    after json,
+    latency_ms double precision check (latency_ms >= 0),
+    check ((phase = 'intent') = (outcome is null)),
+    check ((phase = 'intent') = (settle_by is not null)),
+    check ((policy_name is null) = (policy_revision is null)),
+    check (outcome not in ('failed', 'refused', 'undecided', 'unknown') or error is not null),
+    primary key (started_at, action_id, phase)
+) partition by range (started_at);
+
+create index audit_log_room on audit_log (room_name, started_at);
+create index audit_log_tenant on audit_log (tenant, started_at);
+create index audit_log_identity on audit_log (identity, started_at);
+create index audit_log_settle_by on audit_log (settle_by) where phase = 'intent';
+
+create trigger audit_log_is_append_only
+    before update or delete or truncate on audit_log
+    for each statement execute function quell_refuse_change();

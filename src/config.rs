@@ -1,0 +1,185 @@
+//! Settings: every environment variable that quell reads, read once, here, into one `Config`.
+//!
+//! All that is wrong is reported at once, each with its variable and what to put there.
+//! Secrets are `SecretString`s, so that no `Debug` output can show one.
+
+mod read;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+pub use read::ConfigError;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `HOST`: the address to listen on (default `127.0.0.1`).
+    pub host: String,
+    /// `PORT`: the port to listen on (default 8080; 0 takes a free one).
+    pub port: u16,
+    /// `LIVEKIT_URL`, `LIVEKIT_API_KEY`, `LIVEKIT_API_SECRET`; none where one of them is missing.
+    pub livekit: Option<LiveKitConfig>,
+    /// The keys that may sign webhooks: LiveKit's own and `QUELL_WEBHOOK_KEYS_JSON`.
+    pub webhook_keys: Vec<ApiKey>,
+    /// Where the data is.
+    pub database: DatabaseConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// How jobs are worked off.
+    pub worker: WorkerConfig,
+    /// `QUELL_EVENT_RETENTION`, in days (default `30d`).
+    pub event_retention_days: u32,
+    /// `QUELL_LOG`: a tracing filter (default `info`).
+    pub log_filter: String,
+    /// `QUELL_LOG_FORMAT`: `text` (default) or `json`.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// One LiveKit API key and its secret.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// The public half, a token's `iss`.
+    pub key: String,
+    /// What tokens are signed with.
+    pub secret: SecretString,
+}
+
+/// How to reach LiveKit's `RoomService`.
+#[derive(Debug, Clone)]
+pub struct LiveKitConfig {
+    /// `LIVEKIT_URL`, as `http` or `https`, with its path prefix and no trailing slash in it.
+    pub url: Url,
+    /// `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`.
+    pub api_key: ApiKey,
+    /// `QUELL_LIVEKIT_CONNECT_TIMEOUT_MS` (default 1000).
+    pub connect_timeout: Duration,
+    /// `QUELL_LIVEKIT_TIMEOUT_MS`: all that one action may wait for LiveKit (default 5000).
+    pub timeout: Duration,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`; without it quell starts the machine's own Postgres.
+    pub url: Option<SecretString>,
+    /// `QUELL_MIGRATE_DATABASE_URL`: the owner's; `DATABASE_URL` unless set.
+    pub migrate_url: Option<SecretString>,
+    /// `QUELL_PG_BIN`: the folder of `postgres` and `initdb`.
+    pub pg_bin: Option<PathBuf>,
+    /// `QUELL_PG_DATA`: the data folder of the machine's own Postgres.
+    pub pg_data: Option<PathBuf>,
+    /// `XDG_DATA_HOME`, or `HOME` and `.local/share`: where that folder is by default.
+    pub data_home: Option<PathBuf>,
+    /// `PATH`: where Postgres's programs are looked for.
+    pub search_path: Vec<PathBuf>,
+    /// `QUELL_DATABASE_CONNECTIONS`: the pool's size (default 16).
+    pub connections_max: u32,
+}
+
+/// Who may call, and how it is checked.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// `AUTH_REQUIRED` (default true): a request without a token is refused.
+    pub required: bool,
+    /// `QUELL_ALLOW_NO_ID` (default false): the auth service's 200 without an id is a caller.
+    pub allow_no_id: bool,
+    /// `QUELL_OPERATOR_IDS`, separated by commas.
+    pub operator_ids: BTreeSet<String>,
+    /// `AUTH_API_SECRETS_JSON`, and `AUTH_API_SECRET` with `AUTH_API_SECRET_ID`.
+    pub api_secrets: Vec<ApiSecret>,
+    /// The `QUELL_JWT_*` settings; none where no key is set.
+    pub jwt: Option<JwtConfig>,
+    /// `AUTH_SERVICE_URL` and what belongs to it.
+    pub service: Option<AuthServiceConfig>,
+}
+
+/// One caller's API secret. A blank id is kept, so that its use is refused and not overlooked.
+#[derive(Debug, Clone)]
+pub struct ApiSecret {
+    /// The caller's id.
+    pub id: String,
+    /// What the caller sends as its token.
+    pub secret: SecretString,
+}
+
+/// How JWTs of callers are checked.
+#[derive(Debug, Clone)]
+pub struct JwtConfig {
+    /// Where the keys come from; every key pins its own algorithm.
+    pub keys: Vec<JwtKeySource>,
+    /// `QUELL_JWT_ISSUER`: what `iss` must be, where set.
+    pub issuer: Option<String>,
+    /// `QUELL_JWT_AUDIENCE`: what `aud` must hold, where set.
+    pub audience: Option<String>,
+    /// `QUELL_JWT_ID_CLAIM`: the claim that holds the caller's id (default `sub`).
+    pub id_claim: String,
+}
+
+/// One place that keys for JWTs come from.
+#[derive(Debug, Clone)]
+pub enum JwtKeySource {
+    /// `QUELL_JWT_SECRET`: HS256.
+    Secret(SecretString),
+    /// `QUELL_JWT_PUBLIC_KEY_PATH`: RS256, ES256 or `EdDSA`, as the PEM says.
+    PemFile(PathBuf),
+    /// `QUELL_JWT_JWKS_PATH`: a JWKS file.
+    JwksFile(PathBuf),
+    /// `QUELL_JWT_JWKS_URL`: a JWKS over HTTP(S), cached.
+    JwksUrl(Url),
+}
+
+/// The delegated auth service.
+#[derive(Debug, Clone)]
+pub struct AuthServiceConfig {
+    /// `AUTH_SERVICE_URL`.
+    pub url: Url,
+    /// `AUTH_SIGNING_KEY_PATH`: the private key (RSA or EC, PEM) that signs our requests to it.
+    pub signing_key_path: PathBuf,
+    /// `AUTH_TIMEOUT_SECONDS` (default 5).
+    pub timeout: Duration,
+}
+
+/// How jobs are worked off.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerConfig {
+    /// `QUELL_WORKERS`: jobs under way at once in this process (default 32; 0 only stores).
+    pub concurrency: u32,
+    /// `QUELL_JOB_DEADLINE_SECONDS`: how long a job is tried for (default 120).
+    pub deadline: Duration,
+    /// `QUELL_JOB_LEASE_SECONDS`: after how long another replica may take a job over (default 30).
+    pub lease: Duration,
+}
+
+/// The actor that a change from the command line is recorded under.
+#[must_use]
+pub fn os_user() -> String {
+    read::env("SUDO_USER")
+        .or_else(|| read::env("USER"))
+        .or_else(|| read::env("LOGNAME"))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(&read::env)
+    }
+
+    /// Reads from `lookup` instead of the environment.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        read::config(lookup)
+    }
+}

@@ -1,0 +1,69 @@
+//! The one shape of an error body: `{"error": human text, "code": UPPER_SNAKE}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// An answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// What programs read.
+    pub code: &'static str,
+    /// What people read: what was wrong, where, and what to do.
+    pub error: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    code: &'a str,
+}
+
+impl Problem {
+    /// A problem with this status, code and text.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            error: error.into(),
+        }
+    }
+
+    /// 400 `INVALID_REQUEST`.
+    #[must_use]
+    pub fn invalid_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", error)
+    }
+
+    /// 401 `UNAUTHORIZED`.
+    #[must_use]
+    pub fn unauthorized(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error)
+    }
+
+    /// 403 `FORBIDDEN`.
+    #[must_use]
+    pub fn forbidden(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", error)
+    }
+
+    /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
+    #[must_use]
+    pub fn unavailable(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Json(Body {
+            error: &self.error,
+            code: self.code,
+        });
+        (self.status, body).into_response()
+    }
+}

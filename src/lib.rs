@@ -1,0 +1,13 @@
+//! quell keeps LiveKit rooms quiet by policy.
+
+pub mod clock;
+pub mod config;
+pub mod http;
+
+/// Installs the process's TLS provider; safe to call again.
+///
+/// reqwest and sqlx are built without a default one, so that the choice is made once, here.
+pub fn install_crypto() {
+    // Err means that one is installed already, which is all that is wanted.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}

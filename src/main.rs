@@ -1,0 +1,3 @@
+//! Arguments -> run.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! quell against real parts: Postgres and the LiveKit double.
