@@ -93,7 +93,7 @@ pub struct CompiledPolicy {
     pub overridable: bool,
     /// Why.
     pub reason: Option<String>,
-    when: Condition,
+    match_: Condition,
     unless: Option<Condition>,
 }
 
@@ -111,7 +111,7 @@ impl CompiledPolicy {
             priority: policy.priority,
             overridable: policy.overridable,
             reason: policy.reason.clone(),
-            when: Condition::new(&policy.match_)?,
+            match_: Condition::new(&policy.match_)?,
             unless: policy.unless.as_ref().map(Condition::new).transpose()?,
         })
     }
@@ -121,7 +121,7 @@ impl CompiledPolicy {
     /// Further conditions (an expression, time windows) are more terms of `matched`.
     #[must_use]
     pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
-        let matched = self.when.holds(facts);
+        let matched = self.match_.holds(facts);
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),
@@ -134,7 +134,7 @@ impl CompiledPolicy {
     #[must_use]
     pub fn needs(&self) -> Needs {
         let unless = self.unless.as_ref().map(Condition::needs);
-        self.when.needs().or(unless.unwrap_or_default())
+        self.match_.needs().or(unless.unwrap_or_default())
     }
 }
 

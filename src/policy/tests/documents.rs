@@ -145,6 +145,7 @@ policies:
 #[test]
 fn documents_that_are_none_are_refused() {
     let deep = format!("policies: {}x", "[".repeat(20_000));
+    let rather_deep = format!("policies: {}{}", "[".repeat(20), "]".repeat(20));
     let deep_blocks = "- ".repeat(20_000);
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x]
 b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
@@ -165,6 +166,7 @@ policies: [*e, *e, *e, *e, *e, *e, *e, *e, *e]
         "policies:\n\t- name: x\n",
         "policies: [&a [*a]]\n",
         &deep,
+        &rather_deep,
         &deep_blocks,
         bomb,
     ]
