@@ -1,3 +1,4 @@
 //! The HTTP interface.
 
+pub mod auth;
 pub mod problem;
