@@ -105,6 +105,8 @@ impl Twirp {
         let http = reqwest::Client::builder()
             .connect_timeout(config.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
+            // Only `config.rs` reads the environment: no HTTP_PROXY behind its back.
+            .no_proxy()
             // Small requests on a path that counts in milliseconds.
             .tcp_nodelay(true)
             .pool_idle_timeout(Duration::from_secs(90))
