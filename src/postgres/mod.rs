@@ -12,7 +12,7 @@ mod process;
 mod programs;
 mod rights;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +27,10 @@ use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
 
 pub use error::{DatabaseError, LocalPostgresError};
 pub use local::LocalPostgres;
-pub use migrate::{Schema, schema};
-pub use programs::{MAJOR_MIN, Programs};
-pub use rights::{Right, missing_rights};
+pub(crate) use local::Survey;
+pub(crate) use migrate::{Schema, schema, server_version};
+pub(crate) use programs::MAJOR_MIN;
+pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
@@ -64,7 +65,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// What `Database::upkeep` removed.
+/// What `upkeep` removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Upkeep {
     /// Partitions of webhook events, one a day.
@@ -93,15 +94,15 @@ impl Database {
                 }
             };
         };
-        let service = parse(url, DATABASE_URL)?;
+        let service = options(url, DATABASE_URL)?;
         let (owner, variable) = match &config.migrate_url {
-            Some(url) => (parse(url, MIGRATE_URL)?, MIGRATE_URL),
+            Some(url) => (options(url, MIGRATE_URL)?, MIGRATE_URL),
             None => (service.clone(), DATABASE_URL),
         };
         Self::on(service, owner, variable, config.connections_max).await
     }
 
-    async fn on(
+    pub(crate) async fn on(
         service: PgConnectOptions,
         owner: PgConnectOptions,
         owner_variable: &'static str,
@@ -143,43 +144,6 @@ impl Database {
         self.local.as_ref()
     }
 
-    /// Makes the partitions that the next two weeks need and removes what has served its time.
-    /// To be called at start and every hour or so, by any replica.
-    pub async fn upkeep(
-        &self,
-        now: DateTime<Utc>,
-        retention_days: u32,
-    ) -> Result<Upkeep, sqlx::Error> {
-        query!("select quell_ensure_partitions($1)", now)
-            .execute(&self.pool)
-            .await?;
-        let kept_from = now - TimeDelta::days(retention_days.into());
-        let event_partitions =
-            query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
-                .fetch_one(&self.pool)
-                .await?;
-        let dead_jobs = query!(
-            "delete from job where state = 'dead' and received_at < $1",
-            kept_from
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected();
-        let track_leases = query!(
-            "delete from track_lease
-             where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
-            now - TRACK_LEASE_KEPT
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected();
-        Ok(Upkeep {
-            event_partitions,
-            dead_jobs,
-            track_leases,
-        })
-    }
-
     /// Closes the pool, and stops the Postgres that we started.
     pub async fn close(self) {
         let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close());
@@ -192,23 +156,55 @@ impl Database {
     }
 }
 
-fn parse(url: &SecretString, variable: &'static str) -> Result<PgConnectOptions, DatabaseError> {
+/// Makes the partitions that the next two weeks need and removes what has served its time.
+/// To be called at start and every hour or so, by any replica.
+pub async fn upkeep(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    retention_days: u32,
+) -> Result<Upkeep, sqlx::Error> {
+    query!("select quell_ensure_partitions($1)", now)
+        .execute(pool)
+        .await?;
+    let kept_from = now - TimeDelta::days(retention_days.into());
+    let event_partitions =
+        query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
+            .fetch_one(pool)
+            .await?;
+    let dead_jobs = query!(
+        "delete from job where state = 'dead' and received_at < $1",
+        kept_from
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    let track_leases = query!(
+        "delete from track_lease
+         where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
+        now - TRACK_LEASE_KEPT
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    Ok(Upkeep {
+        event_partitions,
+        dead_jobs,
+        track_leases,
+    })
+}
+
+/// Reads a URL; `variable` names it in the error.
+pub(crate) fn options(
+    url: &SecretString,
+    variable: &'static str,
+) -> Result<PgConnectOptions, DatabaseError> {
     // The parser's own message could quote a part of the URL.
     PgConnectOptions::from_str(url.expose_secret().trim())
         .map_err(|_| DatabaseError::Url { variable })
 }
 
-/// Reads and checks a URL as `Database::open` does; `variable` names it in the error.
-pub fn options(
-    url: &SecretString,
-    variable: &'static str,
-) -> Result<PgConnectOptions, DatabaseError> {
-    parse(url, variable)
-}
-
 /// Which database `options` mean, without the password.
-#[must_use]
-pub fn place(options: &PgConnectOptions) -> String {
+pub(crate) fn place(options: &PgConnectOptions) -> String {
     let name = options
         .get_database()
         .unwrap_or_else(|| options.get_username());
@@ -220,7 +216,7 @@ pub fn place(options: &PgConnectOptions) -> String {
 }
 
 /// One connection outside the pool, within `timeout`.
-pub async fn connect(
+pub(crate) async fn connect(
     options: &PgConnectOptions,
     variable: &'static str,
     timeout: Duration,
