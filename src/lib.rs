@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod simulator;
 
 /// Installs the process's TLS provider; safe to call again.
 ///
