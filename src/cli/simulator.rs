@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     /// Where webhooks go; none are sent without
     #[arg(long, value_name = "URL")]
     webhook_url: Option<Url>,
-    /// As LiveKit's setting room.enable_remote_unmute
+    /// As `LiveKit`'s setting `room.enable_remote_unmute`
     #[arg(long)]
     enable_remote_unmute: bool,
 }
@@ -33,7 +33,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let key = defaults.api_keys.first().map_or("", |key| key.key.as_str());
     println!("LIVEKIT_URL={}", simulator.url());
     println!("LIVEKIT_API_KEY={key}");
-    println!("its made-up secret, and its control API under /_sim/, are in the docs of quell::simulator; Ctrl-C stops it");
+    println!(
+        "its made-up secret, and its control API under /_sim/, are in the docs of quell::simulator; Ctrl-C stops it"
+    );
     told_to_stop().await?;
     simulator.shutdown().await;
     Ok(())

@@ -112,7 +112,8 @@ impl AuthService {
             auth_data: AuthData {
                 token,
                 // What is no JSON is told as an empty object, as services of this protocol expect.
-                request_body: serde_json::from_slice(request.body).unwrap_or_else(|_| Value::Object(Map::new())),
+                request_body: serde_json::from_slice(request.body)
+                    .unwrap_or_else(|_| Value::Object(Map::new())),
                 request_headers: harmless(request.headers, token),
                 request_path: path,
                 request_method: request.method.as_str(),
