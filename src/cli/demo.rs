@@ -1,6 +1,50 @@
-//! `quell demo`.
+//! `quell demo`: the whole thing at work, with its own Postgres and a double of `LiveKit`.
 
-#[derive(Debug, clap::Args)]
+mod story;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use url::Url;
+
+use super::told_to_stop;
+use crate::app::{Running, StartError};
+use crate::audit::Origin;
+use crate::clock::Clock;
+use crate::config::{Config, environment};
+use crate::policy::Document;
+use crate::policy_store::{self, Author, Prune};
+use crate::postgres::{Database, demo_data_folder};
+use crate::simulator::{Simulator, SimulatorConfig};
+use story::Story;
+
+/// Made up, and good for nothing but this demo on loopback.
+const ACME_SECRET: &str = "demo-secret-of-acme";
+const GLOBEX_SECRET: &str = "demo-secret-of-globex";
+const OPERATOR_SECRET: &str = "demo-secret-of-the-operator";
+
+const POLICIES: [(&str, &str); 4] = [
+    (
+        "policies/agents.yaml",
+        include_str!("../../policies/agents.yaml"),
+    ),
+    (
+        "policies/phone.yaml",
+        include_str!("../../policies/phone.yaml"),
+    ),
+    (
+        "policies/screen-share-trial.yaml",
+        include_str!("../../policies/screen-share-trial.yaml"),
+    ),
+    (
+        "policies/webinar.yaml",
+        include_str!("../../policies/webinar.yaml"),
+    ),
+];
+
+#[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// End after the audit instead of waiting for Ctrl-C
     #[arg(long)]
@@ -8,6 +52,173 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    println!("{}", arguments.once);
+    let simulator = Simulator::start(SimulatorConfig {
+        enable_remote_unmute: true,
+        ..SimulatorConfig::default()
+    })
+    .await?;
+    let mut config = config(&simulator)?;
+    super::log(&config.log_filter, config.log_format)?;
+    if config.database.pg_data.is_none() {
+        // Apart from the data of `quell serve`: a demo must not write its policies there.
+        config.database.pg_data = Some(demo_data_folder(&config.database)?);
+    }
+    println!("Starting Postgres, a LiveKit double and quell ...");
+    let database = Database::open(&config.database).await?;
+    let done = show(arguments, &config, &simulator, &database).await;
+    simulator.shutdown().await;
+    database.close().await;
+    done
+}
+
+async fn show(
+    arguments: &Arguments,
+    config: &Config,
+    simulator: &Simulator,
+    database: &Database,
+) -> anyhow::Result<()> {
+    apply(database).await?;
+    let running = start(config, database).await?;
+    let url = format!("http://{}", running.address);
+    simulator.set_webhook_url(Some(Url::parse(&format!("{url}/livekit/webhook"))?));
+    println!("  Postgres        {}", database.place());
+    println!("  LiveKit double  {}", simulator.url());
+    println!("  quell           {url}");
+    let story = Story {
+        simulator,
+        pool: &database.pool,
+        url: &url,
+    };
+    let told = tell(arguments, &story, database).await;
+    running.drain().await;
+    told
+}
+
+async fn tell(arguments: &Arguments, story: &Story<'_>, database: &Database) -> anyhow::Result<()> {
+    let track = story.tell().await?;
+    print_what_to_try(story, &track, database);
+    if arguments.once {
+        return Ok(());
+    }
+    println!("\nquell stays up. Ctrl-C ends it.");
+    told_to_stop().await
+}
+
+/// The demo's settings; of the environment only what says where Postgres is, and how to log.
+fn config(simulator: &Simulator) -> anyhow::Result<Config> {
+    let key = SimulatorConfig::default()
+        .api_keys
+        .into_iter()
+        .next()
+        .context("the double has no key")?;
+    let secrets = json!([
+        {"id": "acme", "secret": ACME_SECRET},
+        {"id": "globex", "secret": GLOBEX_SECRET},
+        {"id": "operator", "secret": OPERATOR_SECRET},
+    ]);
+    let own: BTreeMap<_, _> = [
+        ("LIVEKIT_URL", simulator.url()),
+        ("LIVEKIT_API_KEY", key.key),
+        (
+            "LIVEKIT_API_SECRET",
+            secrecy::ExposeSecret::expose_secret(&key.secret).to_owned(),
+        ),
+        ("AUTH_API_SECRETS_JSON", secrets.to_string()),
+        ("QUELL_OPERATOR_IDS", "operator".to_owned()),
+    ]
+    .into();
+    let borrowed = [
+        "HOME",
+        "PATH",
+        "PORT",
+        "XDG_DATA_HOME",
+        "QUELL_PG_BIN",
+        "QUELL_PG_DATA",
+        "QUELL_LOG",
+    ];
+    let lookup = |name: &str| {
+        own.get(name).cloned().or_else(|| {
+            let value = borrowed
+                .contains(&name)
+                .then(|| environment(name))
+                .flatten();
+            value.or_else(|| (name == "QUELL_LOG").then(|| "error".to_owned()))
+        })
+    };
+    Ok(Config::from_lookup(&lookup)?)
+}
+
+async fn start(config: &Config, database: &Database) -> anyhow::Result<Running> {
+    let start = async |config: &Config| {
+        Running::start(config, database.pool.clone(), Clock::system()).await
+    };
+    match start(config).await {
+        // Somebody else has the usual port: any other will do for a demo.
+        Err(StartError::Listen { .. }) => Ok(start(&Config {
+            port: 0,
+            ..config.clone()
+        })
+        .await?),
+        started => Ok(started?),
+    }
+}
+
+async fn apply(database: &Database) -> anyhow::Result<()> {
+    let document = Document::load(POLICIES)?.value;
+    let author = Author {
+        origin: Origin::Cli,
+        id: "cli:demo",
+        request_id: None,
+    };
+    policy_store::apply(
+        &database.pool,
+        &author,
+        &document.policies,
+        Prune::Owner(None),
+    )
+    .await?;
     Ok(())
+}
+
+fn print_what_to_try(story: &Story<'_>, track: &story::Muted, database: &Database) {
+    let url = story.url;
+    let body = json!({
+        "room_name": track.room,
+        "participant_identity": track.identity,
+        "track_sid": track.sid,
+        "muted": false,
+    });
+    println!("\nTry it yourself\n");
+    println!("  # let {} speak, as a moderator of acme", track.identity);
+    println!(
+        "  curl -sS {url}/livekit/participant/mute -H 'Authorization: Bearer {ACME_SECRET}' \\"
+    );
+    println!("       -H 'Content-Type: application/json' -d '{body}'\n");
+    println!("  # the same as another tenant: masked, as if there were no such room");
+    println!(
+        "  curl -sS {url}/livekit/participant/mute -H 'Authorization: Bearer {GLOBEX_SECRET}' \\"
+    );
+    println!("       -H 'Content-Type: application/json' -d '{body}'\n");
+    println!("  # the policies in force, as their operator");
+    println!("  curl -sS {url}/v1/policies -H 'Authorization: Bearer {OPERATOR_SECRET}'\n");
+    println!("  # somebody else joins the double and publishes a microphone: quell mutes it");
+    let simulator = story.simulator.url();
+    let room = &track.room;
+    println!(
+        "  curl -sS {simulator}/_sim/rooms/{room}/participants -H 'Content-Type: application/json' -d '{{\"identity\":\"you\"}}'"
+    );
+    println!(
+        "  curl -sS {simulator}/_sim/rooms/{room}/participants/you/tracks -H 'Content-Type: application/json' -d '{{\"source\":\"MICROPHONE\"}}'\n"
+    );
+    println!("  # is it alive, can it work, where does the time go");
+    println!(
+        "  curl -sS -w '%{{http_code}}\\n' {url}/healthz; curl -sS -w '%{{http_code}}\\n' {url}/readyz; curl -sS {url}/metrics"
+    );
+    if let Some(local) = database.local() {
+        println!("\n  # the audit, by SQL (docs/AUDIT.md has more questions)");
+        println!(
+            "  {} -c 'select started_at, actor, action, outcome, identity, policy_name from moderation_history order by started_at desc limit 20'",
+            local.psql_hint()
+        );
+    }
 }

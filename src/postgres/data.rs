@@ -49,6 +49,11 @@ pub(super) fn folder(config: &DatabaseConfig) -> Result<PathBuf, LocalPostgresEr
     std::path::absolute(&folder).map_err(io("find", &folder))
 }
 
+/// Where the demo's data is: beside the service's own.
+pub(super) fn demo_folder(config: &DatabaseConfig) -> Result<PathBuf, LocalPostgresError> {
+    Ok(folder(config)?.with_file_name("demo"))
+}
+
 /// What is in a data folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Holds {

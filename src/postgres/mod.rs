@@ -203,6 +203,13 @@ pub(crate) fn options(
         .map_err(|_| DatabaseError::Url { variable })
 }
 
+/// Where the demo's own Postgres keeps its data, apart from the service's.
+pub fn demo_data_folder(
+    config: &crate::config::DatabaseConfig,
+) -> Result<std::path::PathBuf, LocalPostgresError> {
+    data::demo_folder(config)
+}
+
 /// Which database `options` mean, without the password.
 pub(crate) fn place(options: &PgConnectOptions) -> String {
     let name = options
