@@ -189,3 +189,6 @@ impl Config {
         read::config(lookup)
     }
 }
+
+#[cfg(test)]
+mod tests;

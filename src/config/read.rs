@@ -144,6 +144,17 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
             .unwrap_or_else(|| "info".to_owned()),
         log_format: log_format(&mut reader),
     };
+    let livekit_timeout = config
+        .livekit
+        .as_ref()
+        .map_or(Duration::ZERO, |l| l.timeout);
+    if config.worker.lease < livekit_timeout * 2 {
+        reader.problems.push(
+            "QUELL_JOB_LEASE_SECONDS is less than twice QUELL_LIVEKIT_TIMEOUT_MS: \
+             another replica would take over jobs that are still worked on"
+                .to_owned(),
+        );
+    }
     if reader.problems.is_empty() {
         Ok(config)
     } else {

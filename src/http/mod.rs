@@ -1,6 +1,7 @@
 //! The HTTP interface: every route on this page.
 
 pub mod auth;
+mod body;
 mod health;
 mod mute;
 mod policies;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::auth::AuthRequest;
+use super::body;
 use super::problem::Problem;
 use super::query_key::QueryKey;
 use crate::app::App;
@@ -90,13 +91,9 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
 
 async fn answer(app: &App, request: Request) -> Result<Body, Error> {
     let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX)
+    let bytes = body::read(body, BODY_BYTES_MAX)
         .await
-        .map_err(|_| {
-            Error::Invalid(format!(
-                "the body cannot be read, or is larger than {BODY_BYTES_MAX} bytes"
-            ))
-        })?;
+        .map_err(|error| Error::Invalid(error.to_string()))?;
     let key = parts.extensions.get::<QueryKey>();
     let caller = app
         .authenticator

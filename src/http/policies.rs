@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::{AuthError, AuthRequest, Caller, Scope};
+use super::body::{self, BodyError};
 use super::mute::{check_json, request_id};
 use super::problem::Problem;
 use crate::app::App;
@@ -29,8 +30,8 @@ pub(super) enum Error {
     Auth(#[from] AuthError),
     #[error("{0}")]
     Invalid(String),
-    #[error("the body is larger than {DOCUMENT_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("{0}")]
     Policy(#[from] Problems),
     #[error("only an operator may name another owner than itself")]
@@ -52,8 +53,10 @@ impl IntoResponse for Error {
         let text = self.to_string();
         let problem = match self {
             Self::Auth(error) => error.into(),
-            Self::Invalid(_) => Problem::invalid_request(text),
-            Self::TooLarge => {
+            Self::Invalid(_) | Self::Body(BodyError::Slow | BodyError::Broken) => {
+                Problem::invalid_request(text)
+            }
+            Self::Body(BodyError::TooLarge { .. }) => {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text)
             }
             Self::Policy(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", text),
@@ -254,9 +257,7 @@ impl AuthorTexts {
 impl Asked {
     async fn read(app: &App, request: Request, scope: Scope) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, DOCUMENT_BYTES_MAX)
-            .await
-            .map_err(|_| Error::TooLarge)?;
+        let body = body::read(body, DOCUMENT_BYTES_MAX).await?;
         let caller = app
             .authenticator
             .caller_of_api(

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::body::{self, BodyError};
 use super::problem::Problem;
 use crate::app::App;
 use crate::inbox::{AcceptError, Accepted};
@@ -21,8 +22,8 @@ const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
@@ -42,10 +43,14 @@ impl Error {
     fn problem(&self) -> (Problem, &'static str) {
         let text = self.to_string();
         match self {
-            Self::TooLarge => (
+            Self::Body(BodyError::TooLarge { .. }) => (
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text),
                 "too_large",
             ),
+            // Lost on the way: LiveKit shall send again.
+            Self::Body(BodyError::Slow | BodyError::Broken) => {
+                (Problem::unavailable(text), "no_body")
+            }
             // Ours to mend, so that LiveKit shall send again.
             Self::Signature(SignatureError::NoKeys) => (
                 Problem::new(
@@ -83,9 +88,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
 
 async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepted, Error> {
     let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|_| Error::TooLarge)?;
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
     let begun = Instant::now();
     let authorization = parts
         .headers

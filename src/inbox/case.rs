@@ -50,7 +50,11 @@ pub(super) async fn mute(
         deadline,
     };
     match muter.run(&action).await {
-        Ok(_) => End::Settled(Settlement::Muted, Some(policy.name.clone())),
+        Ok(state) if state.muted => End::Settled(Settlement::Muted, Some(policy.name.clone())),
+        Ok(_) => End::Later {
+            error: "LiveKit answered that the track is not muted".to_owned(),
+            if_dead: Settlement::DeadLetter,
+        },
         Err(error) => match error {
             MuteError::Denied(_) => End::Settled(Settlement::Refused, Some(error.to_string())),
             MuteError::Superseded => End::Settled(Settlement::Superseded, Some(error.to_string())),

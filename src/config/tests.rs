@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn read(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_lookup(&|name| {
+        let found = env.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[test]
+fn without_settings_everything_is_closed_and_on_loopback() {
+    let config = read(&[]).unwrap();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8080));
+    assert!(config.auth.required);
+    assert!(!config.auth.allow_no_id);
+    assert!(config.auth.operator_ids.is_empty());
+    assert!(config.livekit.is_none());
+    assert!(config.webhook_keys.is_empty());
+    assert_eq!(config.event_retention_days, 30);
+}
+
+#[test]
+fn a_blank_value_is_the_same_as_none() {
+    let config = read(&[("PORT", " "), ("AUTH_REQUIRED", ""), ("DATABASE_URL", "")]).unwrap();
+    assert_eq!(config.port, 8080);
+    assert!(config.auth.required);
+    assert!(config.database.url.is_none());
+}
+
+#[test]
+fn livekits_address_is_http_with_its_path_and_without_a_slash_at_the_end() {
+    for (url, expect) in [
+        ("ws://localhost:7880", "http://localhost:7880/"),
+        ("wss://lk.example.com", "https://lk.example.com/"),
+        ("wss://lk.example.com/", "https://lk.example.com/"),
+        (
+            "https://example.com/livekit/",
+            "https://example.com/livekit",
+        ),
+        ("ws://[::1]:7880/a/b", "http://[::1]:7880/a/b"),
+        ("http://h:1/p?x=1#y", "http://h:1/p"),
+    ] {
+        let env = [
+            ("LIVEKIT_URL", url),
+            ("LIVEKIT_API_KEY", "key"),
+            ("LIVEKIT_API_SECRET", "secret"),
+        ];
+        let livekit = read(&env).unwrap().livekit.unwrap();
+        assert_eq!(livekit.url.as_str(), expect, "{url}");
+        for missing in 0..3 {
+            let mut env = env.to_vec();
+            env.remove(missing);
+            assert!(read(&env).unwrap().livekit.is_none());
+        }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
+    let error = read(&[
+        ("PORT", "eighty"),
+        ("AUTH_REQUIRED", "maybe"),
+        ("LIVEKIT_URL", "s3cret:7880"),
+        ("DATABASE_URL", "mysql://u:s3cret@h/d"),
+        ("QUELL_WEBHOOK_KEYS_JSON", r#"{"k": s3cret}"#),
+        (
+            "AUTH_API_SECRETS_JSON",
+            r#"[{"id": "a", "secret": 1, "s3cret": 2}]"#,
+        ),
+        ("AUTH_SERVICE_URL", "https://auth.example.com"),
+        ("QUELL_LIVEKIT_TIMEOUT_MS", "0"),
+        ("QUELL_JOB_DEADLINE_SECONDS", "-1"),
+        ("QUELL_EVENT_RETENTION", "forever"),
+        ("QUELL_LOG_FORMAT", "xml"),
+    ])
+    .unwrap_err();
+    let text = error.to_string();
+    for name in [
+        "PORT",
+        "AUTH_REQUIRED",
+        "LIVEKIT_URL",
+        "DATABASE_URL",
+        "QUELL_WEBHOOK_KEYS_JSON",
+        "AUTH_API_SECRETS_JSON",
+        "AUTH_SIGNING_KEY_PATH",
+        "QUELL_LIVEKIT_TIMEOUT_MS",
+        "QUELL_JOB_DEADLINE_SECONDS",
+        "QUELL_EVENT_RETENTION",
+        "QUELL_LOG_FORMAT",
+    ] {
+        assert!(text.contains(name), "{name} is not in:\n{text}");
+    }
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
+fn a_lease_is_longer_than_what_it_covers() {
+    let env = [
+        ("LIVEKIT_URL", "ws://h"),
+        ("LIVEKIT_API_KEY", "key"),
+        ("LIVEKIT_API_SECRET", "secret"),
+        ("QUELL_LIVEKIT_TIMEOUT_MS", "20000"),
+    ];
+    let error = read(&env).unwrap_err().to_string();
+    assert!(error.contains("QUELL_JOB_LEASE_SECONDS"), "{error}");
+}
+
+#[test]
+fn callers_come_from_a_list_and_from_one_secret() {
+    let list = ("AUTH_API_SECRETS_JSON", r#"[{"id":"acme","secret":"one"}]"#);
+    let ids = |env: &[(&str, &str)]| -> Vec<(String, String)> {
+        let secrets = read(env).unwrap().auth.api_secrets;
+        secrets
+            .into_iter()
+            .map(|entry| (entry.id, entry.secret.expose_secret().to_owned()))
+            .collect()
+    };
+    let pair = |id: &str, secret: &str| (id.to_owned(), secret.to_owned());
+    let two = ("AUTH_API_SECRET", "two");
+    let id = ("AUTH_API_SECRET_ID", "globex");
+    assert_eq!(
+        ids(&[list, two, id]),
+        [pair("acme", "one"), pair("globex", "two")]
+    );
+    assert_eq!(ids(&[two]), [pair("default", "two")]);
+    let blank = ("AUTH_API_SECRET_ID", " ");
+    assert_eq!(
+        ids(&[two, blank]),
+        [pair(" ", "two")],
+        "its use is refused later"
+    );
+}
+
+#[test]
+fn webhook_keys_are_livekits_own_and_those_before_it() {
+    let config = read(&[
+        ("LIVEKIT_URL", "ws://h"),
+        ("LIVEKIT_API_KEY", "new"),
+        ("LIVEKIT_API_SECRET", "secret"),
+        ("QUELL_WEBHOOK_KEYS_JSON", r#"{"old": "before"}"#),
+    ])
+    .unwrap();
+    let keys: Vec<_> = config
+        .webhook_keys
+        .iter()
+        .map(|key| key.key.as_str())
+        .collect();
+    assert_eq!(keys, ["new", "old"]);
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let config = read(&[
+        ("LIVEKIT_URL", "ws://h"),
+        ("LIVEKIT_API_KEY", "key"),
+        ("LIVEKIT_API_SECRET", "s3cret"),
+        ("DATABASE_URL", "postgres://u:s3cret@h/d"),
+        ("AUTH_API_SECRET", "s3cret"),
+        ("QUELL_JWT_SECRET", "s3cret"),
+    ])
+    .unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert_eq!(config.livekit.unwrap().timeout, Duration::from_secs(5));
+}
