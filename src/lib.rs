@@ -1,18 +1,37 @@
-//! quell keeps LiveKit rooms quiet by policy.
+//! quell keeps `LiveKit` rooms quiet by policy.
+//!
+//! ```text
+//! LiveKit --webhook--> verify --> inbox (Postgres, committed) --200--> LiveKit
+//!                                    |
+//!                         worker: facts -> decide -> mute::run(origin = webhook)
+//! REST caller --> auth ----------------------> mute::run(origin = manual)
+//!
+//! mute::run:  authorize -> audit: intent -> LiveKit -> audit: outcome
+//! ```
+//!
+//! The modules, in the order in which to read them: [`http`] has every route on one page;
+//! [`inbox`] commits webhooks and works them off; [`policy`] decides, pure; [`mute`] is the one
+//! path to `LiveKit`'s mute; [`audit`] writes down what was wanted and what came of it.
+//! [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the policies,
+//! [`postgres`] the database; [`app`] puts them together; [`simulator`] is a `LiveKit` to test with.
+
+pub mod http;
+pub mod inbox;
+pub mod policy;
+
+pub mod mute;
+
+pub mod audit;
+
+pub mod livekit;
+pub mod policy_store;
+pub mod postgres;
 
 pub mod app;
-pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod http;
-pub mod inbox;
-pub mod livekit;
 pub mod metrics;
-pub mod mute;
-pub mod policy;
-pub mod policy_store;
-pub mod postgres;
 pub mod simulator;
 
 #[cfg(test)]
