@@ -11,5 +11,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
+mod audit_cookbook;
+mod audit_readers;
 mod automatic;
 mod support;
