@@ -62,9 +62,10 @@ create table track_lease (
     leased_until timestamptz,
     last_manual_at timestamptz,
     last_manual_track_sid text,
+    last_manual_muted boolean,
     touched_at timestamptz not null default clock_timestamp(),
     check ((action_id is null) = (leased_until is null)),
-    check ((last_manual_at is null) = (last_manual_track_sid is null)),
+    check (num_nulls(last_manual_at, last_manual_track_sid, last_manual_muted) in (0, 3)),
     primary key (room_sid, identity, source)
 );
 

@@ -1,8 +1,15 @@
 //! quell keeps LiveKit rooms quiet by policy.
 
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod livekit;
+pub mod metrics;
+pub mod mute;
+
+#[cfg(test)]
+mod test_data;
 
 /// Installs the process's TLS provider; safe to call again.
 ///

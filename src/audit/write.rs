@@ -1,0 +1,136 @@
+//! Writes the rows of actions that are over as soon as they are known: refusals, dry runs,
+//! policy changes. (An action that reaches LiveKit writes its two rows in `mute::lease`.)
+
+use serde_json::Value;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::{Origin, Outcome, Verb};
+
+/// Which policy, at which revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyId<'a> {
+    /// The tenant that owns it; none is the operator.
+    pub owner: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+    /// Its revision.
+    pub revision: i32,
+}
+
+/// Who wants what, on what.
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
+    /// The action's own id.
+    pub action_id: Uuid,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The caller's id.
+    pub actor: Option<&'a str>,
+    /// Whose row it is: the room's tenant; none is the operator.
+    pub tenant: Option<&'a str>,
+    /// What is wanted.
+    pub verb: Verb,
+    /// The room's name.
+    pub room_name: Option<&'a str>,
+    /// The room's SID.
+    pub room_sid: Option<&'a str>,
+    /// The participant's identity.
+    pub identity: Option<&'a str>,
+    /// The track's SID.
+    pub track_sid: Option<&'a str>,
+    /// The track's source.
+    pub source: Option<&'a str>,
+    /// The policy that wants it, or that is changed.
+    pub policy: Option<PolicyId<'a>>,
+    /// The webhook event that it answers to.
+    pub event_id: Option<&'a str>,
+    /// The HTTP request that asked for it.
+    pub request_id: Option<&'a str>,
+    /// What was, before.
+    pub before: Option<Value>,
+    /// What is, after.
+    pub after: Option<Value>,
+}
+
+impl Entry<'_> {
+    /// An entry that says who wants what, and nothing else yet.
+    #[must_use]
+    pub fn new(origin: Origin, verb: Verb) -> Self {
+        Self {
+            action_id: Uuid::now_v7(),
+            origin,
+            actor: None,
+            tenant: None,
+            verb,
+            room_name: None,
+            room_sid: None,
+            identity: None,
+            track_sid: None,
+            source: None,
+            policy: None,
+            event_id: None,
+            request_id: None,
+            before: None,
+            after: None,
+        }
+    }
+}
+
+/// Text that Postgres can store: it has no NUL, and a participant can put one into its name,
+/// where a row that cannot be written would be a way out of being muted.
+#[must_use]
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// Writes the row of an action that is over without a call to LiveKit.
+pub async fn record(
+    db: impl PgExecutor<'_>,
+    entry: &Entry<'_>,
+    outcome: Outcome,
+    error: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query!(
+        "insert into audit_log
+            (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+             identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+             request_id, outcome, error, before, after)
+         values (clock_timestamp(), $1, 'outcome', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                 $13, $14, $15, $16, $17, $18, $19)",
+        entry.action_id,
+        entry.origin.as_str(),
+        entry.actor.map(storable),
+        entry.tenant.map(storable),
+        entry.verb.as_str(),
+        entry.room_name.map(storable),
+        entry.room_sid.map(storable),
+        entry.identity.map(storable),
+        entry.track_sid.map(storable),
+        entry.source.map(storable),
+        entry.policy.and_then(|policy| policy.owner),
+        entry.policy.map(|policy| policy.name),
+        entry.policy.map(|policy| policy.revision),
+        entry.event_id.map(storable),
+        entry.request_id.map(storable),
+        outcome.as_str(),
+        error.map(storable),
+        entry.before,
+        entry.after,
+    )
+    .execute(db)
+    .await?;
+    debug_assert_eq!(rows.rows_affected(), 1);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::storable;
+
+    #[test]
+    fn a_nul_becomes_the_replacement_character() {
+        assert_eq!(storable("a\0b"), "a\u{fffd}b");
+        assert_eq!(storable("ab"), "ab");
+    }
+}

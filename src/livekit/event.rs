@@ -1,0 +1,213 @@
+//! What a webhook says, read leniently: a newer LiveKit must not blind us.
+//!
+//! Bodies are Go's protojson: camelCase, 64-bit integers as strings, enums by name (by number
+//! where the name is not known to the sender), zero values left out. Unknown fields and unknown
+//! enum values pass; what is missing is only what an event cannot be handled without.
+
+use chrono::{DateTime, Utc};
+use livekit_protocol::{TrackSource, TrackType};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// LiveKit's id of the event: the same on every retry.
+    pub id: String,
+    /// What happened, such as `track_published`.
+    pub name: String,
+    /// When, by LiveKit's clock, in whole seconds.
+    pub created_at: DateTime<Utc>,
+    /// The room.
+    pub room: EventRoom,
+    /// The participant.
+    pub participant: EventParticipant,
+    /// The track; present in track events.
+    pub track: EventTrack,
+}
+
+/// The room as an event tells of it; empty where the event has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct EventRoom {
+    /// The room's session id.
+    pub sid: String,
+    /// The room's name.
+    pub name: String,
+    /// The room's metadata: only in room and participant events.
+    pub metadata: String,
+}
+
+/// The participant as an event tells of it; empty where the event has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct EventParticipant {
+    /// The participant's session id.
+    pub sid: String,
+    /// The participant's identity.
+    pub identity: String,
+}
+
+/// The track as an event tells of it; empty where the event has none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EventTrack {
+    /// The track's id.
+    pub sid: String,
+    /// The track's name.
+    pub name: String,
+    /// LiveKit's word for the source; `UNKNOWN` where the client named none.
+    #[serde(deserialize_with = "source_word")]
+    pub source: String,
+    /// LiveKit's word for the type; `AUDIO` is the one that is left out on the wire.
+    #[serde(rename = "type", deserialize_with = "type_word")]
+    pub track_type: String,
+    /// The codec.
+    pub mime_type: String,
+}
+
+impl Default for EventTrack {
+    fn default() -> Self {
+        Self {
+            sid: String::new(),
+            name: String::new(),
+            source: "UNKNOWN".to_owned(),
+            track_type: "AUDIO".to_owned(),
+            mime_type: String::new(),
+        }
+    }
+}
+
+/// The name of the event that a new track is told by.
+pub const TRACK_PUBLISHED: &str = "track_published";
+
+/// Why a signed body is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is JSON, but not of an event's shape.
+    #[error("the body is no LiveKit webhook event: {0}")]
+    Shape(#[from] serde_path_to_error::Error<serde_json::Error>),
+    /// It is JSON without a field that every event has.
+    #[error("the body is no LiveKit webhook event: `{0}` is missing")]
+    Missing(&'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    event: String,
+    #[serde(default, deserialize_with = "integer")]
+    created_at: i64,
+    #[serde(default)]
+    room: EventRoom,
+    #[serde(default)]
+    participant: EventParticipant,
+    #[serde(default)]
+    track: EventTrack,
+}
+
+/// An event and the JSON text of it that may be stored.
+#[derive(Debug)]
+pub struct Read {
+    /// The event.
+    pub event: Event,
+    /// The body without `turnPassword`, which gives access to a TURN relay.
+    pub body: String,
+}
+
+/// Reads a webhook's body.
+pub fn read(body: &[u8]) -> Result<Read, EventError> {
+    let mut value: Value = serde_json::from_slice(body)?;
+    strip_turn_password(&mut value);
+    let wire: Wire = serde_path_to_error::deserialize(&value)?;
+    if wire.id.is_empty() {
+        return Err(EventError::Missing("id"));
+    }
+    if wire.event.is_empty() {
+        return Err(EventError::Missing("event"));
+    }
+    let created_at = DateTime::from_timestamp(wire.created_at, 0)
+        .filter(|_| wire.created_at > 0)
+        .ok_or(EventError::Missing("createdAt"))?;
+    if wire.event == TRACK_PUBLISHED {
+        for (field, value) in [
+            ("room.sid", &wire.room.sid),
+            ("room.name", &wire.room.name),
+            ("participant.identity", &wire.participant.identity),
+            ("track.sid", &wire.track.sid),
+        ] {
+            if value.is_empty() {
+                return Err(EventError::Missing(field));
+            }
+        }
+    }
+    Ok(Read {
+        event: Event {
+            id: wire.id,
+            name: wire.event,
+            created_at,
+            room: wire.room,
+            participant: wire.participant,
+            track: wire.track,
+        },
+        body: value.to_string(),
+    })
+}
+
+fn strip_turn_password(value: &mut Value) {
+    if let Some(room) = value.get_mut("room").and_then(Value::as_object_mut) {
+        room.remove("turnPassword");
+        room.remove("turn_password");
+    }
+}
+
+/// An integer, or a string of one.
+fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => text.parse().map_err(serde::de::Error::custom),
+        Value::Number(number) => number
+            .as_i64()
+            .ok_or_else(|| serde::de::Error::custom("not a whole number")),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            Err(serde::de::Error::custom("not a whole number"))
+        }
+    }
+}
+
+/// An enum value's word; a number that the sender had no word for is looked up here.
+fn word<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    name_of: fn(i32) -> Option<&'static str>,
+) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(word) => Ok(word),
+        Value::Number(number) => Ok(number
+            .as_i64()
+            .and_then(|n| name_of(i32::try_from(n).ok()?))
+            .map_or_else(|| number.to_string(), str::to_owned)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            Err(serde::de::Error::custom("not the name of an enum value"))
+        }
+    }
+}
+
+fn source_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, |n| {
+        TrackSource::try_from(n).ok().map(|s| s.as_str_name())
+    })
+}
+
+fn type_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, |n| {
+        TrackType::try_from(n).ok().map(|t| t.as_str_name())
+    })
+}
+
+#[cfg(test)]
+mod tests;

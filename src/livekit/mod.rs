@@ -1,0 +1,9 @@
+//! LiveKit: what it tells us (signed webhooks) and what we ask of it (its `RoomService`).
+
+pub mod event;
+mod room;
+pub mod signature;
+mod twirp;
+
+pub use room::{LiveKit, LiveRoom, MutedTrack, tenant_of};
+pub use twirp::{LiveKitError, LiveKitSetupError};

@@ -1,0 +1,172 @@
+//! What muting and facts need of LiveKit's `RoomService`, and no more.
+
+use std::sync::Arc;
+
+use livekit_api::access_token::VideoGrants;
+use livekit_protocol::{
+    ListRoomsRequest, ListRoomsResponse, MuteRoomTrackRequest, MuteRoomTrackResponse,
+    ParticipantInfo, Room, RoomParticipantIdentity,
+};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
+use crate::clock::Clock;
+use crate::config::LiveKitConfig;
+use crate::mute::Permit;
+
+/// A client of one LiveKit deployment; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LiveKit(Arc<Twirp>);
+
+/// A room as LiveKit lists it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveRoom {
+    /// LiveKit's own account of it.
+    pub info: Room,
+    /// The tenant: `auth_id` of its metadata.
+    pub tenant: Option<String>,
+}
+
+/// What LiveKit says after a mute call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MutedTrack {
+    /// The track, and whether it is muted now.
+    Is {
+        /// As LiveKit reports it.
+        muted: bool,
+    },
+    /// There is no such track (any more).
+    Gone,
+}
+
+impl LiveKit {
+    /// A client for `config`.
+    pub fn new(config: &LiveKitConfig, clock: Clock) -> Result<Self, LiveKitSetupError> {
+        Ok(Self(Arc::new(Twirp::new(config, clock)?)))
+    }
+
+    /// The room of exactly this name, or none.
+    pub async fn room(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<LiveRoom>, LiveKitError> {
+        let grants = VideoGrants {
+            room_list: true,
+            ..VideoGrants::default()
+        };
+        let request = ListRoomsRequest {
+            names: vec![name.to_owned()],
+        };
+        let response: ListRoomsResponse =
+            self.0.call("ListRooms", grants, &request, deadline).await?;
+        let room = response.rooms.into_iter().find(|room| room.name == name);
+        Ok(room.map(|info| LiveRoom {
+            tenant: tenant_of(&info.metadata),
+            info,
+        }))
+    }
+
+    /// The participant with its tracks, or none where it or its room is not there.
+    pub async fn participant(
+        &self,
+        room: &str,
+        identity: &str,
+        deadline: Instant,
+    ) -> Result<Option<ParticipantInfo>, LiveKitError> {
+        let request = RoomParticipantIdentity {
+            room: room.to_owned(),
+            identity: identity.to_owned(),
+            ..RoomParticipantIdentity::default()
+        };
+        let found = self
+            .0
+            .call("GetParticipant", admin_of(room), &request, deadline)
+            .await;
+        match found {
+            Ok(participant) => Ok(Some(participant)),
+            Err(error) if error.is_code("not_found") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Mutes or unmutes the track that `permit` was given for, and uses the permit up.
+    pub(crate) async fn mute(
+        &self,
+        permit: Permit,
+        muted: bool,
+        deadline: Instant,
+    ) -> Result<MutedTrack, LiveKitError> {
+        let request = MuteRoomTrackRequest {
+            room: permit.room_name().to_owned(),
+            identity: permit.identity().to_owned(),
+            track_sid: permit.track_sid().to_owned(),
+            muted,
+        };
+        let grants = admin_of(permit.room_name());
+        drop(permit);
+        let response: MuteRoomTrackResponse = self
+            .0
+            .call("MutePublishedTrack", grants, &request, deadline)
+            .await?;
+        // LiveKit answers 200 with no track for one that it does not know.
+        Ok(response
+            .track
+            .map_or(MutedTrack::Gone, |track| MutedTrack::Is {
+                muted: track.muted,
+            }))
+    }
+}
+
+impl LiveKitError {
+    /// LiveKit's settings forbid unmuting from the server.
+    #[must_use]
+    pub fn is_remote_unmute_disabled(&self) -> bool {
+        self.is_code("failed_precondition")
+    }
+}
+
+fn admin_of(room: &str) -> VideoGrants {
+    VideoGrants {
+        room_admin: true,
+        room: room.to_owned(),
+        ..VideoGrants::default()
+    }
+}
+
+/// The tenant that room metadata names: `auth_id`, a string that is not blank, in a JSON object.
+#[must_use]
+pub fn tenant_of(metadata: &str) -> Option<String> {
+    let Ok(Value::Object(mut object)) = serde_json::from_str(metadata) else {
+        return None;
+    };
+    match object.remove("auth_id") {
+        Some(Value::String(id)) if !id.trim().is_empty() => Some(id),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tenant_of;
+
+    #[test]
+    fn the_tenant_is_a_string_that_is_not_blank_in_a_json_object() {
+        for (metadata, tenant) in [
+            (r#"{"auth_id":"acme"}"#, Some("acme")),
+            (r#"{"auth_id":" acme","x":1}"#, Some(" acme")),
+            (r#"{"auth_id":""}"#, None),
+            (r#"{"auth_id":"  "}"#, None),
+            (r#"{"auth_id":7}"#, None),
+            (r#"{"auth_id":null}"#, None),
+            (r#"{"AUTH_ID":"acme"}"#, None),
+            (r#"["auth_id","acme"]"#, None),
+            (r#""acme""#, None),
+            ("acme", None),
+            ("", None),
+        ] {
+            assert_eq!(tenant_of(metadata).as_deref(), tenant, "{metadata}");
+        }
+    }
+}

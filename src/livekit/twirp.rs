@@ -1,0 +1,242 @@
+//! `RoomService` over Twirp: one HTTP client, protobuf, a token of least privilege for each call.
+//!
+//! Twirp: <https://twitchtv.github.io/twirp/docs/spec_v7.html>. livekit-api's own `RoomClient` is
+//! not used: it panics on an empty answer, drops a path prefix and turns a proxy's HTML answer
+//! into a decoding error without a status.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use livekit_api::access_token::{Claims, VideoGrants};
+use prost::Message;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config::LiveKitConfig;
+
+/// How long a call's token is good for.
+const TOKEN_TTL_SECS: i64 = 60;
+/// LiveKit's answers hold one room or one participant; a page from something else may not be endless.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Why a call to LiveKit came to nothing.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum LiveKitError {
+    /// There was no answer in time.
+    #[error("LiveKit did not answer {method} within {waited_ms} ms")]
+    Timeout {
+        /// The RPC.
+        method: &'static str,
+        /// How long was waited.
+        waited_ms: u128,
+    },
+    /// No connection, or one that broke.
+    #[error("LiveKit cannot be reached for {method}: {reason}")]
+    Unreachable {
+        /// The RPC.
+        method: &'static str,
+        /// What the HTTP client says, without the URL.
+        reason: String,
+    },
+    /// An answer that is not a success.
+    #[error("LiveKit answered {method} with {status} {code}: {message}")]
+    Status {
+        /// The RPC.
+        method: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// Twirp's code, or `unknown` where the answer was not Twirp's (a proxy's page).
+        code: String,
+        /// Twirp's message.
+        message: String,
+    },
+    /// A success that cannot be read.
+    #[error("LiveKit's answer to {method} cannot be read: {reason}")]
+    Unreadable {
+        /// The RPC.
+        method: &'static str,
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+impl LiveKitError {
+    pub(super) fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Status { code, .. } if code == wanted)
+    }
+
+    /// Whether LiveKit may have done what was asked although it did not say so.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Unreadable { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+        }
+    }
+}
+
+/// Why there is no client for LiveKit.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client for LiveKit cannot be set up: {0}")]
+pub struct LiveKitSetupError(#[from] reqwest::Error);
+
+pub(super) struct Twirp {
+    http: reqwest::Client,
+    base: String,
+    issuer: String,
+    key: EncodingKey,
+    clock: Clock,
+}
+
+#[derive(Deserialize)]
+struct TwirpFault {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    msg: String,
+}
+
+impl Twirp {
+    pub(super) fn new(config: &LiveKitConfig, clock: Clock) -> Result<Self, LiveKitSetupError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(config.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            // Small requests on a path that counts in milliseconds.
+            .tcp_nodelay(true)
+            .pool_idle_timeout(Duration::from_secs(90))
+            .build()?;
+        Ok(Self {
+            http,
+            base: base(&config.url),
+            issuer: config.api_key.key.clone(),
+            key: EncodingKey::from_secret(config.api_key.secret.expose_secret().as_bytes()),
+            clock,
+        })
+    }
+
+    /// Calls `method` with a token that grants `grants`, and waits until `deadline` at most.
+    pub(super) async fn call<Req: Message, Res: Message + Default>(
+        &self,
+        method: &'static str,
+        grants: VideoGrants,
+        request: &Req,
+        deadline: Instant,
+    ) -> Result<Res, LiveKitError> {
+        let begun = Instant::now();
+        let answer = self.answer(method, grants, request.encode_to_vec());
+        let (status, body) = tokio::time::timeout_at(deadline, answer)
+            .await
+            .unwrap_or_else(|_| {
+                Err(LiveKitError::Timeout {
+                    method,
+                    waited_ms: begun.elapsed().as_millis(),
+                })
+            })?;
+        if status != 200 {
+            let fault = serde_json::from_slice(&body).unwrap_or(TwirpFault {
+                code: String::new(),
+                msg: "the answer is not LiveKit's: look at what stands before it".to_owned(),
+            });
+            return Err(LiveKitError::Status {
+                method,
+                status,
+                code: if fault.code.is_empty() {
+                    "unknown".to_owned()
+                } else {
+                    fault.code
+                },
+                message: fault.msg,
+            });
+        }
+        Res::decode(body.as_slice()).map_err(|error| LiveKitError::Unreadable {
+            method,
+            reason: error.to_string(),
+        })
+    }
+
+    async fn answer(
+        &self,
+        method: &'static str,
+        grants: VideoGrants,
+        body: Vec<u8>,
+    ) -> Result<(u16, Vec<u8>), LiveKitError> {
+        let unreachable = |error: reqwest::Error| LiveKitError::Unreachable {
+            method,
+            reason: root_cause(&error.without_url()),
+        };
+        let mut response = self
+            .http
+            .post(format!("{}/twirp/livekit.RoomService/{method}", self.base))
+            .header(CONTENT_TYPE, "application/protobuf")
+            .bearer_auth(self.token(method, grants)?)
+            .body(body)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let is_protobuf = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/protobuf"));
+        if status == 200 && !is_protobuf {
+            return Err(LiveKitError::Unreadable {
+                method,
+                reason: "it is not protobuf: does LIVEKIT_URL point at LiveKit?".to_owned(),
+            });
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(LiveKitError::Unreadable {
+                    method,
+                    reason: format!("it is larger than {ANSWER_BYTES_MAX} bytes"),
+                });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((status, bytes))
+    }
+
+    fn token(&self, method: &'static str, video: VideoGrants) -> Result<String, LiveKitError> {
+        let now = self.clock.unix_seconds();
+        let seconds = |at: i64| usize::try_from(at).unwrap_or_default();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            nbf: seconds(now),
+            exp: seconds(now.saturating_add(TOKEN_TTL_SECS)),
+            video,
+            ..Claims::default()
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key).map_err(|error| {
+            LiveKitError::Unreachable {
+                method,
+                reason: format!("its token cannot be signed: {error}"),
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Twirp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Twirp")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+fn base(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The last error of the chain says what happened ("connection refused"); the first only where.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,183 @@
+//! One action at a time on a source of a participant, and its two audit rows.
+//!
+//! Taking the lease and writing the intent are one statement, and so are giving the lease back
+//! and writing the outcome: a round trip each, and no lock is held while LiveKit is asked.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
+
+use crate::audit::{Entry, Outcome, storable};
+
+/// An intent that is written, and the lease that was taken with it.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) started_at: DateTime<Utc>,
+}
+
+/// What came of trying to begin.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// The action may go on.
+    Begun(Begun),
+    /// Another action is under way there.
+    Busy,
+    /// A person decided there meanwhile.
+    Superseded,
+}
+
+pub(super) struct Key<'a> {
+    pub(super) room_sid: &'a str,
+    pub(super) identity: &'a str,
+    pub(super) source: &'a str,
+    pub(super) track_sid: &'a str,
+}
+
+/// Takes the lease and writes the intent, both or neither.
+///
+/// `as_of` is none for a person. For a policy it is when (by Postgres's clock) the event came in
+/// that it acts on: such an action gives way to a person's newer one. On the same track a
+/// person's action is always newer than the track's publication, whatever clocks say.
+pub(super) async fn begin(
+    pool: &PgPool,
+    entry: &Entry<'_>,
+    key: &Key<'_>,
+    as_of: Option<DateTime<Utc>>,
+    hold: Duration,
+) -> Result<Begin, sqlx::Error> {
+    let hold = interval(hold);
+    let (room_sid, identity) = (storable(key.room_sid), storable(key.identity));
+    let (source, track_sid) = (storable(key.source), storable(key.track_sid));
+    let begun = sqlx::query!(
+        r#"with lease as (
+            insert into track_lease as t (room_sid, identity, source, action_id, leased_until)
+            values ($1, $2, $3, $4, clock_timestamp() + $5)
+            on conflict (room_sid, identity, source) do update
+            set action_id = excluded.action_id, leased_until = excluded.leased_until,
+                touched_at = clock_timestamp()
+            where (t.leased_until is null or t.leased_until < clock_timestamp())
+              and not coalesce($6::timestamptz is not null
+                  and (t.last_manual_track_sid = $7
+                       or (t.last_manual_at > $6 and not t.last_manual_muted)), false)
+            returning t.leased_until)
+        insert into audit_log
+            (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+             identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+             request_id, settle_by, before)
+        select clock_timestamp(), $4, 'intent', $8, $9, $10, $11, $12, $1, $2, $7, $3, $13, $14,
+               $15, $16, $17, lease.leased_until, $18
+        from lease
+        returning started_at"#,
+        room_sid,
+        identity,
+        source,
+        entry.action_id,
+        hold,
+        as_of,
+        track_sid,
+        entry.origin.as_str(),
+        entry.actor.map(storable),
+        entry.tenant.map(storable),
+        entry.verb.as_str(),
+        entry.room_name.map(storable),
+        entry.policy.and_then(|policy| policy.owner),
+        entry.policy.map(|policy| policy.name),
+        entry.policy.map(|policy| policy.revision),
+        entry.event_id.map(storable),
+        entry.request_id.map(storable),
+        entry.before,
+    )
+    .fetch_optional(pool)
+    .await?;
+    if let Some(row) = begun {
+        return Ok(Begin::Begun(Begun {
+            started_at: row.started_at,
+        }));
+    }
+    let superseded = sqlx::query_scalar!(
+        r#"select coalesce($4::timestamptz is not null
+                  and (last_manual_track_sid = $5
+                       or (last_manual_at > $4 and not last_manual_muted)), false) as "superseded!"
+           from track_lease
+           where room_sid = $1 and identity = $2 and source = $3
+             and (leased_until is null or leased_until < clock_timestamp())"#,
+        room_sid,
+        identity,
+        source,
+        as_of,
+        track_sid,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(match superseded {
+        Some(true) => Begin::Superseded,
+        // Held by another; or free again since the first look, which the next try finds out.
+        Some(false) | None => Begin::Busy,
+    })
+}
+
+/// How an action ended.
+#[derive(Debug)]
+pub(super) struct End<'a> {
+    pub(super) outcome: Outcome,
+    pub(super) error: Option<&'a str>,
+    /// Whether the track is muted now, as LiveKit reports it.
+    pub(super) muted: Option<bool>,
+    pub(super) latency: Duration,
+    /// Whether automatic actions yield to this one: a person's that LiveKit may have carried out.
+    pub(super) binds: bool,
+}
+
+/// Gives the lease back and writes the outcome, both or neither.
+pub(super) async fn finish(
+    pool: &PgPool,
+    entry: &Entry<'_>,
+    begun: &Begun,
+    end: &End<'_>,
+) -> Result<(), sqlx::Error> {
+    let after = end.muted.map(|muted| serde_json::json!({ "muted": muted }));
+    sqlx::query!(
+        "with intent as (
+            select * from audit_log
+            where started_at = $1 and action_id = $2 and phase = 'intent'),
+        released as (
+            update track_lease t
+            set action_id = null, leased_until = null, touched_at = clock_timestamp(),
+                last_manual_at = case when $7 then clock_timestamp() else t.last_manual_at end,
+                last_manual_track_sid = case when $7 then i.track_sid else t.last_manual_track_sid end,
+                last_manual_muted = case when $7 then i.action = 'mute' else t.last_manual_muted end
+            from intent i
+            where t.room_sid = i.room_sid and t.identity = i.identity and t.source = i.source
+              and t.action_id = i.action_id)
+        insert into audit_log
+            (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+             identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+             request_id, outcome, error, before, after, latency_ms)
+        select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
+               i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
+               i.policy_name, i.policy_revision, i.event_id, i.request_id, $3, $4, i.before, $5,
+               $6
+        from intent i
+        on conflict do nothing",
+        begun.started_at,
+        entry.action_id,
+        end.outcome.as_str(),
+        end.error.map(storable),
+        after,
+        end.latency.as_secs_f64() * 1000.0,
+        end.binds,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}

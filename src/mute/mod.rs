@@ -1,0 +1,13 @@
+//! The mute path: authorize, write the intent, call LiveKit, write the outcome.
+//!
+//! *Architecture invariant:* nothing else reaches LiveKit's mute call. The call consumes a
+//! [`Permit`], and only `permit::authorize` can build one.
+
+mod lease;
+mod manual;
+mod permit;
+mod run;
+
+pub use manual::{ManualMute, ManualMuteError, mute_by_hand};
+pub use permit::{Authority, Denied, Permit};
+pub use run::{Action, MuteError, Muter, TrackState};
