@@ -1,16 +1,17 @@
 -- What moderators and auditors read. These views are a public interface: columns are added,
 -- never renamed or removed. docs/AUDIT.md is their cookbook.
 
--- One row an action: the intent folded with its outcome.
+-- One row an action: the intent folded with its outcome. Two halves and not a full join, so that
+-- a condition on started_at reaches the partitions of both.
 create view moderation_history as
 select
-    coalesce(o.started_at, i.started_at) as started_at,
-    coalesce(o.action_id, i.action_id) as action_id,
-    coalesce(o.origin, i.origin) as origin,
+    o.started_at,
+    o.action_id,
+    o.origin,
     coalesce(o.actor, i.actor) as actor,
     coalesce(o.tenant, i.tenant) as tenant,
-    coalesce(o.action, i.action) as action,
-    coalesce(o.outcome, 'unsettled') as outcome,
+    o.action,
+    o.outcome,
     o.error,
     coalesce(o.room_name, i.room_name) as room_name,
     coalesce(o.room_sid, i.room_sid) as room_sid,
@@ -26,9 +27,21 @@ select
     o.after,
     o.latency_ms,
     o.recorded_at as settled_at
-from (select * from audit_log where phase = 'outcome') o
-full join (select * from audit_log where phase = 'intent') i
-    on i.started_at = o.started_at and i.action_id = o.action_id;
+from audit_log o
+left join audit_log i
+    on i.started_at = o.started_at and i.action_id = o.action_id and i.phase = 'intent'
+where o.phase = 'outcome'
+union all
+select
+    i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
+    i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
+    i.policy_owner, i.policy_name, i.policy_revision, i.event_id, i.request_id, i.before,
+    i.after, i.latency_ms, null
+from audit_log i
+where i.phase = 'intent'
+  and not exists (select from audit_log o
+                  where o.phase = 'outcome' and o.started_at = i.started_at
+                    and o.action_id = i.action_id);
 
 -- What was wanted and did not happen.
 create view failed_actions as

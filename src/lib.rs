@@ -1,12 +1,19 @@
 //! quell keeps LiveKit rooms quiet by policy.
 
+pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod inbox;
 pub mod livekit;
 pub mod metrics;
 pub mod mute;
+pub mod policy;
+pub mod policy_store;
+pub mod postgres;
+pub mod simulator;
 
 #[cfg(test)]
 mod test_data;

@@ -1,3 +1,7 @@
-//! Arguments -> run.
+//! quell: arguments -> run.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quell::cli::run()
+}

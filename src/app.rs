@@ -1,0 +1,208 @@
+//! The running server: what handlers share, and how it starts, runs and drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::audit;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http;
+use crate::http::auth::{AuthSetupError, Authenticator};
+use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
+use crate::livekit::signature::Verifier;
+use crate::livekit::{LiveKit, LiveKitSetupError};
+use crate::metrics::Metrics;
+use crate::mute::Muter;
+use crate::policy_store::{Policies, StoreError};
+use crate::postgres::upkeep;
+
+/// How often intents that nobody settled are looked for.
+const RECOVER_INTERVAL: Duration = Duration::from_secs(5);
+/// How often partitions are made and dropped.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a drain waits for what is under way; what is left is another replica's.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What handlers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The database.
+    pub pool: PgPool,
+    /// Who is calling.
+    pub authenticator: Authenticator,
+    /// Whether a webhook is LiveKit's.
+    pub verifier: Arc<Verifier>,
+    /// Where webhooks are committed.
+    pub inbox: Inbox,
+    /// The mute path; none where LiveKit is not configured.
+    pub muter: Option<Muter>,
+    /// The policies in force.
+    pub policies: Policies,
+    /// Where the time goes.
+    pub metrics: Metrics,
+    /// How long one action may wait for LiveKit.
+    pub livekit_timeout: Duration,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Keys or files of the callers' authentication.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+    /// The client for LiveKit.
+    #[error(transparent)]
+    LiveKit(#[from] LiveKitSetupError),
+    /// The stored policies.
+    #[error("the stored policies cannot be read: {0}")]
+    Policies(#[from] StoreError),
+    /// The address.
+    #[error("cannot listen on {address}: {error}; set HOST and PORT to an address that is free")]
+    Listen {
+        /// What was tried.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+/// A server that runs until it is drained.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its handlers share.
+    pub app: App,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Starts serving on `config.host` and `config.port`, with a database that is migrated.
+    pub async fn start(config: &Config, pool: PgPool, clock: Clock) -> Result<Self, StartError> {
+        let tracker = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let metrics = Metrics::new();
+        let livekit_timeout = config
+            .livekit
+            .as_ref()
+            .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
+        let muter = match &config.livekit {
+            Some(livekit) => Some(Muter {
+                livekit: LiveKit::new(livekit, clock.clone())?,
+                pool: pool.clone(),
+                metrics: metrics.clone(),
+            }),
+            None => {
+                tracing::warn!("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET");
+                None
+            }
+        };
+        let authenticator = Authenticator::new(&config.auth, clock.clone()).await?;
+        let policies = Policies::load(&pool, metrics.clone()).await?;
+        let worker = Worker::new(WorkerParts {
+            pool: pool.clone(),
+            muter: muter.clone(),
+            policies: policies.clone(),
+            config: config.worker,
+            livekit_timeout,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            replica: Uuid::now_v7().to_string(),
+        });
+        let settings = InboxSettings {
+            deadline: config.worker.deadline,
+            lease: config.worker.lease,
+        };
+        let inbox = Inbox::start(pool.clone(), worker.clone(), settings, metrics.clone(), &tracker);
+        let app = App {
+            verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
+            authenticator,
+            inbox,
+            muter,
+            policies: policies.clone(),
+            metrics,
+            livekit_timeout,
+            pool: pool.clone(),
+        };
+        let (listener, address) = listen(&config.host, config.port).await?;
+        tracker.spawn(worker.run());
+        tracker.spawn(policies.watch(pool.clone(), stop.clone()));
+        tracker.spawn(look_after(pool, clock, config.event_retention_days, stop.clone()));
+        tracker.spawn(serve(listener, app.clone(), stop.clone()));
+        Ok(Self {
+            address,
+            app,
+            tracker,
+            stop,
+        })
+    }
+
+    /// Takes no more requests and waits, bounded, for what is under way.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        // The inbox's writer ends when nobody can give it events any more.
+        drop(self.app);
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tracker.len(), "stopped before everything was over; leases run out and jobs are taken again");
+        }
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen {
+        address: format!("{host}:{port}"),
+        error,
+    };
+    let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
+    use axum::serve::ListenerExt;
+    // Answers are small, and a webhook's sender waits for its own.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+    });
+    let served = axum::serve(listener, http::router(app))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+/// What is to be done from time to time, whatever else happens.
+async fn look_after(pool: PgPool, clock: Clock, retention_days: u32, stop: CancellationToken) {
+    let mut recover = tokio::time::interval(RECOVER_INTERVAL);
+    let mut tidy = tokio::time::interval(UPKEEP_INTERVAL);
+    let forever = async {
+        loop {
+            tokio::select! {
+                _ = recover.tick() => match audit::close_overdue(&pool).await {
+                    Ok(0) => {}
+                    Ok(closed) => tracing::warn!(closed, "actions were closed as unknown: quell stopped or lost the database during their calls"),
+                    Err(error) => tracing::error!(%error, "overdue actions cannot be closed"),
+                },
+                _ = tidy.tick() => if let Err(error) = upkeep(&pool, clock.now(), retention_days).await {
+                    tracing::error!(%error, "the upkeep of partitions failed");
+                },
+            }
+        }
+    };
+    stop.run_until_cancelled(forever).await;
+}

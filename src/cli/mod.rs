@@ -1,0 +1,109 @@
+//! The command line: one file a command.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to people through stdout and stderr"
+)]
+
+mod demo;
+mod doctor;
+mod policy;
+mod serve;
+mod simulator;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Keeps `LiveKit` rooms quiet by policy.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server, by the settings in the environment
+    Serve,
+    /// Show the whole thing at work, with its own Postgres and a double of LiveKit
+    Demo(demo::Arguments),
+    /// Bring the database up to date
+    Migrate,
+    /// Check, apply and look at stored policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
+    Doctor,
+    /// Run the double of LiveKit alone, for trying things out
+    Simulator(simulator::Arguments),
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    crate::install_crypto();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let done = match cli.command {
+            Command::Serve => serve::run().await,
+            Command::Demo(arguments) => demo::run(&arguments).await,
+            Command::Migrate => serve::migrate().await,
+            Command::Policy(command) => return policy::run(&command).await,
+            Command::Doctor => return doctor::run().await,
+            Command::Simulator(arguments) => simulator::run(&arguments).await,
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
+fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("QUELL_LOG is no filter: {error}; try QUELL_LOG=info"))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+/// The settings, with logging started as they say.
+fn configured() -> anyhow::Result<Config> {
+    let config = Config::from_env()?;
+    log(&config.log_filter, config.log_format)?;
+    Ok(config)
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

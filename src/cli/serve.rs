@@ -1,0 +1,32 @@
+//! `quell serve`, `quell migrate`.
+
+use super::{configured, told_to_stop};
+use crate::app::Running;
+use crate::clock::Clock;
+use crate::postgres::Database;
+
+pub(super) async fn run() -> anyhow::Result<()> {
+    let config = configured()?;
+    let database = Database::open(&config.database).await?;
+    let running = match Running::start(&config, database.pool.clone(), Clock::system()).await {
+        Ok(running) => running,
+        Err(error) => {
+            database.close().await;
+            return Err(error.into());
+        }
+    };
+    tracing::info!(address = %running.address, database = database.place(), "quell is listening");
+    let stopped = told_to_stop().await;
+    tracing::info!("quell is stopping");
+    running.drain().await;
+    database.close().await;
+    stopped
+}
+
+pub(super) async fn migrate() -> anyhow::Result<()> {
+    let config = configured()?;
+    let database = Database::open(&config.database).await?;
+    println!("{} is up to date", database.place());
+    database.close().await;
+    Ok(())
+}

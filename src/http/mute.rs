@@ -1,0 +1,215 @@
+//! `POST /livekit/participant/mute`: a moderator's client mutes or unmutes a track.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::auth::AuthRequest;
+use super::problem::Problem;
+use super::query_key::QueryKey;
+use crate::app::App;
+use crate::mute::{ManualMute, ManualMuteError, MuteError, mute_by_hand};
+
+const BODY_BYTES_MAX: usize = 64 << 10;
+const REQUEST_ID_LEN_MAX: usize = 128;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Auth(#[from] super::auth::AuthError),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")]
+    NotConfigured,
+    #[error(transparent)]
+    Mute(#[from] ManualMuteError),
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let problem = match self {
+            Self::Auth(error) => error.into(),
+            Self::Invalid(error) => Problem::invalid_request(error),
+            Self::NotConfigured => internal("LIVEKIT_NOT_CONFIGURED", self.to_string()),
+            // Room, participant, track or access: one answer, so that nobody learns which.
+            Self::Mute(ManualMuteError::NotFound) => Problem::new(
+                StatusCode::NOT_FOUND,
+                "PARTICIPANT_NOT_FOUND",
+                "no such room, participant or track",
+            ),
+            Self::Mute(ManualMuteError::Mute(error @ MuteError::RemoteUnmuteDisabled)) => {
+                internal("REMOTE_UNMUTE_DISABLED", error.to_string())
+            }
+            Self::Mute(ManualMuteError::Mute(error)) => {
+                tracing::error!(%error, "a mute failed");
+                internal("MUTE_FAILED", told(&error))
+            }
+        };
+        problem.into_response()
+    }
+}
+
+fn internal(code: &'static str, error: String) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, error)
+}
+
+/// What a client is told; what Postgres said is for the log only.
+fn told(error: &MuteError) -> String {
+    match error {
+        MuteError::Database(_) => "the action could not be recorded, so it was not done".to_owned(),
+        MuteError::Denied(_)
+        | MuteError::Superseded
+        | MuteError::Busy
+        | MuteError::Gone
+        | MuteError::RemoteUnmuteDisabled
+        | MuteError::LiveKit(_) => error.to_string(),
+    }
+}
+
+/// What is asked for, and, with what LiveKit reports, what is answered.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Body {
+    room_name: String,
+    participant_identity: String,
+    track_sid: String,
+    muted: bool,
+}
+
+pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
+    match answer(&app, request).await {
+        Ok(body) => Json(body).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(app: &App, request: Request) -> Result<Body, Error> {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
+        Error::Invalid(format!("the body cannot be read, or is larger than {BODY_BYTES_MAX} bytes"))
+    })?;
+    let key = parts.extensions.get::<QueryKey>();
+    let caller = app
+        .authenticator
+        .caller_of_mute(&AuthRequest {
+            headers: &parts.headers,
+            method: &parts.method,
+            path: parts.uri.path(),
+            api_key: key.map(|key| key.0.expose_secret()),
+            body: &bytes,
+        })
+        .await?;
+    let asked = read(&parts.headers, &bytes).map_err(Error::Invalid)?;
+    let muter = app.muter.as_ref().ok_or(Error::NotConfigured)?;
+    let by_hand = ManualMute {
+        caller_id: caller.id(),
+        room_name: &asked.room_name,
+        identity: &asked.participant_identity,
+        track_sid: &asked.track_sid,
+        muted: asked.muted,
+        request_id: &request_id(&parts.headers),
+    };
+    let state = mute_by_hand(muter, &by_hand, app.livekit_timeout).await?;
+    Ok(Body {
+        muted: state.muted,
+        ..asked
+    })
+}
+
+/// The client's own `X-Request-Id` where it is one, else a new one: what finds the audit row.
+pub(super) fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LEN_MAX)
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Whether the content type is JSON; else what to send.
+pub(super) fn check_json(headers: &HeaderMap) -> Result<(), String> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err("the content type must be application/json: send the header Content-Type: application/json".to_owned())
+    }
+}
+
+fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, String> {
+    check_json(headers)?;
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let Value::Object(fields) = value else {
+        return Err("the body must be a JSON object with room_name, participant_identity, track_sid and muted".to_owned());
+    };
+    Ok(Body {
+        room_name: text(&fields, "room_name")?,
+        participant_identity: text(&fields, "participant_identity")?,
+        track_sid: text(&fields, "track_sid")?,
+        muted: match fields.get("muted") {
+            Some(Value::Bool(muted)) => *muted,
+            Some(_) => return Err("`muted` must be true or false".to_owned()),
+            None => return Err("`muted` is missing: it must be true or false".to_owned()),
+        },
+    })
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
+    match fields.get(name) {
+        Some(Value::String(text)) if text.trim().is_empty() => {
+            Err(format!("`{name}` must not be empty"))
+        }
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(format!("`{name}` must be a string")),
+        None => Err(format!("`{name}` is missing: it must be a string")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_exactly_as_given_or_refused_with_the_field_named() {
+        let good = r#"{"room_name":" r ","participant_identity":"p","track_sid":"t","muted":true,"more":1}"#;
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+        let body = read(&headers, good.as_bytes()).unwrap();
+        assert_eq!((body.room_name.as_str(), body.muted), (" r ", true));
+        for (from, to, message) in [
+            (r#"" r ""#, r#""""#, "`room_name` must not be empty"),
+            (r#"" r ""#, r#"" \t""#, "`room_name` must not be empty"),
+            (r#"" r ""#, "7", "`room_name` must be a string"),
+            (r#"" r ""#, "null", "`room_name` must be a string"),
+            (r#""room_name""#, r#""room""#, "`room_name` is missing"),
+            (r#""p""#, r#""""#, "`participant_identity` must not be empty"),
+            ("participant_identity", "identity", "`participant_identity` is missing"),
+            (r#""t""#, "[]", "`track_sid` must be a string"),
+            ("track_sid", "sid", "`track_sid` is missing"),
+            ("true", r#""true""#, "`muted` must be true or false"),
+            ("true", "1", "`muted` must be true or false"),
+            ("muted", "mute", "`muted` is missing"),
+            ("{", "", "the body is not JSON"),
+            ("}", "} x", "the body is not JSON"),
+        ] {
+            let error = read(&headers, good.replacen(from, to, 1).as_bytes()).unwrap_err();
+            assert!(error.starts_with(message), "{from} -> {to}: {error}");
+        }
+        let error = read(&headers, br#"["r","p","t",true]"#).unwrap_err();
+        assert!(error.starts_with("the body must be a JSON object"), "{error}");
+        for content_type in ["text/plain", "application/jsonx", "application/x-www-form-urlencoded", ""] {
+            let value = HeaderValue::from_static(content_type);
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
+            assert!(read(&headers, good.as_bytes()).unwrap_err().contains("content type"));
+        }
+        assert!(read(&HeaderMap::new(), good.as_bytes()).unwrap_err().contains("content type"));
+    }
+}

@@ -1,0 +1,375 @@
+//! `/v1/policies`: the caller's stored policies; an operator names another owner by `?owner=`.
+//!
+//! A policy's `ETag` is its revision. A change of what is there says which revision it was made
+//! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::auth::{AuthError, AuthRequest, Caller, Scope};
+use super::mute::{check_json, request_id};
+use super::problem::Problem;
+use crate::app::App;
+use crate::audit::Origin;
+use crate::policy::document::DOCUMENT_BYTES_MAX;
+use crate::policy::{Policy, Problems};
+use crate::policy_store::{
+    self, Author, ChangeError, Changed, Expected, ManagedBy, OwnerFilter, Stored,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the body is larger than {DOCUMENT_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("{0}")]
+    Policy(#[from] Problems),
+    #[error("only an operator may name another owner than itself")]
+    OtherOwner,
+    #[error("there is no policy of this name")]
+    NotFound,
+    #[error("the policy is there already: send If-Match with the ETag of the revision that you change, or * for any")]
+    NoPrecondition,
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let text = self.to_string();
+        let problem = match self {
+            Self::Auth(error) => error.into(),
+            Self::Invalid(_) => Problem::invalid_request(text),
+            Self::TooLarge => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text)
+            }
+            Self::Policy(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", text),
+            Self::OtherOwner => Problem::forbidden(text),
+            Self::NotFound => Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text),
+            Self::NoPrecondition => {
+                Problem::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", text)
+            }
+            Self::Change(ChangeError::Exists(_)) => {
+                Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
+            }
+            Self::Change(ChangeError::Missing | ChangeError::Stale(_)) => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
+            }
+            Self::Database(error) | Self::Change(ChangeError::Database(error)) => {
+                tracing::error!(%error, "policies cannot be read or changed");
+                Problem::unavailable("the database does not answer")
+            }
+        };
+        problem.into_response()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnerQuery {
+    owner: Option<String>,
+}
+
+/// A policy as it is answered.
+#[derive(Debug, Serialize)]
+struct Shown {
+    owner: Option<String>,
+    name: String,
+    revision: i32,
+    managed_by: String,
+    updated_at: String,
+    updated_by: String,
+    policy: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+impl Shown {
+    fn new(stored: Stored, warnings: Vec<String>) -> Self {
+        Self {
+            owner: stored.owner,
+            name: stored.name,
+            revision: stored.revision,
+            managed_by: stored.managed_by,
+            updated_at: stored.updated_at.to_rfc3339(),
+            updated_by: stored.updated_by,
+            policy: stored.document,
+            warnings,
+        }
+    }
+
+    fn into_response(self, status: StatusCode) -> Response {
+        let etag = format!("\"{}\"", self.revision);
+        (status, [(ETAG, etag)], Json(self)).into_response()
+    }
+}
+
+type OwnerParam = Result<Query<OwnerQuery>, axum::extract::rejection::QueryRejection>;
+
+pub(super) async fn list(
+    State(app): State<App>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, Scope::PoliciesRead).await?;
+    let named = named_owner(owner)?;
+    let is_everybody = asked.caller.is_operator() && named.is_none();
+    let owner = asked.owner(named)?;
+    let filter = if is_everybody {
+        OwnerFilter::All
+    } else {
+        OwnerFilter::Is(owner.as_deref())
+    };
+    let stored = policy_store::list(&app.pool, filter).await?;
+    let policies: Vec<_> = stored
+        .into_iter()
+        .map(|stored| Shown::new(stored, Vec::new()))
+        .collect();
+    Ok(Json(json!({ "policies": policies })).into_response())
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, Scope::PoliciesRead).await?;
+    let owner = asked.owner(named_owner(owner)?)?;
+    let stored = policy_store::get(&app.pool, owner.as_deref(), &name).await?;
+    let stored = stored.ok_or(Error::NotFound)?;
+    Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
+    let owner = asked.owner(named_owner(owner)?)?;
+    let (policy, warnings) = asked.policy(owner.as_deref(), None)?;
+    let changed = asked.put(&app, &policy, Expected::Absent).await?;
+    let location = format!("/v1/policies/{}", policy.name);
+    let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
+    if let Ok(location) = location.parse() {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn replace(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
+    let owner = asked.owner(named_owner(owner)?)?;
+    let (policy, warnings) = asked.policy(owner.as_deref(), Some(&name))?;
+    let must_be_new = if_none_match(&asked.parts.headers)?;
+    let expected = if_match(&asked.parts.headers)?.unwrap_or(Expected::Absent);
+    let changed = match asked.put(&app, &policy, expected).await {
+        Err(Error::Change(ChangeError::Exists(revision))) => {
+            return Err(if must_be_new {
+                ChangeError::Stale(revision).into()
+            } else {
+                Error::NoPrecondition
+            });
+        }
+        changed => changed?,
+    };
+    let status = match changed.outcome {
+        policy_store::Outcome::Created => StatusCode::CREATED,
+        policy_store::Outcome::Updated
+        | policy_store::Outcome::Unchanged
+        | policy_store::Outcome::Deleted => StatusCode::OK,
+    };
+    Ok(Shown::new(changed.policy, warnings).into_response(status))
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
+    let owner = asked.owner(named_owner(owner)?)?;
+    let owner = owner.as_deref();
+    let Some(expected) = if_match(&asked.parts.headers)? else {
+        let is_there = policy_store::get(&app.pool, owner, &name).await?.is_some();
+        return Err(if is_there { Error::NoPrecondition } else { Error::NotFound });
+    };
+    let author = asked.author();
+    match policy_store::delete(&app.pool, &author.by(), owner, &name, expected).await {
+        Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(ChangeError::Missing) => Err(Error::NotFound),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A request whose caller is known and may do this.
+struct Asked {
+    parts: Parts,
+    body: Vec<u8>,
+    caller: Caller,
+}
+
+/// An author's texts, held while the author is borrowed from.
+struct AuthorTexts {
+    id: String,
+    request_id: String,
+}
+
+impl AuthorTexts {
+    fn by(&self) -> Author<'_> {
+        Author {
+            origin: Origin::Rest,
+            id: &self.id,
+            request_id: Some(&self.request_id),
+        }
+    }
+}
+
+impl Asked {
+    async fn read(app: &App, request: Request, scope: Scope) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, DOCUMENT_BYTES_MAX)
+            .await
+            .map_err(|_| Error::TooLarge)?;
+        let caller = app
+            .authenticator
+            .caller_of_api(
+                &AuthRequest {
+                    headers: &parts.headers,
+                    method: &parts.method,
+                    path: parts.uri.path(),
+                    // `?api_key=` is for the mute endpoint only.
+                    api_key: None,
+                    body: &body,
+                },
+                scope,
+            )
+            .await?;
+        Ok(Self {
+            parts,
+            body: body.into(),
+            caller,
+        })
+    }
+
+    /// Whose policies are meant: the caller's, or those that an operator names.
+    fn owner(&self, named: Option<String>) -> Result<Option<String>, Error> {
+        if self.caller.is_operator() {
+            return Ok(named);
+        }
+        let own = self.caller.id().map(str::to_owned);
+        if named.is_some() && named != own {
+            return Err(Error::OtherOwner);
+        }
+        Ok(own)
+    }
+
+    fn author(&self) -> AuthorTexts {
+        AuthorTexts {
+            id: self.caller.id().unwrap_or_default().to_owned(),
+            request_id: request_id(&self.parts.headers),
+        }
+    }
+
+    /// The policy in the body; at a path with a name, the body may leave its name out.
+    fn policy(
+        &self,
+        owner: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<(Policy, Vec<String>), Error> {
+        check_json(&self.parts.headers).map_err(Error::Invalid)?;
+        let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
+        if let Some(name) = name
+            && let Ok(Value::Object(mut fields)) = serde_json::from_slice(&body)
+            && !fields.contains_key("name")
+        {
+            fields.insert("name".to_owned(), name.into());
+            body = Value::Object(fields).to_string().into_bytes().into();
+        }
+        let checked = Policy::from_json(&body, owner)?;
+        if let Some(name) = name
+            && checked.value.name != name
+        {
+            return Err(Error::Invalid(format!(
+                "`name` is {:?}, but the path says {name:?}: a policy is not renamed; create the new one and delete the old",
+                checked.value.name
+            )));
+        }
+        let warnings = checked.warnings.iter().map(ToString::to_string).collect();
+        Ok((checked.value, warnings))
+    }
+
+    async fn put(&self, app: &App, policy: &Policy, expected: Expected) -> Result<Changed, Error> {
+        let author = self.author();
+        let by = author.by();
+        Ok(policy_store::put(&app.pool, &by, policy, ManagedBy::Rest, expected).await?)
+    }
+}
+
+fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {
+    let Query(query) = owner.map_err(|error| Error::Invalid(error.body_text()))?;
+    match query.owner {
+        Some(owner) if owner.trim().is_empty() => Err(Error::Invalid(
+            "`owner` must not be empty: leave it out to mean the operator".to_owned(),
+        )),
+        owner => Ok(owner),
+    }
+}
+
+fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value.trim().to_owned())),
+        _ => Err(Error::Invalid(format!("the header {name} must be there once, as text"))),
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Error> {
+    let Some(value) = one_header(headers, &IF_MATCH)? else {
+        return Ok(None);
+    };
+    if value == "*" {
+        return Ok(Some(Expected::Exists));
+    }
+    let revision = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|revision| revision.parse().ok());
+    match revision {
+        Some(revision) => Ok(Some(Expected::Revision(revision))),
+        None => Err(Error::Invalid(format!(
+            "If-Match is {value:?}, but must be one ETag of this policy, such as \"3\" with its quotes, or *"
+        ))),
+    }
+}
+
+fn if_none_match(headers: &HeaderMap) -> Result<bool, Error> {
+    match one_header(headers, &IF_NONE_MATCH)?.as_deref() {
+        None => Ok(false),
+        Some("*") => Ok(true),
+        Some(other) => Err(Error::Invalid(format!(
+            "If-None-Match is {other:?}, but may only be * (create, if it is not there)"
+        ))),
+    }
+}

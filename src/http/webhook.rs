@@ -1,0 +1,96 @@
+//! `POST /livekit/webhook`: LiveKit's signed events. Only verified and stored here; 200 means
+//! committed. Trouble on our side is 503, never 4xx, which LiveKit takes for success.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::inbox::{AcceptError, Accepted};
+use crate::livekit::event::{self, EventError};
+use crate::livekit::signature::SignatureError;
+use crate::metrics::Step;
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
+const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("createdAt ({created_at}) is more than 10 minutes off the signature's time ({issued_at})")]
+    OffTime {
+        created_at: DateTime<Utc>,
+        issued_at: DateTime<Utc>,
+    },
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+}
+
+impl Error {
+    fn problem(&self) -> (Problem, &'static str) {
+        let text = self.to_string();
+        match self {
+            Self::TooLarge => (
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text),
+                "too_large",
+            ),
+            // Ours to mend, so that LiveKit shall send again.
+            Self::Signature(SignatureError::NoKeys) => (
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "LIVEKIT_NOT_CONFIGURED", text),
+                "not_configured",
+            ),
+            Self::Signature(_) => (Problem::unauthorized(text), "bad_signature"),
+            Self::Event(_) | Self::OffTime { .. } => (Problem::invalid_request(text), "no_event"),
+            Self::Accept(_) => (Problem::unavailable(text), "not_committed"),
+        }
+    }
+}
+
+pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
+    let arrived = Instant::now();
+    match accept(&app, request, arrived).await {
+        Ok(accepted) => {
+            app.metrics.webhook(match accepted {
+                Accepted::Stored => "stored",
+                Accepted::Duplicate => "duplicate",
+            });
+            StatusCode::OK.into_response()
+        }
+        Err(error) => {
+            let (problem, result) = error.problem();
+            app.metrics.webhook(result);
+            tracing::warn!(%error, status = problem.status.as_u16(), "a webhook was not accepted");
+            problem.into_response()
+        }
+    }
+}
+
+async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepted, Error> {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| Error::TooLarge)?;
+    let begun = Instant::now();
+    let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let verified = app.verifier.verify(authorization, &bytes)?;
+    let read = event::read(&bytes)?;
+    app.metrics.observe(Step::Verify, begun.elapsed());
+    let created_at = read.event.created_at;
+    if (created_at - verified.issued_at).abs() > CREATED_AT_TOLERANCE {
+        return Err(Error::OffTime {
+            created_at,
+            issued_at: verified.issued_at,
+        });
+    }
+    Ok(app.inbox.accept(read.event, read.body, arrived).await?)
+}

@@ -1,0 +1,312 @@
+//! Commits events and their jobs, many webhooks to one commit where they come at once.
+//!
+//! One writer takes whatever has queued up while the last commit was under way: alone, an event
+//! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::worker::Worker;
+use super::{Job, interval};
+use crate::audit::storable;
+use crate::livekit::event::{Event, TRACK_PUBLISHED};
+use crate::livekit::tenant_of;
+use crate::metrics::{Metrics, Step};
+
+const BATCH_MAX: usize = 64;
+const QUEUE_MAX: usize = 1024;
+/// LiveKit waits for as long as we let it, and its room's other events wait behind it.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How jobs are stored.
+#[derive(Debug, Clone, Copy)]
+pub struct InboxSettings {
+    /// How long a job is tried for.
+    pub deadline: Duration,
+    /// After how long without an end another replica may take a job over.
+    pub lease: Duration,
+}
+
+/// Where webhooks go; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    queue: mpsc::Sender<Incoming>,
+    worker: Worker,
+    metrics: Metrics,
+}
+
+/// What came of accepting an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is committed.
+    Stored,
+    /// It was committed before.
+    Duplicate,
+}
+
+/// Why an event is not committed; LiveKit shall send it again.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// Too many are waiting.
+    #[error("too many events are waiting to be stored")]
+    Full,
+    /// It took too long.
+    #[error("the event could not be stored within {} s", COMMIT_TIMEOUT.as_secs())]
+    Timeout,
+    /// The database said no.
+    #[error("the event could not be stored")]
+    Database,
+    /// quell is being stopped.
+    #[error("quell is stopping")]
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    event: Event,
+    body: String,
+    arrived: Instant,
+    /// A worker's place, where one was free: the job is then taken as it is stored, which saves
+    /// a commit on the way to the mute.
+    slot: Option<OwnedSemaphorePermit>,
+    answer: oneshot::Sender<Result<Accepted, AcceptError>>,
+}
+
+impl Inbox {
+    /// Starts the writer on `tracker`; it ends when the last `Inbox` is dropped.
+    #[must_use]
+    pub fn start(
+        pool: PgPool,
+        worker: Worker,
+        settings: InboxSettings,
+        metrics: Metrics,
+        tracker: &TaskTracker,
+    ) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer {
+            pool,
+            worker: worker.clone(),
+            settings,
+            metrics: metrics.clone(),
+        };
+        tracker.spawn(writer.run(receiver));
+        Self {
+            queue,
+            worker,
+            metrics,
+        }
+    }
+
+    /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`] of `arrived`.
+    pub async fn accept(
+        &self,
+        event: Event,
+        body: String,
+        arrived: Instant,
+    ) -> Result<Accepted, AcceptError> {
+        let slot = (event.name == TRACK_PUBLISHED)
+            .then(|| self.worker.free_slot())
+            .flatten();
+        let (answer, answered) = oneshot::channel();
+        let incoming = Incoming {
+            event,
+            body,
+            arrived,
+            slot,
+            answer,
+        };
+        let begun = Instant::now();
+        self.queue.try_send(incoming).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AcceptError::Full,
+            mpsc::error::TrySendError::Closed(_) => AcceptError::Stopping,
+        })?;
+        let result = tokio::time::timeout_at(arrived + COMMIT_TIMEOUT, answered)
+            .await
+            .map_err(|_| AcceptError::Timeout)?
+            .map_err(|_| AcceptError::Stopping)?;
+        self.metrics.observe(Step::Commit, begun.elapsed());
+        result
+    }
+}
+
+struct Writer {
+    pool: PgPool,
+    worker: Worker,
+    settings: InboxSettings,
+    metrics: Metrics,
+}
+
+struct Stored {
+    event_created_at: DateTime<Utc>,
+    event_id: String,
+    received_at: DateTime<Utc>,
+    job_id: Option<Uuid>,
+}
+
+impl Writer {
+    async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
+        let mut batch = Vec::new();
+        while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.write(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn write(&self, batch: Vec<Incoming>) {
+        match self.store(&batch).await {
+            Ok(stored) => self.deliver(batch, stored),
+            // One event that Postgres refuses must not take the others with it.
+            Err(error) if batch.len() > 1 => {
+                tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
+                for incoming in batch {
+                    Box::pin(self.write(vec![incoming])).await;
+                }
+            }
+            Err(error) => {
+                for incoming in batch {
+                    tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
+                    // Who asked may have gone: its 2 s are over.
+                    drop(incoming.answer.send(Err(AcceptError::Database)));
+                }
+            }
+        }
+    }
+
+    async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
+        match self.insert(batch).await {
+            // A day without a partition: upkeep was late, or a captured event is replayed.
+            Err(error) if is_no_partition(&error) => {
+                for incoming in batch {
+                    sqlx::query!("select quell_ensure_partitions($1)", incoming.event.created_at)
+                        .execute(&self.pool)
+                        .await?;
+                }
+                self.insert(batch).await
+            }
+            result => result,
+        }
+    }
+
+    async fn insert(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
+        let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
+            let texts = batch.iter().map(|incoming| of(&incoming.event));
+            texts.map(|text| (!text.is_empty()).then(|| storable(text))).collect()
+        };
+        let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
+        let ids: Vec<_> = batch.iter().map(|i| storable(&i.event.id)).collect();
+        let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
+        let tenants: Vec<_> = batch
+            .iter()
+            .map(|i| tenant_of(&i.event.room.metadata).map(|tenant| storable(&tenant)))
+            .collect();
+        let bodies: Vec<_> = batch.iter().map(|i| i.body.clone()).collect();
+        let wants_job: Vec<_> = batch.iter().map(|i| i.event.name == TRACK_PUBLISHED).collect();
+        let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
+        let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
+        sqlx::query_as!(
+            Stored,
+            r#"with incoming as (
+                select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
+                    $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
+                    $11::bool[], $12::uuid[])
+                as t(created_at, event_id, event, room_sid, room_name, tenant, identity, track_sid,
+                     body, wants_job, is_taken, job_id)),
+            stored as (
+                insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
+                                           identity, track_sid, body)
+                select created_at, event_id, event, room_sid, room_name, tenant, identity, track_sid,
+                       body::json
+                -- In the order of the key, so that two replicas with the same events never
+                -- wait for each other.
+                from incoming order by created_at, event_id
+                on conflict do nothing
+                returning created_at, event_id, received_at),
+            jobs as (
+                insert into job (id, event_created_at, event_id, received_at, state, attempt,
+                                 leased_by, leased_until, deadline)
+                select distinct on (s.created_at, s.event_id)
+                       i.job_id, s.created_at, s.event_id, s.received_at,
+                       case when i.is_taken then 'leased' else 'queued' end,
+                       case when i.is_taken then 1 else 0 end,
+                       case when i.is_taken then $13::text end,
+                       case when i.is_taken then s.received_at + $14::interval end,
+                       s.received_at + $15::interval
+                from stored s join incoming i using (created_at, event_id)
+                where i.wants_job
+                returning id, event_created_at, event_id)
+            select s.created_at as "event_created_at!", s.event_id as "event_id!",
+                   s.received_at as "received_at!", j.id as "job_id?"
+            from stored s left join jobs j
+                on j.event_created_at = s.created_at and j.event_id = s.event_id"#,
+            &created_at,
+            &ids,
+            &names,
+            &texts(|e| &e.room.sid) as &[Option<String>],
+            &texts(|e| &e.room.name) as &[Option<String>],
+            &tenants as &[Option<String>],
+            &texts(|e| &e.participant.identity) as &[Option<String>],
+            &texts(|e| &e.track.sid) as &[Option<String>],
+            &bodies,
+            &wants_job,
+            &is_taken,
+            &job_ids,
+            self.worker.replica(),
+            interval(self.settings.lease),
+            interval(self.settings.deadline),
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Hands what is committed on, and answers.
+    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<Stored>) {
+        for incoming in batch {
+            let Incoming {
+                event,
+                arrived,
+                slot,
+                answer,
+                ..
+            } = incoming;
+            let id = storable(&event.id);
+            let position = stored
+                .iter()
+                .position(|s| s.event_id == id && s.event_created_at == event.created_at);
+            // The first of two equals in a batch has it; the second is a duplicate.
+            let new = position.map(|position| stored.swap_remove(position));
+            let accepted = match &new {
+                Some(_) => Accepted::Stored,
+                None => Accepted::Duplicate,
+            };
+            // Who asked may have gone: its 2 s are over. What is stored is worked off all the same.
+            drop(answer.send(Ok(accepted)));
+            let Some(Stored { job_id: Some(job_id), received_at, .. }) = new else {
+                continue;
+            };
+            match slot {
+                Some(slot) => self.worker.take(
+                    Job {
+                        id: job_id,
+                        attempt: 1,
+                        event,
+                        received_at,
+                        arrived,
+                    },
+                    slot,
+                ),
+                None => self.worker.wake(),
+            }
+        }
+    }
+}
+
+fn is_no_partition(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("23514") && error.message().starts_with("no partition")
+    })
+}

@@ -1,0 +1,44 @@
+//! The inbox: what LiveKit tells is committed here before it is answered, and worked off after.
+//!
+//! ```text
+//! webhook -> accept (event and job, one commit) -> worker: facts -> decide -> mute::run -> settle
+//! ```
+
+mod accept;
+mod claim;
+mod look;
+mod settle;
+mod worker;
+
+pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};
+pub use worker::{Worker, WorkerParts};
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::types::PgInterval;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::livekit::event::Event;
+
+/// A job that this process holds the lease of.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: Uuid,
+    /// Which taking of it this is: only this one may settle it.
+    pub(crate) attempt: i32,
+    pub(crate) event: Event,
+    /// When the event was committed, by Postgres's clock.
+    pub(crate) received_at: DateTime<Utc>,
+    /// The same on this process's monotonic clock: where latency counts from.
+    pub(crate) arrived: Instant,
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,154 @@
+//! Ends a job, or puts it back, by id and attempt: who lost the lease ends nothing.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::{Job, interval};
+use crate::audit::{self, Entry, Outcome, storable};
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// A policy muted the track.
+    Muted,
+    /// No policy wants it muted.
+    Nothing,
+    /// A policy wants it muted whose owner may not act in the room.
+    Refused,
+    /// The room of that name is another one now.
+    Stale,
+    /// The track is not there (any more).
+    Gone,
+    /// A person decided meanwhile.
+    Superseded,
+    /// The facts could not be had by the deadline.
+    Undecided,
+    /// The mute did not succeed by the deadline.
+    DeadLetter,
+}
+
+impl Settlement {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Muted => "muted",
+            Self::Nothing => "nothing",
+            Self::Refused => "refused",
+            Self::Stale => "stale",
+            Self::Gone => "gone",
+            Self::Superseded => "superseded",
+            Self::Undecided => "undecided",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+/// What is stored with the event when its job ends.
+#[derive(Debug, Default)]
+pub(super) struct Record<'a> {
+    pub(super) facts: Option<Value>,
+    pub(super) decision: Option<Value>,
+    pub(super) tenant: Option<&'a str>,
+    /// Rows of the audit log that belong to the end of the job.
+    pub(super) rows: Vec<(Entry<'a>, Outcome, Option<String>)>,
+}
+
+/// Ends `job`; false where its lease was lost to another replica, which then ends it.
+pub(super) async fn settle(
+    pool: &PgPool,
+    job: &Job,
+    settlement: Settlement,
+    record: Record<'_>,
+) -> Result<bool, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let settled = sqlx::query!(
+        "with ended as (
+            delete from job where id = $1 and attempt = $2 and state = 'leased'
+            returning event_created_at, event_id)
+         update webhook_event e
+         set settlement = $3, settled_at = clock_timestamp(), facts = $4, decision = $5,
+             tenant = coalesce($6, e.tenant)
+         from ended
+         where e.created_at = ended.event_created_at and e.event_id = ended.event_id",
+        job.id,
+        job.attempt,
+        settlement.as_str(),
+        record.facts,
+        record.decision,
+        record.tenant.map(storable),
+    )
+    .execute(&mut *tx)
+    .await?;
+    if settled.rows_affected() != 1 {
+        return Ok(false);
+    }
+    for (entry, outcome, error) in &record.rows {
+        audit::record(&mut *tx, entry, *outcome, error.as_deref()).await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// What became of a job that could not be ended now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It is tried again.
+    Queued,
+    /// Its deadline is over: it is a dead letter.
+    Dead,
+    /// Another replica has it.
+    Lost,
+}
+
+/// Puts `job` back to be tried after `delay`, or ends it as a dead letter where that would be
+/// past its deadline. The job row of a dead letter stays, for people to find.
+pub(super) async fn retry_or_bury(
+    pool: &PgPool,
+    job: &Job,
+    delay: Duration,
+    error: &str,
+    if_dead: Settlement,
+    record: Record<'_>,
+) -> Result<Retry, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let is_dead = sqlx::query_scalar!(
+        r#"update job
+           set state = case when clock_timestamp() + $3 > deadline then 'dead' else 'queued' end,
+               run_at = clock_timestamp() + $3, leased_by = null, leased_until = null, last_error = $4
+           where id = $1 and attempt = $2 and state = 'leased'
+           returning state = 'dead' as "is_dead!""#,
+        job.id,
+        job.attempt,
+        interval(delay),
+        storable(error),
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let retry = match is_dead {
+        None => return Ok(Retry::Lost),
+        Some(false) => Retry::Queued,
+        Some(true) => {
+            sqlx::query!(
+                "update webhook_event e
+                 set settlement = $2, settled_at = clock_timestamp(), facts = $3, decision = $4,
+                     tenant = coalesce($5, e.tenant)
+                 from job j
+                 where j.id = $1 and e.created_at = j.event_created_at and e.event_id = j.event_id",
+                job.id,
+                if_dead.as_str(),
+                record.facts,
+                record.decision,
+                record.tenant.map(storable),
+            )
+            .execute(&mut *tx)
+            .await?;
+            for (entry, outcome, error) in &record.rows {
+                audit::record(&mut *tx, entry, *outcome, error.as_deref()).await?;
+            }
+            Retry::Dead
+        }
+    };
+    tx.commit().await?;
+    Ok(retry)
+}

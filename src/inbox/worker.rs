@@ -1,0 +1,416 @@
+//! Works jobs off: facts -> decide -> `mute::run` -> settle, a bounded number at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::claim::claim;
+use super::look::{self, Live, Seen};
+use super::settle::{self, Record, Retry, Settlement};
+use super::Job;
+use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb};
+use crate::clock::Clock;
+use crate::config::WorkerConfig;
+use crate::livekit::LiveKit;
+use crate::metrics::{Metrics, Step};
+use crate::mute::{Action, Authority, MuteError, Muter};
+use crate::policy::{Decision, Facts, PolicyRef, PolicySet, Verdict, decide};
+use crate::policy_store::Policies;
+
+/// How often jobs are looked for that nobody here was told of: another replica's, and retries.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const RETRY_BASE: Duration = Duration::from_millis(100);
+const RETRY_CAP: Duration = Duration::from_secs(10);
+const CLAIM_MAX: usize = 16;
+
+/// What a worker works with.
+#[derive(Debug, Clone)]
+pub struct WorkerParts {
+    /// The database.
+    pub pool: PgPool,
+    /// The mute path; none where LiveKit is not configured, and jobs then wait.
+    pub muter: Option<Muter>,
+    /// The policies in force.
+    pub policies: Policies,
+    /// How jobs are worked off.
+    pub config: WorkerConfig,
+    /// How long one action may wait for LiveKit.
+    pub livekit_timeout: Duration,
+    /// What time it is, for the policies.
+    pub clock: Clock,
+    /// Where the time goes.
+    pub metrics: Metrics,
+    /// What a drain waits for.
+    pub tracker: TaskTracker,
+    /// When to stop looking for jobs.
+    pub stop: CancellationToken,
+    /// This process, as the holder of leases.
+    pub replica: String,
+}
+
+/// The worker; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Worker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: WorkerParts,
+    slots: Arc<Semaphore>,
+    wake: Notify,
+}
+
+/// What one look at a job came to.
+enum End {
+    Settled(Settlement, Option<String>),
+    /// Not now; `if_dead` is what it is called when there is no later.
+    Later { error: String, if_dead: Settlement },
+}
+
+/// What is known of a job while it is worked on.
+struct Case {
+    facts: Facts,
+    decision: Option<Decision>,
+}
+
+impl Worker {
+    /// A worker that does nothing until it is given jobs, or [`Worker::run`] looks for them.
+    #[must_use]
+    pub fn new(parts: WorkerParts) -> Self {
+        let slots = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
+        Self(Arc::new(Inner {
+            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            wake: Notify::new(),
+            parts,
+        }))
+    }
+
+    pub(super) fn replica(&self) -> &str {
+        &self.0.parts.replica
+    }
+
+    pub(super) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.slots).try_acquire_owned().ok()
+    }
+
+    pub(super) fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// Works on a job whose lease this process has.
+    pub(super) fn take(&self, job: Job, slot: OwnedSemaphorePermit) {
+        let worker = self.clone();
+        self.0.parts.tracker.spawn(async move {
+            worker.handle(&job).await;
+            drop(slot);
+            worker.wake();
+        });
+    }
+
+    /// Looks for jobs until it is told to stop.
+    pub async fn run(self) {
+        if self.0.parts.config.concurrency == 0 {
+            return;
+        }
+        let stop = &self.0.parts.stop;
+        while stop.run_until_cancelled(self.look_for_jobs()).await.is_some() {}
+    }
+
+    async fn look_for_jobs(&self) {
+        let Ok(first) = Arc::clone(&self.0.slots).acquire_owned().await else {
+            return;
+        };
+        let mut slots = vec![first];
+        while slots.len() < CLAIM_MAX {
+            let Some(slot) = self.free_slot() else { break };
+            slots.push(slot);
+        }
+        let parts = &self.0.parts;
+        let limit = i64::try_from(slots.len()).unwrap_or(1);
+        let jobs = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
+        let found = match jobs {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                tracing::error!(%error, "jobs cannot be taken from the database");
+                Vec::new()
+            }
+        };
+        if found.is_empty() {
+            drop(slots);
+            let woken = self.0.wake.notified();
+            // Nobody is told of another replica's jobs: this is when to look for them.
+            drop(tokio::time::timeout(POLL_INTERVAL, woken).await);
+            return;
+        }
+        for (job, slot) in found.into_iter().zip(slots) {
+            self.take(job, slot);
+        }
+    }
+
+    async fn handle(&self, job: &Job) {
+        self.0.parts.metrics.observe(Step::Queue, job.arrived.elapsed());
+        let mut case = Case {
+            facts: look::told_by(&job.event),
+            decision: None,
+        };
+        let end = self.work(job, &mut case).await;
+        let begun = Instant::now();
+        if let Err(error) = self.end(job, &case, end).await {
+            // The lease runs out and the job is taken again: nothing is lost.
+            tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
+        }
+        self.0.parts.metrics.observe(Step::Settle, begun.elapsed());
+    }
+
+    async fn work(&self, job: &Job, case: &mut Case) -> End {
+        let parts = &self.0.parts;
+        let policies = parts.policies.snapshot();
+        if !policies.any_tenant_live() {
+            // Operators' policies alone may be decided by the event itself.
+            let decision = self.decide(&policies, &case.facts);
+            let nothing = is_nothing(&decision);
+            case.decision = Some(decision);
+            if nothing {
+                return End::Settled(Settlement::Nothing, None);
+            }
+        }
+        let Some(muter) = &parts.muter else {
+            return later("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET");
+        };
+        let deadline = Instant::now() + parts.livekit_timeout;
+        let seen = self.look(&muter.livekit, job, case, deadline).await;
+        let live = match seen {
+            Seen::Stale => return End::Settled(Settlement::Stale, Some("the room of that name is another one now".to_owned())),
+            Seen::Gone => return End::Settled(Settlement::Gone, Some("LiveKit does not show the track".to_owned())),
+            Seen::Partly(error) => {
+                let decision = self.decide(&policies, &case.facts);
+                let nothing = is_nothing(&decision);
+                case.decision = Some(decision);
+                return if nothing {
+                    End::Settled(Settlement::Nothing, None)
+                } else {
+                    later(&error.to_string())
+                };
+            }
+            Seen::All(live) => live,
+        };
+        let decision = self.decide(&policies, &case.facts);
+        let verdict = decision.enforced.clone();
+        case.decision = Some(decision);
+        match verdict {
+            Verdict::Mute { policy } => mute(muter, job, &live, &policy, deadline).await,
+            Verdict::Indeterminate => later("a fact that the decision hangs on is unknown"),
+            Verdict::Nothing { .. } => End::Settled(Settlement::Nothing, None),
+        }
+    }
+
+    async fn look(&self, livekit: &LiveKit, job: &Job, case: &mut Case, deadline: Instant) -> Seen {
+        let begun = Instant::now();
+        let seen = look::look(livekit, &job.event, &mut case.facts, deadline).await;
+        self.0.parts.metrics.observe(Step::Facts, begun.elapsed());
+        seen
+    }
+
+    fn decide(&self, policies: &PolicySet, facts: &Facts) -> Decision {
+        let begun = Instant::now();
+        let decision = decide(policies, facts, self.0.parts.clock.now());
+        self.0.parts.metrics.observe(Step::Decide, begun.elapsed());
+        decision
+    }
+
+    async fn end(&self, job: &Job, case: &Case, end: End) -> Result<(), sqlx::Error> {
+        let parts = &self.0.parts;
+        let mut record = Record {
+            facts: Some(to_json(&case.facts)),
+            decision: case.decision.as_ref().map(to_json),
+            tenant: tenant(case),
+            rows: Vec::new(),
+        };
+        match end {
+            End::Settled(settlement, why) => {
+                if matches!(settlement, Settlement::Muted | Settlement::Nothing | Settlement::Superseded) {
+                    record.rows.extend(on_trial(job, case));
+                }
+                if settle::settle(&parts.pool, job, settlement, record).await? {
+                    parts.metrics.settled(settlement.as_str());
+                    tracing::info!(
+                        event_id = job.event.id, room = job.event.room.name, track = job.event.track.sid,
+                        settlement = settlement.as_str(), why, "a track was dealt with",
+                    );
+                }
+            }
+            End::Later { error, if_dead } => {
+                record.rows.push(given_up(job, case, if_dead, &error));
+                let delay = jittered(job.attempt);
+                let retry =
+                    settle::retry_or_bury(&parts.pool, job, delay, &error, if_dead, record).await?;
+                self.later(job, retry, delay, &error, if_dead);
+            }
+        }
+        Ok(())
+    }
+
+    fn later(&self, job: &Job, retry: Retry, delay: Duration, error: &str, if_dead: Settlement) {
+        let parts = &self.0.parts;
+        match retry {
+            Retry::Lost => {}
+            Retry::Queued => {
+                tracing::warn!(event_id = job.event.id, attempt = job.attempt, error, "a job is tried again later");
+                let worker = self.clone();
+                let stop = parts.stop.clone();
+                parts.tracker.spawn(async move {
+                    // The job is due in the database then; nothing else tells us.
+                    if stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_some() {
+                        worker.wake();
+                    }
+                });
+            }
+            Retry::Dead => {
+                parts.metrics.settled(if_dead.as_str());
+                tracing::error!(event_id = job.event.id, attempt = job.attempt, error, "a job was given up: its deadline is over");
+            }
+        }
+    }
+}
+
+async fn mute(muter: &Muter, job: &Job, live: &Live, policy: &PolicyRef, deadline: Instant) -> End {
+    let action = Action {
+        origin: Origin::Webhook,
+        authority: Authority::PolicyOwner {
+            tenant: policy.owner.as_deref(),
+        },
+        room: &live.room,
+        identity: &job.event.participant.identity,
+        track: &live.track,
+        muted: true,
+        as_of: Some(job.received_at),
+        policy: Some(policy_id(policy)),
+        event_id: Some(&job.event.id),
+        request_id: None,
+        arrived: job.arrived,
+        deadline,
+    };
+    match muter.run(&action).await {
+        Ok(_) => End::Settled(Settlement::Muted, Some(policy.name.to_string())),
+        Err(error) => match error {
+            MuteError::Denied(_) => End::Settled(Settlement::Refused, Some(error.to_string())),
+            MuteError::Superseded => End::Settled(Settlement::Superseded, Some(error.to_string())),
+            MuteError::Gone => End::Settled(Settlement::Gone, Some(error.to_string())),
+            MuteError::Busy
+            | MuteError::RemoteUnmuteDisabled
+            | MuteError::LiveKit(_)
+            | MuteError::Database(_) => End::Later {
+                error: error.to_string(),
+                if_dead: Settlement::DeadLetter,
+            },
+        },
+    }
+}
+
+fn later(error: &str) -> End {
+    End::Later {
+        error: error.to_owned(),
+        if_dead: Settlement::Undecided,
+    }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Value {
+    // Only maps with keys that are no strings fail, and there are none.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn tenant(case: &Case) -> Option<&str> {
+    case.facts.room.tenant.known().and_then(Option::as_deref)
+}
+
+fn policy_id(policy: &PolicyRef) -> PolicyId<'_> {
+    PolicyId {
+        owner: policy.owner.as_deref(),
+        name: &policy.name,
+        revision: policy.revision,
+    }
+}
+
+fn entry<'a>(job: &'a Job, case: &'a Case, verb: Verb) -> Entry<'a> {
+    Entry {
+        tenant: tenant(case),
+        room_name: Some(&job.event.room.name),
+        room_sid: Some(&job.event.room.sid),
+        identity: Some(&job.event.participant.identity),
+        track_sid: Some(&job.event.track.sid),
+        source: Some(case.facts.track.source.as_str()),
+        event_id: Some(&job.event.id),
+        ..Entry::new(Origin::Webhook, verb)
+    }
+}
+
+/// Whether neither the policies in force nor those on trial want anything.
+fn is_nothing(decision: &Decision) -> bool {
+    matches!(decision.enforced, Verdict::Nothing { .. })
+        && matches!(decision.shadow, Verdict::Nothing { .. })
+}
+
+/// The row for what policies on trial would have changed.
+fn on_trial<'a>(job: &'a Job, case: &'a Case) -> Option<(Entry<'a>, Outcome, Option<String>)> {
+    let decision = case.decision.as_ref()?;
+    let (verb, policy) = match (&decision.enforced, &decision.shadow) {
+        (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Verb::Mute, policy),
+        (Verdict::Mute { .. }, Verdict::Nothing { spared }) => {
+            (Verb::Spare, &spared.as_deref()?.by)
+        }
+        _ => return None,
+    };
+    let entry = Entry {
+        policy: Some(policy_id(policy)),
+        ..entry(job, case, verb)
+    };
+    Some((entry, Outcome::DryRun, None))
+}
+
+/// The row of a job whose deadline is over.
+fn given_up<'a>(
+    job: &'a Job,
+    case: &'a Case,
+    settlement: Settlement,
+    error: &str,
+) -> (Entry<'a>, Outcome, Option<String>) {
+    let (verb, outcome) = match settlement {
+        Settlement::DeadLetter => (Verb::Mute, Outcome::Failed),
+        _ => (Verb::Decide, Outcome::Undecided),
+    };
+    let policy = match case.decision.as_ref().map(|decision| &decision.enforced) {
+        Some(Verdict::Mute { policy }) => Some(policy_id(policy)),
+        _ => None,
+    };
+    let entry = Entry { policy, ..entry(job, case, verb) };
+    let error = format!("given up after {} attempts: {error}", job.attempt);
+    (entry, outcome, Some(error))
+}
+
+/// Full jitter: anything from nothing to a bound that doubles, so that replicas do not march in step.
+fn jittered(attempt: i32) -> Duration {
+    let doublings = u32::try_from(attempt).unwrap_or(0).min(16);
+    let bound = RETRY_BASE.saturating_mul(1 << doublings).min(RETRY_CAP);
+    bound.mul_f64(rand::rng().random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_before_another_try_grows_to_a_cap_and_is_spread_out() {
+        for (attempt, bound_ms) in [(1, 200), (2, 400), (5, 3200), (7, 10_000), (30, 10_000), (i32::MAX, 10_000)] {
+            let waits: Vec<_> = (0..200).map(|_| jittered(attempt)).collect();
+            assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(bound_ms)), "{attempt}");
+            assert!(waits.iter().any(|wait| *wait < Duration::from_millis(bound_ms / 4)), "{attempt}");
+            assert!(waits.iter().any(|wait| *wait > Duration::from_millis(bound_ms / 2)), "{attempt}");
+        }
+    }
+}

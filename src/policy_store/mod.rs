@@ -1,0 +1,15 @@
+//! Stored policies: how they change in Postgres, and how every replica takes a change.
+//!
+//! ```text
+//! apply, REST -> one transaction: policy, policy_revision, audit_log -> NOTIFY -> every replica's snapshot
+//! ```
+
+mod change;
+mod live;
+mod read;
+
+pub use change::{
+    Applied, Author, Changed, ChangeError, Expected, ManagedBy, Outcome, Prune, apply, delete, put,
+};
+pub use live::Policies;
+pub use read::{OwnerFilter, Stored, StoreError, get, list};

@@ -1,0 +1,86 @@
+//! Reads the policies that are live.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgExecutor;
+
+use crate::policy::set::Unreadable;
+
+/// A policy as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// The tenant that owns it; none is the operator.
+    pub owner: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its revision.
+    pub revision: i32,
+    /// Its canonical form.
+    pub document: Value,
+    /// `apply` or `rest`: who wrote it last.
+    pub managed_by: String,
+    /// When.
+    pub updated_at: DateTime<Utc>,
+    /// Who.
+    pub updated_by: String,
+}
+
+/// Whose policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerFilter<'a> {
+    /// Everybody's.
+    All,
+    /// One owner's; none is the operator.
+    Is(Option<&'a str>),
+}
+
+/// Why the policies in force cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error("the database does not answer: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A stored policy that this version cannot read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// The policies of `filter`, the operator's first, by name.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: OwnerFilter<'_>,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let (all, owner) = match filter {
+        OwnerFilter::All => (true, None),
+        OwnerFilter::Is(owner) => (false, owner),
+    };
+    sqlx::query_as!(
+        Stored,
+        "select owner, name, revision, document, managed_by, updated_at, updated_by
+         from policy
+         where $1 or owner is not distinct from $2
+         order by owner nulls first, name",
+        all,
+        owner,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// One policy.
+pub async fn get(
+    db: impl PgExecutor<'_>,
+    owner: Option<&str>,
+    name: &str,
+) -> Result<Option<Stored>, sqlx::Error> {
+    sqlx::query_as!(
+        Stored,
+        "select owner, name, revision, document, managed_by, updated_at, updated_by
+         from policy
+         where owner is not distinct from $1 and name = $2",
+        owner,
+        name,
+    )
+    .fetch_optional(db)
+    .await
+}

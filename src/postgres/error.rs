@@ -1,0 +1,166 @@
+//! What can go wrong with Postgres, each with what to do about it.
+
+use std::path::PathBuf;
+
+use super::local::{LOCK_TIMEOUT, SUPERUSER};
+use super::programs::MAJOR_MIN;
+
+/// Why the machine's own Postgres cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it all")]
+pub enum LocalPostgresError {
+    #[error(
+        "no Postgres is installed here: `postgres` and `initdb` are not in PATH, nor below \
+         /usr/lib/postgresql. Install it (Debian: `apt-get install postgresql`), or set \
+         QUELL_PG_BIN to the folder of its programs, or DATABASE_URL to a Postgres that runs"
+    )]
+    NotInstalled,
+    #[error(
+        "QUELL_PG_BIN is {}, which has no program `{missing}`: set it to the folder that holds \
+         `postgres` and `initdb`, such as /usr/lib/postgresql/15/bin",
+        folder.display()
+    )]
+    BinIncomplete {
+        folder: PathBuf,
+        missing: &'static str,
+    },
+    #[error(
+        "the Postgres in {} is {version}, but quell needs 15 or newer: install a newer one, or \
+         set DATABASE_URL to one that runs",
+        folder.display()
+    )]
+    TooOld { folder: PathBuf, version: String },
+    #[error("{}/postgres --version said {said:?}, which names no version", folder.display())]
+    UnknownVersion { folder: PathBuf, said: String },
+    #[error(
+        "Postgres refuses to run as root, and there is no user `postgres` or `nobody` to run it \
+         as: add one (`useradd --system postgres`), or start quell as another user"
+    )]
+    NoUser,
+    #[error(
+        "there is no place for the data: set QUELL_PG_DATA to a folder (HOME and XDG_DATA_HOME \
+         are not set)"
+    )]
+    NoDataFolder,
+    #[error(
+        "{} is not empty and holds no Postgres data: set QUELL_PG_DATA to an empty folder, or to \
+         one that is not there yet",
+        folder.display()
+    )]
+    NotOurs { folder: PathBuf },
+    #[error(
+        "the data in {} was written by Postgres {data_major}, but only {installed} is installed: \
+         install Postgres {data_major}, move the data over with pg_upgrade, or set QUELL_PG_DATA \
+         to another folder",
+        folder.display()
+    )]
+    OtherMajor {
+        folder: PathBuf,
+        data_major: u32,
+        installed: String,
+    },
+    #[error(
+        "Postgres runs as the user {user}, who cannot enter {} on the way to the data in {}: \
+         open it (`chmod o+x`), or set QUELL_PG_DATA to another folder",
+        barred.display(),
+        data.display()
+    )]
+    Barred {
+        data: PathBuf,
+        barred: PathBuf,
+        user: String,
+    },
+    #[error(
+        "{} is for Postgres's socket, but is a link, another user's, or open to others: remove it",
+        folder.display()
+    )]
+    SocketFolder { folder: PathBuf },
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Files {
+        doing: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "another quell has been starting Postgres on {} for {} s: end it, or wait",
+        folder.display(),
+        LOCK_TIMEOUT.as_secs()
+    )]
+    Locked { folder: PathBuf },
+    #[error("{program} failed: {why}")]
+    Program { program: String, why: String },
+    #[error("Postgres on {} did not start ({how}). The last lines of its log:{log}", data.display())]
+    NotStarted {
+        data: PathBuf,
+        how: String,
+        log: String,
+    },
+    #[error(
+        "the Postgres that runs on {} cannot be prepared as its user `{SUPERUSER}`: {source}",
+        data.display()
+    )]
+    Prepare { data: PathBuf, source: sqlx::Error },
+}
+
+/// Why the database cannot be used. No message shows a URL or a password.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it all")]
+pub enum DatabaseError {
+    #[error(transparent)]
+    Local(#[from] LocalPostgresError),
+    #[error(
+        "{variable} cannot be read as a URL: write it as postgres://user:password@host:5432/name, \
+         special characters in the password percent-encoded"
+    )]
+    Url { variable: &'static str },
+    #[error(
+        "cannot connect to {place}: {source}. Check {variable}, and that Postgres runs and lets \
+         this login in"
+    )]
+    Connect {
+        place: String,
+        variable: &'static str,
+        source: sqlx::Error,
+    },
+    #[error("{place} runs Postgres {version}, but quell needs {MAJOR_MIN} or newer: upgrade it")]
+    TooOld { place: String, version: String },
+    #[error(
+        "{place} was migrated by a newer quell (migration {version} is not known here): run that \
+         one, or use another database"
+    )]
+    Newer { place: String, version: i64 },
+    #[error(
+        "migration {version} of {place} is not the one that this quell has: it was changed after \
+         it had run. Run the quell that made this database, or use another database"
+    )]
+    Changed { place: String, version: i64 },
+    #[error(
+        "{place} must be migrated, and its login {login} may not: set QUELL_MIGRATE_DATABASE_URL \
+         to the owner's login, or run `quell migrate` with it ({source})"
+    )]
+    MayNotMigrate {
+        place: String,
+        login: String,
+        source: sqlx::migrate::MigrateError,
+    },
+    #[error("cannot migrate {place}: {source}")]
+    Migrate {
+        place: String,
+        source: sqlx::migrate::MigrateError,
+    },
+    #[error(
+        "the service's login {login} has no right to {missing} in {place}: the owner's login \
+         (QUELL_MIGRATE_DATABASE_URL) gives it by `select quell_grant_service('{login}')`"
+    )]
+    Rights {
+        place: String,
+        login: String,
+        missing: String,
+    },
+    #[error("cannot {doing} in {place}: {source}")]
+    Query {
+        doing: &'static str,
+        place: String,
+        source: sqlx::Error,
+    },
+}

@@ -1,0 +1,214 @@
+//! A cluster of its own, from nothing to its end; and the parts that need none.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use sqlx::{AssertSqlSafe, Row};
+
+use super::*;
+use crate::postgres::Database;
+use crate::postgres::account::we_are_root;
+use crate::postgres::test_support::{config, open_tempdir, wait_for};
+
+async fn show(options: &PgConnectOptions, sql: &str) -> Result<String, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let row = sqlx::query(AssertSqlSafe(sql.to_owned()))
+        .fetch_one(&mut connection)
+        .await?;
+    row.try_get(0)
+}
+
+#[tokio::test]
+async fn a_data_folder_from_nothing_to_its_end() {
+    let root = open_tempdir();
+    let data = root.path().join("some/where/pg");
+    let config = config(Some(&data));
+    assert!(LocalPostgres::find_running(&config).await.is_none());
+
+    // What a crash in the middle of initdb leaves is made again.
+    std::fs::create_dir_all(data.join("quell-initdb-unfinished/base")).unwrap();
+    std::fs::write(data.join("half"), "").unwrap();
+
+    // Two at once: one starts it, the other uses it.
+    let (one, two) = tokio::join!(LocalPostgres::start(&config), LocalPostgres::start(&config));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_ne!(one.is_ours(), two.is_ours());
+    let (ours, guest) = if one.is_ours() {
+        (one, two)
+    } else {
+        (two, one)
+    };
+
+    assert!(!data.join("half").exists());
+    let meta = data.metadata().unwrap();
+    assert_eq!(meta.mode() & 0o777, 0o700);
+    assert_ne!(meta.uid(), 0, "Postgres refuses root");
+    let socket = ours.place.socket.metadata().unwrap();
+    assert_eq!((socket.mode() & 0o777, socket.uid()), (0o700, meta.uid()));
+
+    for (setting, want) in [
+        ("fsync", "on"),
+        ("synchronous_commit", "on"),
+        ("full_page_writes", "on"),
+        ("listen_addresses", ""),
+        ("unix_socket_permissions", "0700"),
+        ("jit", "off"),
+    ] {
+        let got = show(&ours.service, &format!("show {setting}")).await;
+        assert_eq!(got.unwrap(), want, "{setting}");
+    }
+    let who = show(&ours.service, "select current_user::text").await;
+    assert_eq!(who.unwrap(), "quell");
+    let who = show(&ours.owner, "select current_user::text").await;
+    assert_eq!(who.unwrap(), "quell_owner");
+    assert!(
+        show(&ours.service, "create table t (id int)")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("permission denied")
+    );
+    show(&ours.owner, "create table kept (id int)")
+        .await
+        .unwrap_err(); // no row
+    let hint = ours.psql_hint();
+    assert!(hint.contains("-U quell quell"), "{hint}");
+
+    // One that was running is left running.
+    guest.stop().await;
+    show(&ours.service, "select 'here'").await.unwrap();
+    let found = LocalPostgres::find_running(&config).await.unwrap();
+    show(&found.service, "select 'here'").await.unwrap();
+    found.stop().await;
+    show(&ours.service, "select 'here'").await.unwrap();
+
+    // Ours is stopped, and what was in it is there the next time.
+    let (service, place) = (ours.service.clone(), ours.place.clone());
+    ours.stop().await;
+    assert!(show(&service, "select 'here'").await.is_err());
+    assert!(!data.join("postmaster.pid").exists());
+    assert!(!place.socket.exists());
+    let database = Database::open(&config).await.unwrap();
+    let again = database.local().unwrap();
+    assert!(again.is_ours());
+    assert_eq!(again.place, place);
+    show(
+        &again.owner,
+        "select 'it' from pg_class where relname = 'kept'",
+    )
+    .await
+    .unwrap();
+    database.close().await;
+    assert!(show(&service, "select 'here'").await.is_err());
+
+    // One that is let go of without a word stops all the same.
+    drop(LocalPostgres::start(&config).await.unwrap());
+    wait_for(|| !data.join("postmaster.pid").exists());
+
+    // What Postgres says of its failure is passed on.
+    let settings = data.join("postgresql.conf");
+    let mut text = std::fs::read_to_string(&settings).unwrap();
+    text.push_str("no_such_setting = 1\n");
+    std::fs::write(&settings, text).unwrap();
+    let error = LocalPostgres::start(&config).await.unwrap_err().to_string();
+    assert!(error.contains("no_such_setting"), "{error}");
+    std::fs::remove_dir(&place.socket).unwrap();
+}
+
+#[tokio::test]
+async fn folders_that_cannot_be_used_are_refused_with_a_reason() {
+    let root = open_tempdir();
+    let check = async |file: &str, text: &str, want: &[&str]| {
+        let data = root.path().join("pg");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join(file), text).unwrap();
+        let config = config(Some(&data));
+        let error = LocalPostgres::start(&config).await.unwrap_err().to_string();
+        for want in want {
+            assert!(error.contains(want), "{error}");
+        }
+        let kept = std::fs::read_to_string(data.join(file)).unwrap();
+        assert_eq!(kept, text);
+        std::fs::remove_dir_all(&data).unwrap();
+    };
+    check(
+        "thesis.txt",
+        "years of work",
+        &["not empty", "QUELL_PG_DATA"],
+    )
+    .await;
+    check("PG_VERSION", "9\n", &["Postgres 9", "pg_upgrade"]).await;
+
+    if we_are_root() {
+        let closed = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(closed.path(), Permissions::from_mode(0o700)).unwrap();
+        let config = config(Some(&closed.path().join("pg")));
+        let error = LocalPostgres::start(&config).await.unwrap_err().to_string();
+        let barred = closed.path().display().to_string();
+        assert!(error.contains("cannot enter") && error.contains(&barred));
+    }
+}
+
+#[test]
+fn programs_of_the_datas_own_major_are_taken() {
+    let installed = |majors: &[u32]| {
+        let program = |major: &u32| Programs {
+            folder: format!("/{major}").into(),
+            version: format!("{major}.1"),
+            major: *major,
+        };
+        majors.iter().map(program).collect::<Vec<_>>()
+    };
+    let check = |majors: &[u32], holds: Holds, want: Result<u32, &str>| {
+        let got = choose(installed(majors), &holds, Path::new("/data"));
+        match (got, want) {
+            (Ok(got), Ok(want)) => assert_eq!(got.major, want),
+            (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
+            (got, want) => panic!("{got:?}, but wanted {want:?}"),
+        }
+    };
+    check(&[17, 15], Holds::Nothing, Ok(17));
+    check(&[17, 15], Holds::Unfinished, Ok(17));
+    check(&[17, 15], Holds::Cluster { major: 15 }, Ok(15));
+    check(
+        &[17, 15],
+        Holds::Cluster { major: 16 },
+        Err("written by Postgres 16, but only 17.1, 15.1"),
+    );
+}
+
+#[test]
+fn postgres_own_note_is_read() {
+    let root = open_tempdir();
+    let path = root.path().join("postmaster.pid");
+    let check = |text: &str, want: Option<(i32, Option<(&str, u16)>)>| {
+        std::fs::write(&path, text).unwrap();
+        let want = want.map(|(pid, place)| {
+            let place = place.map(|(socket, port)| Place {
+                socket: socket.into(),
+                port,
+            });
+            (pid, place)
+        });
+        assert_eq!(read_pid_file(&path), want, "{text:?}");
+    };
+    check(
+        "71\n/data\n1700000000\n5432\n/tmp/quell-pg-1\n\n  123 456\nready   \n",
+        Some((71, Some(("/tmp/quell-pg-1", 5432)))),
+    );
+    check("71\n/data\n1700000000\n5432\n\n*\n", Some((71, None)));
+    check("71\n/data\n1700000000\n", Some((71, None)));
+    check("", None);
+    check("who\n", None);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(read_pid_file(&path), None);
+}
+
+#[tokio::test]
+async fn a_note_of_one_that_is_gone_is_not_believed() {
+    let root = open_tempdir();
+    // No process has this id: it is above Linux's limit.
+    let note = "2000000000\n/data\n1700000000\n5432\n/tmp/none\n\n";
+    std::fs::write(root.path().join("postmaster.pid"), note).unwrap();
+    assert_eq!(running(root.path()).await, None);
+}

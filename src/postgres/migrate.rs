@@ -1,0 +1,157 @@
+//! Brings the schema up to date, one process at a time, and refuses a database that is newer.
+
+use std::collections::BTreeMap;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
+use sqlx::{query, query_scalar};
+
+use super::error::DatabaseError;
+use super::programs::MAJOR_MIN;
+
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Postgres's words for "this login may not".
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// How a database's schema stands to this quell's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// All that this quell has was applied, and nothing else.
+    Current,
+    /// So many migrations are still to be applied.
+    Pending(usize),
+    /// This migration is not known here.
+    Newer(i64),
+    /// This migration was applied with another text.
+    Changed(i64),
+}
+
+/// Looks at the schema and changes nothing: a login that owns nothing can ask.
+pub async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    let known: BTreeMap<i64, &[u8]> = MIGRATOR
+        .iter()
+        .map(|migration| (migration.version, migration.checksum.as_ref()))
+        .collect();
+    let table = query_scalar!(
+        r#"select to_regclass('public._sqlx_migrations') is not null as "is_there!""#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !table {
+        return Ok(Schema::Pending(known.len()));
+    }
+    let applied = query!("select version, checksum from public._sqlx_migrations order by version")
+        .fetch_all(connection)
+        .await?;
+    for row in &applied {
+        match known.get(&row.version) {
+            None => return Ok(Schema::Newer(row.version)),
+            Some(checksum) if *checksum != row.checksum.as_slice() => {
+                return Ok(Schema::Changed(row.version));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(match known.len().saturating_sub(applied.len()) {
+        0 => Schema::Current,
+        pending => Schema::Pending(pending),
+    })
+}
+
+/// Postgres's version, such as `15.14`, and its major.
+pub(super) async fn server_version(
+    connection: &mut PgConnection,
+) -> Result<(String, u32), sqlx::Error> {
+    let row = query!(
+        r#"select current_setting('server_version') as "text!",
+                  current_setting('server_version_num')::integer / 10000 as "major!""#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.text, u32::try_from(row.major).unwrap_or_default()))
+}
+
+/// Applies what is pending, with the owner's connection; returns whether there was anything.
+///
+/// sqlx's migrator holds an advisory lock of the session meanwhile, so that of two at once the
+/// second waits and finds nothing to do. On an error the lock goes with the connection.
+pub(super) async fn bring_up_to_date(
+    owner: &mut PgConnection,
+    place: &str,
+) -> Result<bool, DatabaseError> {
+    let failed = |source| DatabaseError::Query {
+        doing: "look at the schema",
+        place: place.to_owned(),
+        source,
+    };
+    let (version, major) = server_version(owner).await.map_err(failed)?;
+    if major < MAJOR_MIN {
+        return Err(DatabaseError::TooOld {
+            place: place.to_owned(),
+            version,
+        });
+    }
+    // Asked first: a login that owns nothing may start on a database that is up to date.
+    match schema(owner).await.map_err(failed)? {
+        Schema::Current => return Ok(false),
+        Schema::Newer(version) => return Err(newer(place, version)),
+        Schema::Changed(version) => return Err(changed(place, version)),
+        Schema::Pending(count) => tracing::info!(place, count, "migrating"),
+    }
+    if let Err(source) = MIGRATOR.run(&mut *owner).await {
+        let login = login(owner).await.unwrap_or_default();
+        return Err(why_not(source, place, login));
+    }
+    Ok(true)
+}
+
+fn why_not(source: MigrateError, place: &str, login: String) -> DatabaseError {
+    // Another quell may have migrated further since we looked.
+    if let MigrateError::VersionMissing(version) = source {
+        return newer(place, version);
+    }
+    if let MigrateError::VersionMismatch(version) = source {
+        return changed(place, version);
+    }
+    let place = place.to_owned();
+    if is_refusal(&source) {
+        return DatabaseError::MayNotMigrate {
+            place,
+            login,
+            source,
+        };
+    }
+    DatabaseError::Migrate { place, source }
+}
+
+/// The name that this connection is logged in by.
+pub(super) async fn login(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    query_scalar!(r#"select current_user::text as "login!""#)
+        .fetch_one(connection)
+        .await
+}
+
+fn newer(place: &str, version: i64) -> DatabaseError {
+    DatabaseError::Newer {
+        place: place.to_owned(),
+        version,
+    }
+}
+
+fn changed(place: &str, version: i64) -> DatabaseError {
+    DatabaseError::Changed {
+        place: place.to_owned(),
+        version,
+    }
+}
+
+fn is_refusal(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == INSUFFICIENT_PRIVILEGE)
+}

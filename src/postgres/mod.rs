@@ -1,0 +1,276 @@
+//! The database: found or started, migrated, its service login given its rights, kept up.
+//!
+//! Two logins. The owner (`QUELL_MIGRATE_DATABASE_URL`) migrates; the service (`DATABASE_URL`)
+//! owns nothing and cannot change what is written once. One login may be both.
+
+mod account;
+mod data;
+mod error;
+mod local;
+mod migrate;
+mod process;
+mod programs;
+mod rights;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
+
+pub use error::{DatabaseError, LocalPostgresError};
+pub use local::LocalPostgres;
+pub use migrate::{Schema, schema};
+pub use programs::{MAJOR_MIN, Programs};
+pub use rights::{Right, missing_rights};
+
+const DATABASE_URL: &str = "DATABASE_URL";
+const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
+
+/// At start, host names and TLS included. Later the pool has its own, shorter one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A webhook is answered within 2 s: waiting longer for a connection helps nobody.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle for less is not asked first whether it still lives: the question
+/// costs a round trip on the way to every mute.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+const CONNECTIONS_WARM: u32 = 4;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// No running job refers to a track's lease that nobody touched for so long.
+const TRACK_LEASE_KEPT: TimeDelta = TimeDelta::days(1);
+
+/// The pool that everything uses, and the Postgres behind it where that is ours.
+pub struct Database {
+    /// The service's connections.
+    pub pool: PgPool,
+    place: String,
+    local: Option<LocalPostgres>,
+}
+
+impl fmt::Debug for Database {
+    // By hand: sqlx's options hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("place", &self.place)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `Database::upkeep` removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Partitions of webhook events, one a day.
+    pub event_partitions: i32,
+    /// Jobs that had been given up.
+    pub dead_jobs: u64,
+    /// Leases that nobody holds.
+    pub track_leases: u64,
+}
+
+impl Database {
+    /// Connects (to the machine's own Postgres without `DATABASE_URL`), migrates and gives rights.
+    pub async fn open(config: &crate::config::DatabaseConfig) -> Result<Self, DatabaseError> {
+        let Some(url) = &config.url else {
+            let local = LocalPostgres::start(config).await?;
+            let (service, owner) = (local.service.clone(), local.owner.clone());
+            let opened = Self::on(service, owner, DATABASE_URL, config.connections_max).await;
+            return match opened {
+                Ok(database) => Ok(Self {
+                    local: Some(local),
+                    ..database
+                }),
+                Err(error) => {
+                    local.stop().await;
+                    Err(error)
+                }
+            };
+        };
+        let service = parse(url, DATABASE_URL)?;
+        let (owner, variable) = match &config.migrate_url {
+            Some(url) => (parse(url, MIGRATE_URL)?, MIGRATE_URL),
+            None => (service.clone(), DATABASE_URL),
+        };
+        Self::on(service, owner, variable, config.connections_max).await
+    }
+
+    async fn on(
+        service: PgConnectOptions,
+        owner: PgConnectOptions,
+        owner_variable: &'static str,
+        connections_max: u32,
+    ) -> Result<Self, DatabaseError> {
+        let service = service.application_name("quell");
+        let place = place(&service);
+        let mut owner = connect(
+            &owner.application_name("quell (owner)"),
+            owner_variable,
+            CONNECT_TIMEOUT,
+        )
+        .await?;
+        let migrated = migrate::bring_up_to_date(&mut owner, &place).await?;
+
+        let mut connection = connect(&service, DATABASE_URL, CONNECT_TIMEOUT).await?;
+        rights::give(&mut owner, &mut connection, &place, migrated).await?;
+        for connection in [owner, connection] {
+            // Nothing is lost with a connection that does not end well.
+            connection.close().await.ok();
+        }
+        let pool = pool(service, connections_max, TRUSTED_IDLE);
+        Ok(Self {
+            pool,
+            place,
+            local: None,
+        })
+    }
+
+    /// Host, port and name, for messages.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The machine's own Postgres, where there is no `DATABASE_URL`.
+    #[must_use]
+    pub fn local(&self) -> Option<&LocalPostgres> {
+        self.local.as_ref()
+    }
+
+    /// Makes the partitions that the next two weeks need and removes what has served its time.
+    /// To be called at start and every hour or so, by any replica.
+    pub async fn upkeep(
+        &self,
+        now: DateTime<Utc>,
+        retention_days: u32,
+    ) -> Result<Upkeep, sqlx::Error> {
+        query!("select quell_ensure_partitions($1)", now)
+            .execute(&self.pool)
+            .await?;
+        let kept_from = now - TimeDelta::days(retention_days.into());
+        let event_partitions =
+            query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
+                .fetch_one(&self.pool)
+                .await?;
+        let dead_jobs = query!(
+            "delete from job where state = 'dead' and received_at < $1",
+            kept_from
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        let track_leases = query!(
+            "delete from track_lease
+             where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
+            now - TRACK_LEASE_KEPT
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        Ok(Upkeep {
+            event_partitions,
+            dead_jobs,
+            track_leases,
+        })
+    }
+
+    /// Closes the pool, and stops the Postgres that we started.
+    pub async fn close(self) {
+        let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close());
+        if closing.await.is_err() {
+            tracing::warn!("some database connections were still in use when the pool was closed");
+        }
+        if let Some(local) = self.local {
+            local.stop().await;
+        }
+    }
+}
+
+fn parse(url: &SecretString, variable: &'static str) -> Result<PgConnectOptions, DatabaseError> {
+    // The parser's own message could quote a part of the URL.
+    PgConnectOptions::from_str(url.expose_secret().trim())
+        .map_err(|_| DatabaseError::Url { variable })
+}
+
+/// Reads and checks a URL as `Database::open` does; `variable` names it in the error.
+pub fn options(
+    url: &SecretString,
+    variable: &'static str,
+) -> Result<PgConnectOptions, DatabaseError> {
+    parse(url, variable)
+}
+
+/// Which database `options` mean, without the password.
+#[must_use]
+pub fn place(options: &PgConnectOptions) -> String {
+    let name = options
+        .get_database()
+        .unwrap_or_else(|| options.get_username());
+    let host = options.get_socket().map_or_else(
+        || options.get_host().to_owned(),
+        |socket| socket.display().to_string(),
+    );
+    format!("database {name} on {host}:{}", options.get_port())
+}
+
+/// One connection outside the pool, within `timeout`.
+pub async fn connect(
+    options: &PgConnectOptions,
+    variable: &'static str,
+    timeout: Duration,
+) -> Result<PgConnection, DatabaseError> {
+    tokio::time::timeout(timeout, PgConnection::connect_with(options))
+        .await
+        .unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", timeout.as_secs());
+            Err(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                why,
+            )))
+        })
+        .map_err(|source| DatabaseError::Connect {
+            place: place(options),
+            variable,
+            source,
+        })
+}
+
+fn pool(service: PgConnectOptions, connections_max: u32, trusted_idle: Duration) -> PgPool {
+    let connections_max = connections_max.max(1);
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .min_connections(connections_max.min(CONNECTIONS_WARM))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > trusted_idle {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // Nothing of quell's runs for long, and nothing waits for a network call with a
+                // transaction open. What does so anyway is stuck, and would keep a connection, a
+                // lock, or old rows from everyone else. Set after connecting: poolers refuse
+                // settings in the connection's first packet.
+                raw_sql(
+                    "set statement_timeout = '30s';
+                     set lock_timeout = '5s';
+                     set idle_in_transaction_session_timeout = '30s'",
+                )
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(service)
+}
