@@ -24,15 +24,17 @@ import httpx
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests/e2e"))
 
-from support.client import Client  # noqa: E402 - the line above makes it importable
-from support.livekit_server import LiveKitServer  # noqa: E402
-from support.postgres import Postgres  # noqa: E402
-from support.processes import eventually  # noqa: E402
-from support.quell import Quell  # noqa: E402
-from support.twirp import RoomService  # noqa: E402
+from support.client import Client
+from support.livekit_server import LiveKitServer
+from support.postgres import Postgres
+from support.processes import eventually
+from support.quell import Quell
+from support.twirp import RoomService
 
 ROOM = "webinar-bench"
 WINDOW_FRAMES = 200
+# The room starts, two join, the host publishes; then who joins, publishes, unpublishes and leaves.
+EVENTS_BEFORE, EVENTS_A_PUBLISH = 4, 4
 MARKERS = ("<!-- heard-frames -->", "<!-- /heard-frames -->")
 # In the order that they happen; the last is all of them up to LiveKit's answer.
 STEPS = {
@@ -72,9 +74,14 @@ class Steps:
         }
         return {step: (values["count", step], values["sum", step]) for kind, step in values if kind == "sum"}
 
-    def start(self) -> None:
-        """Begins a publish."""
+    async def start(self, events: int) -> None:
+        """Begins a publish, once quell is done with the `events` that came before it."""
+        await eventually(lambda: self._received() >= events, f"{events} webhooks came")
         self._before = self._read()
+
+    def _received(self) -> float:
+        text = httpx.get(f"{self._url}/metrics", timeout=5).text
+        return sum(float(value) for value in re.findall(r"quell_webhooks_total{[^}]*} (\S+)", text))
 
     def muted(self) -> bool:
         """Whether the mute of this publish is over."""
@@ -95,9 +102,7 @@ async def publish_and_count(url: str, ears: Client, number: int, steps: Steps | 
     who = f"attendee-{number}"
     attendee = await Client.join(url, ROOM, who, attributes={"role": "attendee"})
     if steps is not None:
-        # Its joining is an event too: let quell be done with it.
-        await asyncio.sleep(0.2)
-        steps.start()
+        await steps.start(events=EVENTS_BEFORE + EVENTS_A_PUBLISH * number + 1)
     track = await attendee.publish_tone()
     # The host's tone is the clock: frames that are really heard, not time that passes.
     await ears.hears("host", frames=WINDOW_FRAMES)
@@ -168,7 +173,10 @@ def table(alone: Run, quiet: Run) -> str:
         lines.append(f"| {name} | {len(run.frames)} | {heard} | {spread(run.frames)} |")
     lines += ["", "| step | ms, min / median / max |", "|---|---|"]
     lines += [f"| {STEPS[step]} | {spread(taken, 2)} |" for step, taken in quiet.steps_ms.items() if taken]
-    lines += ["", f"In the {WINDOW_FRAMES} frames after the publish; {machine()}, everything on it. `make bench-heard`."]
+    lines += [
+        "",
+        f"In the {WINDOW_FRAMES} frames after the publish; {machine()}, everything on it. `make bench-heard`.",
+    ]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from support.site import Join, Site
 from support.twirp import RoomService
 from support.worlds import Double, DoubleWorld, RealWorld, World
 
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """LiveKit's SDK is written for asyncio."""
@@ -67,6 +68,12 @@ def suffix() -> str:
 
 
 @pytest.fixture
+def room(suffix: str) -> str:
+    """The name of a room of this test's own, to which no policy applies."""
+    return f"open-{suffix}"
+
+
+@pytest.fixture
 async def join() -> AsyncIterator[Join]:
     """Joins rooms; everyone leaves when the test is over."""
     clients: list[Client] = []
@@ -100,7 +107,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def contract_livekit(directory: Path, receiver: Receiver) -> Iterator[LiveKitServer]:
     """The real server of the contract."""
-    server = LiveKitServer(directory, webhook_urls=[receiver.url], remote_unmute=True, name="livekit-contract")
+    server = LiveKitServer(
+        directory, webhook_urls=[receiver.url], remote_unmute=True, name="livekit-contract"
+    )
     yield server
     server.stop()
 
@@ -124,10 +133,15 @@ def double(directory: Path) -> Iterator[Double]:
 
 
 # Fixtures are asked for by name, so that the real server is not started where only the double runs.
-WORLDS = [pytest.param("real", marks=pytest.mark.livekit, id="livekit-server"), pytest.param("double", id="double")]
+WORLDS = [
+    pytest.param("real", marks=pytest.mark.livekit, id="livekit-server"),
+    pytest.param("double", id="double"),
+]
 
 
-async def _world(request: pytest.FixtureRequest, receiver: Receiver, *, remote_unmute: bool) -> AsyncIterator[World]:
+async def _world(
+    request: pytest.FixtureRequest, receiver: Receiver, *, remote_unmute: bool
+) -> AsyncIterator[World]:
     world: World
     if request.param == "real":
         name = "contract_livekit" if remote_unmute else "contract_livekit_without_unmute"

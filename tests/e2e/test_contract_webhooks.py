@@ -124,20 +124,12 @@ def check_signature(delivery: Delivery) -> None:
 METADATA = json.dumps({"auth_id": "acme", "title": "Ümläut <&>"})
 
 
-@pytest.fixture
-def room(suffix: str) -> str:
-    """A room of this test's own."""
-    return f"webhooks-{suffix}"
-
-
 async def test_the_life_of_a_room(world: World, room: str) -> None:
     await world.create_room(room, METADATA)
     [started] = await world.receiver.wait(room, "room_started")
     check(started, room=ROOM | {"metadata": METADATA})
 
-    await world.join(
-        room, "phone", kind="SIP", attributes={"role": "guest"}, metadata="meta", name="Hanna"
-    )
+    await world.join(room, "phone", kind="SIP", attributes={"role": "guest"}, metadata="meta", name="Hanna")
     [joined] = await world.receiver.wait(room, "participant_joined")
     check(joined, room=ROOM | {"metadata": METADATA}, participant=PARTICIPANT)
 
@@ -152,7 +144,11 @@ async def test_the_life_of_a_room(world: World, room: str) -> None:
 
     await world.leave(room, "phone")
     [left] = await world.receiver.wait(room, "participant_left")
-    gone = PARTICIPANT | {"state": "DISCONNECTED", "disconnectReason": "CLIENT_INITIATED", "isPublisher?": True}
+    gone = PARTICIPANT | {
+        "state": "DISCONNECTED",
+        "disconnectReason": "CLIENT_INITIATED",
+        "isPublisher?": True,
+    }
     check(left, room=ROOM | {"metadata": METADATA}, participant=gone)
 
     await world.close_room(room)

@@ -81,7 +81,16 @@ async def test_forbidden_audio_is_muted_and_falls_silent_while_a_host_is_heard(
 
     [row] = await history(site, room, 1)
     assert facts_of(
-        row, "origin", "action", "outcome", "tenant", "actor", "identity", "track_sid", "source", "policy_name"
+        row,
+        "origin",
+        "action",
+        "outcome",
+        "tenant",
+        "actor",
+        "identity",
+        "track_sid",
+        "source",
+        "policy_name",
     ) == {
         "origin": "webhook",
         "action": "mute",
@@ -150,8 +159,7 @@ async def test_an_agent_is_exempt(site: Site, rooms: RoomService, join: Join, su
     await ears.hears("agent", frames=100)
 
 
-async def test_a_moderator_mutes_and_unmutes(site: Site, rooms: RoomService, join: Join, suffix: str) -> None:
-    room = f"open-{suffix}"
+async def test_a_moderator_mutes_and_unmutes(site: Site, rooms: RoomService, join: Join, room: str) -> None:
     await rooms.create_room(room, tenant_room("acme"))
     ears = await join(site.livekit.url, room, "ears")
     speaker = await join(site.livekit.url, room, "speaker")
@@ -183,10 +191,8 @@ async def test_a_moderator_mutes_and_unmutes(site: Site, rooms: RoomService, joi
     assert facts_of(unmuted, *columns) == common | {"action": "unmute"}
 
 
-async def test_unmuting_where_the_server_forbids_it(
-    site_without_unmute: Site, join: Join, suffix: str
-) -> None:
-    site, room = site_without_unmute, f"open-{suffix}"
+async def test_unmuting_where_the_server_forbids_it(site_without_unmute: Site, join: Join, room: str) -> None:
+    site = site_without_unmute
     service = RoomService(site.livekit.url)
     await service.create_room(room, tenant_room("acme"))
     ears = await join(site.livekit.url, room, "ears")
@@ -214,9 +220,8 @@ async def test_unmuting_where_the_server_forbids_it(
 
 
 async def test_another_tenants_room_looks_like_no_room(
-    site: Site, rooms: RoomService, join: Join, suffix: str
+    site: Site, rooms: RoomService, join: Join, room: str
 ) -> None:
-    room = f"open-{suffix}"
     request = {"room_name": room, "participant_identity": "speaker", "track_sid": "TR_x", "muted": True}
 
     def seen(answer: Any) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -247,9 +252,8 @@ async def test_another_tenants_room_looks_like_no_room(
 
 
 async def test_another_tenants_track_is_not_touched(
-    site: Site, rooms: RoomService, join: Join, suffix: str
+    site: Site, rooms: RoomService, join: Join, room: str
 ) -> None:
-    room = f"open-{suffix}"
     await rooms.create_room(room, tenant_room("acme"))
     ears = await join(site.livekit.url, room, "ears")
     speaker = await join(site.livekit.url, room, "speaker")

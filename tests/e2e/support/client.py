@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from livekit import api, rtc
@@ -12,6 +12,7 @@ from livekit import api, rtc
 from .livekit_server import API_KEY, API_SECRET
 from .processes import eventually
 
+Kind = Literal["standard", "egress", "ingress", "sip", "agent"]
 SAMPLE_RATE_HZ = 48_000
 FRAME_SAMPLES = 480  # 10 ms
 # Of 32767. A muted or silent track is exact zeros; a tone is several thousand.
@@ -43,7 +44,7 @@ def join_token(
     room: str,
     identity: str,
     *,
-    kind: str = "standard",
+    kind: Kind = "standard",
     attributes: Mapping[str, str] | None = None,
     metadata: str = "",
     name: str = "",
@@ -69,7 +70,7 @@ class Client:
         room: str,
         identity: str,
         *,
-        kind: str = "standard",
+        kind: Kind = "standard",
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
@@ -87,7 +88,11 @@ class Client:
         return self.room.local_participant.identity
 
     async def publish_tone(
-        self, source: "rtc.TrackSource.ValueType" = Source.SOURCE_MICROPHONE, *, name: str = "mic", muted: bool = False
+        self,
+        source: "rtc.TrackSource.ValueType" = Source.SOURCE_MICROPHONE,
+        *,
+        name: str = "mic",
+        muted: bool = False,
     ) -> str:
         """Publishes a tone that never ends; returns the track's SID.
 
@@ -117,7 +122,10 @@ class Client:
         """Mutes or unmutes one's own track, as the button in an app does."""
         track = self.room.local_participant.track_publications[sid].track
         assert isinstance(track, rtc.LocalAudioTrack)
-        track.mute() if muted else track.unmute()
+        if muted:
+            track.mute()
+        else:
+            track.unmute()
 
     async def unpublish(self, sid: str) -> None:
         """Takes one's own track back."""
@@ -142,8 +150,8 @@ class Client:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.room.disconnect()
 
-    def _start(self, work) -> None:  # type: ignore[no-untyped-def]
-        self._tasks.add(asyncio.ensure_future(work))
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
 
     def _on_track(
         self, track: rtc.Track, _publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant

@@ -46,7 +46,7 @@ class Postgres:
         """Makes an empty database; returns its URL."""
         name = f"quell_{uuid4().hex[:12]}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f'create database "{name}"')  # noqa: S608 - made up above
+            connection.execute(f'create database "{name}"')
         return self.url.replace("/postgres?", f"/{name}?")
 
 

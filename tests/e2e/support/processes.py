@@ -29,9 +29,7 @@ def free_port() -> int:
     raise RuntimeError("no port is free for both TCP and UDP")
 
 
-async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 15
-) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 15) -> None:
     """Waits until `condition` holds, for `seconds` at the most; `what` says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:

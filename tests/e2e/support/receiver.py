@@ -26,7 +26,7 @@ class Delivery:
     @property
     def room(self) -> str:
         """The name of the room that it tells of."""
-        return self.event.get("room", {}).get("name", "")
+        return str(self.event.get("room", {}).get("name", ""))
 
 
 class _Server(ThreadingHTTPServer):
@@ -63,9 +63,7 @@ class Receiver:
 
     async def wait(self, room: str, event: str, count: int = 1, seconds: float = 15) -> list[Delivery]:
         """Waits until `count` of these came."""
-        await eventually(
-            lambda: len(self.of(room, event)) >= count, f"{count} x {event} of {room}", seconds
-        )
+        await eventually(lambda: len(self.of(room, event)) >= count, f"{count} x {event} of {room}", seconds)
         return self.of(room, event)
 
     def close(self) -> None:

@@ -83,12 +83,13 @@ class RoomService:
 
     async def create_room(self, name: str, metadata: str = "") -> dict[str, Any]:
         """Makes a room."""
-        return await self.ok("CreateRoom", {"name": name, "metadata": metadata}, token({"roomCreate": True}))
+        body = {"name": name, "metadata": metadata}
+        return dict(await self.ok("CreateRoom", body, token({"roomCreate": True})))
 
     async def participant(self, room: str, identity: str) -> dict[str, Any]:
         """One participant as the server sees it."""
         body = {"room": room, "identity": identity}
-        return await self.ok("GetParticipant", body, admin_of(room))
+        return dict(await self.ok("GetParticipant", body, admin_of(room)))
 
     async def track(self, room: str, identity: str, sid: str) -> dict[str, Any] | None:
         """One track as the server sees it; none where it is not there."""

@@ -8,12 +8,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx
 from livekit import rtc
 
-from .client import Client
+from .client import Client, Kind
 from .livekit_server import API_KEY, API_SECRET, LiveKitServer
 from .processes import Child, free_port
 from .quell import executable
@@ -91,9 +91,15 @@ class RealWorld:
         metadata: str = "",
         name: str = "",
     ) -> None:
-        who = {"attributes": attributes, "metadata": metadata, "name": name}
-        client = await Client.join(self._url, room, identity, kind=kind.lower(), **who)  # type: ignore[arg-type]
-        self._clients[room, identity] = client
+        self._clients[room, identity] = await Client.join(
+            self._url,
+            room,
+            identity,
+            kind=cast("Kind", kind.lower()),
+            attributes=attributes,
+            metadata=metadata,
+            name=name,
+        )
 
     async def publish(
         self, room: str, identity: str, source: str = "MICROPHONE", *, name: str = "mic", muted: bool = False
@@ -126,7 +132,9 @@ class Double:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         env = os.environ | {"LIVEKIT_API_KEY": API_KEY, "LIVEKIT_API_SECRET": API_SECRET}
-        self._child = Child("simulator", [executable(), "simulator", "--port", str(self.port)], env, directory)
+        self._child = Child(
+            "simulator", [executable(), "simulator", "--port", str(self.port)], env, directory
+        )
         self._child.wait_until(self._accepts)
 
     def _accepts(self) -> bool:
@@ -181,7 +189,8 @@ class DoubleWorld:
     ) -> str:
         kind = "VIDEO" if source in ("CAMERA", "SCREEN_SHARE") else "AUDIO"
         track = {"name": name, "type": kind, "source": source, "muted": muted}
-        return (await self._do("POST", f"/rooms/{room}/participants/{identity}/tracks", track))["sid"]
+        published = await self._do("POST", f"/rooms/{room}/participants/{identity}/tracks", track)
+        return str(published["sid"])
 
     async def unpublish(self, room: str, identity: str, sid: str) -> None:
         await self._do("DELETE", f"/rooms/{room}/participants/{identity}/tracks/{sid}")
