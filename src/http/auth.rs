@@ -1,0 +1,231 @@
+//! Who is calling: the token of a request, checked in turn as an API secret, as a JWT of ours, and
+//! by the auth service; the first that knows it decides.
+//!
+//! | token | `AUTH_REQUIRED=true` | `AUTH_REQUIRED=false` |
+//! |---|---|---|
+//! | none | 401 | a caller without an id, on the mute endpoint only |
+//! | good | its caller | its caller |
+//! | bad | 401 | 401; where no way to check is configured, as if there were none |
+//!
+//! A token is bad too where it is empty, over 16 KiB, in another scheme than `Bearer`, or in more
+//! than one `Authorization` header. Whether a JWT is *ours*, so that our verdict on it is final, is
+//! told in `jwt`; how an auth service's answer is read, in `service`.
+
+mod caller;
+mod fetch;
+mod jwks;
+mod jwt;
+mod key;
+mod pem;
+mod secrets;
+mod service;
+mod setup;
+mod signing;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use self::caller::{Id, Identity};
+use self::jwt::{Jwts, Verdict};
+use self::secrets::{Found, Secrets};
+use self::service::AuthService;
+use self::token::Sent;
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::config::AuthConfig;
+
+pub use self::caller::{Caller, Scope};
+pub use self::setup::AuthSetupError;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// 401 `UNAUTHORIZED`: no token, or a bad one.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403 `FORBIDDEN`: the token does not allow this.
+    #[error("the token lacks the scope {}", .0.as_str())]
+    Forbidden(Scope),
+    /// 502 `AUTH_SERVICE_FAILED`: the auth service's answer is a failure, or cannot be understood.
+    #[error("the auth service failed; try again later")]
+    ServiceFailed,
+    /// 503 `AUTH_SERVICE_UNAVAILABLE`: the auth service did not answer in time.
+    #[error("the auth service cannot be reached; try again later")]
+    ServiceUnavailable,
+    /// 503 `AUTH_SERVICE_UNAVAILABLE`: the keys (JWKS) to check the token with cannot be fetched.
+    #[error("the keys to check the token with cannot be fetched; try again later")]
+    KeysUnavailable,
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let (status, code) = match error {
+            AuthError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            AuthError::Forbidden(_) => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+            AuthError::ServiceFailed => (StatusCode::BAD_GATEWAY, "AUTH_SERVICE_FAILED"),
+            AuthError::ServiceUnavailable | AuthError::KeysUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "AUTH_SERVICE_UNAVAILABLE")
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl IntoResponse for AuthError {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+/// What a check needs of a request.
+#[derive(Clone, Copy)]
+pub struct AuthRequest<'a> {
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// The method.
+    pub method: &'a Method,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The value of `?api_key=`, decoded.
+    pub api_key: Option<&'a str>,
+    /// The body, as received.
+    pub body: &'a [u8],
+}
+
+impl fmt::Debug for AuthRequest<'_> {
+    /// Method and path: the rest may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthRequest({} {})", self.method, self.path)
+    }
+}
+
+/// Tells who is calling. Clones share everything.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Inner>);
+
+struct Inner {
+    required: bool,
+    operator_ids: BTreeSet<String>,
+    secrets: Secrets,
+    jwts: Option<Jwts>,
+    service: Option<AuthService>,
+}
+
+impl Authenticator {
+    /// Reads the keys that `config` names. A JWKS URL is fetched with the first token that needs
+    /// it: a JWKS host that is down does not keep quell from starting.
+    pub async fn new(config: &AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
+        setup::inner(config, clock)
+            .await
+            .map(|inner| Self(Arc::new(inner)))
+    }
+
+    /// Who calls the mute endpoint; the caller may have no id. Needs the scope `mute`.
+    pub async fn caller_of_mute(&self, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
+        let sent = token::of_headers_or_query(request.headers, request.api_key);
+        let anonymous = !self.0.required && (sent == Sent::Nothing || !self.0.can_check());
+        let caller = if anonymous {
+            Caller::without_id()
+        } else {
+            self.0.caller(sent, request).await?
+        };
+        allowed(caller, Scope::Mute)
+    }
+
+    /// Who calls `/v1/*`. A token in the header is always needed, and so are an id and `scope`.
+    pub async fn caller_of_api(
+        &self,
+        request: &AuthRequest<'_>,
+        scope: Scope,
+    ) -> Result<Caller, AuthError> {
+        let sent = token::of_headers(request.headers);
+        let caller = self.0.caller(sent, request).await?;
+        if caller.id().is_none() {
+            return Err(AuthError::Unauthorized("this needs a caller with an id"));
+        }
+        allowed(caller, scope)
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("required", &self.0.required)
+            .field("secrets", &self.0.secrets.len())
+            .field("jwts", &self.0.jwts.is_some())
+            .field("service", &self.0.service.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Whether there is any way to check a token.
+    fn can_check(&self) -> bool {
+        !self.secrets.is_empty() || self.jwts.is_some() || self.service.is_some()
+    }
+
+    async fn caller(&self, sent: Sent<'_>, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
+        match sent {
+            Sent::Nothing => Err(AuthError::Unauthorized(
+                "a token is needed: Authorization: Bearer <token>",
+            )),
+            Sent::Bad(why) => Err(AuthError::Unauthorized(why)),
+            Sent::Token(token) => self.check(token, request).await,
+        }
+    }
+
+    async fn check(&self, token: &str, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
+        match self.secrets.find(token) {
+            Found::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
+            Found::WithoutId => {
+                return Err(AuthError::Unauthorized("this API secret has a blank id"));
+            }
+            Found::Nothing => {}
+        }
+        let mut otherwise = AuthError::Unauthorized("the token is not valid");
+        if let Some(jwts) = &self.jwts {
+            match jwts.check(token).await {
+                Verdict::Caller(identity) => return Ok(self.identified(identity)),
+                Verdict::Refused(why) => return Err(AuthError::Unauthorized(why)),
+                Verdict::NoKeys => return Err(AuthError::KeysUnavailable),
+                Verdict::Unknown => otherwise = AuthError::KeysUnavailable,
+                Verdict::NotOurs => {}
+            }
+        }
+        let Some(service) = &self.service else {
+            return Err(otherwise);
+        };
+        Ok(match service.check(token, request).await? {
+            Some(id) => self.with_all_scopes(id),
+            None => Caller::without_id(),
+        })
+    }
+
+    fn with_all_scopes(&self, id: Id) -> Caller {
+        self.identified(Identity {
+            id,
+            scopes: Scope::all(),
+        })
+    }
+
+    fn identified(&self, identity: Identity) -> Caller {
+        Caller::identified(identity, &self.operator_ids)
+    }
+}
+
+fn allowed(caller: Caller, scope: Scope) -> Result<Caller, AuthError> {
+    if caller.has(scope) {
+        Ok(caller)
+    } else {
+        Err(AuthError::Forbidden(scope))
+    }
+}

@@ -1,0 +1,157 @@
+//! Who is calling, and what they may do.
+
+use std::collections::BTreeSet;
+
+/// The longest id, in characters. Ids are written to the audit: none may grow without end.
+const ID_CHARS_MAX: usize = 256;
+
+/// One thing that a token can be limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// `mute`: mute and unmute tracks.
+    Mute,
+    /// `policies:read`: see policies and their revisions.
+    PoliciesRead,
+    /// `policies:write`: create, change and delete policies.
+    PoliciesWrite,
+    /// `audit:read`: read the audit.
+    AuditRead,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [
+        Self::Mute,
+        Self::PoliciesRead,
+        Self::PoliciesWrite,
+        Self::AuditRead,
+    ];
+
+    /// The word that a token's scope claim holds.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::PoliciesRead => "policies:read",
+            Self::PoliciesWrite => "policies:write",
+            Self::AuditRead => "audit:read",
+        }
+    }
+
+    /// The scope of this word; none for a word that is not ours.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+
+    pub(super) fn all() -> BTreeSet<Self> {
+        Self::ALL.into_iter().collect()
+    }
+}
+
+/// Who sent a request, checked. Only an `Authenticator` makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    id: Option<String>,
+    operator: bool,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Caller {
+    /// The caller's `auth_id`; none for a caller who may act on any room but has no name.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether the id is one of `QUELL_OPERATOR_IDS`. A caller without an id never is.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.operator
+    }
+
+    /// Whether the caller's token allows this.
+    #[must_use]
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// The caller that a checked token stands for.
+    pub(super) fn identified(identity: Identity, operator_ids: &BTreeSet<String>) -> Self {
+        Self {
+            operator: operator_ids.contains(&identity.id.0),
+            id: Some(identity.id.0),
+            scopes: identity.scopes,
+        }
+    }
+
+    /// A caller without an id, whom only the mute endpoint lets in.
+    pub(super) fn without_id() -> Self {
+        Self {
+            id: None,
+            operator: false,
+            scopes: BTreeSet::from([Scope::Mute]),
+        }
+    }
+}
+
+/// Whom a token stands for, and what it may be used for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: Id,
+    pub(super) scopes: BTreeSet<Scope>,
+}
+
+/// A caller's id: not blank, bounded, and free of control characters, which Postgres's `text` and
+/// log lines cannot take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Id(String);
+
+impl Id {
+    /// `text` as an id, exactly as given; none where it cannot be one.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let usable = !text.trim().is_empty()
+            && !text.chars().any(char::is_control)
+            && text.chars().count() <= ID_CHARS_MAX;
+        usable.then(|| Self(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_text_that_can_be_shown_and_stored() {
+        let longest = "x".repeat(ID_CHARS_MAX);
+        for good in ["acme", " acme ", "Zoë", "0", longest.as_str()] {
+            assert_eq!(Id::new(good), Some(Id(good.to_owned())), "{good:?}");
+        }
+        let too_long = "x".repeat(ID_CHARS_MAX + 1);
+        for bad in ["", " ", "\t\n", "\u{3000}", "a\0b", "a\nb", &too_long] {
+            assert_eq!(Id::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_listed_id_is_an_operator() {
+        let operators = BTreeSet::from(["root".to_owned()]);
+        let caller = |id: &str| {
+            let identity = Identity {
+                id: Id::new(id).unwrap(),
+                scopes: Scope::all(),
+            };
+            Caller::identified(identity, &operators)
+        };
+        assert!(caller("root").is_operator());
+        for id in ["Root", " root", "acme"] {
+            assert!(!caller(id).is_operator(), "{id}");
+        }
+        assert!(!Caller::without_id().is_operator());
+    }
+
+    #[test]
+    fn no_id_may_mute_and_nothing_else() {
+        let may = Scope::ALL.map(|scope| Caller::without_id().has(scope));
+        assert_eq!(may, [true, false, false, false]);
+    }
+}

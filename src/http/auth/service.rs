@@ -1,0 +1,188 @@
+//! The delegated auth service: it is told of the request in a JWT that we sign, and says who calls.
+//!
+//! We `POST` to `AUTH_SERVICE_URL`, as `application/jwt`, a JWT with the claims `sub` (`quell`),
+//! `iat`, `exp` (5 minutes later) and `auth_data`: `{token, request_body, request_headers,
+//! request_path, request_method}`. The body is text, as it was received. Headers are by lower-case
+//! name; those that carry secrets are left out. The path is without its query.
+//!
+//! | answer | means |
+//! |---|---|
+//! | 200 `{"id": "acme"}` | the caller is `acme` |
+//! | 200 `{}`, `{"id": null}` | a caller without an id where `QUELL_ALLOW_NO_ID=true`, else 401 |
+//! | 200 with a blank id | 401 |
+//! | 200 with anything else, other statuses below 400, 5xx | 502: the service is at fault, and nobody is let in |
+//! | 4xx | 401 |
+//! | none in `AUTH_TIMEOUT_SECONDS` | 503 |
+
+use std::collections::BTreeMap;
+
+use axum::http::HeaderMap;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, StatusCode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::caller::Id;
+use super::fetch::{self, BodyError};
+use super::signing::SigningKey;
+use super::{AuthError, AuthRequest};
+use crate::clock::Clock;
+
+/// How long our request stays valid.
+const REQUEST_SECS: i64 = 300;
+/// The longest answer.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Parts of the names of headers that carry secrets.
+const SECRET_NAMES: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "secret",
+    "token",
+    "api-key",
+    "apikey",
+    "password",
+    "credential",
+];
+
+/// Asks the auth service.
+pub(super) struct AuthService {
+    pub(super) url: Url,
+    pub(super) client: Client,
+    pub(super) key: SigningKey,
+    pub(super) allow_no_id: bool,
+    pub(super) clock: Clock,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'static str,
+    iat: i64,
+    exp: i64,
+    auth_data: AuthData<'a>,
+}
+
+#[derive(Serialize)]
+struct AuthData<'a> {
+    token: &'a str,
+    request_body: &'a str,
+    request_headers: BTreeMap<&'a str, String>,
+    request_path: &'a str,
+    request_method: &'a str,
+}
+
+impl AuthService {
+    /// Whom the token stands for; none where the service lets in a caller without an id.
+    pub(super) async fn check(
+        &self,
+        token: &str,
+        request: &AuthRequest<'_>,
+    ) -> Result<Option<Id>, AuthError> {
+        let jwt = self.request(token, request)?;
+        let response = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/jwt")
+            .body(jwt)
+            .send()
+            .await
+            .map_err(|error| self.unavailable(error))?;
+        match response.status() {
+            StatusCode::OK => {
+                let body = match fetch::body(response, ANSWER_BYTES_MAX).await {
+                    Ok(body) => body,
+                    Err(BodyError::Broken(error)) => return Err(self.unavailable(error)),
+                    Err(BodyError::TooLong(_)) => return Err(self.failed("a body over 64 KiB")),
+                };
+                self.caller(&body)
+            }
+            status if status.is_client_error() => Err(REFUSED),
+            status => Err(self.failed(status.as_str())),
+        }
+    }
+
+    fn request(&self, token: &str, request: &AuthRequest<'_>) -> Result<String, AuthError> {
+        let iat = self.clock.unix_seconds();
+        // The caller may have left the query in: it holds the token itself where `?api_key=` is used.
+        let path = request.path.split_once('?').map_or(request.path, |it| it.0);
+        let claims = Claims {
+            sub: "quell",
+            iat,
+            exp: iat.saturating_add(REQUEST_SECS),
+            auth_data: AuthData {
+                token,
+                request_body: &String::from_utf8_lossy(request.body),
+                request_headers: harmless(request.headers, token),
+                request_path: path,
+                request_method: request.method.as_str(),
+            },
+        };
+        self.key.sign(&claims).map_err(|error| {
+            tracing::error!(%error, "a request to the auth service could not be signed");
+            AuthError::ServiceFailed
+        })
+    }
+
+    /// Reads a 200. What cannot be understood lets nobody in.
+    fn caller(&self, body: &[u8]) -> Result<Option<Id>, AuthError> {
+        let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            return Err(self.failed("200 without a JSON object"));
+        };
+        match answer.get("id") {
+            None | Some(Value::Null) if self.allow_no_id => Ok(None),
+            None | Some(Value::Null) => Err(AuthError::Unauthorized(
+                "the auth service gave no id for this token",
+            )),
+            Some(Value::String(id)) => match Id::new(id) {
+                Some(id) => Ok(Some(id)),
+                None => Err(AuthError::Unauthorized(
+                    "the auth service gave a blank id for this token",
+                )),
+            },
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(self.failed("200 with an id that is no string"))
+            }
+        }
+    }
+
+    fn failed(&self, answer: &str) -> AuthError {
+        let host = self.url.host_str();
+        tracing::warn!(host, answer, "the auth service gave no usable answer");
+        AuthError::ServiceFailed
+    }
+
+    fn unavailable(&self, error: reqwest::Error) -> AuthError {
+        let host = self.url.host_str();
+        // The URL may hold a password, and reqwest shows it.
+        let error = fetch::describe(&error.without_url());
+        tracing::warn!(host, error, "the auth service cannot be reached");
+        AuthError::ServiceUnavailable
+    }
+}
+
+const REFUSED: AuthError = AuthError::Unauthorized("the auth service refused the token");
+
+/// The headers without those that carry secrets: by their name, and by a value that holds the
+/// token or an address with one (`Referer`, and what proxies add).
+fn harmless<'a>(headers: &'a HeaderMap, token: &str) -> BTreeMap<&'a str, String> {
+    let mut shown = BTreeMap::new();
+    for name in headers.keys() {
+        let name = name.as_str();
+        let values: Vec<_> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        let value = values.join(", ");
+        let secret = SECRET_NAMES.iter().any(|part| name.contains(part))
+            || value.to_ascii_lowercase().contains("api_key=")
+            || value.contains(token);
+        if !secret {
+            shown.insert(name, value);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;
