@@ -21,12 +21,12 @@ use crate::livekit::{LiveKit, LiveKitSetupError};
 use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::{Policies, StoreError};
-use crate::postgres::upkeep;
+use crate::postgres;
 
 /// How often intents that nobody settled are looked for.
 const RECOVER_INTERVAL: Duration = Duration::from_secs(5);
 /// How often partitions are made and dropped.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+const UPKEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// How long a drain waits for what is under way; what is left is another replica's.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,16 +95,17 @@ impl Running {
             .livekit
             .as_ref()
             .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
-        let muter = match &config.livekit {
-            Some(livekit) => Some(Muter {
+        let muter = if let Some(livekit) = &config.livekit {
+            Some(Muter {
                 livekit: LiveKit::new(livekit, clock.clone())?,
                 pool: pool.clone(),
                 metrics: metrics.clone(),
-            }),
-            None => {
-                tracing::warn!("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET");
-                None
-            }
+            })
+        } else {
+            tracing::warn!(
+                "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+            );
+            None
         };
         let authenticator = Authenticator::new(&config.auth, clock.clone()).await?;
         let policies = Policies::load(&pool, metrics.clone()).await?;
@@ -124,7 +125,13 @@ impl Running {
             deadline: config.worker.deadline,
             lease: config.worker.lease,
         };
-        let inbox = Inbox::start(pool.clone(), worker.clone(), settings, metrics.clone(), &tracker);
+        let inbox = Inbox::start(
+            pool.clone(),
+            worker.clone(),
+            settings,
+            metrics.clone(),
+            &tracker,
+        );
         let app = App {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
             authenticator,
@@ -138,7 +145,12 @@ impl Running {
         let (listener, address) = listen(&config.host, config.port).await?;
         tracker.spawn(worker.run());
         tracker.spawn(policies.watch(pool.clone(), stop.clone()));
-        tracker.spawn(look_after(pool, clock, config.event_retention_days, stop.clone()));
+        tracker.spawn(look_after(
+            pool,
+            clock,
+            config.event_retention_days,
+            stop.clone(),
+        ));
         tracker.spawn(serve(listener, app.clone(), stop.clone()));
         Ok(Self {
             address,
@@ -154,8 +166,14 @@ impl Running {
         self.tracker.close();
         // The inbox's writer ends when nobody can give it events any more.
         drop(self.app);
-        if tokio::time::timeout(DRAIN_TIMEOUT, self.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = self.tracker.len(), "stopped before everything was over; leases run out and jobs are taken again");
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                tasks = self.tracker.len(),
+                "stopped before everything was over; leases run out and jobs are taken again"
+            );
         }
     }
 }
@@ -198,7 +216,7 @@ async fn look_after(pool: PgPool, clock: Clock, retention_days: u32, stop: Cance
                     Ok(closed) => tracing::warn!(closed, "actions were closed as unknown: quell stopped or lost the database during their calls"),
                     Err(error) => tracing::error!(%error, "overdue actions cannot be closed"),
                 },
-                _ = tidy.tick() => if let Err(error) = upkeep(&pool, clock.now(), retention_days).await {
+                _ = tidy.tick() => if let Err(error) = postgres::upkeep(&pool, clock.now(), retention_days).await {
                     tracing::error!(%error, "the upkeep of partitions failed");
                 },
             }

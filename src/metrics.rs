@@ -1,4 +1,4 @@
-//! Where the time goes and what came of it, for `/metrics` (OpenMetrics text).
+//! Where the time goes and what came of it, for `/metrics` (`OpenMetrics` text).
 
 use std::sync::Arc;
 use std::time::Duration;

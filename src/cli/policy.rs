@@ -56,7 +56,7 @@ pub(super) struct ApplyArguments {
 #[derive(Debug, Args)]
 #[group(id = "OwnerArguments", multiple = false)]
 pub(super) struct OwnerArguments {
-    /// A tenant: the auth_id in the metadata of its rooms
+    /// A tenant: the `auth_id` in the metadata of its rooms
     #[arg(long, value_name = "TENANT")]
     owner: Option<String>,
     /// The operator, whose policies hold in every room
@@ -81,7 +81,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         }),
         Command::Apply(arguments) => apply(arguments).await,
         Command::List { owner } => with_database(async |pool| list(pool, owner).await).await,
-        Command::Show { name, owner } => with_database(async |pool| show(pool, name, owner).await).await,
+        Command::Show { name, owner } => {
+            with_database(async |pool| show(pool, name, owner).await).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,7 +91,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-async fn with_database(work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn with_database(
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let config = configured()?;
     let database = Database::open(&config.database).await?;
     let done = work(&database.pool).await;
@@ -104,7 +108,9 @@ async fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
         (true, OwnerFilter::All) | (false, _) => Prune::Nothing,
     };
     if !arguments.prune && arguments.owner.filter() != OwnerFilter::All {
-        anyhow::bail!("--owner and --operator say whose policies --prune removes: add --prune, or name the owner in the files (`owner:`)");
+        anyhow::bail!(
+            "--owner and --operator say whose policies --prune removes: add --prune, or name the owner in the files (`owner:`)"
+        );
     }
     with_database(async |pool| {
         let id = format!("cli:{}", os_user());
@@ -121,8 +127,18 @@ async fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
 }
 
 fn print_applied(applied: &[Applied]) {
-    for Applied { owner, name, revision, outcome } in applied {
-        println!("{:<9}  {}  revision {revision}", outcome.as_str(), full_name(owner.as_deref(), name));
+    for Applied {
+        owner,
+        name,
+        revision,
+        outcome,
+    } in applied
+    {
+        println!(
+            "{:<9}  {}  revision {revision}",
+            outcome.as_str(),
+            full_name(owner.as_deref(), name)
+        );
     }
     let count = |wanted| applied.iter().filter(|line| line.outcome == wanted).count();
     println!(
@@ -144,7 +160,10 @@ async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Result<()> {
         println!("no policies; write some with: quell policy apply policies/");
         return Ok(());
     }
-    println!("{:<40} {:>8} {:>8} {:<7} {:<8} CHANGED", "POLICY", "REVISION", "PRIORITY", "EFFECT", "MODE");
+    println!(
+        "{:<40} {:>8} {:>8} {:<7} {:<8} CHANGED",
+        "POLICY", "REVISION", "PRIORITY", "EFFECT", "MODE"
+    );
     for row in &stored {
         let policy = read(row)?;
         let effect = match policy.effect {
@@ -204,8 +223,11 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Policy>> {
             files.push((file.display().to_string(), text));
         }
     }
-    let named = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-    let checked = Document::load(named).map_err(|problems| anyhow::anyhow!("the policies cannot be used:\n{problems}"))?;
+    let named = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let checked = Document::load(named)
+        .map_err(|problems| anyhow::anyhow!("the policies cannot be used:\n{problems}"))?;
     for warning in &checked.warnings {
         eprintln!("warning: {warning}");
     }
@@ -218,8 +240,13 @@ fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in path.read_dir().with_context(|| format!("{} cannot be read", path.display()))? {
-        let file = entry.with_context(|| format!("{} cannot be read", path.display()))?.path();
+    for entry in path
+        .read_dir()
+        .with_context(|| format!("{} cannot be read", path.display()))?
+    {
+        let file = entry
+            .with_context(|| format!("{} cannot be read", path.display()))?
+            .path();
         let name = file.to_string_lossy();
         // Tests stand beside the policies that they test.
         let is_test = name.ends_with(".test.yaml") || name.ends_with(".test.yml");
@@ -239,7 +266,11 @@ fn text_of(file: &Path) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     // One byte more than is allowed is enough to be told that it is too long.
     let limit = u64::try_from(DOCUMENT_BYTES_MAX)?.saturating_add(1);
-    File::open(file).with_context(failed)?.take(limit).read_to_end(&mut bytes).with_context(failed)?;
+    File::open(file)
+        .with_context(failed)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .with_context(failed)?;
     String::from_utf8(bytes).map_err(|error| {
         anyhow::anyhow!(
             "{} is not UTF-8 text: the byte at {} is not; save it as UTF-8",

@@ -48,7 +48,12 @@ fn span(request: &Request) -> tracing::Span {
 }
 
 async fn not_found() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing at this path").into_response()
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "NOT_FOUND",
+        "there is nothing at this path",
+    )
+    .into_response()
 }
 
 async fn method_not_allowed() -> Response {

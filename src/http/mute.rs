@@ -90,9 +90,13 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
 
 async fn answer(app: &App, request: Request) -> Result<Body, Error> {
     let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        Error::Invalid(format!("the body cannot be read, or is larger than {BODY_BYTES_MAX} bytes"))
-    })?;
+    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| {
+            Error::Invalid(format!(
+                "the body cannot be read, or is larger than {BODY_BYTES_MAX} bytes"
+            ))
+        })?;
     let key = parts.extensions.get::<QueryKey>();
     let caller = app
         .authenticator
@@ -132,8 +136,14 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
 
 /// Whether the content type is JSON; else what to send.
 pub(super) fn check_json(headers: &HeaderMap) -> Result<(), String> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     if essence.trim().eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
@@ -190,8 +200,16 @@ mod tests {
             (r#"" r ""#, "7", "`room_name` must be a string"),
             (r#"" r ""#, "null", "`room_name` must be a string"),
             (r#""room_name""#, r#""room""#, "`room_name` is missing"),
-            (r#""p""#, r#""""#, "`participant_identity` must not be empty"),
-            ("participant_identity", "identity", "`participant_identity` is missing"),
+            (
+                r#""p""#,
+                r#""""#,
+                "`participant_identity` must not be empty",
+            ),
+            (
+                "participant_identity",
+                "identity",
+                "`participant_identity` is missing",
+            ),
             (r#""t""#, "[]", "`track_sid` must be a string"),
             ("track_sid", "sid", "`track_sid` is missing"),
             ("true", r#""true""#, "`muted` must be true or false"),
@@ -204,12 +222,28 @@ mod tests {
             assert!(error.starts_with(message), "{from} -> {to}: {error}");
         }
         let error = read(&headers, br#"["r","p","t",true]"#).unwrap_err();
-        assert!(error.starts_with("the body must be a JSON object"), "{error}");
-        for content_type in ["text/plain", "application/jsonx", "application/x-www-form-urlencoded", ""] {
+        assert!(
+            error.starts_with("the body must be a JSON object"),
+            "{error}"
+        );
+        for content_type in [
+            "text/plain",
+            "application/jsonx",
+            "application/x-www-form-urlencoded",
+            "",
+        ] {
             let value = HeaderValue::from_static(content_type);
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
-            assert!(read(&headers, good.as_bytes()).unwrap_err().contains("content type"));
+            assert!(
+                read(&headers, good.as_bytes())
+                    .unwrap_err()
+                    .contains("content type")
+            );
         }
-        assert!(read(&HeaderMap::new(), good.as_bytes()).unwrap_err().contains("content type"));
+        assert!(
+            read(&HeaderMap::new(), good.as_bytes())
+                .unwrap_err()
+                .contains("content type")
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(super) enum Error {
     OtherOwner,
     #[error("there is no policy of this name")]
     NotFound,
-    #[error("the policy is there already: send If-Match with the ETag of the revision that you change, or * for any")]
+    #[error(
+        "the policy is there already: send If-Match with the ETag of the revision that you change, or * for any"
+    )]
     NoPrecondition,
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -57,9 +59,11 @@ impl IntoResponse for Error {
             Self::Policy(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", text),
             Self::OtherOwner => Problem::forbidden(text),
             Self::NotFound => Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text),
-            Self::NoPrecondition => {
-                Problem::new(StatusCode::PRECONDITION_REQUIRED, "PRECONDITION_REQUIRED", text)
-            }
+            Self::NoPrecondition => Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "PRECONDITION_REQUIRED",
+                text,
+            ),
             Self::Change(ChangeError::Exists(_)) => {
                 Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
             }
@@ -210,7 +214,11 @@ pub(super) async fn delete(
     let owner = owner.as_deref();
     let Some(expected) = if_match(&asked.parts.headers)? else {
         let is_there = policy_store::get(&app.pool, owner, &name).await?.is_some();
-        return Err(if is_there { Error::NoPrecondition } else { Error::NotFound });
+        return Err(if is_there {
+            Error::NoPrecondition
+        } else {
+            Error::NotFound
+        });
     };
     let author = asked.author();
     match policy_store::delete(&app.pool, &author.by(), owner, &name, expected).await {
@@ -341,7 +349,9 @@ fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, 
     };
     match (value.to_str(), values.next()) {
         (Ok(value), None) => Ok(Some(value.trim().to_owned())),
-        _ => Err(Error::Invalid(format!("the header {name} must be there once, as text"))),
+        _ => Err(Error::Invalid(format!(
+            "the header {name} must be there once, as text"
+        ))),
     }
 }
 

@@ -53,7 +53,11 @@ mod tests {
     #[tokio::test]
     async fn the_key_leaves_the_url_and_the_rest_stays() {
         for (uri, rest, key) in [
-            ("/livekit/participant/mute?api_key=s3cret", "/livekit/participant/mute", Some("s3cret")),
+            (
+                "/livekit/participant/mute?api_key=s3cret",
+                "/livekit/participant/mute",
+                Some("s3cret"),
+            ),
             ("/p?a=1&api_key=s%203&b=2", "/p?a=1&b=2", Some("s 3")),
             ("/p?api_key=one&api_key=two", "/p", Some("one")),
             ("/p?api%5Fkey=hidden", "/p", Some("hidden")),

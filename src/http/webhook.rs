@@ -27,7 +27,9 @@ enum Error {
     Signature(#[from] SignatureError),
     #[error(transparent)]
     Event(#[from] EventError),
-    #[error("createdAt ({created_at}) is more than 10 minutes off the signature's time ({issued_at})")]
+    #[error(
+        "createdAt ({created_at}) is more than 10 minutes off the signature's time ({issued_at})"
+    )]
     OffTime {
         created_at: DateTime<Utc>,
         issued_at: DateTime<Utc>,
@@ -46,7 +48,11 @@ impl Error {
             ),
             // Ours to mend, so that LiveKit shall send again.
             Self::Signature(SignatureError::NoKeys) => (
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "LIVEKIT_NOT_CONFIGURED", text),
+                Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "LIVEKIT_NOT_CONFIGURED",
+                    text,
+                ),
                 "not_configured",
             ),
             Self::Signature(_) => (Problem::unauthorized(text), "bad_signature"),
@@ -81,7 +87,10 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
         .await
         .map_err(|_| Error::TooLarge)?;
     let begun = Instant::now();
-    let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = parts
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let verified = app.verifier.verify(authorization, &bytes)?;
     let read = event::read(&bytes)?;
     app.metrics.observe(Step::Verify, begun.elapsed());

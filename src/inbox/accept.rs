@@ -93,7 +93,6 @@ impl Inbox {
             pool,
             worker: worker.clone(),
             settings,
-            metrics: metrics.clone(),
         };
         tracker.spawn(writer.run(receiver));
         Self {
@@ -139,7 +138,6 @@ struct Writer {
     pool: PgPool,
     worker: Worker,
     settings: InboxSettings,
-    metrics: Metrics,
 }
 
 struct Stored {
@@ -182,9 +180,12 @@ impl Writer {
             // A day without a partition: upkeep was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {
                 for incoming in batch {
-                    sqlx::query!("select quell_ensure_partitions($1)", incoming.event.created_at)
-                        .execute(&self.pool)
-                        .await?;
+                    sqlx::query!(
+                        "select quell_ensure_partitions($1)",
+                        incoming.event.created_at
+                    )
+                    .execute(&self.pool)
+                    .await?;
                 }
                 self.insert(batch).await
             }
@@ -195,8 +196,14 @@ impl Writer {
     async fn insert(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
-            texts.map(|text| (!text.is_empty()).then(|| storable(text))).collect()
+            texts
+                .map(|text| (!text.is_empty()).then(|| storable(text)))
+                .collect()
         };
+        let room_sids = texts(|event| &event.room.sid);
+        let room_names = texts(|event| &event.room.name);
+        let identities = texts(|event| &event.participant.identity);
+        let track_sids = texts(|event| &event.track.sid);
         let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
         let ids: Vec<_> = batch.iter().map(|i| storable(&i.event.id)).collect();
         let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
@@ -205,7 +212,10 @@ impl Writer {
             .map(|i| tenant_of(&i.event.room.metadata).map(|tenant| storable(&tenant)))
             .collect();
         let bodies: Vec<_> = batch.iter().map(|i| i.body.clone()).collect();
-        let wants_job: Vec<_> = batch.iter().map(|i| i.event.name == TRACK_PUBLISHED).collect();
+        let wants_job: Vec<_> = batch
+            .iter()
+            .map(|i| i.event.name == TRACK_PUBLISHED)
+            .collect();
         let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
         let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
         sqlx::query_as!(
@@ -246,11 +256,11 @@ impl Writer {
             &created_at,
             &ids,
             &names,
-            &texts(|e| &e.room.sid) as &[Option<String>],
-            &texts(|e| &e.room.name) as &[Option<String>],
-            &tenants as &[Option<String>],
-            &texts(|e| &e.participant.identity) as &[Option<String>],
-            &texts(|e| &e.track.sid) as &[Option<String>],
+            &room_sids as _,
+            &room_names as _,
+            &tenants as _,
+            &identities as _,
+            &track_sids as _,
             &bodies,
             &wants_job,
             &is_taken,
@@ -285,7 +295,12 @@ impl Writer {
             };
             // Who asked may have gone: its 2 s are over. What is stored is worked off all the same.
             drop(answer.send(Ok(accepted)));
-            let Some(Stored { job_id: Some(job_id), received_at, .. }) = new else {
+            let Some(Stored {
+                job_id: Some(job_id),
+                received_at,
+                ..
+            }) = new
+            else {
                 continue;
             };
             match slot {

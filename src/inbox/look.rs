@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use crate::livekit::event::Event;
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 use crate::policy::facts::{
-    EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType as Type,
+    EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts,
+    TrackType as Type,
 };
 
 /// A webhook can be faster than the API that shows its track: these are the pauses between looks.
 const LOOK_AGAIN: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
-    Duration::from_millis(1000),
+    Duration::from_secs(1),
 ];
 
 /// What was seen.
@@ -146,8 +147,10 @@ fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) {
 
 /// LiveKit's present word on the track beats the event's.
 fn add_track(facts: &mut Facts, track: &TrackInfo) {
-    let source = TrackSource::try_from(track.source)
-        .map_or_else(|n| n.0.to_string(), |source| source.as_str_name().to_owned());
+    let source = TrackSource::try_from(track.source).map_or_else(
+        |n| n.0.to_string(),
+        |source| source.as_str_name().to_owned(),
+    );
     let track_type = TrackType::try_from(track.r#type)
         .map_or_else(|n| n.0.to_string(), |t| t.as_str_name().to_owned());
     facts.track.source = Source::from(source.as_str());

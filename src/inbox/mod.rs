@@ -5,6 +5,7 @@
 //! ```
 
 mod accept;
+mod case;
 mod claim;
 mod look;
 mod settle;

@@ -112,7 +112,7 @@ pub(super) async fn retry_or_bury(
     record: Record<'_>,
 ) -> Result<Retry, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let is_dead = sqlx::query_scalar!(
+    let buried = sqlx::query_scalar!(
         r#"update job
            set state = case when clock_timestamp() + $3 > deadline then 'dead' else 'queued' end,
                run_at = clock_timestamp() + $3, leased_by = null, leased_until = null, last_error = $4
@@ -125,7 +125,7 @@ pub(super) async fn retry_or_bury(
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let retry = match is_dead {
+    let retry = match buried {
         None => return Ok(Retry::Lost),
         Some(false) => Retry::Queued,
         Some(true) => {

@@ -4,24 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::claim::claim;
-use super::look::{self, Live, Seen};
-use super::settle::{self, Record, Retry, Settlement};
 use super::Job;
-use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb};
+use super::case::{self, Case, End};
+use super::claim::claim;
+use super::look::{self, Seen};
+use super::settle::{self, Record, Retry, Settlement};
 use crate::clock::Clock;
 use crate::config::WorkerConfig;
 use crate::livekit::LiveKit;
 use crate::metrics::{Metrics, Step};
-use crate::mute::{Action, Authority, MuteError, Muter};
-use crate::policy::{Decision, Facts, PolicyRef, PolicySet, Verdict, decide};
+use crate::mute::Muter;
+use crate::policy::{Decision, Facts, PolicySet, Verdict, decide};
 use crate::policy_store::Policies;
 
 /// How often jobs are looked for that nobody here was told of: another replica's, and retries.
@@ -66,19 +65,6 @@ struct Inner {
     wake: Notify,
 }
 
-/// What one look at a job came to.
-enum End {
-    Settled(Settlement, Option<String>),
-    /// Not now; `if_dead` is what it is called when there is no later.
-    Later { error: String, if_dead: Settlement },
-}
-
-/// What is known of a job while it is worked on.
-struct Case {
-    facts: Facts,
-    decision: Option<Decision>,
-}
-
 impl Worker {
     /// A worker that does nothing until it is given jobs, or [`Worker::run`] looks for them.
     #[must_use]
@@ -119,7 +105,11 @@ impl Worker {
             return;
         }
         let stop = &self.0.parts.stop;
-        while stop.run_until_cancelled(self.look_for_jobs()).await.is_some() {}
+        while stop
+            .run_until_cancelled(self.look_for_jobs())
+            .await
+            .is_some()
+        {}
     }
 
     async fn look_for_jobs(&self) {
@@ -154,7 +144,10 @@ impl Worker {
     }
 
     async fn handle(&self, job: &Job) {
-        self.0.parts.metrics.observe(Step::Queue, job.arrived.elapsed());
+        self.0
+            .parts
+            .metrics
+            .observe(Step::Queue, job.arrived.elapsed());
         let mut case = Case {
             facts: look::told_by(&job.event),
             decision: None,
@@ -174,28 +167,40 @@ impl Worker {
         if !policies.any_tenant_live() {
             // Operators' policies alone may be decided by the event itself.
             let decision = self.decide(&policies, &case.facts);
-            let nothing = is_nothing(&decision);
+            let nothing = case::is_nothing(&decision);
             case.decision = Some(decision);
             if nothing {
                 return End::Settled(Settlement::Nothing, None);
             }
         }
         let Some(muter) = &parts.muter else {
-            return later("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET");
+            return case::later(
+                "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
+            );
         };
         let deadline = Instant::now() + parts.livekit_timeout;
         let seen = self.look(&muter.livekit, job, case, deadline).await;
         let live = match seen {
-            Seen::Stale => return End::Settled(Settlement::Stale, Some("the room of that name is another one now".to_owned())),
-            Seen::Gone => return End::Settled(Settlement::Gone, Some("LiveKit does not show the track".to_owned())),
+            Seen::Stale => {
+                return End::Settled(
+                    Settlement::Stale,
+                    Some("the room of that name is another one now".to_owned()),
+                );
+            }
+            Seen::Gone => {
+                return End::Settled(
+                    Settlement::Gone,
+                    Some("LiveKit does not show the track".to_owned()),
+                );
+            }
             Seen::Partly(error) => {
                 let decision = self.decide(&policies, &case.facts);
-                let nothing = is_nothing(&decision);
+                let nothing = case::is_nothing(&decision);
                 case.decision = Some(decision);
                 return if nothing {
                     End::Settled(Settlement::Nothing, None)
                 } else {
-                    later(&error.to_string())
+                    case::later(&error.to_string())
                 };
             }
             Seen::All(live) => live,
@@ -204,8 +209,8 @@ impl Worker {
         let verdict = decision.enforced.clone();
         case.decision = Some(decision);
         match verdict {
-            Verdict::Mute { policy } => mute(muter, job, &live, &policy, deadline).await,
-            Verdict::Indeterminate => later("a fact that the decision hangs on is unknown"),
+            Verdict::Mute { policy } => case::mute(muter, job, &live, &policy, deadline).await,
+            Verdict::Indeterminate => case::later("a fact that the decision hangs on is unknown"),
             Verdict::Nothing { .. } => End::Settled(Settlement::Nothing, None),
         }
     }
@@ -227,26 +232,33 @@ impl Worker {
     async fn end(&self, job: &Job, case: &Case, end: End) -> Result<(), sqlx::Error> {
         let parts = &self.0.parts;
         let mut record = Record {
-            facts: Some(to_json(&case.facts)),
-            decision: case.decision.as_ref().map(to_json),
-            tenant: tenant(case),
+            facts: Some(case::to_json(&case.facts)),
+            decision: case.decision.as_ref().map(case::to_json),
+            tenant: case::tenant(case),
             rows: Vec::new(),
         };
         match end {
             End::Settled(settlement, why) => {
-                if matches!(settlement, Settlement::Muted | Settlement::Nothing | Settlement::Superseded) {
-                    record.rows.extend(on_trial(job, case));
+                if matches!(
+                    settlement,
+                    Settlement::Muted | Settlement::Nothing | Settlement::Superseded
+                ) {
+                    record.rows.extend(case::on_trial(job, case));
                 }
                 if settle::settle(&parts.pool, job, settlement, record).await? {
                     parts.metrics.settled(settlement.as_str());
                     tracing::info!(
-                        event_id = job.event.id, room = job.event.room.name, track = job.event.track.sid,
-                        settlement = settlement.as_str(), why, "a track was dealt with",
+                        event_id = job.event.id,
+                        room = job.event.room.name,
+                        track = job.event.track.sid,
+                        settlement = settlement.as_str(),
+                        why,
+                        "a track was dealt with",
                     );
                 }
             }
             End::Later { error, if_dead } => {
-                record.rows.push(given_up(job, case, if_dead, &error));
+                record.rows.push(case::given_up(job, case, if_dead, &error));
                 let delay = jittered(job.attempt);
                 let retry =
                     settle::retry_or_bury(&parts.pool, job, delay, &error, if_dead, record).await?;
@@ -261,136 +273,36 @@ impl Worker {
         match retry {
             Retry::Lost => {}
             Retry::Queued => {
-                tracing::warn!(event_id = job.event.id, attempt = job.attempt, error, "a job is tried again later");
+                tracing::warn!(
+                    event_id = job.event.id,
+                    attempt = job.attempt,
+                    error,
+                    "a job is tried again later"
+                );
                 let worker = self.clone();
                 let stop = parts.stop.clone();
                 parts.tracker.spawn(async move {
                     // The job is due in the database then; nothing else tells us.
-                    if stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_some() {
+                    if stop
+                        .run_until_cancelled(tokio::time::sleep(delay))
+                        .await
+                        .is_some()
+                    {
                         worker.wake();
                     }
                 });
             }
             Retry::Dead => {
                 parts.metrics.settled(if_dead.as_str());
-                tracing::error!(event_id = job.event.id, attempt = job.attempt, error, "a job was given up: its deadline is over");
+                tracing::error!(
+                    event_id = job.event.id,
+                    attempt = job.attempt,
+                    error,
+                    "a job was given up: its deadline is over"
+                );
             }
         }
     }
-}
-
-async fn mute(muter: &Muter, job: &Job, live: &Live, policy: &PolicyRef, deadline: Instant) -> End {
-    let action = Action {
-        origin: Origin::Webhook,
-        authority: Authority::PolicyOwner {
-            tenant: policy.owner.as_deref(),
-        },
-        room: &live.room,
-        identity: &job.event.participant.identity,
-        track: &live.track,
-        muted: true,
-        as_of: Some(job.received_at),
-        policy: Some(policy_id(policy)),
-        event_id: Some(&job.event.id),
-        request_id: None,
-        arrived: job.arrived,
-        deadline,
-    };
-    match muter.run(&action).await {
-        Ok(_) => End::Settled(Settlement::Muted, Some(policy.name.to_string())),
-        Err(error) => match error {
-            MuteError::Denied(_) => End::Settled(Settlement::Refused, Some(error.to_string())),
-            MuteError::Superseded => End::Settled(Settlement::Superseded, Some(error.to_string())),
-            MuteError::Gone => End::Settled(Settlement::Gone, Some(error.to_string())),
-            MuteError::Busy
-            | MuteError::RemoteUnmuteDisabled
-            | MuteError::LiveKit(_)
-            | MuteError::Database(_) => End::Later {
-                error: error.to_string(),
-                if_dead: Settlement::DeadLetter,
-            },
-        },
-    }
-}
-
-fn later(error: &str) -> End {
-    End::Later {
-        error: error.to_owned(),
-        if_dead: Settlement::Undecided,
-    }
-}
-
-fn to_json<T: serde::Serialize>(value: &T) -> Value {
-    // Only maps with keys that are no strings fail, and there are none.
-    serde_json::to_value(value).unwrap_or_default()
-}
-
-fn tenant(case: &Case) -> Option<&str> {
-    case.facts.room.tenant.known().and_then(Option::as_deref)
-}
-
-fn policy_id(policy: &PolicyRef) -> PolicyId<'_> {
-    PolicyId {
-        owner: policy.owner.as_deref(),
-        name: &policy.name,
-        revision: policy.revision,
-    }
-}
-
-fn entry<'a>(job: &'a Job, case: &'a Case, verb: Verb) -> Entry<'a> {
-    Entry {
-        tenant: tenant(case),
-        room_name: Some(&job.event.room.name),
-        room_sid: Some(&job.event.room.sid),
-        identity: Some(&job.event.participant.identity),
-        track_sid: Some(&job.event.track.sid),
-        source: Some(case.facts.track.source.as_str()),
-        event_id: Some(&job.event.id),
-        ..Entry::new(Origin::Webhook, verb)
-    }
-}
-
-/// Whether neither the policies in force nor those on trial want anything.
-fn is_nothing(decision: &Decision) -> bool {
-    matches!(decision.enforced, Verdict::Nothing { .. })
-        && matches!(decision.shadow, Verdict::Nothing { .. })
-}
-
-/// The row for what policies on trial would have changed.
-fn on_trial<'a>(job: &'a Job, case: &'a Case) -> Option<(Entry<'a>, Outcome, Option<String>)> {
-    let decision = case.decision.as_ref()?;
-    let (verb, policy) = match (&decision.enforced, &decision.shadow) {
-        (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Verb::Mute, policy),
-        (Verdict::Mute { .. }, Verdict::Nothing { spared }) => {
-            (Verb::Spare, &spared.as_deref()?.by)
-        }
-        _ => return None,
-    };
-    let entry = Entry {
-        policy: Some(policy_id(policy)),
-        ..entry(job, case, verb)
-    };
-    Some((entry, Outcome::DryRun, None))
-}
-
-/// The row of a job whose deadline is over.
-fn given_up<'a>(
-    job: &'a Job,
-    case: &'a Case,
-    settlement: Settlement,
-    error: &str,
-) -> (Entry<'a>, Outcome, Option<String>) {
-    let (verb, outcome) = match settlement {
-        Settlement::DeadLetter => (Verb::Mute, Outcome::Failed),
-        _ => (Verb::Decide, Outcome::Undecided),
-    };
-    let policy = match case.decision.as_ref().map(|decision| &decision.enforced) {
-        Some(Verdict::Mute { policy }) => Some(policy_id(policy)),
-        _ => None,
-    };
-    let entry = Entry { policy, ..entry(job, case, verb) };
-    let error = format!("given up after {} attempts: {error}", job.attempt);
-    (entry, outcome, Some(error))
 }
 
 /// Full jitter: anything from nothing to a bound that doubles, so that replicas do not march in step.
@@ -406,11 +318,33 @@ mod tests {
 
     #[test]
     fn the_wait_before_another_try_grows_to_a_cap_and_is_spread_out() {
-        for (attempt, bound_ms) in [(1, 200), (2, 400), (5, 3200), (7, 10_000), (30, 10_000), (i32::MAX, 10_000)] {
+        for (attempt, bound_ms) in [
+            (1, 200),
+            (2, 400),
+            (5, 3200),
+            (7, 10_000),
+            (30, 10_000),
+            (i32::MAX, 10_000),
+        ] {
             let waits: Vec<_> = (0..200).map(|_| jittered(attempt)).collect();
-            assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(bound_ms)), "{attempt}");
-            assert!(waits.iter().any(|wait| *wait < Duration::from_millis(bound_ms / 4)), "{attempt}");
-            assert!(waits.iter().any(|wait| *wait > Duration::from_millis(bound_ms / 2)), "{attempt}");
+            assert!(
+                waits
+                    .iter()
+                    .all(|wait| *wait <= Duration::from_millis(bound_ms)),
+                "{attempt}"
+            );
+            assert!(
+                waits
+                    .iter()
+                    .any(|wait| *wait < Duration::from_millis(bound_ms / 4)),
+                "{attempt}"
+            );
+            assert!(
+                waits
+                    .iter()
+                    .any(|wait| *wait > Duration::from_millis(bound_ms / 2)),
+                "{attempt}"
+            );
         }
     }
 }

@@ -180,7 +180,9 @@ pub async fn apply(
                 .iter()
                 .any(|policy| policy.owner == stored.owner && policy.name == stored.name);
             if !is_kept && stored.managed_by == ManagedBy::Apply.as_str() {
-                applied.push(line(delete_locked(&mut tx, by, stored, ManagedBy::Apply).await?));
+                applied.push(line(
+                    delete_locked(&mut tx, by, stored, ManagedBy::Apply).await?,
+                ));
             }
         }
     }
@@ -238,7 +240,16 @@ async fn put_locked(
         Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
         None => (Outcome::Created, Verb::PolicyCreate, "create"),
     };
-    let revision = revise(tx, by, owner, &policy.name, change, Some(&document), managed_by).await?;
+    let revision = revise(
+        tx,
+        by,
+        owner,
+        &policy.name,
+        change,
+        Some(&document),
+        managed_by,
+    )
+    .await?;
     let stored = sqlx::query_as!(
         Stored,
         "insert into policy (id, owner, name, revision, document, managed_by, updated_by)

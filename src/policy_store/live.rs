@@ -52,11 +52,10 @@ impl Policies {
     pub async fn refresh(&self, pool: &PgPool) -> Result<(), StoreError> {
         // Revisions are written one after the other, so that the largest id tells of every
         // change; it is read before the policies, so that what comes between is seen next time.
-        let newest = sqlx::query_scalar!(
-            r#"select coalesce(max(id), 0) as "newest!" from policy_revision"#
-        )
-        .fetch_one(pool)
-        .await?;
+        let newest =
+            sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "newest!" from policy_revision"#)
+                .fetch_one(pool)
+                .await?;
         if newest == self.0.newest.load(Ordering::SeqCst) {
             return Ok(());
         }

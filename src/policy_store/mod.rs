@@ -9,7 +9,7 @@ mod live;
 mod read;
 
 pub use change::{
-    Applied, Author, Changed, ChangeError, Expected, ManagedBy, Outcome, Prune, apply, delete, put,
+    Applied, Author, ChangeError, Changed, Expected, ManagedBy, Outcome, Prune, apply, delete, put,
 };
 pub use live::Policies;
-pub use read::{OwnerFilter, Stored, StoreError, get, list};
+pub use read::{OwnerFilter, StoreError, Stored, get, list};

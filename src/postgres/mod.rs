@@ -64,7 +64,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// What `Database::upkeep` removed.
+/// What `upkeep` removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Upkeep {
     /// Partitions of webhook events, one a day.
@@ -143,43 +143,6 @@ impl Database {
         self.local.as_ref()
     }
 
-    /// Makes the partitions that the next two weeks need and removes what has served its time.
-    /// To be called at start and every hour or so, by any replica.
-    pub async fn upkeep(
-        &self,
-        now: DateTime<Utc>,
-        retention_days: u32,
-    ) -> Result<Upkeep, sqlx::Error> {
-        query!("select quell_ensure_partitions($1)", now)
-            .execute(&self.pool)
-            .await?;
-        let kept_from = now - TimeDelta::days(retention_days.into());
-        let event_partitions =
-            query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
-                .fetch_one(&self.pool)
-                .await?;
-        let dead_jobs = query!(
-            "delete from job where state = 'dead' and received_at < $1",
-            kept_from
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected();
-        let track_leases = query!(
-            "delete from track_lease
-             where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
-            now - TRACK_LEASE_KEPT
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected();
-        Ok(Upkeep {
-            event_partitions,
-            dead_jobs,
-            track_leases,
-        })
-    }
-
     /// Closes the pool, and stops the Postgres that we started.
     pub async fn close(self) {
         let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close());
@@ -190,6 +153,43 @@ impl Database {
             local.stop().await;
         }
     }
+}
+
+/// Makes the partitions that the next two weeks need and removes what has served its time.
+/// To be called at start and every hour or so, by any replica.
+pub async fn upkeep(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    retention_days: u32,
+) -> Result<Upkeep, sqlx::Error> {
+    query!("select quell_ensure_partitions($1)", now)
+        .execute(pool)
+        .await?;
+    let kept_from = now - TimeDelta::days(retention_days.into());
+    let event_partitions =
+        query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
+            .fetch_one(pool)
+            .await?;
+    let dead_jobs = query!(
+        "delete from job where state = 'dead' and received_at < $1",
+        kept_from
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    let track_leases = query!(
+        "delete from track_lease
+         where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
+        now - TRACK_LEASE_KEPT
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    Ok(Upkeep {
+        event_partitions,
+        dead_jobs,
+        track_leases,
+    })
 }
 
 fn parse(url: &SecretString, variable: &'static str) -> Result<PgConnectOptions, DatabaseError> {

@@ -1,1 +1,15 @@
 //! quell against real parts: Postgres and the LiveKit double.
+//!
+//! `QUELL_TEST_DATABASE_URL` names a Postgres in which databases may be made: `make test` starts
+//! one. Every test has a database, a LiveKit double and a quell of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod automatic;
+mod support;

@@ -147,6 +147,7 @@ async fn a_failed_fetch_leaves_the_old_keys_in_use() {
     for bad in [
         Answer::Status(StatusCode::INTERNAL_SERVER_ERROR),
         Answer::Status(StatusCode::NO_CONTENT),
+        Answer::Json(StatusCode::NOT_FOUND, jwks(&[])),
         Answer::ok(&"<html>"),
         Answer::ok(&"{}"),
         Answer::ok(&long),

@@ -95,6 +95,10 @@ fn keys_that_are_not_for_us_are_left_out_and_the_rest_is_used() {
         rsa(json!({"n": null})),
         jwk(Algorithm::ES384, Some("other")),
         with(jwk(Algorithm::ES256, Some("other")), &json!({"x": short})),
+        with(
+            jwk(Algorithm::ES256, Some("other")),
+            &json!({"crv": "P-384"}),
+        ),
         with(jwk(Algorithm::EdDSA, Some("other")), &json!({"x": short})),
         with(jwk(Algorithm::HS256, Some("other")), &json!({"k": ""})),
         with(jwk(Algorithm::HS256, Some("other")), &json!({"k": short})),

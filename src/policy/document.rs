@@ -1,0 +1,273 @@
+//! Policies as people write them: YAML in files, JSON over REST, one canonical JSON in Postgres.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Kind, Source, TrackType};
+use super::node::{self, Malformed, Place};
+use super::problem::{Problem, Problems};
+use super::read::Owner;
+use super::reader::Reader;
+
+/// A file or a request may have this many bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// So many policies may be loaded at once.
+pub const POLICIES_MAX: usize = 10_000;
+/// The largest priority; the smallest is 0.
+pub const PRIORITY_MAX: u16 = 9_999;
+/// The priority of a policy that names none.
+pub const PRIORITY_DEFAULT: u16 = 100;
+
+/// What a policy does to the tracks that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Mutes them.
+    Mute,
+    /// Cancels mutes of its own priority or lower.
+    Exempt,
+}
+
+impl Effect {
+    /// Its words.
+    pub const WORDS: &[&str] = &["mute", "exempt"];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Whether a policy acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does.
+    Enforce,
+    /// It does not; what it would have done is recorded.
+    DryRun,
+    /// It is as if it were not there.
+    Off,
+}
+
+impl Mode {
+    /// Its words.
+    pub const WORDS: &[&str] = &["enforce", "dry_run", "off"];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::DryRun => "dry_run",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One policy, checked, with its defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// The tenant it belongs to; none is the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its name, unique for its owner: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The tracks it is about.
+    #[serde(rename = "match")]
+    pub match_: Match,
+    /// The tracks among them that it leaves alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Match>,
+    /// What it does to them.
+    pub effect: Effect,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Its rank among its owner's, 0 to 9999; the highest wins.
+    pub priority: u16,
+    /// Whether a tenant's exemption cancels it; the operator's mutes only.
+    pub overridable: bool,
+    /// Why; an exemption always says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Conditions on a track: all of the fields that are not empty, any value within one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Match {
+    /// Globs of the room's name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub room: Vec<String>,
+    /// Globs of the participant's identity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity: Vec<String>,
+    /// Sources of the track.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<Source>,
+    /// Types of the track.
+    #[serde(rename = "type", skip_serializing_if = "Vec::is_empty")]
+    pub type_: Vec<TrackType>,
+    /// Kinds of the participant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kind: Vec<Kind>,
+    /// The participant's attributes and their allowed values, compared exactly.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+impl Match {
+    /// Whether it asks for nothing, and so matches every track.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What was read, and what is doubtful about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked<T> {
+    /// What was read.
+    pub value: T,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Policies in the order of their files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// The policies.
+    pub policies: Vec<Policy>,
+}
+
+impl Document {
+    /// Reads YAML files, given as (name, text). All that is wrong in any of them is reported.
+    pub fn load<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Checked<Self>, Problems> {
+        let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        let mut policies: Vec<Policy> = Vec::new();
+        let mut defined_at: HashMap<(Option<String>, String), String> = HashMap::new();
+        for (file, text) in files {
+            let mut reader = Reader::new(Some(file));
+            for (policy, place, path) in reader.yaml(text) {
+                let key = (policy.owner.clone(), policy.name.clone());
+                if let Some(first) = defined_at.get(&key) {
+                    reader.refuse(
+                        place,
+                        &format!("{path}.name"),
+                        format!("there is a policy {} already, at {first}", policy.name),
+                        "a name stands once for each owner; rename one",
+                    );
+                    continue;
+                }
+                defined_at.insert(key, at(file, place));
+                policies.push(policy);
+                if policies.len() == POLICIES_MAX + 1 {
+                    reader.refuse(
+                        place,
+                        &path,
+                        format!("more than {POLICIES_MAX} policies"),
+                        "say the same with fewer: a list takes several values",
+                    );
+                }
+            }
+            problems.append(&mut reader.problems);
+            warnings.append(&mut reader.warnings);
+        }
+        if problems.is_empty() {
+            Ok(Checked {
+                value: Self { policies },
+                warnings,
+            })
+        } else {
+            Err(Problems::new(problems))
+        }
+    }
+
+    /// As YAML that [`Document::load`] reads back to the same policies.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+        serde_saphyr::to_string(self)
+    }
+}
+
+fn at(file: &str, place: Place) -> String {
+    match place.line {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
+    }
+}
+
+impl Policy {
+    /// Reads one policy from a request's JSON, which does not name the owner: the caller is it.
+    pub fn from_json(text: &[u8], owner: Option<&str>) -> Result<Checked<Self>, Problems> {
+        if text.len() > DOCUMENT_BYTES_MAX {
+            let mut reader = Reader::new(None);
+            reader.too_long();
+            return Err(Problems::new(reader.problems));
+        }
+        Self::from_node(node::from_json(text), owner)
+    }
+
+    /// Reads one policy as Postgres keeps it ([`Policy::to_json`]).
+    pub fn from_stored(
+        document: &serde_json::Value,
+        owner: Option<&str>,
+    ) -> Result<Self, Problems> {
+        Self::from_node(node::from_value(document), owner).map(|checked| checked.value)
+    }
+
+    fn from_node(
+        node: Result<node::Node, Malformed>,
+        owner: Option<&str>,
+    ) -> Result<Checked<Self>, Problems> {
+        let mut reader = Reader::new(None);
+        let policy = match node {
+            Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
+            Err(malformed) => {
+                reader.malformed("JSON", &malformed);
+                None
+            }
+        };
+        match policy {
+            Some(value) if reader.problems.is_empty() => Ok(Checked {
+                value,
+                warnings: reader.warnings,
+            }),
+            _ => Err(Problems::new(reader.problems)),
+        }
+    }
+
+    /// The canonical form: what is stored, compared for "unchanged" and answered over REST.
+    /// Lists are lists, defaults are filled in, and the owner, which is no part of it, is not.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        // A policy is texts, lists and numbers: it always has a JSON form.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("owner");
+        }
+        value
+    }
+}

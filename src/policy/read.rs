@@ -1,0 +1,373 @@
+//! Reads policies from a tree and reports everything that is wrong with them at once.
+
+use std::collections::BTreeMap;
+
+use super::document::{
+    DOCUMENT_BYTES_MAX, Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
+};
+use super::facts::{Kind, Source, TrackType};
+use super::glob::Glob;
+use super::node::{self, Node, Place, Value, quoted};
+use super::problem::Problem;
+use super::reader::{LIST_ITEMS_MAX, Reader, join};
+use super::warn;
+
+const NAME_CHARS_MAX: usize = 128;
+const OWNER_CHARS_MAX: usize = 256;
+const ATTRIBUTE_CHARS_MAX: usize = 1_000;
+
+const POLICY_KEYS: &[&str] = &[
+    "name",
+    "owner",
+    "description",
+    "match",
+    "unless",
+    "effect",
+    "mode",
+    "priority",
+    "overridable",
+    "reason",
+];
+const MATCH_KEYS: &[&str] = &["room", "identity", "source", "type", "kind", "attributes"];
+/// Conditions that are not evaluated yet. A policy that names one is refused: without it, it
+/// would act where its author did not want it to.
+const UNEVALUATED_KEYS: &[&str] = &["when", "active", "not_before", "not_after", "first"];
+
+/// Where a policy's owner comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Owner<'a> {
+    /// The document says.
+    Written,
+    /// It is this one, and the document may not say.
+    Is(Option<&'a str>),
+}
+
+impl Reader<'_> {
+    /// The policies of a YAML file, each with its place and path.
+    pub(super) fn yaml(&mut self, text: &str) -> Vec<(Policy, Place, String)> {
+        if text.len() > DOCUMENT_BYTES_MAX {
+            self.too_long();
+            return Vec::new();
+        }
+        match node::from_yaml(text) {
+            Ok(root) => {
+                let policies = self.document(&root);
+                let place = |problem: &Problem| (problem.line, problem.column);
+                self.problems.sort_by_key(place);
+                self.warnings.sort_by_key(place);
+                policies
+            }
+            Err(malformed) => {
+                self.malformed("YAML", &malformed);
+                Vec::new()
+            }
+        }
+    }
+
+    fn document(&mut self, root: &Node) -> Vec<(Policy, Place, String)> {
+        let hint = "a file starts with `policies:` and a list below it";
+        if matches!(root.value, Value::Null) {
+            self.refuse(root.place, "", "there are no policies here", hint);
+            return Vec::new();
+        }
+        let Some(fields) = self.fields(root, "", &["policies"], &[]) else {
+            return Vec::new();
+        };
+        let Some(list) = fields.get("policies") else {
+            self.refuse(root.place, "", "the key `policies` is missing", hint);
+            return Vec::new();
+        };
+        let Value::List(items) = &list.value else {
+            let found = format!("a list of policies is wanted here, found {}", list.value);
+            self.refuse(
+                list.place,
+                "policies",
+                found,
+                "start each policy with `- name:`",
+            );
+            return Vec::new();
+        };
+        let mut policies = Vec::new();
+        // One more than allowed is enough to be refused for.
+        for (index, item) in items.iter().enumerate().take(POLICIES_MAX + 1) {
+            let path = format!("policies[{index}]");
+            if let Some(policy) = self.policy(item, &path, Owner::Written) {
+                policies.push((policy, item.place, path));
+            }
+        }
+        policies
+    }
+
+    /// One policy; none where it is refused.
+    pub(super) fn policy(&mut self, node: &Node, path: &str, owner: Owner<'_>) -> Option<Policy> {
+        let known = self.problems.len();
+        let fields = self.fields(node, path, POLICY_KEYS, UNEVALUATED_KEYS)?;
+        let get = |key: &str| fields.get(key).copied();
+        let at = |key: &str| join(path, key);
+
+        let owner = self.owner(get("owner"), &at("owner"), owner);
+        let name = self.required(node, get("name"), path, "name", "every policy has a name");
+        let name = name.and_then(|name| self.name(name, &at("name")));
+        let description = get("description").and_then(|text| self.prose(text, &at("description")));
+        let reason = get("reason").and_then(|text| self.prose(text, &at("reason")));
+        let hint = "say which tracks it is about; `match: {}` is all of them";
+        let match_ = self.required(node, get("match"), path, "match", hint);
+        let match_ = match_.and_then(|node| self.match_(node, &at("match")));
+        let unless = get("unless").and_then(|node| self.unless(node, &at("unless")));
+        let effect = self.required(node, get("effect"), path, "effect", "write mute or exempt");
+        let effect = effect.and_then(|node| self.effect(node, &at("effect")));
+        let mode = match get("mode") {
+            Some(node) => self.mode(node, &at("mode")),
+            None => Some(Mode::Enforce),
+        };
+        let priority = match get("priority") {
+            Some(node) => self.priority(node, &at("priority")),
+            None => Some(PRIORITY_DEFAULT),
+        };
+        let overridable = get("overridable").and_then(|node| self.flag(node, &at("overridable")));
+        if effect == Some(Effect::Exempt) && get("reason").is_none() {
+            self.refuse(
+                node.place,
+                &at("reason"),
+                "an exemption says why",
+                "add `reason:`, such as `reason: voice agents must be heard`",
+            );
+        }
+        if self.problems.len() > known {
+            return None;
+        }
+        let policy = Policy {
+            owner: owner?,
+            name: name?,
+            description,
+            match_: match_?,
+            unless,
+            effect: effect?,
+            mode: mode?,
+            priority: priority?,
+            overridable: overridable.unwrap_or(false),
+            reason,
+        };
+        if policy.overridable {
+            self.overridable(
+                &policy,
+                get("overridable").unwrap_or(node),
+                &at("overridable"),
+            )?;
+        }
+        for doubt in warn::doubts(&policy) {
+            let place = node.find(doubt.keys).place;
+            let path = doubt
+                .keys
+                .iter()
+                .fold(path.to_owned(), |path, key| join(&path, key));
+            let warning = self.problem(place, &path, doubt.message, doubt.hint.to_owned());
+            self.warnings.push(warning);
+        }
+        Some(policy)
+    }
+
+    fn overridable(&mut self, policy: &Policy, node: &Node, path: &str) -> Option<()> {
+        let message = if policy.effect == Effect::Exempt {
+            "an exemption is not overridable: there is nothing that cancels it"
+        } else if policy.owner.is_some() {
+            "a tenant's policy is not overridable: the operator's exemptions always cancel it"
+        } else {
+            return Some(());
+        };
+        self.refuse(
+            node.place,
+            path,
+            message,
+            "take it out; it says that tenants' exemptions cancel an operator's mute",
+        );
+        None
+    }
+
+    /// The owner; none where it is refused.
+    #[expect(clippy::option_option, reason = "refused, the operator, or a tenant")]
+    fn owner(
+        &mut self,
+        node: Option<&Node>,
+        path: &str,
+        owner: Owner<'_>,
+    ) -> Option<Option<String>> {
+        match (node, owner) {
+            (None, Owner::Written) => Some(None),
+            (Some(node), Owner::Written) => {
+                let owner = self.text(node, path, OWNER_CHARS_MAX)?;
+                if owner.trim().is_empty() {
+                    let hint = "name a tenant (a room's metadata.auth_id), or take the key out \
+                                for the operator";
+                    self.refuse(node.place, path, "the owner is blank", hint);
+                    return None;
+                }
+                Some(Some(owner))
+            }
+            (None, Owner::Is(owner)) => Some(owner.map(str::to_owned)),
+            (Some(node), Owner::Is(_)) => {
+                let hint = "the caller is the owner; an operator names another with ?owner=";
+                self.refuse(node.place, path, "the owner is not written here", hint);
+                None
+            }
+        }
+    }
+
+    fn name(&mut self, node: &Node, path: &str) -> Option<String> {
+        let name = self.text(node, path, NAME_CHARS_MAX)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || !name.chars().all(plain) {
+            self.refuse(
+                node.place,
+                path,
+                format!("{} is no name for a policy", quoted(&name)),
+                format!("1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 . _ -"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn effect(&mut self, node: &Node, path: &str) -> Option<Effect> {
+        self.word(node, path, "effect", Effect::WORDS, |word| match word {
+            "exempt" => Effect::Exempt,
+            _ => Effect::Mute,
+        })
+    }
+
+    fn mode(&mut self, node: &Node, path: &str) -> Option<Mode> {
+        self.word(node, path, "mode", Mode::WORDS, |word| match word {
+            "dry_run" => Mode::DryRun,
+            "off" => Mode::Off,
+            _ => Mode::Enforce,
+        })
+    }
+
+    fn priority(&mut self, node: &Node, path: &str) -> Option<u16> {
+        if let Value::Integer(number) = node.value
+            && let Ok(priority) = u16::try_from(number)
+            && priority <= PRIORITY_MAX
+        {
+            return Some(priority);
+        }
+        let hint = format!("a whole number from 0 to {PRIORITY_MAX}, without quotes");
+        self.refuse(
+            node.place,
+            path,
+            format!("{} is no priority", node.value),
+            hint,
+        );
+        None
+    }
+
+    fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
+        if let Value::Bool(flag) = node.value {
+            return Some(flag);
+        }
+        self.refuse(
+            node.place,
+            path,
+            format!("true or false is wanted here, found {}", node.value),
+            "",
+        );
+        None
+    }
+
+    fn unless(&mut self, node: &Node, path: &str) -> Option<Match> {
+        let unless = self.match_(node, path)?;
+        if unless.is_empty() {
+            let hint = "name what it leaves alone, or take `unless` out";
+            self.refuse(
+                node.place,
+                path,
+                "an empty `unless` leaves every track alone, so the policy would do nothing",
+                hint,
+            );
+            return None;
+        }
+        Some(unless)
+    }
+
+    fn match_(&mut self, node: &Node, path: &str) -> Option<Match> {
+        let fields = self.fields(node, path, MATCH_KEYS, &[])?;
+        let known = self.problems.len();
+        let mut found = Match::default();
+        for (key, node) in fields {
+            let path = join(path, key);
+            match key {
+                "room" => found.room = self.list(node, &path, Self::glob),
+                "identity" => found.identity = self.list(node, &path, Self::glob),
+                "source" => {
+                    found.source = self.list(node, &path, |reader, node, path| {
+                        reader.word(node, path, "source", Source::WORDS, |word| {
+                            Source::from(word)
+                        })
+                    });
+                }
+                "type" => {
+                    found.type_ = self.list(node, &path, |reader, node, path| {
+                        reader.word(node, path, "type", TrackType::WORDS, |word| {
+                            TrackType::from(word)
+                        })
+                    });
+                }
+                "kind" => {
+                    found.kind = self.list(node, &path, |reader, node, path| {
+                        reader.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
+                    });
+                }
+                _ => found.attributes = self.attributes(node, &path),
+            }
+        }
+        (self.problems.len() == known).then_some(found)
+    }
+
+    fn glob(&mut self, node: &Node, path: &str) -> Option<String> {
+        let glob = self.text(node, path, usize::MAX)?;
+        match Glob::new(&glob) {
+            Ok(_) => Some(glob),
+            Err(error) => {
+                let message = format!("the glob {} does not compile: {error}", quoted(&glob));
+                self.refuse(node.place, path, message, "");
+                None
+            }
+        }
+    }
+
+    fn attributes(&mut self, node: &Node, path: &str) -> BTreeMap<String, Vec<String>> {
+        let mut attributes = BTreeMap::new();
+        let Value::Map(entries) = &node.value else {
+            let message = format!("a map is wanted here, found {}", node.value);
+            self.refuse(
+                node.place,
+                path,
+                message,
+                "such as `attributes: { role: host }`",
+            );
+            return attributes;
+        };
+        if entries.is_empty() || entries.len() > LIST_ITEMS_MAX {
+            let message = format!("1 to {LIST_ITEMS_MAX} attributes are wanted here");
+            self.refuse(
+                node.place,
+                path,
+                message,
+                "take the key out to ask for none",
+            );
+            return attributes;
+        }
+        for (key, value) in entries {
+            let Some(name) = self.text(key, path, ATTRIBUTE_CHARS_MAX) else {
+                continue;
+            };
+            let path = join(path, &name);
+            let values = self.list(value, &path, |reader, node, path| {
+                reader.text(node, path, ATTRIBUTE_CHARS_MAX)
+            });
+            if attributes.insert(name, values).is_some() {
+                self.refuse(key.place, &path, "this key stands here twice", "keep one");
+            }
+        }
+        attributes
+    }
+}

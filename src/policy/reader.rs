@@ -1,0 +1,286 @@
+//! What any document is read with: maps, lists, words and texts, and the problems they have.
+
+use std::collections::BTreeMap;
+
+use super::document::DOCUMENT_BYTES_MAX;
+use super::node::{Malformed, Node, Place, Value, quoted};
+use super::problem::{Problem, did_you_mean};
+
+/// A list, or a map of attributes, may have this many entries.
+pub(super) const LIST_ITEMS_MAX: usize = 100;
+const PROSE_CHARS_MAX: usize = 2_000;
+
+/// Reads one document and collects what is wrong with it.
+pub(super) struct Reader<'a> {
+    file: Option<&'a str>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+pub(super) type Fields<'n> = BTreeMap<&'n str, &'n Node>;
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: Option<&'a str>) -> Self {
+        Self {
+            file,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn problem(
+        &self,
+        place: Place,
+        path: &str,
+        message: String,
+        hint: String,
+    ) -> Problem {
+        Problem {
+            file: self.file.map(str::to_owned),
+            line: place.line,
+            column: place.column,
+            path: path.to_owned(),
+            message,
+            hint: (!hint.is_empty()).then_some(hint),
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let problem = self.problem(place, path, message.into(), hint.into());
+        self.problems.push(problem);
+    }
+
+    pub(super) fn malformed(&mut self, language: &str, malformed: &Malformed) {
+        let message = format!(
+            "this is not {language} that can be read: {}",
+            malformed.message
+        );
+        self.refuse(malformed.place, "", message, "");
+    }
+
+    pub(super) fn too_long(&mut self) {
+        self.refuse(
+            Place::default(),
+            "",
+            format!("this has more than {DOCUMENT_BYTES_MAX} bytes"),
+            "split it",
+        );
+    }
+
+    /// The items of a list; a single value is a list of one.
+    pub(super) fn list<T>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        mut item: impl FnMut(&mut Self, &Node, &str) -> Option<T>,
+    ) -> Vec<T> {
+        let Value::List(nodes) = &node.value else {
+            return item(self, node, path).into_iter().collect();
+        };
+        if nodes.is_empty() || nodes.len() > LIST_ITEMS_MAX {
+            let message = format!(
+                "1 to {LIST_ITEMS_MAX} values are wanted here, found {}",
+                nodes.len()
+            );
+            self.refuse(
+                node.place,
+                path,
+                message,
+                "take the key out to allow any value",
+            );
+            return Vec::new();
+        }
+        let mut items = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes.iter().enumerate() {
+            items.extend(item(self, node, &format!("{path}[{index}]")));
+        }
+        items
+    }
+
+    pub(super) fn word<T>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        what: &str,
+        words: &[&str],
+        from: impl Fn(&str) -> T,
+    ) -> Option<T> {
+        let Value::Text(word) = &node.value else {
+            let message = format!("the {what} is a word, found {}", node.value);
+            self.refuse(node.place, path, message, one_of(words));
+            return None;
+        };
+        if words.contains(&word.as_str()) {
+            return Some(from(word));
+        }
+        let hint = match did_you_mean(word, words) {
+            Some(near) => format!("did you mean {near}?"),
+            None => one_of(words),
+        };
+        self.refuse(
+            node.place,
+            path,
+            format!("there is no {what} {}", quoted(word)),
+            hint,
+        );
+        None
+    }
+
+    /// Text of one line.
+    pub(super) fn text(&mut self, node: &Node, path: &str, chars_max: usize) -> Option<String> {
+        self.any_text(node, path, chars_max, char::is_control)
+    }
+
+    /// Text of any number of lines, without what surrounds it.
+    pub(super) fn prose(&mut self, node: &Node, path: &str) -> Option<String> {
+        let unseen = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        let text = self.any_text(node, path, PROSE_CHARS_MAX, unseen)?;
+        let text = text.trim();
+        if text.is_empty() {
+            self.refuse(
+                node.place,
+                path,
+                "this is blank",
+                "say something or take it out",
+            );
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn any_text(
+        &mut self,
+        node: &Node,
+        path: &str,
+        chars_max: usize,
+        forbidden: impl Fn(char) -> bool,
+    ) -> Option<String> {
+        let Value::Text(text) = &node.value else {
+            let hint = match node.value {
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "write it in quotes",
+                Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => "",
+            };
+            self.refuse(
+                node.place,
+                path,
+                format!("text is wanted here, found {}", node.value),
+                hint,
+            );
+            return None;
+        };
+        if text.contains(forbidden) {
+            self.refuse(
+                node.place,
+                path,
+                format!("{} has a control character in it", quoted(text)),
+                "take it out",
+            );
+            return None;
+        }
+        if text.chars().count() > chars_max {
+            let message = format!("{} is longer than {chars_max} characters", quoted(text));
+            self.refuse(node.place, path, message, "shorten it");
+            return None;
+        }
+        Some(text.clone())
+    }
+
+    pub(super) fn required<'n>(
+        &mut self,
+        policy: &Node,
+        node: Option<&'n Node>,
+        path: &str,
+        key: &str,
+        hint: &str,
+    ) -> Option<&'n Node> {
+        if node.is_none() {
+            let message = format!("the key `{key}` is missing");
+            self.refuse(policy.place, path, message, hint);
+        }
+        node
+    }
+
+    /// The fields of a map; none where it is no map. Keys that are not `known` are refused, and
+    /// those that are `unevaluated` with other words.
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &str,
+        known: &[&str],
+        unevaluated: &[&str],
+    ) -> Option<Fields<'n>> {
+        let Value::Map(entries) = &node.value else {
+            let message = format!("a map is wanted here, found {}", node.value);
+            let hint = format!("with the keys {}", known.join(", "));
+            self.refuse(node.place, path, message, hint);
+            return None;
+        };
+        let mut fields = Fields::new();
+        for (key_node, value) in entries {
+            let Value::Text(key) = &key_node.value else {
+                let message = format!("a key is wanted here, found {}", key_node.value);
+                self.refuse(key_node.place, path, message, one_of(known));
+                continue;
+            };
+            let key = key.as_str();
+            if known.contains(&key) {
+                if fields.insert(key, value).is_some() {
+                    let path = join(path, key);
+                    self.refuse(
+                        key_node.place,
+                        &path,
+                        "this key stands here twice",
+                        "keep one",
+                    );
+                }
+            } else if unevaluated.contains(&key) {
+                self.refuse(
+                    key_node.place,
+                    &join(path, key),
+                    format!("this version does not evaluate `{key}`"),
+                    "take it out if the policy is right without it, or upgrade quell",
+                );
+            } else {
+                self.unknown_key(key_node.place, path, key, known);
+            }
+        }
+        Some(fields)
+    }
+
+    fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
+        let hint = match did_you_mean(key, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => one_of(known),
+        };
+        self.refuse(
+            place,
+            path,
+            format!("there is no key {}", quoted(key)),
+            hint,
+        );
+    }
+}
+
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [only] => format!("write {only}"),
+        _ => format!("one of {}", words.join(", ")),
+    }
+}
+
+pub(super) fn join(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !key.chars().all(plain) {
+        format!("{path}[{}]", quoted(key))
+    } else if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}

@@ -1,0 +1,196 @@
+//! Any policies and any facts, for laws.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::make::facts;
+use crate::policy::{
+    Effect, EventFacts, Fact, Facts, Kind, Match, Mode, ParticipantFacts, Policy, RoomFacts,
+    Source, TrackFacts, TrackType,
+};
+
+fn match_() -> impl Strategy<Value = Match> {
+    (
+        subsequence(vec!["webinar-*", "other"], 0..=1),
+        subsequence(vec!["host-*", "attendee-?"], 0..=2),
+        subsequence(vec![Source::Microphone, Source::Unknown], 0..=2),
+        subsequence(vec![Kind::Standard, Kind::Sip], 0..=1),
+        select(vec![None, Some("host"), Some("attendee")]),
+    )
+        .prop_map(|(room, identity, source, kind, role)| Match {
+            room: room.into_iter().map(str::to_owned).collect(),
+            identity: identity.into_iter().map(str::to_owned).collect(),
+            source,
+            type_: Vec::new(),
+            kind,
+            attributes: role
+                .into_iter()
+                .map(|role| ("role".to_owned(), vec![role.to_owned()]))
+                .collect(),
+        })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (
+        (
+            select(vec![None, None, Some("acme"), Some("globex")]),
+            "[a-e]",
+            match_(),
+            proptest::option::weighted(0.3, match_()),
+        ),
+        (
+            select(vec![Effect::Mute, Effect::Exempt]),
+            select(vec![Mode::Enforce, Mode::Enforce, Mode::DryRun, Mode::Off]),
+            select(vec![0_u16, 100, 200]),
+            any::<bool>(),
+        ),
+    )
+        .prop_map(
+            |((owner, name, match_, unless), (effect, mode, priority, flag))| Policy {
+                overridable: flag && owner.is_none() && effect == Effect::Mute,
+                owner: owner.map(str::to_owned),
+                name,
+                description: None,
+                match_,
+                unless: unless.filter(|unless| !unless.is_empty()),
+                effect,
+                mode,
+                priority,
+                reason: Some("a reason".to_owned()),
+            },
+        )
+}
+
+/// Policies with different keys, as they are stored.
+pub(super) fn policies() -> impl Strategy<Value = Vec<Policy>> {
+    vec(policy(), 0..8).prop_map(|policies| {
+        let by_key: BTreeMap<_, _> = policies
+            .into_iter()
+            .map(|policy| ((policy.owner.clone(), policy.name.clone()), policy))
+            .collect();
+        by_key.into_values().collect()
+    })
+}
+
+/// All facts known.
+pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
+    (
+        select(vec!["webinar-1", "other"]),
+        select(vec![None, Some("acme"), Some("globex")]),
+        select(vec!["host-1", "attendee-1"]),
+        select(vec![Kind::Standard, Kind::Sip]),
+        select(vec![None, Some("host"), Some("attendee")]),
+        select(vec![Source::Microphone, Source::Unknown]),
+    )
+        .prop_map(|(room, tenant, identity, kind, role, source)| {
+            let mut facts = facts();
+            facts.room.name = room.to_owned();
+            facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
+            facts.participant.identity = identity.to_owned();
+            facts.participant.kind = Fact::Known(kind);
+            let role = role.map(|role| ("role".to_owned(), role.to_owned()));
+            facts.participant.attributes = Fact::Known(role.into_iter().collect());
+            facts.track.source = source;
+            facts
+        })
+}
+
+pub(super) fn hidden(facts: &Facts, hide: [bool; 3]) -> Facts {
+    let mut facts = facts.clone();
+    let [tenant, kind, attributes] = hide;
+    if tenant {
+        facts.room.tenant = Fact::Unknown;
+    }
+    if kind {
+        facts.participant.kind = Fact::Unknown;
+    }
+    if attributes {
+        facts.participant.attributes = Fact::Unknown;
+    }
+    facts
+}
+
+/// Facts of which some may be unknown.
+pub(super) fn some_facts() -> impl Strategy<Value = Facts> {
+    (known_facts(), any::<[bool; 3]>()).prop_map(|(facts, hide)| hidden(&facts, hide))
+}
+
+fn fact<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Fact<T>> {
+    proptest::option::of(of).prop_map(|value| value.map_or(Fact::Unknown, Fact::Known))
+}
+
+fn metadata() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        any::<String>().prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+            btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
+    let room = (
+        any::<String>(),
+        fact(proptest::option::of(any::<String>())),
+        fact(metadata()),
+        fact(any::<u32>()),
+        fact(any::<i64>()),
+        fact(any::<bool>()),
+    );
+    let participant = (
+        any::<String>(),
+        fact(any::<String>()),
+        fact(select(Kind::WORDS).prop_map(Kind::from)),
+        fact(btree_map(any::<String>(), any::<String>(), 0..3)),
+        fact(metadata()),
+        fact(any::<bool>()),
+    );
+    let track = (
+        any::<String>(),
+        "[A-Z_]{1,12}",
+        "[A-Z]{1,6}",
+        fact(any::<bool>()),
+    );
+    (room, participant, track).prop_map(|(room, participant, track)| Facts {
+        room: RoomFacts {
+            name: room.0,
+            sid: "RM".to_owned(),
+            tenant: room.1,
+            metadata: room.2,
+            num_participants: room.3,
+            num_publishers: room.3,
+            created_at: room.4,
+            active_recording: room.5,
+        },
+        participant: ParticipantFacts {
+            identity: participant.0,
+            sid: "PA".to_owned(),
+            name: participant.1,
+            kind: participant.2,
+            joined_at: room.4,
+            attributes: participant.3,
+            metadata: participant.4,
+            is_publisher: participant.5,
+            can_publish: participant.5,
+        },
+        track: TrackFacts {
+            sid: "TR".to_owned(),
+            name: track.0,
+            source: Source::from(track.1.as_str()),
+            type_: TrackType::from(track.2.as_str()),
+            mime_type: String::new(),
+            muted: track.3,
+        },
+        event: EventFacts::default(),
+    })
+}

@@ -1,0 +1,235 @@
+//! Laws that hold for any policies and any facts.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::generate::{any_facts, hidden, known_facts, policies, some_facts};
+use super::make::{now, set};
+use crate::policy::{
+    Decision, Document, Effect, Fact, Facts, Match, Mode, Policy, Verdict, decide,
+};
+
+fn decision(policies: &[Policy], facts: &Facts) -> Decision {
+    decide(&set(policies), facts, now())
+}
+
+/// What is done, whoever is spared by what: that only says more as more is known.
+fn definite(verdict: &Verdict) -> Option<Verdict> {
+    match verdict {
+        Verdict::Indeterminate => None,
+        Verdict::Nothing { .. } => Some(Verdict::Nothing { spared: None }),
+        Verdict::Mute { .. } => Some(verdict.clone()),
+    }
+}
+
+fn without(policies: &[Policy], keep: impl Fn(&Policy) -> bool) -> Vec<Policy> {
+    policies
+        .iter()
+        .filter(|policy| keep(policy))
+        .cloned()
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_policies_never_matters(
+        (ordered, shuffled) in policies().prop_flat_map(|p| (Just(p.clone()), Just(p).prop_shuffle())),
+        facts in some_facts(),
+    ) {
+        prop_assert_eq!(decision(&ordered, &facts), decision(&shuffled, &facts));
+    }
+
+    #[test]
+    fn the_same_facts_and_time_make_the_same_decision(policies in policies(), facts in some_facts()) {
+        let set = set(&policies);
+        prop_assert_eq!(decide(&set, &facts, now()), decide(&set, &facts, now()));
+    }
+
+    #[test]
+    fn a_policy_that_is_off_is_not_there(policies in policies(), facts in some_facts()) {
+        let live = without(&policies, |policy| policy.mode != Mode::Off);
+        prop_assert_eq!(decision(&policies, &facts), decision(&live, &facts));
+    }
+
+    #[test]
+    fn a_trial_never_changes_what_is_done(policies in policies(), facts in some_facts()) {
+        let earnest = without(&policies, |policy| policy.mode != Mode::DryRun);
+        prop_assert_eq!(
+            decision(&policies, &facts).enforced,
+            decision(&earnest, &facts).enforced
+        );
+    }
+
+    #[test]
+    fn the_shadow_is_what_would_be_without_trials(policies in policies(), facts in some_facts()) {
+        let mut earnest = policies.clone();
+        for policy in &mut earnest {
+            if policy.mode == Mode::DryRun {
+                policy.mode = Mode::Enforce;
+            }
+        }
+        prop_assert_eq!(decision(&policies, &facts).shadow, decision(&earnest, &facts).enforced);
+    }
+
+    /// An exemption of everything, of at least the priority: nothing of its owner's is muted.
+    #[test]
+    fn an_exemption_of_at_least_the_priority_wins(
+        policies in policies(), facts in some_facts(), owner in select(vec![None, Some("acme")]),
+    ) {
+        let mut policies = policies;
+        policies.push(Policy {
+            owner: owner.map(str::to_owned),
+            name: "exempt-all".to_owned(),
+            description: None,
+            match_: Match::default(),
+            unless: None,
+            effect: Effect::Exempt,
+            mode: Mode::Enforce,
+            priority: 200,
+            overridable: false,
+            reason: Some("a reason".to_owned()),
+        });
+        let mut facts = facts;
+        facts.room.tenant = Fact::Known(Some("acme".to_owned()));
+        let decision = decision(&policies, &facts);
+        match owner {
+            None => prop_assert_eq!(definite(&decision.enforced), Some(Verdict::Nothing { spared: None })),
+            Some(_) => prop_assert!(decision.enforced.mute().is_none_or(|mute| mute.owner.is_none())),
+        }
+    }
+
+    #[test]
+    fn a_tenant_changes_what_the_operator_does_only_where_it_is_overridable(
+        policies in policies(), facts in some_facts(),
+    ) {
+        let operators = without(&policies, |policy| policy.owner.is_none());
+        let strict: Vec<_> = policies
+            .iter()
+            .cloned()
+            .map(|mut policy| { policy.overridable = false; policy })
+            .collect();
+        let strict_operators = without(&strict, |policy| policy.owner.is_none());
+        // Nothing overridable: a mute of the operator's stays exactly as it is ...
+        if let Some(mute) = decision(&strict_operators, &facts).enforced.mute() {
+            let all = decision(&strict, &facts);
+            prop_assert_eq!(all.enforced.mute(), Some(mute));
+        }
+        // ... and one that is overridable is the only kind that can be lost.
+        if let Some(mute) = decision(&operators, &facts).enforced.mute() && !mute.overridable {
+            let all = decision(&policies, &facts);
+            prop_assert_eq!(all.enforced.mute(), Some(mute));
+        }
+    }
+
+    #[test]
+    fn a_tenants_policies_see_its_own_rooms_only(policies in policies(), facts in known_facts()) {
+        let tenant = facts.room.tenant.known().cloned().flatten();
+        let theirs = without(&policies, |policy| policy.owner.is_none() || policy.owner == tenant);
+        prop_assert_eq!(decision(&policies, &facts), decision(&theirs, &facts));
+    }
+
+    /// Whatever the unknown facts turn out to be, a definite decision stands.
+    #[test]
+    fn knowing_more_never_changes_a_definite_decision(
+        policies in policies(), facts in known_facts(),
+        hide in any::<[bool; 3]>(), show in any::<[bool; 3]>(),
+    ) {
+        let [a, b, c] = hide;
+        let [x, y, z] = show;
+        let less = decision(&policies, &hidden(&facts, hide));
+        let more = decision(&policies, &hidden(&facts, [a && !x, b && !y, c && !z]));
+        for (less, more) in [(&less.enforced, &more.enforced), (&less.shadow, &more.shadow)] {
+            if let Some(known) = definite(less) {
+                prop_assert_eq!(Some(known), definite(more));
+            }
+        }
+    }
+
+    #[test]
+    fn a_decision_on_known_facts_is_definite(policies in policies(), facts in known_facts()) {
+        prop_assert!(!decision(&policies, &facts).is_indeterminate());
+    }
+
+    /// The rules, written down a second time as plainly as can be.
+    #[test]
+    fn decides_as_the_plain_rules_do(policies in policies(), facts in known_facts()) {
+        let compiled = set(&policies);
+        let mut left: Vec<_> = Vec::new();
+        let matching: Vec<_> = compiled
+            .candidates(&facts)
+            .map(|(policy, _)| policy)
+            .filter(|policy| policy.mode == Mode::Enforce)
+            .filter(|policy| policy.ask(&facts, now()).applies() == crate::policy::Tri::True)
+            .collect();
+        for mute in matching.iter().filter(|policy| policy.effect == Effect::Mute) {
+            let cancelled = matching.iter().filter(|policy| policy.effect == Effect::Exempt).any(
+                |exemption| match (&exemption.key.owner, &mute.key.owner) {
+                    (None, None) | (Some(_), Some(_)) => exemption.priority >= mute.priority,
+                    (None, Some(_)) => true,
+                    (Some(_), None) => mute.overridable,
+                },
+            );
+            if !cancelled {
+                left.push((mute.key.owner.clone(), u16::MAX - mute.priority, mute.key.name.clone()));
+            }
+        }
+        left.sort();
+        let verdict = decision(&policies, &facts).enforced;
+        prop_assert_eq!(
+            verdict.mute().map(|mute| (&mute.owner, &mute.name)),
+            left.first().map(|(owner, _, name)| (owner, name))
+        );
+    }
+
+    #[test]
+    fn policies_survive_json_and_yaml(policies in policies()) {
+        for policy in &policies {
+            let owner = policy.owner.as_deref();
+            prop_assert_eq!(&Policy::from_stored(&policy.to_json(), owner).unwrap(), policy);
+        }
+        let yaml = Document { policies: policies.clone() }.to_yaml().unwrap();
+        prop_assert_eq!(Document::load([("p.yaml", yaml.as_str())]).unwrap().value.policies, policies);
+    }
+
+    /// Texts that YAML could take for something else.
+    #[test]
+    fn any_text_survives_yaml(
+        text in r"(\PC{1,20}|off|null|~|1e3|0x1F|- a|a: b|# c|'|,|[ ]{0,2}x[ ]{0,2})",
+        description in r"\PC{0,20}x(\n\PC{0,20}){0,3}y",
+    ) {
+        let policy = Policy {
+            owner: Some(format!("{text}.")),
+            name: "p".to_owned(),
+            description: Some(description.trim().to_owned()),
+            match_: Match {
+                attributes: BTreeMap::from([(text.clone(), vec![text])]),
+                ..Match::default()
+            },
+            unless: None,
+            effect: Effect::Mute,
+            mode: Mode::Off,
+            priority: 0,
+            overridable: false,
+            reason: None,
+        };
+        let document = Document { policies: vec![policy] };
+        let yaml = document.to_yaml().unwrap();
+        let back = Document::load([("p.yaml", yaml.as_str())]);
+        prop_assert_eq!(back.map(|checked| checked.value), Ok(document), "{}", yaml);
+    }
+
+    /// Whatever is written is read or refused; nothing panics.
+    #[test]
+    fn any_document_is_read_or_refused(text in r"(\PC|\n|  |- |: |policies|match|\[|\{|\*|&a){0,30}") {
+        drop(Document::load([("p.yaml", text.as_str())]));
+        drop(Policy::from_json(text.as_bytes(), None));
+    }
+
+    #[test]
+    fn facts_survive_json(facts in any_facts()) {
+        let json = serde_json::to_string(&facts).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Facts>(&json).unwrap(), facts);
+    }
+}

@@ -1,0 +1,337 @@
+//! One quell with everything around it, for one test.
+
+mod database;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use livekit_protocol::TrackInfo;
+use quell::app::Running;
+use quell::audit::Origin;
+use quell::clock::Clock;
+use quell::config::Config;
+use quell::policy::Document;
+use quell::policy_store::{self, Author, Prune};
+use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use url::Url;
+
+pub(crate) use database::{TestDatabase, admin};
+
+/// How long anything may take that a test waits for; nothing waits longer than it must.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+/// Tokens of the callers that every `TestApp` knows.
+pub(crate) const ACME: &str = "acme-secret-0123456789abcdef-0123456789";
+pub(crate) const GLOBEX: &str = "globex-secret-0123456789abcdef-01234567";
+pub(crate) const OPERATOR: &str = "operator-secret-0123456789abcdef-012345";
+
+/// What is to be different from the usual.
+pub(crate) struct Setup {
+    env: BTreeMap<String, Option<String>>,
+    clock: Clock,
+    simulator: SimulatorConfig,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            env: BTreeMap::new(),
+            clock: Clock::system(),
+            simulator: SimulatorConfig {
+                enable_remote_unmute: true,
+                // A test that needs LiveKit's 3 s sets them.
+                no_response_after: Duration::from_millis(100),
+                retry_delays: [10, 20, 40, 80].map(Duration::from_millis).to_vec(),
+                ..SimulatorConfig::default()
+            },
+        }
+    }
+}
+
+impl Setup {
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    /// Leaves a variable out that is usually set.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.insert(name.to_owned(), None);
+        self
+    }
+
+    /// Gives quell and the double another clock.
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.simulator.clock = clock.clone();
+        self.simulator.token_clock = clock.clone();
+        self.clock = clock;
+        self
+    }
+
+    /// Changes the double.
+    pub(crate) fn simulator(mut self, change: impl FnOnce(&mut SimulatorConfig)) -> Self {
+        change(&mut self.simulator);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        TestApp::start(self).await
+    }
+}
+
+/// One quell, its database and its LiveKit.
+pub(crate) struct TestApp {
+    pub(crate) pool: PgPool,
+    pub(crate) simulator: Simulator,
+    pub(crate) http: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) config: Config,
+    clock: Clock,
+    running: Option<Running>,
+    others: Vec<Running>,
+    database: Option<TestDatabase>,
+}
+
+impl TestApp {
+    pub(crate) async fn new() -> Self {
+        Setup::default().start().await
+    }
+
+    async fn start(setup: Setup) -> Self {
+        quell::install_crypto();
+        let database = TestDatabase::create().await;
+        let simulator = Simulator::start(setup.simulator).await.unwrap();
+        let mut env = usual_env(&simulator, &database);
+        for (name, value) in setup.env {
+            match value {
+                Some(value) => env.insert(name, value),
+                None => env.remove(&name),
+            };
+        }
+        let config = Config::from_lookup(&|name| env.get(name).cloned()).unwrap();
+        let pool = database.pool().await;
+        let running = Running::start(&config, pool.clone(), setup.clock.clone())
+            .await
+            .unwrap();
+        let url = format!("http://{}", running.address);
+        let webhooks = Url::parse(&format!("{url}/livekit/webhook")).unwrap();
+        simulator.set_webhook_url(Some(webhooks));
+        Self {
+            pool,
+            simulator,
+            http: reqwest::Client::new(),
+            url,
+            config,
+            clock: setup.clock,
+            running: Some(running),
+            others: Vec::new(),
+            database: Some(database),
+        }
+    }
+
+    /// Starts another replica on the same database; returns its URL.
+    pub(crate) async fn replica(&mut self) -> String {
+        let pool = self.database.as_ref().unwrap().pool().await;
+        let running = Running::start(&self.config, pool, self.clock.clone())
+            .await
+            .unwrap();
+        let url = format!("http://{}", running.address);
+        self.others.push(running);
+        url
+    }
+
+    /// `POST /livekit/participant/mute`, ready to be changed and sent.
+    pub(crate) fn mute(
+        &self,
+        token: &str,
+        room: &str,
+        identity: &str,
+        sid: &str,
+        muted: bool,
+    ) -> RequestBuilder {
+        self.http
+            .post(format!("{}/livekit/participant/mute", self.url))
+            .bearer_auth(token)
+            .json(&json!({"room_name": room, "participant_identity": identity, "track_sid": sid, "muted": muted}))
+    }
+
+    /// A request to `/v1`.
+    pub(crate) fn api(&self, method: reqwest::Method, token: &str, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(token)
+    }
+
+    /// Stores policies as `quell policy apply` does, and waits until they are in force.
+    pub(crate) async fn apply(&self, yaml: &str) {
+        let document = Document::load([("test.yaml", yaml)])
+            .map_err(|e| e.to_string())
+            .unwrap()
+            .value;
+        let author = Author {
+            origin: Origin::Cli,
+            id: "cli:test",
+            request_id: None,
+        };
+        policy_store::apply(&self.pool, &author, &document.policies, Prune::Nothing)
+            .await
+            .unwrap();
+        self.running
+            .as_ref()
+            .unwrap()
+            .app
+            .policies
+            .refresh(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// A room of `tenant` in the double.
+    pub(crate) fn room(&self, name: &str, tenant: &str) {
+        let metadata = json!({ "auth_id": tenant }).to_string();
+        self.simulator.create_room(name, Some(&metadata));
+    }
+
+    /// Somebody joins and publishes a track.
+    pub(crate) fn publish(&self, room: &str, join: Join, publish: Publish) -> TrackInfo {
+        let identity = join.identity.clone();
+        self.simulator.join(room, join);
+        self.simulator.publish(room, &identity, publish).unwrap()
+    }
+
+    /// Whether LiveKit has the track muted.
+    pub(crate) fn is_muted(&self, room: &str, identity: &str, sid: &str) -> bool {
+        self.simulator.track(room, identity, sid).unwrap().muted
+    }
+
+    /// Waits until every webhook is delivered and every job is settled.
+    pub(crate) async fn settle(&self) {
+        self.simulator.wait_delivered(BOUND).await.unwrap();
+        self.wait_for("no job is open", async || self.open_jobs().await == 0)
+            .await;
+    }
+
+    async fn open_jobs(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from job where state <> 'dead'")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until `condition` holds, and fails when it does not within [`BOUND`].
+    pub(crate) async fn wait_for<F: Future<Output = bool>>(
+        &self,
+        what: &str,
+        condition: impl Fn() -> F,
+    ) {
+        let wait = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(BOUND, wait).await.is_ok(),
+            "waited in vain: {what}"
+        );
+    }
+
+    /// One value out of the database, as text.
+    pub(crate) async fn sql(&self, query: &str) -> Option<String> {
+        let wrapped = format!("select (q.*)::text from (select x::text from ({query}) as t(x)) q");
+        let text: Option<Option<String>> = sqlx::query_scalar(sqlx::AssertSqlSafe(wrapped))
+            .fetch_optional(&self.pool)
+            .await
+            .unwrap();
+        text.flatten()
+            .map(|row| row.trim_matches(|c| c == '(' || c == ')').to_owned())
+    }
+
+    /// The settlement of the event of the track.
+    pub(crate) async fn settlement(&self, track_sid: &str) -> Option<String> {
+        sqlx::query_scalar("select settlement from webhook_event where track_sid = $1 and event = 'track_published'")
+            .bind(track_sid)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// The stored facts or decision (`column`) of the event of the track.
+    pub(crate) async fn stored(&self, column: &str, track_sid: &str) -> Value {
+        let query = format!(
+            "select {column} from webhook_event where track_sid = $1 and event = 'track_published'"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+            .bind(track_sid)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Drains quell, and fails if work or an open intent is left.
+    pub(crate) async fn finish(mut self) {
+        for running in self.others.drain(..).chain(self.running.take()) {
+            running.drain().await;
+        }
+        assert_eq!(self.open_jobs().await, 0, "jobs are left");
+        let open: i64 = sqlx::query_scalar("select count(*) from unsettled_actions")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        assert_eq!(open, 0, "intents without an outcome are left");
+        self.stop().await;
+    }
+
+    /// Drains quell where a test leaves work behind on purpose.
+    pub(crate) async fn finish_with_work_left(mut self) {
+        for running in self.others.drain(..).chain(self.running.take()) {
+            running.drain().await;
+        }
+        self.stop().await;
+    }
+
+    async fn stop(&mut self) {
+        self.simulator.shutdown().await;
+        self.pool.close().await;
+        if let Some(database) = self.database.take() {
+            database.drop().await;
+        }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let is_finished = self.database.is_none();
+        assert!(
+            is_finished || std::thread::panicking(),
+            "a test ends with `finish`"
+        );
+    }
+}
+
+fn usual_env(simulator: &Simulator, database: &TestDatabase) -> BTreeMap<String, String> {
+    use secrecy::ExposeSecret;
+    let key = simulator.api_key().unwrap();
+    let secrets = json!([
+        {"id": "acme", "secret": ACME},
+        {"id": "globex", "secret": GLOBEX},
+        {"id": "ops", "secret": OPERATOR},
+    ]);
+    [
+        ("HOST", "127.0.0.1"),
+        ("PORT", "0"),
+        ("LIVEKIT_URL", &simulator.url()),
+        ("LIVEKIT_API_KEY", &key.key),
+        ("LIVEKIT_API_SECRET", key.secret.expose_secret()),
+        ("DATABASE_URL", database.url()),
+        ("AUTH_API_SECRETS_JSON", &secrets.to_string()),
+        ("QUELL_OPERATOR_IDS", "ops"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
