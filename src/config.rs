@@ -163,6 +163,12 @@ pub struct WorkerConfig {
     pub lease: Duration,
 }
 
+/// One variable of the process's environment: what `Config::from_lookup` reads with.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    read::env(name)
+}
+
 /// The actor that a change from the command line is recorded under.
 #[must_use]
 pub fn os_user() -> String {

@@ -6,11 +6,11 @@
     reason = "a command line talks to people through stdout and stderr"
 )]
 
-//mod demo;
-//mod doctor;
+mod demo;
+mod doctor;
 mod policy;
 mod serve;
-//mod simulator;
+mod simulator;
 
 use std::process::ExitCode;
 
@@ -31,11 +31,17 @@ struct Cli {
 enum Command {
     /// Run the server, by the settings in the environment
     Serve,
+    /// Show the whole thing at work, with its own Postgres and a double of LiveKit
+    Demo(demo::Arguments),
     /// Bring the database up to date
     Migrate,
     /// Check, apply and look at stored policies
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
+    Doctor,
+    /// Run the double of LiveKit alone, for trying things out
+    Simulator(simulator::Arguments),
 }
 
 /// Runs the command that the process's arguments name.
@@ -53,8 +59,11 @@ pub fn run() -> ExitCode {
     runtime.block_on(async {
         let done = match cli.command {
             Command::Serve => serve::run().await,
+            Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Migrate => serve::migrate().await,
             Command::Policy(command) => return policy::run(&command).await,
+            Command::Doctor => return doctor::run().await,
+            Command::Simulator(arguments) => simulator::run(&arguments).await,
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

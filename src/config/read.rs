@@ -271,7 +271,8 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
         }
     }
     if let Some(secret) = reader.text("AUTH_API_SECRET") {
-        let id = reader.text("AUTH_API_SECRET_ID").unwrap_or_default();
+        // Set and blank is kept blank, so that its use is refused and not overlooked.
+        let id = (reader.lookup)("AUTH_API_SECRET_ID").unwrap_or_else(|| "default".to_owned());
         secrets.push(Entry { id, secret });
     }
     if secrets.iter().any(|entry| entry.secret.trim().is_empty()) {

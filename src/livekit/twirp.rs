@@ -105,6 +105,8 @@ impl Twirp {
         let http = reqwest::Client::builder()
             .connect_timeout(config.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
+            // Only `config.rs` reads the environment: no HTTP_PROXY behind its back.
+            .no_proxy()
             // Small requests on a path that counts in milliseconds.
             .tcp_nodelay(true)
             .pool_idle_timeout(Duration::from_secs(90))
@@ -137,10 +139,7 @@ impl Twirp {
                 })
             })?;
         if status != 200 {
-            let fault = serde_json::from_slice(&body).unwrap_or(TwirpFault {
-                code: String::new(),
-                msg: "the answer is not LiveKit's: look at what stands before it".to_owned(),
-            });
+            let fault = serde_json::from_slice(&body).unwrap_or_else(|_| not_twirp(status));
             return Err(LiveKitError::Status {
                 method,
                 status,
@@ -225,6 +224,19 @@ impl std::fmt::Debug for Twirp {
         f.debug_struct("Twirp")
             .field("issuer", &self.issuer)
             .finish_non_exhaustive()
+    }
+}
+
+/// An answer that is not Twirp's. Its text is not shown: LiveKit's 401 repeats the token in it.
+fn not_twirp(status: u16) -> TwirpFault {
+    let msg = if status == 401 {
+        "it does not accept the token: compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's `keys`, and the two clocks"
+    } else {
+        "the answer is not LiveKit's: look at what stands before it"
+    };
+    TwirpFault {
+        code: String::new(),
+        msg: msg.to_owned(),
     }
 }
 

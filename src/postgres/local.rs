@@ -36,6 +36,40 @@ const POLL: Duration = Duration::from_millis(30);
 /// Beside quell's own pool: a second quell's, psql, and what Postgres keeps back.
 const CONNECTIONS_SPARE: u32 = 60;
 
+/// What there is to start Postgres with. Looked at only: nothing is made.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The data folder, which may not be there yet.
+    pub folder: PathBuf,
+    /// Whether it holds no data yet.
+    pub is_new: bool,
+    /// The programs that fit the data.
+    pub programs: Programs,
+    account: Option<Account>,
+}
+
+impl Survey {
+    /// Looks for the programs, the data folder and the user that Postgres will run as.
+    pub(crate) async fn of(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
+        let folder = data::folder(config)?;
+        let account = Account::choose(&folder)?;
+        let holds = data::look(&folder)?;
+        let installed = Programs::find(config, account.as_ref()).await?;
+        Ok(Self {
+            programs: choose(installed, &holds, &folder)?,
+            is_new: !matches!(holds, Holds::Cluster { .. }),
+            folder,
+            account,
+        })
+    }
+
+    /// The user that Postgres runs as, where that is not the one who runs quell.
+    #[must_use]
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.account.as_ref().map(|account| account.name.as_str())
+    }
+}
+
 /// A Postgres on this machine, with quell's database and its two logins.
 pub struct LocalPostgres {
     /// The service's login, which owns nothing.
@@ -69,14 +103,13 @@ impl fmt::Debug for LocalPostgres {
 impl LocalPostgres {
     /// Starts Postgres, or finds the one that runs on the data folder already.
     pub async fn start(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
-        let folder = data::folder(config)?;
-        let account = Account::choose(&folder)?;
+        let Survey {
+            folder,
+            programs,
+            account,
+            ..
+        } = Survey::of(config).await?;
         let account = account.as_ref();
-        let programs = choose(
-            Programs::find(config, account).await?,
-            &data::look(&folder)?,
-            &folder,
-        )?;
         let folder = data::create(&folder, account)?;
         // Of two that start at once the second waits here, and then finds the first one's.
         let lock = lock(&folder).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{query, query_scalar};
+use sqlx::{query, query_scalar, raw_sql};
 
 use super::error::DatabaseError;
 use super::programs::MAJOR_MIN;
@@ -16,7 +16,7 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// How a database's schema stands to this quell's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
+pub(crate) enum Schema {
     /// All that this quell has was applied, and nothing else.
     Current,
     /// So many migrations are still to be applied.
@@ -28,7 +28,7 @@ pub enum Schema {
 }
 
 /// Looks at the schema and changes nothing: a login that owns nothing can ask.
-pub async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+pub(crate) async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     let known: BTreeMap<i64, &[u8]> = MIGRATOR
         .iter()
         .map(|migration| (migration.version, migration.checksum.as_ref()))
@@ -60,7 +60,7 @@ pub async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error
 }
 
 /// Postgres's version, such as `15.14`, and its major.
-pub(super) async fn server_version(
+pub(crate) async fn server_version(
     connection: &mut PgConnection,
 ) -> Result<(String, u32), sqlx::Error> {
     let row = query!(
@@ -99,6 +99,11 @@ pub(super) async fn bring_up_to_date(
         Schema::Changed(version) => return Err(changed(place, version)),
         Schema::Pending(count) => tracing::info!(place, count, "migrating"),
     }
+    // Also bounds the wait for another quell that is migrating.
+    raw_sql("set lock_timeout = '2min'")
+        .execute(&mut *owner)
+        .await
+        .map_err(failed)?;
     if let Err(source) = MIGRATOR.run(&mut *owner).await {
         let login = login(owner).await.unwrap_or_default();
         return Err(why_not(source, place, login));

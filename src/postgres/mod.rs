@@ -12,7 +12,7 @@ mod process;
 mod programs;
 mod rights;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +27,10 @@ use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
 
 pub use error::{DatabaseError, LocalPostgresError};
 pub use local::LocalPostgres;
-pub use migrate::{Schema, schema};
-pub use programs::{MAJOR_MIN, Programs};
-pub use rights::{Right, missing_rights};
+pub(crate) use local::Survey;
+pub(crate) use migrate::{Schema, schema, server_version};
+pub(crate) use programs::MAJOR_MIN;
+pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
@@ -93,15 +94,15 @@ impl Database {
                 }
             };
         };
-        let service = parse(url, DATABASE_URL)?;
+        let service = options(url, DATABASE_URL)?;
         let (owner, variable) = match &config.migrate_url {
-            Some(url) => (parse(url, MIGRATE_URL)?, MIGRATE_URL),
+            Some(url) => (options(url, MIGRATE_URL)?, MIGRATE_URL),
             None => (service.clone(), DATABASE_URL),
         };
         Self::on(service, owner, variable, config.connections_max).await
     }
 
-    async fn on(
+    pub(crate) async fn on(
         service: PgConnectOptions,
         owner: PgConnectOptions,
         owner_variable: &'static str,
@@ -192,23 +193,18 @@ pub async fn upkeep(
     })
 }
 
-fn parse(url: &SecretString, variable: &'static str) -> Result<PgConnectOptions, DatabaseError> {
+/// Reads a URL; `variable` names it in the error.
+pub(crate) fn options(
+    url: &SecretString,
+    variable: &'static str,
+) -> Result<PgConnectOptions, DatabaseError> {
     // The parser's own message could quote a part of the URL.
     PgConnectOptions::from_str(url.expose_secret().trim())
         .map_err(|_| DatabaseError::Url { variable })
 }
 
-/// Reads and checks a URL as `Database::open` does; `variable` names it in the error.
-pub fn options(
-    url: &SecretString,
-    variable: &'static str,
-) -> Result<PgConnectOptions, DatabaseError> {
-    parse(url, variable)
-}
-
 /// Which database `options` mean, without the password.
-#[must_use]
-pub fn place(options: &PgConnectOptions) -> String {
+pub(crate) fn place(options: &PgConnectOptions) -> String {
     let name = options
         .get_database()
         .unwrap_or_else(|| options.get_username());
@@ -220,7 +216,7 @@ pub fn place(options: &PgConnectOptions) -> String {
 }
 
 /// One connection outside the pool, within `timeout`.
-pub async fn connect(
+pub(crate) async fn connect(
     options: &PgConnectOptions,
     variable: &'static str,
     timeout: Duration,

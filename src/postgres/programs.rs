@@ -11,7 +11,7 @@ use super::error::LocalPostgresError;
 use super::process;
 
 /// The oldest major version that the schema works on (`unique nulls not distinct`).
-pub const MAJOR_MIN: u32 = 15;
+pub(crate) const MAJOR_MIN: u32 = 15;
 
 /// Where Debian and its kin put each major version, which is not in `PATH`.
 const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
@@ -22,7 +22,7 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One installed Postgres.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// The folder of `postgres` and `initdb`.
     pub folder: PathBuf,
     /// What it calls itself, such as `15.14`.

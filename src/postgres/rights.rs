@@ -33,7 +33,7 @@ const SERVICE: [(&str, &[&str]); 6] = [
 
 /// A privilege on a table or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Right {
+pub(crate) struct Right {
     /// The table or view.
     pub table: String,
     /// `select`, `insert`, `update` or `delete`.
@@ -47,7 +47,7 @@ impl fmt::Display for Right {
 }
 
 /// What this connection's login lacks to run the service on a migrated database.
-pub async fn missing_rights(service: &mut PgConnection) -> Result<Vec<Right>, sqlx::Error> {
+pub(crate) async fn missing_rights(service: &mut PgConnection) -> Result<Vec<Right>, sqlx::Error> {
     let (mut tables, mut privileges) = (Vec::new(), Vec::new());
     let views = VIEWS.map(|view| (view, ["select"].as_slice()));
     for (table, wanted) in SERVICE.into_iter().chain(views) {

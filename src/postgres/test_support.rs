@@ -16,7 +16,7 @@ use super::LocalPostgres;
 use super::account::{Account, we_are_root};
 
 /// Settings for a data folder at `data`, with the machine's own programs.
-pub(super) fn config(data: Option<&Path>) -> DatabaseConfig {
+pub(crate) fn config(data: Option<&Path>) -> DatabaseConfig {
     let mut config = Config::from_lookup(&|_| None).unwrap().database;
     config.pg_data = data.map(Path::to_owned);
     config.search_path = vec!["/usr/local/bin".into(), "/usr/bin".into()];
@@ -25,20 +25,20 @@ pub(super) fn config(data: Option<&Path>) -> DatabaseConfig {
 }
 
 /// A temporary folder that another user can pass through.
-pub(super) fn open_tempdir() -> TempDir {
+pub(crate) fn open_tempdir() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     folder
 }
 
 /// A cluster that the tests of one process share; the last to let go stops it.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     local: Option<LocalPostgres>,
     folder: TempDir,
 }
 
 impl Cluster {
-    pub(super) async fn shared() -> Arc<Self> {
+    pub(crate) async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;
         if let Some(cluster) = shared.upgrade() {
@@ -59,12 +59,12 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("pg")
     }
 
     /// A new database: the service's options, and the owner's.
-    pub(super) async fn database(&self) -> (PgConnectOptions, PgConnectOptions) {
+    pub(crate) async fn database(&self) -> (PgConnectOptions, PgConnectOptions) {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());
         let local = self.local.as_ref().unwrap();
         let mut superuser = superuser(&local.owner).await;
@@ -93,14 +93,14 @@ impl Drop for Cluster {
 }
 
 /// The cluster's own administrator, on the database of `options`.
-pub(super) async fn superuser(options: &PgConnectOptions) -> PgConnection {
+pub(crate) async fn superuser(options: &PgConnectOptions) -> PgConnection {
     PgConnection::connect_with(&options.clone().username("postgres"))
         .await
         .unwrap()
 }
 
 /// Waits until `condition` holds, for 20 s at most.
-pub(super) fn wait_for(condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(20), "waited 20 s");

@@ -65,7 +65,7 @@ struct Claims<'a> {
 #[derive(Serialize)]
 struct AuthData<'a> {
     token: &'a str,
-    request_body: &'a str,
+    request_body: Value,
     request_headers: BTreeMap<&'a str, String>,
     request_path: &'a str,
     request_method: &'a str,
@@ -111,7 +111,9 @@ impl AuthService {
             exp: iat.saturating_add(REQUEST_SECS),
             auth_data: AuthData {
                 token,
-                request_body: &String::from_utf8_lossy(request.body),
+                // What is no JSON is told as an empty object, as services of this protocol expect.
+                request_body: serde_json::from_slice(request.body)
+                    .unwrap_or_else(|_| Value::Object(Map::new())),
                 request_headers: harmless(request.headers, token),
                 request_path: path,
                 request_method: request.method.as_str(),

@@ -46,6 +46,19 @@ async fn a_data_folder_from_nothing_to_its_end() {
     let socket = ours.place.socket.metadata().unwrap();
     assert_eq!((socket.mode() & 0o777, socket.uid()), (0o700, meta.uid()));
 
+    // Ctrl-C goes to our process group, our secrets go to nobody.
+    let (pid, _) = read_pid_file(&data.join("postmaster.pid")).unwrap();
+    let proc = |of: &str, file: &str| std::fs::read_to_string(format!("/proc/{of}/{file}"));
+    if let (Ok(ours), Ok(theirs)) = (proc("self", "stat"), proc(&pid.to_string(), "stat")) {
+        let group = |stat: &str| {
+            let after_name = stat.rsplit(')').next().unwrap();
+            after_name.split_whitespace().nth(2).unwrap().to_owned()
+        };
+        assert_ne!(group(&ours), group(&theirs));
+        let environment = proc(&pid.to_string(), "environ").unwrap_or_default();
+        assert!(!environment.contains("CARGO"), "{environment}");
+    }
+
     for (setting, want) in [
         ("fsync", "on"),
         ("synchronous_commit", "on"),

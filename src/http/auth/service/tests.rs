@@ -91,7 +91,7 @@ async fn the_service_is_sent_a_signed_account_of_the_request() {
         "exp": NOW + 300,
         "auth_data": {
             "token": "the token",
-            "request_body": r#"{"room_name": "r"}"#,
+            "request_body": {"room_name": "r"},
             "request_headers": {"content-type": "application/json", "x-trace": "1, 2"},
             "request_path": "/livekit/participant/mute",
             "request_method": "POST",

@@ -1,0 +1,253 @@
+//! Looks at the database: does it answer, is it up to date, and may we do what we must?
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{query, query_scalar};
+
+use super::{Finding, SkewLimits, skew};
+use crate::clock::Clock;
+use crate::config::DatabaseConfig;
+use crate::postgres::{
+    Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Survey, auditor_role, connect,
+    missing_rights, options, place, schema, server_version,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const URL: &str = "DATABASE_URL";
+const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
+
+/// Upkeep makes them for two weeks: fewer means that it has failed for long.
+const DAYS_AHEAD_MIN: i32 = 10;
+
+const LIMITS: SkewLimits = SkewLimits {
+    warn_over: TimeDelta::seconds(1),
+    fail_over: TimeDelta::seconds(30),
+    harm: "times in the audit and in policies' windows are off by as much",
+};
+
+pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding> {
+    let Some(url) = &config.url else {
+        return match LocalPostgres::find_running(config).await {
+            Some(local) => {
+                let data = local.data().display().to_string();
+                let mut findings = vec![Finding::ok(format!(
+                    "the machine's own Postgres runs on {data}: {}",
+                    local.psql_hint()
+                ))];
+                findings.extend(examine(&local.service, URL, clock).await);
+                findings
+            }
+            None => vec![survey(config).await],
+        };
+    };
+    let mut findings = match options(url, URL) {
+        Ok(service) => examine(&service, URL, clock).await,
+        Err(error) => vec![unusable(&error)],
+    };
+    if let Some(url) = &config.migrate_url {
+        let owner = match options(url, MIGRATE_URL) {
+            Ok(owner) => connect(&owner, MIGRATE_URL, CONNECT_TIMEOUT).await,
+            Err(error) => Err(error),
+        };
+        findings.push(match owner {
+            Ok(_) => Finding::ok(format!("{MIGRATE_URL} can be reached")),
+            Err(error) => unusable(&error),
+        });
+    }
+    findings
+}
+
+/// What there is to start the machine's own Postgres with.
+async fn survey(config: &DatabaseConfig) -> Finding {
+    match Survey::of(config).await {
+        Ok(found) => {
+            let state = if found.is_new {
+                "to be made"
+            } else {
+                "not running"
+            };
+            let user = found
+                .user()
+                .map(|user| format!(", as the user {user}"))
+                .unwrap_or_default();
+            Finding::ok(format!(
+                "quell starts the machine's own Postgres {} ({}){user}; data in {} ({state})",
+                found.programs.version,
+                found.programs.folder.display(),
+                found.folder.display()
+            ))
+        }
+        Err(error) => Finding::fail(
+            "DATABASE_URL is not set, and the machine's own Postgres cannot be used",
+            error.to_string(),
+        ),
+    }
+}
+
+fn unusable(error: &DatabaseError) -> Finding {
+    Finding::fail("the database cannot be used", error.to_string())
+}
+
+async fn examine(
+    service: &PgConnectOptions,
+    variable: &'static str,
+    clock: &Clock,
+) -> Vec<Finding> {
+    let asked = Instant::now();
+    let mut connection = match connect(service, variable, CONNECT_TIMEOUT).await {
+        Ok(connection) => connection,
+        Err(error) => return vec![unusable(&error)],
+    };
+    let mut findings = Vec::new();
+    let place = place(service);
+    let connected_ms = asked.elapsed().as_millis();
+    findings.push(Finding::ok(format!("{place} answers ({connected_ms} ms)")));
+    if let Err(error) = inside(&mut connection, clock, &mut findings).await {
+        findings.push(Finding::fail(
+            format!("{place} cannot be examined: {error}"),
+            "see Postgres's own log",
+        ));
+    }
+    findings
+}
+
+async fn inside(
+    connection: &mut PgConnection,
+    clock: &Clock,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    let (version, major) = server_version(connection).await?;
+    if major < MAJOR_MIN {
+        findings.push(Finding::fail(
+            format!("Postgres {version} is too old"),
+            format!("upgrade it to {MAJOR_MIN} or newer"),
+        ));
+        return Ok(());
+    }
+    findings.push(Finding::ok(format!("Postgres {version}")));
+    findings.push(clocks(connection, clock).await?);
+    let schema = schema(connection).await?;
+    findings.push(up_to_date(schema));
+    if schema == Schema::Current {
+        findings.push(partitions(connection).await?);
+        findings.extend(rights(connection).await?);
+        findings.extend(auditors(connection).await?);
+    }
+    Ok(())
+}
+
+async fn clocks(connection: &mut PgConnection, clock: &Clock) -> Result<Finding, sqlx::Error> {
+    let asked = Instant::now();
+    let theirs = query_scalar!(r#"select clock_timestamp() as "now!""#)
+        .fetch_one(connection)
+        .await?;
+    let took = TimeDelta::from_std(asked.elapsed()).unwrap_or_default();
+    Ok(skew("Postgres's", theirs - clock.now(), took, LIMITS))
+}
+
+fn up_to_date(schema: Schema) -> Finding {
+    match schema {
+        Schema::Current => Finding::ok("the schema is up to date"),
+        Schema::Pending(count) => Finding::warn(
+            format!("{count} migrations are not applied yet"),
+            "`quell serve` applies them when it starts, `quell migrate` right now",
+        ),
+        Schema::Newer(version) => Finding::fail(
+            format!("a newer quell migrated this database (migration {version})"),
+            "run that version, or use another database",
+        ),
+        Schema::Changed(version) => Finding::fail(
+            format!("migration {version} was applied with another text"),
+            "run the quell that made this database, or use another database",
+        ),
+    }
+}
+
+/// Rows have nowhere to go on a day without a partition.
+async fn partitions(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let days = query_scalar!(
+        r#"select coalesce(min(until - (now() at time zone 'UTC')::date), 0) as "days!" from (
+               select max(to_date(right(c.relname, 8), 'YYYYMMDD')
+                          + case p.relname when 'audit_log' then interval '1 month'
+                            else interval '1 day' end)::date as until
+               from pg_inherits i
+               join pg_class c on c.oid = i.inhrelid
+               join pg_class p on p.oid = i.inhparent
+               where p.oid in ('public.webhook_event'::regclass, 'public.audit_log'::regclass)
+               group by p.oid) as last"#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(partitions_for(days))
+}
+
+fn partitions_for(days: i32) -> Finding {
+    let remedy = "a running quell makes them two weeks ahead: start one, or look into its log \
+                  for what keeps it from doing so";
+    if days <= 0 {
+        Finding::fail(
+            "there is no partition for today's rows: nothing can be stored",
+            remedy,
+        )
+    } else if days < DAYS_AHEAD_MIN {
+        Finding::warn(
+            format!("there are partitions for {days} more days only"),
+            remedy,
+        )
+    } else {
+        Finding::ok(format!("there are partitions for {days} days"))
+    }
+}
+
+async fn rights(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    let login = query!(
+        r#"select current_user::text as "name!",
+                  pg_has_role(c.relowner, 'usage') as "owns!",
+                  has_schema_privilege('public', 'create') as "creates!"
+           from pg_class c where c.oid = 'public.audit_log'::regclass"#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let missing = missing_rights(connection).await?;
+    let name = login.name;
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        return Ok(vec![Finding::fail(
+            format!("the login {name} may not {}", missing.join(", ")),
+            format!("run, as the owner: select quell_grant_service('{name}')"),
+        )]);
+    }
+    Ok(vec![if login.owns {
+        Finding::warn(
+            format!("the login {name} owns the tables, so a break-in could rewrite the audit"),
+            "give the service a login of its own in DATABASE_URL, and the owner's in \
+             QUELL_MIGRATE_DATABASE_URL",
+        )
+    } else if login.creates {
+        Finding::warn(
+            format!("the login {name} may create tables, which it never needs"),
+            "run, as an administrator: revoke create on schema public from public",
+        )
+    } else {
+        Finding::ok(format!(
+            "the login {name} has the rights it needs and no more"
+        ))
+    }])
+}
+
+async fn auditors(connection: &mut PgConnection) -> Result<Option<Finding>, sqlx::Error> {
+    let what = match auditor_role(connection).await? {
+        Auditor::Reads => return Ok(None),
+        Auditor::Missing => "there is no role quell_auditor to read the audit views by",
+        Auditor::Blind => "the role quell_auditor cannot read every audit view",
+    };
+    Ok(Some(Finding::warn(
+        what,
+        "let an administrator run `create role quell_auditor`, then run `quell migrate`",
+    )))
+}
+
+#[cfg(test)]
+mod tests;

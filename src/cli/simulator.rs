@@ -1,0 +1,42 @@
+//! `quell simulator`: the double of LiveKit alone.
+
+use clap::Args;
+use url::Url;
+
+use super::told_to_stop;
+use crate::config::LogFormat;
+use crate::simulator::{Simulator, SimulatorConfig};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The port on loopback; 0 takes a free one
+    #[arg(long, default_value_t = 7880)]
+    port: u16,
+    /// Where webhooks go; none are sent without
+    #[arg(long, value_name = "URL")]
+    webhook_url: Option<Url>,
+    /// As `LiveKit`'s setting `room.enable_remote_unmute`
+    #[arg(long)]
+    enable_remote_unmute: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    super::log("warn", LogFormat::Text)?;
+    let simulator = Simulator::start(SimulatorConfig {
+        listen: ([127, 0, 0, 1], arguments.port).into(),
+        webhook_url: arguments.webhook_url.clone(),
+        enable_remote_unmute: arguments.enable_remote_unmute,
+        ..SimulatorConfig::default()
+    })
+    .await?;
+    let defaults = SimulatorConfig::default();
+    let key = defaults.api_keys.first().map_or("", |key| key.key.as_str());
+    println!("LIVEKIT_URL={}", simulator.url());
+    println!("LIVEKIT_API_KEY={key}");
+    println!(
+        "its made-up secret, and its control API under /_sim/, are in the docs of quell::simulator; Ctrl-C stops it"
+    );
+    told_to_stop().await?;
+    simulator.shutdown().await;
+    Ok(())
+}
