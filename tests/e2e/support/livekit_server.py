@@ -10,7 +10,8 @@ from pathlib import Path
 from .processes import REPOSITORY, Child, free_port
 
 API_KEY = "devkey"
-API_SECRET = "a-secret-of-these-tests-that-is-long-enough-for-every-algorithm-in-them"
+# The same that `quell simulator` has, so that one token opens both.
+API_SECRET = "secret-that-is-long-enough-for-livekit-0123"
 
 
 def executable() -> Path:

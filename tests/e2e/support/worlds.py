@@ -14,7 +14,7 @@ import httpx
 from livekit import rtc
 
 from .client import Client, Kind
-from .livekit_server import API_KEY, API_SECRET, LiveKitServer
+from .livekit_server import LiveKitServer
 from .processes import Child, free_port
 from .quell import executable
 from .receiver import Receiver
@@ -131,10 +131,8 @@ class Double:
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        env = os.environ | {"LIVEKIT_API_KEY": API_KEY, "LIVEKIT_API_SECRET": API_SECRET}
-        self._child = Child(
-            "simulator", [executable(), "simulator", "--port", str(self.port)], env, directory
-        )
+        arguments = [executable(), "simulator", "--port", str(self.port)]
+        self._child = Child("simulator", arguments, os.environ, directory)
         self._child.wait_until(self._accepts)
 
     def _accepts(self) -> bool:
