@@ -173,11 +173,15 @@ def table(alone: Run, quiet: Run) -> str:
         lines.append(f"| {name} | {len(run.frames)} | {heard} | {spread(run.frames)} |")
     lines += ["", "| step | ms, min / median / max |", "|---|---|"]
     lines += [f"| {STEPS[step]} | {spread(taken, 2)} |" for step, taken in quiet.steps_ms.items() if taken]
-    lines += [
-        "",
-        f"In the {WINDOW_FRAMES} frames after the publish; {machine()}, everything on it. `make bench-heard`.",
-    ]
+    lines += ["", f"In the {WINDOW_FRAMES} frames after each publish; {machine()}, everything on it."]
+    lines += [why_heard(quiet, number) for number, frames in enumerate(quiet.frames) if frames]
     return "\n".join(lines)
+
+
+def why_heard(run: Run, number: int) -> str:
+    """Where the time went in a publish that was heard."""
+    steps = ", ".join(f"{step} {taken[number]:.1f}" for step, taken in run.steps_ms.items())
+    return f"Publish {number + 1}: {run.frames[number]} frames heard; ms: {steps}."
 
 
 def machine() -> str:
