@@ -129,14 +129,10 @@ pub(super) async fn list(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, Scope::PoliciesRead).await?;
-    let named = named_owner(owner)?;
-    let is_everybody = asked.caller.is_operator() && named.is_none();
-    let owner = asked.owner(named)?;
-    let filter = if is_everybody {
-        OwnerFilter::All
-    } else {
-        OwnerFilter::Is(owner.as_deref())
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
+    let filter = match (asked.caller.is_operator(), asked.owner()) {
+        (true, None) => OwnerFilter::All,
+        (_, owner) => OwnerFilter::Is(owner),
     };
     let stored = policy_store::list(&app.pool, filter).await?;
     let policies: Vec<_> = stored
@@ -152,9 +148,8 @@ pub(super) async fn show(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, Scope::PoliciesRead).await?;
-    let owner = asked.owner(named_owner(owner)?)?;
-    let stored = policy_store::get(&app.pool, owner.as_deref(), &name).await?;
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
+    let stored = policy_store::get(&app.pool, asked.owner(), &name).await?;
     let stored = stored.ok_or(Error::NotFound)?;
     Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
@@ -164,9 +159,8 @@ pub(super) async fn create(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
-    let owner = asked.owner(named_owner(owner)?)?;
-    let (policy, warnings) = asked.policy(owner.as_deref(), None)?;
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
+    let (policy, warnings) = asked.policy(None)?;
     let changed = asked.put(&app, &policy, Expected::Absent).await?;
     let location = format!("/v1/policies/{}", policy.name);
     let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
@@ -182,9 +176,8 @@ pub(super) async fn replace(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
-    let owner = asked.owner(named_owner(owner)?)?;
-    let (policy, warnings) = asked.policy(owner.as_deref(), Some(&name))?;
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
+    let (policy, warnings) = asked.policy(Some(&name))?;
     let must_be_new = if_none_match(&asked.parts.headers)?;
     let expected = if_match(&asked.parts.headers)?.unwrap_or(Expected::Absent);
     let changed = match asked.put(&app, &policy, expected).await {
@@ -212,9 +205,8 @@ pub(super) async fn delete(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, Scope::PoliciesWrite).await?;
-    let owner = asked.owner(named_owner(owner)?)?;
-    let owner = owner.as_deref();
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
+    let owner = asked.owner();
     let Some(expected) = if_match(&asked.parts.headers)? else {
         let is_there = policy_store::get(&app.pool, owner, &name).await?.is_some();
         return Err(if is_there {
@@ -236,6 +228,8 @@ struct Asked {
     parts: Parts,
     body: Vec<u8>,
     caller: Caller,
+    /// Whose policies are meant: the caller's, or those that an operator names.
+    owner: Option<String>,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -255,7 +249,12 @@ impl AuthorTexts {
 }
 
 impl Asked {
-    async fn read(app: &App, request: Request, scope: Scope) -> Result<Self, Error> {
+    async fn read(
+        app: &App,
+        request: Request,
+        owner: OwnerParam,
+        scope: Scope,
+    ) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         let body = body::read(body, DOCUMENT_BYTES_MAX).await?;
         let caller = app
@@ -272,23 +271,26 @@ impl Asked {
                 scope,
             )
             .await?;
+        let named = named_owner(owner)?;
+        let owner = if caller.is_operator() {
+            named
+        } else {
+            let own = caller.id().map(str::to_owned);
+            if named.is_some() && named != own {
+                return Err(Error::OtherOwner);
+            }
+            own
+        };
         Ok(Self {
             parts,
             body: body.into(),
             caller,
+            owner,
         })
     }
 
-    /// Whose policies are meant: the caller's, or those that an operator names.
-    fn owner(&self, named: Option<String>) -> Result<Option<String>, Error> {
-        if self.caller.is_operator() {
-            return Ok(named);
-        }
-        let own = self.caller.id().map(str::to_owned);
-        if named.is_some() && named != own {
-            return Err(Error::OtherOwner);
-        }
-        Ok(own)
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
     }
 
     fn author(&self) -> AuthorTexts {
@@ -299,11 +301,7 @@ impl Asked {
     }
 
     /// The policy in the body; at a path with a name, the body may leave its name out.
-    fn policy(
-        &self,
-        owner: Option<&str>,
-        name: Option<&str>,
-    ) -> Result<(Policy, Vec<String>), Error> {
+    fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Error> {
         check_json(&self.parts.headers).map_err(Error::Invalid)?;
         let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
         if let Some(name) = name
@@ -313,7 +311,7 @@ impl Asked {
             fields.insert("name".to_owned(), name.into());
             body = Value::Object(fields).to_string().into_bytes().into();
         }
-        let checked = Policy::from_json(&body, owner)?;
+        let checked = Policy::from_json(&body, self.owner())?;
         if let Some(name) = name
             && checked.value.name != name
         {

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::Job;
 use super::worker::Worker;
-use super::{Job, interval};
 use crate::audit::storable;
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::livekit::tenant_of;
 use crate::metrics::{Metrics, Step};
+use crate::postgres::interval;
 
 const BATCH_MAX: usize = 64;
 const QUEUE_MAX: usize = 1024;

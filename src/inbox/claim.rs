@@ -5,8 +5,9 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use super::{Job, interval};
+use super::Job;
 use crate::livekit::event;
+use crate::postgres::interval;
 
 /// Takes up to `limit` runnable jobs under a lease; committed when this returns.
 pub(super) async fn claim(

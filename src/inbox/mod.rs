@@ -14,10 +14,7 @@ mod worker;
 pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};
 pub use worker::{Worker, WorkerParts};
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use sqlx::postgres::types::PgInterval;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -34,12 +31,4 @@ pub(crate) struct Job {
     pub(crate) received_at: DateTime<Utc>,
     /// The same on this process's monotonic clock: where latency counts from.
     pub(crate) arrived: Instant,
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
-    }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use super::{Job, interval};
+use super::Job;
 use crate::audit::{self, Entry, Outcome, storable};
+use crate::postgres::interval;
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +63,35 @@ pub(super) async fn settle(
     record: Record<'_>,
 ) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let settled = sqlx::query!(
-        "with ended as (
-            delete from job where id = $1 and attempt = $2 and state = 'leased'
-            returning event_created_at, event_id)
-         update webhook_event e
-         set settlement = $3, settled_at = clock_timestamp(), facts = $4, decision = $5,
-             tenant = coalesce($6, e.tenant)
-         from ended
-         where e.created_at = ended.event_created_at and e.event_id = ended.event_id",
+    let ended = sqlx::query!(
+        "delete from job where id = $1 and attempt = $2 and state = 'leased'",
         job.id,
         job.attempt,
+    )
+    .execute(&mut *tx)
+    .await?;
+    if ended.rows_affected() != 1 {
+        return Ok(false);
+    }
+    conclude(&mut tx, job, settlement, record).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Stores with the event how its job ended, and the audit rows that belong to it.
+async fn conclude(
+    tx: &mut PgConnection,
+    job: &Job,
+    settlement: Settlement,
+    record: Record<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update webhook_event
+         set settlement = $3, settled_at = clock_timestamp(), facts = $4, decision = $5,
+             tenant = coalesce($6, tenant)
+         where created_at = $1 and event_id = $2",
+        job.event.created_at,
+        storable(&job.event.id),
         settlement.as_str(),
         record.facts,
         record.decision,
@@ -80,14 +99,10 @@ pub(super) async fn settle(
     )
     .execute(&mut *tx)
     .await?;
-    if settled.rows_affected() != 1 {
-        return Ok(false);
-    }
     for (entry, outcome, error) in &record.rows {
         audit::record(&mut *tx, entry, *outcome, error.as_deref()).await?;
     }
-    tx.commit().await?;
-    Ok(true)
+    Ok(())
 }
 
 /// What became of a job that could not be ended now.
@@ -129,23 +144,7 @@ pub(super) async fn retry_or_bury(
         None => return Ok(Retry::Lost),
         Some(false) => Retry::Queued,
         Some(true) => {
-            sqlx::query!(
-                "update webhook_event e
-                 set settlement = $2, settled_at = clock_timestamp(), facts = $3, decision = $4,
-                     tenant = coalesce($5, e.tenant)
-                 from job j
-                 where j.id = $1 and e.created_at = j.event_created_at and e.event_id = j.event_id",
-                job.id,
-                if_dead.as_str(),
-                record.facts,
-                record.decision,
-                record.tenant.map(storable),
-            )
-            .execute(&mut *tx)
-            .await?;
-            for (entry, outcome, error) in &record.rows {
-                audit::record(&mut *tx, entry, *outcome, error.as_deref()).await?;
-            }
+            conclude(&mut tx, job, if_dead, record).await?;
             Retry::Dead
         }
     };

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use sqlx::postgres::types::PgInterval;
 
 use crate::audit::{Entry, Outcome, storable};
+use crate::postgres::interval;
 
 /// An intent that is written, and the lease that was taken with it.
 #[derive(Debug)]
@@ -182,12 +182,4 @@ pub(super) async fn finish(
     .execute(pool)
     .await?;
     Ok(())
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
-    }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
 
@@ -208,6 +209,15 @@ pub fn demo_data_folder(
     config: &crate::config::DatabaseConfig,
 ) -> Result<std::path::PathBuf, LocalPostgresError> {
     data::demo_folder(config)
+}
+
+/// A duration as Postgres takes it.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
 }
 
 /// Which database `options` mean, without the password.

@@ -1,0 +1,37 @@
+# Every chore of the project. `make help` lists them; longer ones are scripts under scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e lint fmt prepare advisories bench-heard setup
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see who is muted and why, on Postgres and a LiveKit double (ARGS=--once ends by itself)
+	@scripts/setup linker postgres
+	cargo run -- demo $(ARGS)
+
+test: ## unit, integration, contract and e2e tests; installs what they need
+	@scripts/test
+
+e2e: ## only the tests against real servers and clients
+	@scripts/test e2e
+
+lint: ## format, clippy, dependencies, prepared SQL
+	@scripts/lint
+
+fmt: ## format the code
+	cargo fmt
+
+prepare: ## write .sqlx anew after a change of SQL
+	@scripts/prepare
+
+advisories: ## known weaknesses of dependencies (asks the network)
+	@scripts/setup deny
+	@. scripts/versions.sh && "$$tools_dir/bin/cargo-deny" check advisories
+
+bench-heard: ## frames of a forbidden microphone that others hear, with and without quell
+	@scripts/setup linker postgres python livekit
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/heard/bench_heard.py $(ARGS)
+
+setup: ## install everything that the other targets would
+	@scripts/setup rust linker postgres python livekit sqlx deny

@@ -1,0 +1,102 @@
+"""quell itself: `serve`, and the commands that prepare its database."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from .livekit_server import API_KEY, API_SECRET
+from .processes import REPOSITORY, Child, free_port
+
+# Callers: a tenant and its API secret.
+SECRETS = {
+    "acme": "secret-of-acme-0123456789",
+    "globex": "secret-of-globex-0123456789",
+    "operations": "secret-of-operations-0123456789",
+}
+OPERATOR = "operations"
+
+
+def executable() -> Path:
+    """The program under test."""
+    return Path(os.environ.get("QUELL_BIN", REPOSITORY / "target/debug/quell")).resolve()
+
+
+def _clean_environment() -> dict[str, str]:
+    """Ours, without settings of quell that happen to be set on this machine."""
+    ours = ("QUELL_", "AUTH_", "LIVEKIT_")
+    names = {"DATABASE_URL", "HOST", "PORT"}
+    return {k: v for k, v in os.environ.items() if k not in names and not k.startswith(ours)}
+
+
+class Quell:
+    """One `quell serve`, with a database that it shares with nobody.
+
+    It is made before livekit-server, which has to know where webhooks go, and started after.
+    """
+
+    def __init__(self, directory: Path, database_url: str, *, name: str = "quell") -> None:
+        self.database_url = database_url
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.webhook_url = f"{self.url}/livekit/webhook"
+        self._directory = directory
+        self._name = name
+        self._child: Child | None = None
+
+    def environment(self, livekit_url: str) -> dict[str, str]:
+        """Every setting that it runs with."""
+        secrets = [{"id": tenant, "secret": secret} for tenant, secret in SECRETS.items()]
+        return _clean_environment() | {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "DATABASE_URL": self.database_url,
+            "LIVEKIT_URL": livekit_url.replace("http", "ws", 1),
+            "LIVEKIT_API_KEY": API_KEY,
+            "LIVEKIT_API_SECRET": API_SECRET,
+            "AUTH_API_SECRETS_JSON": json.dumps(secrets),
+            "QUELL_OPERATOR_IDS": OPERATOR,
+        }
+
+    def command(self, *arguments: str | Path) -> str:
+        """Runs another command of quell on the same database; returns what it printed."""
+        run = subprocess.run(
+            [executable(), *arguments],
+            env=_clean_environment() | {"DATABASE_URL": self.database_url},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if run.returncode != 0:
+            raise RuntimeError(f"quell {arguments} ended with {run.returncode}:\n{run.stdout}{run.stderr}")
+        return run.stdout
+
+    def start(self, livekit_url: str, policies: Path | None = None, **settings: str) -> None:
+        """Starts serving. The policies are stored first: so they are in force when it is ready."""
+        self.command("migrate")
+        if policies is not None:
+            self.command("policy", "apply", policies)
+        env = self.environment(livekit_url) | settings
+        self._child = Child(self._name, [executable(), "serve"], env, self._directory)
+        self._child.wait_until(self._ready)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def mute(self, tenant: str, body: Mapping[str, object]) -> httpx.Response:
+        """The REST call of a moderator of this tenant."""
+        headers = {"Authorization": f"Bearer {SECRETS[tenant]}"}
+        return httpx.post(f"{self.url}/livekit/participant/mute", json=body, headers=headers, timeout=20)
+
+    def stop(self) -> None:
+        """Ends it, where it runs."""
+        if self._child is not None:
+            self._child.stop()
