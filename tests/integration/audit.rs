@@ -167,6 +167,10 @@ async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
     let reasons = "moderation_history where error like 'nobody wrote down%' and latency_ms is null
         and before is not null and settled_at > started_at";
     assert_eq!(count(&app, reasons).await, 2);
+    let failed = "failed_actions where outcome = 'unknown'";
+    assert_eq!(count(&app, failed).await, 2);
+    let not_done = "actions_by_participant where identity = 'ann' and not_done = 2";
+    assert_eq!(count(&app, not_done).await, 1);
     app.finish().await;
 }
 
