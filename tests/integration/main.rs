@@ -11,5 +11,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth;
 mod automatic;
+mod manual;
+mod manual_access;
+mod manual_body;
+mod manual_trouble;
 mod support;
