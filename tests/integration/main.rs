@@ -12,4 +12,5 @@
 )]
 
 mod automatic;
+mod automatic_rules;
 mod support;

@@ -1,6 +1,7 @@
 //! One quell with everything around it, for one test.
 
 mod database;
+mod events;
 mod rows;
 
 use std::collections::BTreeMap;
