@@ -12,5 +12,7 @@
 )]
 
 mod automatic;
+mod automatic_looks;
 mod automatic_rules;
+mod automatic_trouble;
 mod support;
