@@ -13,6 +13,8 @@
 
 mod automatic;
 mod automatic_looks;
+mod automatic_people;
+mod automatic_replicas;
 mod automatic_rules;
 mod automatic_trouble;
 mod support;
