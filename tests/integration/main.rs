@@ -13,6 +13,11 @@
 
 mod auth;
 mod automatic;
+mod automatic_looks;
+mod automatic_people;
+mod automatic_replicas;
+mod automatic_rules;
+mod automatic_trouble;
 mod manual;
 mod manual_access;
 mod manual_body;

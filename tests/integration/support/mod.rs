@@ -2,6 +2,7 @@
 
 mod answer;
 mod database;
+mod events;
 mod rows;
 mod stub;
 mod trail;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use livekit_protocol::TrackInfo;
-use quell::app::Running;
+use quell::app::{App, Running};
 use quell::audit::Origin;
 use quell::clock::Clock;
 use quell::config::Config;
@@ -161,6 +162,11 @@ impl TestApp {
         url
     }
 
+    /// What quell's handlers share.
+    pub(crate) fn app(&self) -> &App {
+        &self.running.as_ref().unwrap().app
+    }
+
     /// `POST /livekit/participant/mute`, ready to be changed and sent.
     pub(crate) fn mute(
         &self,
@@ -197,14 +203,7 @@ impl TestApp {
         policy_store::apply(&self.pool, &author, &document.policies, Prune::Nothing)
             .await
             .unwrap();
-        self.running
-            .as_ref()
-            .unwrap()
-            .app
-            .policies
-            .refresh(&self.pool)
-            .await
-            .unwrap();
+        self.app().policies.refresh(&self.pool).await.unwrap();
     }
 
     /// A room of `tenant` in the double.
