@@ -7,7 +7,8 @@ create table audit_log (
     started_at timestamptz not null,
     action_id uuid not null,
     phase text not null check (phase in ('intent', 'outcome')),
-    -- Not commit order: readers of the tail stop below pg_snapshot_xmin(pg_current_snapshot()).
+    -- Not commit order: readers of the tail go by (txid, seq), and stop below
+    -- pg_snapshot_xmin(pg_current_snapshot()), where no transaction is open any more.
     seq bigint generated always as identity,
     txid xid8 not null default pg_current_xact_id(),
     recorded_at timestamptz not null default clock_timestamp(),
@@ -43,11 +44,24 @@ create table audit_log (
     primary key (started_at, action_id, phase)
 ) partition by range (started_at);
 
-create index audit_log_room on audit_log (room_name, started_at);
-create index audit_log_tenant on audit_log (tenant, started_at);
-create index audit_log_identity on audit_log (identity, started_at);
-create index audit_log_settle_by on audit_log (settle_by) where phase = 'intent';
+-- Readers look at outcomes, which repeat what their intents say; so an intent, which is written
+-- on the way to the mute, has no part in these.
+create index audit_log_room on audit_log (room_name, started_at) where phase = 'outcome';
+create index audit_log_tenant on audit_log (tenant, started_at) where phase = 'outcome';
+create index audit_log_identity on audit_log (identity, started_at) where phase = 'outcome';
+create index audit_log_policy on audit_log (policy_name, started_at)
+    where phase = 'outcome' and policy_name is not null;
+create index audit_log_tail on audit_log (txid, seq);
 
 create trigger audit_log_is_append_only
     before update or delete or truncate on audit_log
     for each statement execute function quell_refuse_change();
+
+-- The intents that have no outcome yet, written and removed in the statements that write the two.
+-- Why a table: to find them in the log itself, all of it would have to be joined with itself,
+-- every few seconds, or intents older than some bound would stay open for ever.
+create table open_intent (
+    action_id uuid primary key,
+    started_at timestamptz not null,
+    settle_by timestamptz not null
+);

@@ -1,47 +1,24 @@
 -- What moderators and auditors read. These views are a public interface: columns are added,
 -- never renamed or removed. docs/AUDIT.md is their cookbook.
 
--- One row an action: the intent folded with its outcome. Two halves and not a full join, so that
--- a condition on started_at reaches the partitions of both.
+-- One row an action: its outcome, which repeats what the intent says, or the intent while there is
+-- no outcome. Two halves and no join over the log, so that conditions reach its indexes and
+-- partitions.
 create view moderation_history as
-select
-    o.started_at,
-    o.action_id,
-    o.origin,
-    coalesce(o.actor, i.actor) as actor,
-    coalesce(o.tenant, i.tenant) as tenant,
-    o.action,
-    o.outcome,
-    o.error,
-    coalesce(o.room_name, i.room_name) as room_name,
-    coalesce(o.room_sid, i.room_sid) as room_sid,
-    coalesce(o.identity, i.identity) as identity,
-    coalesce(o.track_sid, i.track_sid) as track_sid,
-    coalesce(o.source, i.source) as source,
-    coalesce(o.policy_owner, i.policy_owner) as policy_owner,
-    coalesce(o.policy_name, i.policy_name) as policy_name,
-    coalesce(o.policy_revision, i.policy_revision) as policy_revision,
-    coalesce(o.event_id, i.event_id) as event_id,
-    coalesce(o.request_id, i.request_id) as request_id,
-    coalesce(o.before, i.before) as before,
-    o.after,
-    o.latency_ms,
-    o.recorded_at as settled_at
-from audit_log o
-left join audit_log i
-    on i.started_at = o.started_at and i.action_id = o.action_id and i.phase = 'intent'
-where o.phase = 'outcome'
+select started_at, action_id, origin, actor, tenant, action, outcome, error,
+       room_name, room_sid, identity, track_sid, source,
+       policy_owner, policy_name, policy_revision, event_id, request_id, before, after,
+       latency_ms, recorded_at as settled_at, seq, txid
+from audit_log
+where phase = 'outcome'
 union all
-select
-    i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
-    i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
-    i.policy_owner, i.policy_name, i.policy_revision, i.event_id, i.request_id, i.before,
-    i.after, i.latency_ms, null
-from audit_log i
-where i.phase = 'intent'
-  and not exists (select from audit_log o
-                  where o.phase = 'outcome' and o.started_at = i.started_at
-                    and o.action_id = i.action_id);
+select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
+       i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
+       i.policy_owner, i.policy_name, i.policy_revision, i.event_id, i.request_id, i.before, i.after,
+       i.latency_ms, null, i.seq, i.txid
+from open_intent u
+join audit_log i on i.started_at = u.started_at and i.action_id = u.action_id
+where i.phase = 'intent';
 
 -- What was wanted and did not happen.
 create view failed_actions as
@@ -50,23 +27,23 @@ select started_at, action_id, origin, actor, tenant, action, outcome, error, roo
 from moderation_history
 where outcome in ('refused', 'failed', 'undecided', 'unknown');
 
--- Intents without an outcome: under way, or left open by a crash (overdue).
+-- Intents without an outcome: under way, or left open by a crash (overdue) and closed as
+-- `unknown` within seconds by any quell that runs.
 create view unsettled_actions as
 select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, i.room_name, i.room_sid,
        i.identity, i.track_sid, i.source, i.policy_owner, i.policy_name, i.policy_revision,
        i.event_id, i.request_id, i.settle_by, i.settle_by < now() as overdue
-from audit_log i
-where i.phase = 'intent'
-  and not exists (select from audit_log o
-                  where o.phase = 'outcome' and o.started_at = i.started_at
-                    and o.action_id = i.action_id);
+from open_intent u
+join audit_log i on i.started_at = u.started_at and i.action_id = u.action_id
+where i.phase = 'intent';
 
--- What policies on trial (mode: dry_run) would have done: `mute`, or `spare` from a mute.
+-- What policies on trial (mode: dry_run) would have done: `mute`, or `spare` from a mute. (From
+-- the history and not from the log: a view of one table alone could be written through.)
 create view would_have_muted as
 select started_at, action_id, origin, tenant, action, room_name, room_sid, identity, track_sid,
        source, policy_owner, policy_name, policy_revision, event_id
-from audit_log
-where phase = 'outcome' and outcome = 'dry_run';
+from moderation_history
+where outcome = 'dry_run';
 
 -- One row a participant of a room: what was done to it, by people and by policies.
 create view actions_by_participant as
@@ -104,6 +81,7 @@ create function quell_grant_service(login text) returns void language plpgsql as
 begin
     execute format('grant usage on schema public to %I', login);
     execute format('grant select, insert, update, delete on policy, job, track_lease to %I', login);
+    execute format('grant select, insert, delete on open_intent to %I', login);
     execute format('grant select, insert on policy_revision, audit_log to %I', login);
     execute format('grant select, insert, update on webhook_event to %I', login);
     execute format('grant select on _sqlx_migrations, moderation_history, failed_actions, unsettled_actions,

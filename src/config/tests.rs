@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -165,4 +166,29 @@ fn no_debug_output_shows_a_secret() {
     .unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
     assert_eq!(config.livekit.unwrap().timeout, Duration::from_secs(5));
+}
+
+/// The names in `text` that stand between two of `quote`, alone.
+fn names(text: &str, quote: char) -> BTreeSet<&str> {
+    let is_name = |word: &&str| {
+        word.len() > 3
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    text.split(quote).filter(is_name).collect()
+}
+
+#[test]
+fn every_variable_that_is_read_is_in_the_manual_and_no_other() {
+    let read = names(include_str!("read.rs"), '"');
+    assert!(read.contains("QUELL_WORKERS"), "{read:?}");
+    let manual = include_str!("../../docs/OPERATIONS.md");
+    let mut documented = BTreeSet::new();
+    for row in manual.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (variables, _) = row.split_once(" | ").unwrap();
+        documented.extend(names(variables, '`'));
+    }
+    assert_eq!(documented, read);
 }

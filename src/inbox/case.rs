@@ -1,6 +1,5 @@
 //! One job's case: what is known of it, how it is to end, and the audit rows that its end leaves.
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Job;
@@ -83,9 +82,9 @@ pub(super) fn later(case: &Case, error: &str) -> End {
     }
 }
 
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Value {
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
     // Only maps with keys that are no strings fail, and there are none.
-    serde_json::to_value(value).unwrap_or_default()
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 pub(super) fn tenant(case: &Case) -> Option<&str> {

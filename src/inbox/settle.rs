@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
 use super::Job;
@@ -48,8 +47,9 @@ impl Settlement {
 /// What is stored with the event when its job ends.
 #[derive(Debug, Default)]
 pub(super) struct Record<'a> {
-    pub(super) facts: Option<Value>,
-    pub(super) decision: Option<Value>,
+    /// JSON as text: a `Value` is sent as `jsonb`, which refuses the escaped NUL of a name.
+    pub(super) facts: Option<String>,
+    pub(super) decision: Option<String>,
     pub(super) tenant: Option<&'a str>,
     /// Rows of the audit log that belong to the end of the job.
     pub(super) rows: Vec<(Entry<'a>, Outcome, Option<String>)>,
@@ -87,8 +87,8 @@ async fn conclude(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update webhook_event
-         set settlement = $3, settled_at = clock_timestamp(), facts = $4, decision = $5,
-             tenant = coalesce($6, tenant)
+         set settlement = $3, settled_at = clock_timestamp(), facts = $4::text::json,
+             decision = $5::text::json, tenant = coalesce($6, tenant)
          where created_at = $1 and event_id = $2",
         job.event.created_at,
         without_nul(&job.event.id),

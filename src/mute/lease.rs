@@ -61,14 +61,18 @@ pub(super) async fn begin(
               and not coalesce($6::timestamptz is not null
                   and (t.last_manual_track_sid = $7
                        or (t.last_manual_at > $6 and not t.last_manual_muted)), false)
-            returning t.leased_until)
+            returning t.leased_until),
+        opened as (
+            insert into open_intent (action_id, started_at, settle_by)
+            select $4, clock_timestamp(), leased_until from lease
+            returning started_at, settle_by)
         insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
              request_id, settle_by, before)
-        select clock_timestamp(), $4, 'intent', $8, $9, $10, $11, $12, $1, $2, $7, $3, $13, $14,
-               $15, $16, $17, lease.leased_until, $18
-        from lease
+        select started_at, $4, 'intent', $8, $9, $10, $11, $12, $1, $2, $7, $3, $13, $14, $15, $16,
+               $17, settle_by, $18
+        from opened
         returning started_at"#,
         room_sid,
         identity,
@@ -131,6 +135,9 @@ pub(super) struct End<'a> {
 }
 
 /// Gives the lease back and writes the outcome, both or neither.
+///
+/// Where the intent was closed as `unknown` meanwhile, that stands. (`open_intent` is locked before
+/// the outcome is written, as `audit::close_overdue` does: the other way round they could deadlock.)
 pub(super) async fn finish(
     pool: &PgPool,
     entry: &Entry<'_>,
@@ -150,7 +157,10 @@ pub(super) async fn finish(
                 last_manual_muted = case when $7 then i.action = 'mute' else t.last_manual_muted end
             from intent i
             where t.room_sid = i.room_sid and t.identity = i.identity and t.source = i.source
-              and t.action_id = i.action_id)
+              and t.action_id = i.action_id),
+        closed as (
+            delete from open_intent where action_id = $2
+            returning action_id)
         insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
@@ -159,7 +169,7 @@ pub(super) async fn finish(
                i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
                i.policy_name, i.policy_revision, i.event_id, i.request_id, $3, $4, i.before, $5,
                $6
-        from intent i
+        from closed join intent i using (action_id)
         on conflict do nothing",
         begun.started_at,
         entry.action_id,

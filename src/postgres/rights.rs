@@ -22,13 +22,14 @@ const VIEWS: [&str; 6] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 6] = [
+const SERVICE: [(&str, &[&str]); 7] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("webhook_event", &["select", "insert", "update"]),
     ("job", &["select", "insert", "update", "delete"]),
     ("track_lease", &["select", "insert", "update", "delete"]),
     ("audit_log", &["select", "insert"]),
+    ("open_intent", &["select", "insert", "delete"]),
 ];
 
 /// A privilege on a table or view.

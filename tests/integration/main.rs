@@ -11,6 +11,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
+mod audit_cookbook;
+mod audit_readers;
 mod auth;
 mod automatic;
 mod automatic_looks;

@@ -28,6 +28,8 @@ async fn the_service_can_do_its_work_and_nothing_else() {
         "insert into track_lease (room_sid, identity, source) values ('RM', 'ann', 'MICROPHONE');
          update track_lease set touched_at = now(); delete from track_lease",
         AUDIT_ROW,
+        "insert into open_intent (action_id, started_at, settle_by)
+         values (gen_random_uuid(), now(), now()); delete from open_intent",
         "select quell_ensure_partitions(now()); select quell_drop_events(now() - interval '30 days')",
         "select * from moderation_history, failed_actions, unsettled_actions, would_have_muted,
          actions_by_participant, policy_effect",
@@ -46,6 +48,7 @@ async fn the_service_can_do_its_work_and_nothing_else() {
         "update audit_log set error = ''",
         "delete from audit_log",
         "truncate audit_log",
+        "update open_intent set settle_by = now()",
         "update policy_revision set author = ''",
         "delete from policy_revision",
         "delete from webhook_event",
@@ -155,9 +158,11 @@ async fn intent_and_outcome_are_one_row_of_history() {
         "insert into audit_log (started_at, action_id, phase, origin, action, room_name, actor,
                                 settle_by, outcome, error) values
          (now(), '00000000-0000-0000-0000-000000000001', 'intent', 'manual', 'mute', 'r1', 'ann', now(), null, null),
-         (now(), '00000000-0000-0000-0000-000000000001', 'outcome', 'manual', 'mute', null, null, null, 'done', null),
+         (now(), '00000000-0000-0000-0000-000000000001', 'outcome', 'manual', 'mute', 'r1', 'ann', null, 'done', null),
          (now(), '00000000-0000-0000-0000-000000000002', 'outcome', 'manual', 'mute', 'r2', 'bob', null, 'refused', 'no'),
-         (now(), '00000000-0000-0000-0000-000000000003', 'intent', 'webhook', 'mute', 'r3', null, now(), null, null)",
+         (now(), '00000000-0000-0000-0000-000000000003', 'intent', 'webhook', 'mute', 'r3', null, now(), null, null);
+         insert into open_intent (action_id, started_at, settle_by)
+         select action_id, started_at, settle_by from audit_log where room_name = 'r3'",
     )
     .await;
     let history = list(

@@ -1,6 +1,6 @@
 //! The audit log as a test reads it.
 
-use sqlx::Row;
+use sqlx::{Executor, PgConnection, Row};
 
 use super::TestApp;
 
@@ -27,5 +27,12 @@ impl TestApp {
             .iter()
             .map(|row| row.get(0))
             .collect()
+    }
+
+    /// A connection that may do what an auditor may.
+    pub(crate) async fn auditor(&self) -> PgConnection {
+        let mut connection = self.pool.acquire().await.unwrap().detach();
+        connection.execute("set role quell_auditor").await.unwrap();
+        connection
     }
 }
