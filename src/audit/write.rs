@@ -77,10 +77,26 @@ impl Entry<'_> {
     }
 }
 
-/// Text that Postgres can store: it has no NUL, and a participant can put one into its name,
-/// where a row that cannot be written would be a way out of being muted.
+/// The longest text that is stored whole: three of them fit into an entry of an index (2704 bytes),
+/// and LiveKit's own names have 256 bytes at most unless it is set otherwise.
+const TEXT_BYTES_MAX: usize = 800;
+
+/// Text that Postgres can store and index: without NUL, which it does not have, and cut where it
+/// is longer than an index takes. Participants and tenants choose such texts, and a row that
+/// cannot be written would be a way out of being muted.
 #[must_use]
 pub fn storable(text: &str) -> String {
+    let mut text = without_nul(text);
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// Text that Postgres can store, whole: for keys, which stay apart only where nothing is cut.
+#[must_use]
+pub fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
@@ -126,11 +142,23 @@ pub async fn record(
 
 #[cfg(test)]
 mod tests {
-    use super::storable;
+    use super::{TEXT_BYTES_MAX, storable};
 
     #[test]
     fn a_nul_becomes_the_replacement_character() {
         assert_eq!(storable("a\0b"), "a\u{fffd}b");
         assert_eq!(storable("ab"), "ab");
+    }
+
+    #[test]
+    fn what_is_too_long_for_an_index_is_cut_between_characters_and_says_so() {
+        let longest = "x".repeat(TEXT_BYTES_MAX);
+        assert_eq!(storable(&longest), longest);
+        assert_eq!(storable(&format!("{longest}y")), format!("{longest}…"));
+        let wide = format!("{}🔇", "x".repeat(TEXT_BYTES_MAX - 1));
+        assert_eq!(
+            storable(&wide),
+            format!("{}…", "x".repeat(TEXT_BYTES_MAX - 1))
+        );
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Job;
 use super::worker::Worker;
-use crate::audit::storable;
+use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::livekit::tenant_of;
 use crate::metrics::{Metrics, Step};
@@ -206,7 +206,7 @@ impl Writer {
         let identities = texts(|event| &event.participant.identity);
         let track_sids = texts(|event| &event.track.sid);
         let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
-        let ids: Vec<_> = batch.iter().map(|i| storable(&i.event.id)).collect();
+        let ids: Vec<_> = batch.iter().map(|i| without_nul(&i.event.id)).collect();
         let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
         let tenants: Vec<_> = batch
             .iter()
@@ -284,7 +284,7 @@ impl Writer {
                 answer,
                 ..
             } = incoming;
-            let id = storable(&event.id);
+            let id = without_nul(&event.id);
             let position = stored
                 .iter()
                 .position(|s| s.event_id == id && s.event_created_at == event.created_at);

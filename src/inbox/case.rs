@@ -69,10 +69,16 @@ pub(super) async fn mute(
     }
 }
 
-pub(super) fn later(error: &str) -> End {
+/// Not now, because of what LiveKit could not be asked. A mute that is decided is not undecided
+/// for that: with no later, it is one that did not succeed.
+pub(super) fn later(case: &Case, error: &str) -> End {
+    let decided = case.decision.as_ref().map(|decision| &decision.enforced);
     End::Later {
         error: error.to_owned(),
-        if_dead: Settlement::Undecided,
+        if_dead: match decided {
+            Some(Verdict::Mute { .. }) => Settlement::DeadLetter,
+            Some(Verdict::Nothing { .. } | Verdict::Indeterminate) | None => Settlement::Undecided,
+        },
     }
 }
 

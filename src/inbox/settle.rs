@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 
 use super::Job;
-use crate::audit::{self, Entry, Outcome, storable};
+use crate::audit::{self, Entry, Outcome, storable, without_nul};
 use crate::postgres::interval;
 
 /// How a job ended.
@@ -91,7 +91,7 @@ async fn conclude(
              decision = $5::text::json, tenant = coalesce($6, tenant)
          where created_at = $1 and event_id = $2",
         job.event.created_at,
-        storable(&job.event.id),
+        without_nul(&job.event.id),
         settlement.as_str(),
         record.facts,
         record.decision,

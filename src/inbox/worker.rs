@@ -175,6 +175,7 @@ impl Worker {
         }
         let Some(muter) = &parts.muter else {
             return case::later(
+                case,
                 "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
             );
         };
@@ -195,12 +196,13 @@ impl Worker {
             }
             Seen::Partly(error) => {
                 let decision = self.decide(&policies, &case.facts);
-                let nothing = case::is_nothing(&decision);
+                let nothing = matches!(decision.enforced, Verdict::Nothing { .. });
+                let decided = nothing && !decision.shadow.is_indeterminate();
                 case.decision = Some(decision);
-                return if nothing {
+                return if decided {
                     End::Settled(Settlement::Nothing, None)
                 } else {
-                    case::later(&error.to_string())
+                    case::later(case, &error.to_string())
                 };
             }
             Seen::All(live) => live,
@@ -210,7 +212,9 @@ impl Worker {
         case.decision = Some(decision);
         match verdict {
             Verdict::Mute { policy } => case::mute(muter, job, &live, &policy, deadline).await,
-            Verdict::Indeterminate => case::later("a fact that the decision hangs on is unknown"),
+            Verdict::Indeterminate => {
+                case::later(case, "a fact that the decision hangs on is unknown")
+            }
             Verdict::Nothing { .. } => End::Settled(Settlement::Nothing, None),
         }
     }

@@ -62,7 +62,8 @@ pub async fn mute_by_hand(
     );
     let (room, participant) = match (room, participant) {
         (Ok(room), Ok(participant)) => (room, participant),
-        (Err(error), _) | (_, Err(error)) => return Err(failed(muter, asked, error).await),
+        (Err(error), _) => return Err(failed(muter, asked, None, error).await),
+        (Ok(room), Err(error)) => return Err(failed(muter, asked, room.as_ref(), error).await),
     };
     let (room, track) = match find(room.as_ref(), participant.as_ref(), asked.track_sid) {
         Ok(found) => found,
@@ -144,9 +145,14 @@ async fn refused(
     }
 }
 
-async fn failed(muter: &Muter, asked: &ManualMute<'_>, error: LiveKitError) -> ManualMuteError {
+async fn failed(
+    muter: &Muter,
+    asked: &ManualMute<'_>,
+    room: Option<&LiveRoom>,
+    error: LiveKitError,
+) -> ManualMuteError {
     let recorded = muter
-        .record(&entry(asked, None), Outcome::Failed, &error.to_string())
+        .record(&entry(asked, room), Outcome::Failed, &error.to_string())
         .await;
     ManualMuteError::Mute(match recorded {
         Ok(()) => MuteError::LiveKit(error),

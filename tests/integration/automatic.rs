@@ -2,7 +2,8 @@
 
 use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::Kind;
-use quell::simulator::{Join, Publish};
+use quell::simulator::{Join, Method, Publish};
+use serde_json::Value;
 
 use crate::support::TestApp;
 
@@ -83,4 +84,123 @@ async fn what_a_policy_forbids_is_muted_and_who_is_spared_is_heard() {
         ]
     );
     app.finish().await;
+}
+
+#[tokio::test]
+async fn policies_on_trial_leave_a_row_and_nothing_else() {
+    let app = TestApp::new().await;
+    app.apply(
+        r#"
+policies:
+  - { name: trial, match: { room: [trial] }, effect: mute, mode: dry_run }
+  - { name: mics, match: { room: [spare] }, effect: mute }
+  - { name: trial-exempt, match: { room: [spare] }, effect: exempt, mode: dry_run, priority: 200, reason: they paid }
+  - { name: both, match: { room: [both] }, effect: mute }
+  - { name: both-trial, match: { room: [both] }, effect: mute, mode: dry_run, priority: 500 }
+  - { name: off, match: { room: [off] }, effect: mute, mode: off }
+"#,
+    )
+    .await;
+    let mut muted = Vec::new();
+    for room in ["trial", "spare", "both", "off"] {
+        app.room(room, "acme");
+        let sid = app
+            .publish(room, Join::new("vip"), Publish::microphone())
+            .sid;
+        app.settle().await;
+        muted.push((room, app.is_muted(room, "vip", &sid)));
+    }
+    // An exemption on trial spares nobody in earnest.
+    let expected = [
+        ("trial", false),
+        ("spare", true),
+        ("both", true),
+        ("off", false),
+    ];
+    assert_eq!(muted, expected);
+    let trial: Vec<_> = app.lines("outcome = 'dry_run'").await;
+    assert_eq!(
+        trial,
+        [
+            "webhook mute dry_run - acme trial vip MICROPHONE trial@1",
+            "webhook spare dry_run - acme spare vip MICROPHONE trial-exempt@1",
+        ]
+    );
+    let would = app.sql("select count(*) from would_have_muted").await;
+    assert_eq!(would.as_deref(), Some("2"));
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_track_that_is_muted_already_gets_its_decision_and_its_mute() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    app.room("webinar-1", "acme");
+    // The usual pre-join flow: published muted, unmuted later, and no webhook tells of that.
+    let publish = Publish {
+        muted: true,
+        ..Publish::microphone()
+    };
+    let sid = app.publish("webinar-1", Join::new("shy"), publish).sid;
+    app.settle().await;
+    assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 1);
+    let decision = app.stored("decision", &sid).await;
+    assert_eq!(decision["enforced"]["policy"]["name"], "webinar-mics");
+    assert_eq!(app.stored("facts", &sid).await["track"]["muted"], true);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn facts_and_decision_are_stored_with_the_event_muted_or_not() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    let metadata = r#"{"auth_id":"acme","topic":"sales"}"#;
+    app.simulator.create_room("webinar-1", Some(metadata));
+    let named = Join {
+        name: "Ann".to_owned(),
+        metadata: r#"{"seat":7}"#.to_owned(),
+        ..Join::new("ann")
+    };
+    let muted = app.publish("webinar-1", named, Publish::microphone()).sid;
+    app.settle().await;
+    let host = Join::new("host").attribute("role", "host");
+    let excepted = app.publish("webinar-1", host, Publish::microphone()).sid;
+    app.settle().await;
+    let agent = Join::new("agent").kind(Kind::Agent);
+    let spared = app.publish("webinar-1", agent, Publish::microphone()).sid;
+    app.settle().await;
+    for (name, sid) in [("muted", muted), ("excepted", excepted), ("spared", spared)] {
+        for column in ["facts", "decision"] {
+            let mut stored = app.stored(column, &sid).await;
+            redact(&mut stored);
+            insta::assert_json_snapshot!(format!("{column}_{name}"), stored);
+        }
+        let tenant = format!("select tenant from webhook_event where track_sid = '{sid}'");
+        assert_eq!(app.sql(&tenant).await.as_deref(), Some("acme"), "{name}");
+    }
+    app.finish().await;
+}
+
+/// Takes out what is another in every run.
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match key.as_str() {
+                    "at" | "created_at" | "joined_at" => *field = "[time]".into(),
+                    "num_participants" | "num_publishers" => *field = "[lags]".into(),
+                    _ => redact(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::String(text) => {
+            if let Some(prefix) = ["RM_", "PA_", "TR_"].iter().find(|p| text.starts_with(**p)) {
+                *text = format!("{prefix}[id]");
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

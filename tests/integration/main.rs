@@ -14,5 +14,15 @@
 mod audit;
 mod audit_cookbook;
 mod audit_readers;
+mod auth;
 mod automatic;
+mod automatic_looks;
+mod automatic_people;
+mod automatic_replicas;
+mod automatic_rules;
+mod automatic_trouble;
+mod manual;
+mod manual_access;
+mod manual_body;
+mod manual_trouble;
 mod support;

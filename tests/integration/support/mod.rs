@@ -1,14 +1,18 @@
 //! One quell with everything around it, for one test.
 
+mod answer;
 mod database;
+mod events;
 mod rows;
+mod stub;
+mod trail;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use livekit_protocol::TrackInfo;
-use quell::app::Running;
+use quell::app::{App, Running};
 use quell::audit::Origin;
 use quell::clock::Clock;
 use quell::config::Config;
@@ -20,7 +24,9 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use url::Url;
 
+pub(crate) use answer::Answer;
 pub(crate) use database::{TestDatabase, admin};
+pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
@@ -35,6 +41,7 @@ pub(crate) struct Setup {
     env: BTreeMap<String, Option<String>>,
     clock: Clock,
     simulator: SimulatorConfig,
+    livekit_url: fn(String) -> String,
 }
 
 impl Default for Setup {
@@ -49,6 +56,7 @@ impl Default for Setup {
                 retry_delays: [10, 20, 40, 80].map(Duration::from_millis).to_vec(),
                 ..SimulatorConfig::default()
             },
+            livekit_url: |url| url,
         }
     }
 }
@@ -80,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// Writes `LIVEKIT_URL` in another way.
+    pub(crate) fn livekit_url(mut self, change: fn(String) -> String) -> Self {
+        self.livekit_url = change;
+        self
+    }
+
     pub(crate) async fn start(self) -> TestApp {
         TestApp::start(self).await
     }
@@ -108,6 +122,8 @@ impl TestApp {
         let database = TestDatabase::create().await;
         let simulator = Simulator::start(setup.simulator).await.unwrap();
         let mut env = usual_env(&simulator, &database);
+        let livekit_url = (setup.livekit_url)(simulator.url());
+        env.insert("LIVEKIT_URL".to_owned(), livekit_url);
         for (name, value) in setup.env {
             match value {
                 Some(value) => env.insert(name, value),
@@ -146,6 +162,11 @@ impl TestApp {
         url
     }
 
+    /// What quell's handlers share.
+    pub(crate) fn app(&self) -> &App {
+        &self.running.as_ref().unwrap().app
+    }
+
     /// `POST /livekit/participant/mute`, ready to be changed and sent.
     pub(crate) fn mute(
         &self,
@@ -182,14 +203,7 @@ impl TestApp {
         policy_store::apply(&self.pool, &author, &document.policies, Prune::Nothing)
             .await
             .unwrap();
-        self.running
-            .as_ref()
-            .unwrap()
-            .app
-            .policies
-            .refresh(&self.pool)
-            .await
-            .unwrap();
+        self.app().policies.refresh(&self.pool).await.unwrap();
     }
 
     /// A room of `tenant` in the double.

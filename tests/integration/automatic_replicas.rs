@@ -1,0 +1,243 @@
+//! Replicas share jobs: each is handled once, and what one of them leaves behind another ends.
+
+use std::future::pending;
+
+use quell::app::Running;
+use quell::clock::Clock;
+use quell::config::Config;
+use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use url::Url;
+
+use crate::support::{BOUND, Setup, TestApp};
+
+const ALL: &str = "policies: [{ name: all, match: {}, effect: mute }]";
+/// A job whose end leaves a row of its own, so that ending it twice shows.
+const WITH_TRIAL: &str = "
+policies:
+  - { name: all, match: {}, effect: mute }
+  - { name: trial, match: {}, effect: exempt, mode: dry_run, reason: to see what it does }
+";
+
+/// A replica that can be killed: all of its tasks end where they stand.
+struct Doomed {
+    runtime: Runtime,
+    url: String,
+}
+
+impl Doomed {
+    async fn start(config: &Config) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (listens, address) = oneshot::channel();
+        let config = config.clone();
+        runtime.spawn(async move {
+            let database = config.database.url.clone().unwrap();
+            let pool = PgPool::connect(database.expose_secret()).await.unwrap();
+            let running = Running::start(&config, pool, Clock::system())
+                .await
+                .unwrap();
+            listens.send(running.address).unwrap();
+            pending::<()>().await;
+        });
+        let url = format!("http://{}", address.await.unwrap());
+        Self { runtime, url }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// What is left of a replica that dies while `method` is under way is ended by another.
+async fn dies_during(method: Method) -> TestApp {
+    let setup = Setup::default()
+        .env("QUELL_WORKERS", "0")
+        .env("QUELL_JOB_LEASE_SECONDS", "1")
+        .env("QUELL_LIVEKIT_TIMEOUT_MS", "1000");
+    let mut app = setup.start().await;
+    app.apply(ALL).await;
+    app.room("standup", "acme");
+    app.config.worker.concurrency = 32;
+    let doomed = Doomed::start(&app.config).await;
+    let webhooks = Url::parse(&format!("{}/livekit/webhook", doomed.url)).unwrap();
+    app.simulator.set_webhook_url(Some(webhooks));
+    app.simulator
+        .set_faults([Fault::of(method, FaultKind::Hang).times(1)]);
+    let sid = app
+        .publish("standup", Join::new("ann"), Publish::microphone())
+        .sid;
+    app.wait_for_calls(method, 1).await;
+    doomed.kill();
+    app.replica().await;
+    app.settle().await;
+    assert!(app.is_muted("standup", "ann", &sid));
+    assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+    app
+}
+
+#[tokio::test]
+async fn a_job_of_a_replica_that_died_is_taken_over_when_its_lease_is_over() {
+    let app = dies_during(Method::GetParticipant).await;
+    assert_eq!(
+        app.lines("action = 'mute'").await,
+        ["webhook mute done - acme standup ann MICROPHONE all@1"]
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_intent_of_a_replica_that_died_is_closed_as_unknown_after_its_settle_by() {
+    let app = dies_during(Method::MutePublishedTrack).await;
+    let open = "select count(*) from unsettled_actions";
+    app.wait_for("the intent is closed", async || {
+        app.sql(open).await.as_deref() == Some("0")
+    })
+    .await;
+    let history = app.lines("action = 'mute'").await;
+    let line = |outcome| format!("webhook mute {outcome} - acme standup ann MICROPHONE all@1");
+    assert_eq!(history.first(), Some(&line("unknown")));
+    assert_eq!(history.last(), Some(&line("done")));
+    let early = "select count(*) from audit_log o join audit_log i using (started_at, action_id)
+                 where i.phase = 'intent' and o.outcome = 'unknown' and o.recorded_at <= i.settle_by";
+    assert_eq!(app.sql(early).await.as_deref(), Some("0"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_job_to_another_ends_nothing() {
+    for fails in [false, true] {
+        let app = TestApp::new().await;
+        app.apply(WITH_TRIAL).await;
+        app.room("standup", "acme");
+        if fails {
+            let fault = Fault::of(Method::MutePublishedTrack, FaultKind::Unavailable);
+            app.simulator.set_faults([fault.times(1)]);
+        }
+        // Holds the worker up before it writes its intent.
+        let mut held = app.pool.begin().await.unwrap();
+        sqlx::query("lock table track_lease in exclusive mode")
+            .execute(&mut *held)
+            .await
+            .unwrap();
+        let sid = app
+            .publish("standup", Join::new("ann"), Publish::microphone())
+            .sid;
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event = 'relation'
+                         and query like 'with lease as (%'";
+        app.wait_for("the worker is held up", async || {
+            app.sql(waiting).await.as_deref() == Some("1")
+        })
+        .await;
+        let taken = sqlx::query(
+            "update job set attempt = attempt + 1, leased_by = 'another',
+                            leased_until = clock_timestamp() + interval '1 hour'",
+        );
+        let taken = taken.execute(&app.pool).await.unwrap();
+        assert_eq!(taken.rows_affected(), 1);
+        held.commit().await.unwrap();
+        let ended = "quell_step_seconds_count{step=\"Settle\"}";
+        app.wait_for("the late worker has come to its end", async || {
+            app.metric(&app.url, ended).await == 1
+        })
+        .await;
+        let job = "select state || attempt || coalesce(leased_by, '-') || coalesce(last_error, '') from job";
+        assert_eq!(
+            app.sql(job).await.as_deref(),
+            Some("leased2another"),
+            "{fails}"
+        );
+        assert_eq!(app.settlement(&sid).await, None);
+        assert_eq!(app.lines("outcome = 'dry_run'").await, Vec::<String>::new());
+        // The other one dies as well: its lease runs out, and whoever comes next ends the job.
+        let lost = "update job set leased_until = clock_timestamp() - interval '1 second'";
+        sqlx::query(lost).execute(&app.pool).await.unwrap();
+        app.settle().await;
+        assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+        assert_eq!(app.lines("outcome = 'dry_run'").await.len(), 1);
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn each_event_is_handled_once_whichever_replicas_it_comes_to() {
+    let mut app = TestApp::new().await;
+    let other = app.replica().await;
+    app.apply(ALL).await;
+    app.wait_for("the other has the policy", async || {
+        app.metric(&other, "quell_policies").await == 1
+    })
+    .await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    let mut tracks = Vec::new();
+    for number in 0..20 {
+        let who = format!("p{number:02}");
+        let sid = app
+            .publish("standup", Join::new(&who), Publish::microphone())
+            .sid;
+        tracks.push((who, sid));
+    }
+    for (_, sid) in &tracks {
+        let event = app.event_of(sid);
+        tokio::join!(app.post(&app.url, &event), app.post(&other, &event));
+    }
+    app.settle().await;
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), tracks.len());
+    let history = app.lines("action = 'mute' and outcome = 'done'").await;
+    assert_eq!(history.len(), tracks.len());
+    let muted = |name| {
+        let app = &app;
+        async move {
+            app.metric(name, "quell_settled_total{result=\"muted\"}")
+                .await
+        }
+    };
+    let (mine, others) = (muted(&app.url).await, muted(&other).await);
+    assert_eq!(mine + others, 20);
+    for (who, sid) in &tracks {
+        assert!(app.is_muted("standup", who, sid), "{who}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn while_one_replica_is_stuck_the_others_work_off_what_is_queued() {
+    let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
+    app.apply(ALL).await;
+    app.room("standup", "acme");
+    for number in 0..10 {
+        let who = Join::new(format!("p{number}"));
+        app.publish("standup", who, Publish::microphone());
+    }
+    app.simulator
+        .wait_delivered(BOUND)
+        .await
+        .unwrap();
+    app.simulator
+        .set_faults([Fault::of(Method::GetParticipant, FaultKind::Hang).times(1)]);
+    app.config.worker.concurrency = 1;
+    app.replica().await;
+    app.replica().await;
+    let hung = || {
+        app.calls_to(Method::GetParticipant)
+            .iter()
+            .filter(|c| c.status.is_none())
+            .count()
+    };
+    app.wait_for(
+        "all but one are muted, while that one still hangs",
+        async || app.calls_to(Method::MutePublishedTrack).len() == 9 && hung() == 1,
+    )
+    .await;
+    app.settle().await;
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 10);
+    app.finish().await;
+}

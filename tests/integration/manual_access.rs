@@ -1,0 +1,206 @@
+//! Who may mute where, and that nobody learns of what is not theirs.
+
+use std::time::Duration;
+
+use quell::simulator::{Join, Publish};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
+
+const TRACK: &str = "TR_AMonly";
+
+fn microphone() -> Publish {
+    Publish {
+        sid: Some(TRACK.to_owned()),
+        ..Publish::microphone()
+    }
+}
+
+#[tokio::test]
+async fn only_the_rooms_own_tenant_acts_and_a_caller_without_an_id_anywhere() {
+    let setup = Setup::default().env("AUTH_REQUIRED", "false");
+    let app = setup.start_without_webhooks().await;
+    let cases = [
+        (r#"{"auth_id":"acme"}"#, "acme", true),
+        (r#"{"auth_id":"acme","title":"x"}"#, "acme", true),
+        (r#"{"auth_id":"globex"}"#, "globex", false),
+        (r#"{"auth_id":"Acme"}"#, "Acme", false),
+        (r#"{"auth_id":" acme"}"#, " acme", false),
+        (r#"{"auth_id":"acme "}"#, "acme ", false),
+        (r#"{"auth_id":"acme\u0000"}"#, "acme\u{fffd}", false),
+        (r#"{"auth_id":""}"#, "-", false),
+        (r#"{"auth_id":" \t"}"#, "-", false),
+        (r#"{"auth_id":null}"#, "-", false),
+        (r#"{"auth_id":7}"#, "-", false),
+        (r#"{"auth_id":true}"#, "-", false),
+        (r#"{"auth_id":["acme"]}"#, "-", false),
+        (r#"{"auth_id":{"id":"acme"}}"#, "-", false),
+        (r#"{"AUTH_ID":"acme"}"#, "-", false),
+        ("{}", "-", false),
+        (r#"["auth_id","acme"]"#, "-", false),
+        (r#""acme""#, "-", false),
+        (r#"[{"auth_id":"acme"}]"#, "-", false),
+        (r#"{"auth_id":"acme""#, "-", false),
+        ("acme", "-", false),
+        ("", "-", false),
+    ];
+    for (index, (metadata, tenant, allowed)) in cases.into_iter().enumerate() {
+        let room = format!("room-{index}");
+        app.simulator.create_room(&room, Some(metadata));
+        let sid = app
+            .publish(&room, Join::new("speaker"), Publish::microphone())
+            .sid;
+        let id = format!("acme-{index}");
+        let request = app.mute(ACME, &room, "speaker", &sid, true);
+        let answer = Answer::to(request.header("X-Request-Id", &id)).await;
+        let on = format!("acme {tenant} {room} speaker MICROPHONE");
+        if allowed {
+            assert_eq!(answer.status, 200, "{metadata}: {answer:?}");
+        } else {
+            let masked = "404 PARTICIPANT_NOT_FOUND";
+            assert_eq!(answer.outcome(), masked, "{metadata}");
+            assert!(!app.is_muted(&room, "speaker", &sid), "{metadata}");
+            let refusal = format!("outcome manual mute refused {on} false->-");
+            assert_eq!(app.trail(&id).await, [refusal], "{metadata}");
+        }
+        let id = format!("nobody-{index}");
+        let answer = Answer::to(nobody(&app, &room, &sid, &id)).await;
+        assert_eq!(answer.status, 200, "{metadata}: {answer:?}");
+        let done = format!("done - {tenant} {room} speaker MICROPHONE {allowed}->true");
+        let outcome = app.trail(&id).await.pop().unwrap();
+        assert_eq!(outcome, format!("outcome manual mute {done}"), "{metadata}");
+    }
+    let allowed = cases.iter().filter(|case| case.2).count();
+    assert_eq!(app.mute_calls().len(), cases.len() + allowed);
+    app.finish().await;
+}
+
+fn nobody(app: &TestApp, room: &str, sid: &str, request_id: &str) -> reqwest::RequestBuilder {
+    app.http
+        .post(format!("{}/livekit/participant/mute", app.url))
+        .header("X-Request-Id", request_id)
+        .json(&json!({
+            "room_name": room,
+            "participant_identity": "speaker",
+            "track_sid": sid,
+            "muted": true,
+        }))
+}
+
+#[tokio::test]
+async fn an_operator_mutes_by_hand_in_its_own_rooms_only() {
+    let app = Setup::default().start_without_webhooks().await;
+    let sid = app.speaker("theirs", "acme");
+    let own = app.speaker("own", "ops");
+    let answer = Answer::to(app.mute(OPERATOR, "theirs", "speaker", &sid, true)).await;
+    assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND");
+    let answer = Answer::to(app.mute(OPERATOR, "own", "speaker", &own, true)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(app.mute_calls().len(), 1);
+    app.finish().await;
+}
+
+/// The same request, again and again, while what it asks for changes behind it.
+#[tokio::test]
+async fn what_is_missing_and_what_is_forbidden_are_the_same_bytes() {
+    let setup = Setup::default()
+        // A call that waited for LiveKit to find nobody would never come back.
+        .simulator(|simulator| simulator.no_response_after = Duration::from_mins(10));
+    let app = setup.start_without_webhooks().await;
+    let speaker = || Join::new("speaker");
+    let cases: [(&str, &str, &dyn Fn()); 7] = [
+        ("-", "no such room", &|| {}),
+        ("globex", "another auth_id", &|| {
+            app.room("r", "globex");
+            app.publish("r", speaker(), microphone());
+        }),
+        ("globex", "no such participant", &|| app.room("r", "globex")),
+        ("-", "names no auth_id", &|| {
+            app.simulator.create_room("r", None);
+            app.publish("r", speaker(), microphone());
+        }),
+        ("acme", "no such participant", &|| {
+            app.room("r", "acme");
+            app.publish("r", Join::new("Speaker"), microphone());
+        }),
+        ("acme", "no such track", &|| {
+            app.room("r", "acme");
+            app.publish("r", speaker(), Publish::microphone());
+        }),
+        ("acme", "no such track", &|| {
+            app.room("r", "acme");
+            app.simulator.join("r", speaker());
+            app.publish("r", Join::new("other"), microphone());
+        }),
+    ];
+    let mut answers = Vec::new();
+    for (index, (tenant, why, prepare)) in cases.into_iter().enumerate() {
+        prepare();
+        // As long as every other id, so that requests differ in one digit only.
+        let id = format!("request-{index}");
+        answers.push(raw(&app, &id).await);
+        let trail = app.trail(&id).await;
+        assert_eq!(trail.len(), 1, "{why}: {trail:?}");
+        let start = format!("outcome manual mute refused acme {tenant} r speaker");
+        assert!(trail[0].starts_with(&start), "{why}: {trail:?}");
+        let reason = app.reason(&id).await.unwrap();
+        assert!(reason.contains(why), "{why}: {reason}");
+        if app.simulator.room("r").is_some() {
+            app.simulator.end_room("r").unwrap();
+        }
+    }
+    assert!(answers[0].starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(answers[0].ends_with(r#""code":"PARTICIPANT_NOT_FOUND"}"#));
+    for answer in &answers {
+        assert_eq!(*answer, answers[0]);
+    }
+    assert!(app.mute_calls().is_empty());
+    // The control: it is this very request that mutes where all is there and allowed.
+    app.room("r", "acme");
+    app.publish("r", speaker(), microphone());
+    let answer = raw(&app, "request-9").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(app.mute_calls().len(), 1);
+    app.finish().await;
+}
+
+/// Every byte of the answer but its `date`.
+async fn raw(app: &TestApp, request_id: &str) -> String {
+    let body = json!({
+        "room_name": "r",
+        "participant_identity": "speaker",
+        "track_sid": TRACK,
+        "muted": true,
+    })
+    .to_string();
+    let host = app.url.strip_prefix("http://").unwrap();
+    let request = format!(
+        "POST /livekit/participant/mute HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Authorization: Bearer {ACME}\r\nX-Request-Id: {request_id}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let lines = answer.split_inclusive("\r\n");
+    lines.filter(|line| !line.starts_with("date:")).collect()
+}
+
+#[tokio::test]
+async fn a_room_of_the_same_name_that_is_anothers_now_is_looked_at_afresh() {
+    let app = Setup::default().start_without_webhooks().await;
+    let sid = app.speaker("r", "acme");
+    let answer = Answer::to(app.mute(ACME, "r", "speaker", &sid, true)).await;
+    assert_eq!(answer.status, 200);
+    app.simulator.end_room("r").unwrap();
+    let sid = app.speaker("r", "globex");
+    for (token, status) in [(ACME, 404), (GLOBEX, 200)] {
+        let answer = Answer::to(app.mute(token, "r", "speaker", &sid, true)).await;
+        assert_eq!(answer.status, status);
+    }
+    app.finish().await;
+}
