@@ -50,6 +50,8 @@ pub struct App {
     pub metrics: Metrics,
     /// How long one action may wait for LiveKit.
     pub livekit_timeout: Duration,
+    /// What a drain waits for.
+    pub tracker: TaskTracker,
 }
 
 /// Why the server does not start.
@@ -140,6 +142,7 @@ impl Running {
             policies: policies.clone(),
             metrics,
             livekit_timeout,
+            tracker: tracker.clone(),
             pool: pool.clone(),
         };
         let (listener, address) = listen(&config.host, config.port).await?;

@@ -82,10 +82,18 @@ struct Body {
     muted: bool,
 }
 
+/// A task of its own: a client that hangs up ends this future, and must not leave an action in the
+/// middle, without an outcome and with the track held.
 pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
-    match answer(&app, request).await {
-        Ok(body) => Json(body).into_response(),
-        Err(error) => error.into_response(),
+    let tracker = app.tracker.clone();
+    let answered = tracker.spawn(async move { answer(&app, request).await });
+    match answered.await {
+        Ok(Ok(body)) => Json(body).into_response(),
+        Ok(Err(error)) => error.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a mute was not carried through");
+            internal("MUTE_FAILED", "the action was broken off".to_owned()).into_response()
+        }
     }
 }
 

@@ -325,3 +325,27 @@ async fn done_takes_time_and_says_what_was_before_and_after() {
     assert_eq!(rows, [row(heard, silent), row(silent, heard)]);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn who_hangs_up_leaves_no_intent_open() {
+    let app = TestApp::new().await;
+    app.room("standup", "acme");
+    let ann = app.publish("standup", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    let slow = FaultKind::Latency(Duration::from_millis(300));
+    app.simulator
+        .set_faults([Fault::of(Method::MutePublishedTrack, slow)]);
+    let asked = app.mute(ACME, "standup", "ann", &ann.sid, true).send();
+    let called = app.wait_for("LiveKit is asked", async || mutes_called(&app) == 1);
+    // Drops the request, and its connection, in the middle.
+    tokio::select! {
+        biased;
+        () = called => {}
+        _ = asked => panic!("the call takes longer"),
+    }
+    app.wait_for("the action is over", async || {
+        count(&app, "moderation_history where outcome = 'done'").await == 1
+    })
+    .await;
+    app.finish().await;
+}

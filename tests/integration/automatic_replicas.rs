@@ -60,7 +60,7 @@ async fn dies_during(method: Method) -> TestApp {
     let setup = Setup::default()
         .env("QUELL_WORKERS", "0")
         .env("QUELL_JOB_LEASE_SECONDS", "1")
-        .env("QUELL_LIVEKIT_TIMEOUT_MS", "1000");
+        .env("QUELL_LIVEKIT_TIMEOUT_MS", "500");
     let mut app = setup.start().await;
     app.apply(ALL).await;
     app.room("standup", "acme");
@@ -217,10 +217,7 @@ async fn while_one_replica_is_stuck_the_others_work_off_what_is_queued() {
         let who = Join::new(format!("p{number}"));
         app.publish("standup", who, Publish::microphone());
     }
-    app.simulator
-        .wait_delivered(BOUND)
-        .await
-        .unwrap();
+    app.simulator.wait_delivered(BOUND).await.unwrap();
     app.simulator
         .set_faults([Fault::of(Method::GetParticipant, FaultKind::Hang).times(1)]);
     app.config.worker.concurrency = 1;
