@@ -217,10 +217,7 @@ async fn while_one_replica_is_stuck_the_others_work_off_what_is_queued() {
         let who = Join::new(format!("p{number}"));
         app.publish("standup", who, Publish::microphone());
     }
-    app.simulator
-        .wait_delivered(BOUND)
-        .await
-        .unwrap();
+    app.simulator.wait_delivered(BOUND).await.unwrap();
     app.simulator
         .set_faults([Fault::of(Method::GetParticipant, FaultKind::Hang).times(1)]);
     app.config.worker.concurrency = 1;
