@@ -76,7 +76,7 @@ impl Metrics {
         let policies = Gauge::default();
         registry.register_with_unit(
             "step",
-            "Time of each step: Verify (signature), Commit (event and job), Queue (until a worker has it), \
+            "Time of each step: Verify (signature), Commit (event and job), Queue (until a worker begins), \
              Facts (asked of LiveKit), Decide, Intent (lease and audit row), Call (LiveKit's mute), Outcome \
              (audit row), Settle; WebhookToMute is from the webhook's arrival to LiveKit's answer",
             Unit::Seconds,

@@ -312,6 +312,7 @@ impl Writer {
                         event,
                         received_at,
                         arrived,
+                        held_since: Instant::now(),
                     },
                     slot,
                 ),

@@ -47,6 +47,7 @@ pub(super) async fn claim(
                 attempt: row.attempt,
                 event: read.event,
                 received_at: row.received_at,
+                held_since: now,
                 arrived: Duration::try_from_secs_f64(row.age_secs)
                     .ok()
                     .and_then(|age| now.checked_sub(age))

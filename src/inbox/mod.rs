@@ -31,4 +31,6 @@ pub(crate) struct Job {
     pub(crate) received_at: DateTime<Utc>,
     /// The same on this process's monotonic clock: where latency counts from.
     pub(crate) arrived: Instant,
+    /// When this process had it, committed or taken: where waiting for a worker counts from.
+    pub(crate) held_since: Instant,
 }

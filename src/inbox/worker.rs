@@ -147,7 +147,7 @@ impl Worker {
         self.0
             .parts
             .metrics
-            .observe(Step::Queue, job.arrived.elapsed());
+            .observe(Step::Queue, job.held_since.elapsed());
         let mut case = Case {
             facts: look::told_by(&job.event),
             decision: None,
