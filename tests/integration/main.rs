@@ -12,6 +12,7 @@
 )]
 
 mod automatic;
+mod automatic_laws;
 mod automatic_looks;
 mod automatic_people;
 mod automatic_replicas;
