@@ -18,4 +18,6 @@ mod automatic_people;
 mod automatic_replicas;
 mod automatic_rules;
 mod automatic_trouble;
+mod policies;
+mod policies_live;
 mod support;
