@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod apply;
 mod automatic;
 mod automatic_laws;
 mod automatic_looks;
