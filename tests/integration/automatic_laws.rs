@@ -9,13 +9,13 @@ use quell::simulator::{Join, Publish};
 
 use crate::support::TestApp;
 
-const POLICIES: &str = r#"
+const POLICIES: &str = "
 policies:
   - { name: mics, match: { type: [AUDIO], source: [MICROPHONE, UNKNOWN] }, unless: { attributes: { role: host } }, effect: mute }
   - { name: phones, owner: acme, match: { kind: [SIP] }, effect: mute }
   - { name: screens, owner: globex, match: { source: [SCREEN_SHARE_AUDIO] }, effect: mute, mode: dry_run }
   - { name: agents, match: { kind: [AGENT] }, effect: exempt, reason: voice agents must be heard }
-"#;
+";
 const TENANTS: [&str; 2] = ["acme", "globex"];
 
 /// What happens in a room of three people; one who joins comes back as somebody else.

@@ -3,7 +3,7 @@
 use jsonwebtoken::{EncodingKey, Header};
 use quell::clock::Clock;
 use reqwest::header::{ETAG, LOCATION};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::{ACME, GLOBEX, OPERATOR, Setup, TestApp};
