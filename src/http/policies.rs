@@ -11,6 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::auth::{AuthError, AuthRequest, Caller, Scope};
 use super::body::{self, BodyError};
@@ -162,7 +163,7 @@ pub(super) async fn create(
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
     let (policy, warnings) = asked.policy(None)?;
     let changed = asked.put(&app, &policy, Expected::Absent).await?;
-    let location = format!("/v1/policies/{}", policy.name);
+    let location = asked.location(&policy.name);
     let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
     if let Ok(location) = location.parse() {
         response.headers_mut().insert(LOCATION, location);
@@ -291,6 +292,17 @@ impl Asked {
 
     fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
+    }
+
+    /// Where the caller finds this policy: an operator has to say whose it is.
+    fn location(&self, name: &str) -> String {
+        let mut location = format!("/v1/policies/{name}");
+        if let Some(owner) = self.owner().filter(|_| self.caller.is_operator()) {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            location.push('?');
+            location.push_str(&query.append_pair("owner", owner).finish());
+        }
+        location
     }
 
     fn author(&self) -> AuthorTexts {

@@ -79,6 +79,14 @@ struct Incoming {
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
+impl Incoming {
+    /// Whether both are one event, by the key that it is stored under.
+    fn is_equal(&self, other: &Self) -> bool {
+        self.event.created_at == other.event.created_at
+            && storable(&self.event.id) == storable(&other.event.id)
+    }
+}
+
 impl Inbox {
     /// Starts the writer on `tracker`; it ends when the last `Inbox` is dropped.
     #[must_use]
@@ -217,7 +225,15 @@ impl Writer {
             .iter()
             .map(|i| i.event.name == TRACK_PUBLISHED)
             .collect();
-        let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
+        // Of equals in a batch, whichever row is stored: its job is the first one's, which
+        // `deliver` gives it to. Else it would be leased to nobody, or taken without a lease.
+        let is_taken: Vec<_> = batch
+            .iter()
+            .map(|one| {
+                let mut equals = batch.iter().filter(|other| other.is_equal(one));
+                equals.next().is_some_and(|first| first.slot.is_some())
+            })
+            .collect();
         let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
         sqlx::query_as!(
             Stored,

@@ -90,7 +90,7 @@ async fn what_a_policy_forbids_is_muted_and_who_is_spared_is_heard() {
 async fn policies_on_trial_leave_a_row_and_nothing_else() {
     let app = TestApp::new().await;
     app.apply(
-        r#"
+        "
 policies:
   - { name: trial, match: { room: [trial] }, effect: mute, mode: dry_run }
   - { name: mics, match: { room: [spare] }, effect: mute }
@@ -98,7 +98,7 @@ policies:
   - { name: both, match: { room: [both] }, effect: mute }
   - { name: both-trial, match: { room: [both] }, effect: mute, mode: dry_run, priority: 500 }
   - { name: off, match: { room: [off] }, effect: mute, mode: off }
-"#,
+",
     )
     .await;
     let mut muted = Vec::new();

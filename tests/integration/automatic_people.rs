@@ -79,6 +79,23 @@ async fn a_moderators_unmute_during_a_slow_job_stands() {
 }
 
 #[tokio::test]
+async fn a_webhook_that_comes_after_the_unmute_of_its_track_changes_nothing() {
+    let app = TestApp::new().await;
+    app.apply(ALL).await;
+    app.room("webinar-1", "acme");
+    app.hold_webhooks();
+    let track = app.publish("webinar-1", Join::new("ann"), Publish::microphone());
+    assert_eq!(by_hand(&app, ACME, &track.sid, false).await, StatusCode::OK);
+    // It comes later than the person's word, but the track was there before.
+    app.post(&app.url, &app.event_of(&track.sid)).await;
+    app.settle().await;
+    let settlement = app.settlement(&track.sid).await;
+    assert_eq!(settlement.as_deref(), Some("superseded"));
+    assert!(!app.is_muted("webinar-1", "ann", &track.sid));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_moderators_mute_spares_no_other_track() {
     let mut app = slow().await;
     let first = publish(&app, TrackSource::Microphone).await;

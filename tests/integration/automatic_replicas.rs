@@ -238,3 +238,23 @@ async fn while_one_replica_is_stuck_the_others_work_off_what_is_queued() {
     assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 10);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn an_event_that_comes_many_times_at_once_to_a_busy_quell_is_handled_at_once() {
+    // With one worker, one of the equals finds it free and the others do not.
+    let app = Setup::default().env("QUELL_WORKERS", "1").start().await;
+    app.apply(ALL).await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    for number in 0..10 {
+        let who = Join::new(format!("p{number}"));
+        let sid = app.publish("standup", who, Publish::microphone()).sid;
+        let event = app.event_of(&sid);
+        let posts = (0..8).map(|_| app.post(&app.url, &event));
+        futures_util::future::join_all(posts).await;
+    }
+    // Nothing is left to a lease that has to run out first: that takes longer than this waits.
+    app.settle().await;
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 10);
+    app.finish().await;
+}

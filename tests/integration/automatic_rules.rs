@@ -1,5 +1,7 @@
 //! Every condition and rule of a policy, from YAML to what LiveKit was asked to do.
 
+use std::fmt::Write;
+
 use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::Kind;
 use quell::simulator::{Join, Publish};
@@ -172,7 +174,7 @@ async fn each_condition_exception_and_owner_decides_as_it_says() {
     for (number, case) in cases.iter().enumerate() {
         for policy in case.policies {
             let line = policy.replace("ROOM", &room_of(number));
-            yaml.push_str(&format!("  - {line}\n"));
+            writeln!(yaml, "  - {line}").unwrap();
         }
     }
     app.apply(&yaml).await;

@@ -11,11 +11,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod apply;
 mod audit;
 mod audit_cookbook;
 mod audit_readers;
 mod auth;
 mod automatic;
+mod automatic_laws;
 mod automatic_looks;
 mod automatic_people;
 mod automatic_replicas;
@@ -25,4 +27,6 @@ mod manual;
 mod manual_access;
 mod manual_body;
 mod manual_trouble;
+mod policies;
+mod policies_live;
 mod support;
