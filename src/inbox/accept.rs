@@ -224,8 +224,8 @@ impl Writer {
                 select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
                     $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
                     $11::bool[], $12::uuid[])
-                as t(created_at, event_id, event, room_sid, room_name, tenant, identity, track_sid,
-                     body, wants_job, is_taken, job_id)),
+                with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
+                     identity, track_sid, body, wants_job, is_taken, job_id, place)),
             stored as (
                 insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
                                            identity, track_sid, body)
@@ -233,7 +233,7 @@ impl Writer {
                        body::json
                 -- In the order of the key, so that two replicas with the same events never
                 -- wait for each other.
-                from incoming order by created_at, event_id
+                from incoming order by created_at, event_id, place
                 on conflict do nothing
                 returning created_at, event_id, received_at),
             jobs as (
@@ -248,6 +248,8 @@ impl Writer {
                        s.received_at + $15::interval
                 from stored s join incoming i using (created_at, event_id)
                 where i.wants_job
+                -- Of equals in a batch the first has the job: the same one that is handed on.
+                order by s.created_at, s.event_id, i.place
                 returning id, event_created_at, event_id)
             select s.created_at as "event_created_at!", s.event_id as "event_id!",
                    s.received_at as "received_at!", j.id as "job_id?"

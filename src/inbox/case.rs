@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::Job;
 use super::look::Live;
 use super::settle::Settlement;
-use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb};
+use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb, json_without_nul};
 use crate::mute::{Action, Authority, MuteError, Muter};
 use crate::policy::{Decision, Facts, PolicyRef, Verdict};
 
@@ -73,9 +73,10 @@ pub(super) fn later(error: &str) -> End {
     }
 }
 
+/// `value` as it is stored: participants choose much of what is in it, NULs too.
 pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Value {
     // Only maps with keys that are no strings fail, and there are none.
-    serde_json::to_value(value).unwrap_or_default()
+    json_without_nul(serde_json::to_value(value).unwrap_or_default())
 }
 
 pub(super) fn tenant(case: &Case) -> Option<&str> {

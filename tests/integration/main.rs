@@ -12,9 +12,13 @@
 )]
 
 mod auth;
+mod auth_service;
 mod automatic;
 mod manual;
 mod manual_access;
 mod manual_body;
 mod manual_trouble;
 mod support;
+mod webhooks;
+mod webhooks_odd;
+mod webhooks_refused;

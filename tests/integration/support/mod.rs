@@ -5,11 +5,13 @@ mod database;
 mod rows;
 mod stub;
 mod trail;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use livekit_protocol::TrackInfo;
 use quell::app::Running;
 use quell::audit::Origin;
@@ -205,6 +207,11 @@ impl TestApp {
             .refresh(&self.pool)
             .await
             .unwrap();
+    }
+
+    /// What time it is for quell and the double.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// A room of `tenant` in the double.
