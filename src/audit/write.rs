@@ -100,6 +100,21 @@ pub fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// JSON that Postgres can store and take apart again, in which an escaped NUL is an error wherever
+/// it stands.
+#[must_use]
+pub fn json_without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(&text)),
+        Value::Array(values) => values.into_iter().map(json_without_nul).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (without_nul(&name), json_without_nul(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
 /// Writes the row of an action that is over without a call to LiveKit.
 pub async fn record(
     db: impl PgExecutor<'_>,
@@ -142,7 +157,16 @@ pub async fn record(
 
 #[cfg(test)]
 mod tests {
-    use super::{TEXT_BYTES_MAX, storable};
+    use serde_json::json;
+
+    use super::{TEXT_BYTES_MAX, json_without_nul, storable};
+
+    #[test]
+    fn no_nul_is_left_in_json() {
+        let value = json!({"a\0": ["b\0", {"c": "d\0"}, 1, null, true]});
+        let expect = json!({"a\u{fffd}": ["b\u{fffd}", {"c": "d\u{fffd}"}, 1, null, true]});
+        assert_eq!(json_without_nul(value), expect);
+    }
 
     #[test]
     fn a_nul_becomes_the_replacement_character() {

@@ -79,14 +79,6 @@ struct Incoming {
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
-impl Incoming {
-    /// Whether both are one event, by the key that it is stored under.
-    fn is_equal(&self, other: &Self) -> bool {
-        self.event.created_at == other.event.created_at
-            && storable(&self.event.id) == storable(&other.event.id)
-    }
-}
-
 impl Inbox {
     /// Starts the writer on `tracker`; it ends when the last `Inbox` is dropped.
     #[must_use]
@@ -225,15 +217,7 @@ impl Writer {
             .iter()
             .map(|i| i.event.name == TRACK_PUBLISHED)
             .collect();
-        // Of equals in a batch, whichever row is stored: its job is the first one's, which
-        // `deliver` gives it to. Else it would be leased to nobody, or taken without a lease.
-        let is_taken: Vec<_> = batch
-            .iter()
-            .map(|one| {
-                let mut equals = batch.iter().filter(|other| other.is_equal(one));
-                equals.next().is_some_and(|first| first.slot.is_some())
-            })
-            .collect();
+        let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
         let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
         sqlx::query_as!(
             Stored,
@@ -241,8 +225,8 @@ impl Writer {
                 select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
                     $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
                     $11::bool[], $12::uuid[])
-                as t(created_at, event_id, event, room_sid, room_name, tenant, identity, track_sid,
-                     body, wants_job, is_taken, job_id)),
+                with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
+                     identity, track_sid, body, wants_job, is_taken, job_id, place)),
             stored as (
                 insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
                                            identity, track_sid, body)
@@ -250,7 +234,7 @@ impl Writer {
                        body::json
                 -- In the order of the key, so that two replicas with the same events never
                 -- wait for each other.
-                from incoming order by created_at, event_id
+                from incoming order by created_at, event_id, place
                 on conflict do nothing
                 returning created_at, event_id, received_at),
             jobs as (
@@ -265,6 +249,8 @@ impl Writer {
                        s.received_at + $15::interval
                 from stored s join incoming i using (created_at, event_id)
                 where i.wants_job
+                -- Of equals in a batch the first has the job: the same one that is handed on.
+                order by s.created_at, s.event_id, i.place
                 returning id, event_created_at, event_id)
             select s.created_at as "event_created_at!", s.event_id as "event_id!",
                    s.received_at as "received_at!", j.id as "job_id?"

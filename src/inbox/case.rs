@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::Job;
 use super::look::Live;
 use super::settle::Settlement;
-use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb};
+use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb, json_without_nul};
 use crate::mute::{Action, Authority, MuteError, Muter};
 use crate::policy::{Decision, Facts, PolicyRef, Verdict};
 
@@ -82,9 +82,10 @@ pub(super) fn later(case: &Case, error: &str) -> End {
     }
 }
 
+/// `value` as it is stored: participants choose much of what is in it, NULs too.
 pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
     // Only maps with keys that are no strings fail, and there are none.
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+    json_without_nul(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
 pub(super) fn tenant(case: &Case) -> Option<&str> {

@@ -6,11 +6,13 @@ mod events;
 mod rows;
 mod stub;
 mod trail;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use livekit_protocol::TrackInfo;
 use quell::app::{App, Running};
 use quell::audit::Origin;
@@ -25,7 +27,7 @@ use sqlx::PgPool;
 use url::Url;
 
 pub(crate) use answer::Answer;
-pub(crate) use database::{TestDatabase, admin};
+pub(crate) use database::TestDatabase;
 pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.
@@ -204,6 +206,11 @@ impl TestApp {
             .await
             .unwrap();
         self.app().policies.refresh(&self.pool).await.unwrap();
+    }
+
+    /// What time it is for quell and the double.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// A room of `tenant` in the double.

@@ -1,0 +1,107 @@
+//! Webhooks by hand: made, signed, sent, and held up in the database.
+
+use chrono::{DateTime, Utc};
+use quell::config::ApiKey;
+use quell::simulator::{SignedWebhook, sign_webhook};
+use serde_json::Value;
+use sqlx::{Connection, Executor, PgConnection};
+use url::Url;
+
+use super::{Answer, TestApp};
+
+/// The table of events, locked: nothing can be stored until it is let go.
+pub(crate) struct Blocked(PgConnection);
+
+impl Blocked {
+    /// Lets go.
+    pub(crate) async fn release(mut self) {
+        self.0.execute("rollback").await.unwrap();
+        self.0.close().await.unwrap();
+    }
+}
+
+impl TestApp {
+    /// Where LiveKit sends webhooks to.
+    pub(crate) fn webhook_url(&self) -> Url {
+        Url::parse(&format!("{}/livekit/webhook", self.url)).unwrap()
+    }
+
+    /// Sends `body` with that `Authorization`.
+    pub(crate) async fn webhook(
+        &self,
+        authorization: Option<&str>,
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .post(self.webhook_url())
+            .header("Content-Type", "application/webhook+json")
+            .body(body.into());
+        if let Some(authorization) = authorization {
+            request = request.header("Authorization", authorization);
+        }
+        Answer::to(request).await
+    }
+
+    /// `body`, signed with LiveKit's own key at `now`.
+    pub(crate) fn signed(&self, body: impl Into<Vec<u8>>, now: DateTime<Utc>) -> SignedWebhook {
+        let body = body.into();
+        let token = sign_webhook(self.livekit_key(), &body, now).unwrap();
+        SignedWebhook { body, token }
+    }
+
+    /// LiveKit's key.
+    pub(crate) fn livekit_key(&self) -> &ApiKey {
+        self.simulator.api_key().unwrap()
+    }
+
+    /// Sends `event`, signed now.
+    pub(crate) async fn send_event(&self, event: &Value) -> Answer {
+        let signed = self.signed(event.to_string(), self.now());
+        self.webhook(Some(&signed.token), signed.body).await
+    }
+
+    /// The last webhook that the double has made, as it would send it now.
+    pub(crate) fn last_webhook(&self) -> SignedWebhook {
+        let event = self.simulator.events().pop().unwrap();
+        self.simulator.signed_webhook(&event).unwrap()
+    }
+
+    /// Keeps every event from being stored.
+    pub(crate) async fn block_events(&self) -> Blocked {
+        let url = self.config.database.url.as_ref().unwrap();
+        let url = secrecy::ExposeSecret::expose_secret(url);
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        connection.execute("begin").await.unwrap();
+        connection
+            .execute("lock table webhook_event in access exclusive mode")
+            .await
+            .unwrap();
+        Blocked(connection)
+    }
+
+    /// Waits until quell has verified `count` webhooks, which is when they are about to be stored.
+    pub(crate) async fn wait_verified(&self, count: usize) {
+        let line = format!("quell_step_seconds_count{{step=\"Verify\"}} {count}");
+        self.wait_for(&line, async || {
+            let url = format!("{}/metrics", self.url);
+            let metrics = self.http.get(url).send().await.unwrap();
+            let metrics = metrics.text().await.unwrap();
+            metrics.lines().any(|found| found == line)
+        })
+        .await;
+    }
+
+    /// Waits until a statement waits for the lock of [`Self::block_events`].
+    pub(crate) async fn wait_blocked(&self) {
+        self.wait_for("a statement waits for the lock", async || {
+            self.count(
+                "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .await
+                > 0
+        })
+        .await;
+    }
+}
