@@ -5,6 +5,7 @@ mod body;
 mod health;
 mod mute;
 mod policies;
+mod precondition;
 pub mod problem;
 mod query_key;
 mod webhook;

@@ -5,9 +5,9 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::http::StatusCode;
+use axum::http::header::{ETAG, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use super::auth::{AuthError, AuthRequest, Caller, Scope};
 use super::body::{self, BodyError};
 use super::mute::{check_json, request_id};
+use super::precondition;
 use super::problem::Problem;
 use crate::app::App;
 use crate::audit::Origin;
@@ -150,7 +151,7 @@ pub(super) async fn show(
     request: Request,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
-    let stored = policy_store::get(&app.pool, asked.owner(), &name).await?;
+    let stored = policy_store::get(&app.pool, asked.owner(), stored_name(&name)?).await?;
     let stored = stored.ok_or(Error::NotFound)?;
     Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
@@ -179,8 +180,10 @@ pub(super) async fn replace(
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
     let (policy, warnings) = asked.policy(Some(&name))?;
-    let must_be_new = if_none_match(&asked.parts.headers)?;
-    let expected = if_match(&asked.parts.headers)?.unwrap_or(Expected::Absent);
+    let must_be_new = precondition::if_none_match(&asked.parts.headers).map_err(Error::Invalid)?;
+    let expected = precondition::if_match(&asked.parts.headers)
+        .map_err(Error::Invalid)?
+        .unwrap_or(Expected::Absent);
     let changed = match asked.put(&app, &policy, expected).await {
         Err(Error::Change(ChangeError::Exists(revision))) => {
             return Err(if must_be_new {
@@ -207,9 +210,10 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let owner = asked.owner();
-    let Some(expected) = if_match(&asked.parts.headers)? else {
-        let is_there = policy_store::get(&app.pool, owner, &name).await?.is_some();
+    let (owner, name) = (asked.owner(), stored_name(&name)?);
+    let Some(expected) = precondition::if_match(&asked.parts.headers).map_err(Error::Invalid)?
+    else {
+        let is_there = policy_store::get(&app.pool, owner, name).await?.is_some();
         return Err(if is_there {
             Error::NoPrecondition
         } else {
@@ -217,7 +221,7 @@ pub(super) async fn delete(
         });
     };
     let author = asked.author();
-    match policy_store::delete(&app.pool, &author.by(), owner, &name, expected).await {
+    match policy_store::delete(&app.pool, &author.by(), owner, name, expected).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(ChangeError::Missing) => Err(Error::NotFound),
         Err(error) => Err(error.into()),
@@ -343,54 +347,25 @@ impl Asked {
     }
 }
 
+/// A name that a stored policy can have: Postgres would not even look for one with a NUL.
+fn stored_name(name: &str) -> Result<&str, Error> {
+    if name.contains('\0') {
+        Err(Error::NotFound)
+    } else {
+        Ok(name)
+    }
+}
+
 fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {
     let Query(query) = owner.map_err(|error| Error::Invalid(error.body_text()))?;
     match query.owner {
+        // Postgres has no text with a NUL in it, and no id has control characters.
+        Some(owner) if owner.contains(char::is_control) => Err(Error::Invalid(
+            "`owner` must not hold control characters".to_owned(),
+        )),
         Some(owner) if owner.trim().is_empty() => Err(Error::Invalid(
             "`owner` must not be empty: leave it out to mean the operator".to_owned(),
         )),
         owner => Ok(owner),
-    }
-}
-
-fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    match (value.to_str(), values.next()) {
-        (Ok(value), None) => Ok(Some(value.trim().to_owned())),
-        _ => Err(Error::Invalid(format!(
-            "the header {name} must be there once, as text"
-        ))),
-    }
-}
-
-fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Error> {
-    let Some(value) = one_header(headers, &IF_MATCH)? else {
-        return Ok(None);
-    };
-    if value == "*" {
-        return Ok(Some(Expected::Exists));
-    }
-    let revision = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(|revision| revision.parse().ok());
-    match revision {
-        Some(revision) => Ok(Some(Expected::Revision(revision))),
-        None => Err(Error::Invalid(format!(
-            "If-Match is {value:?}, but must be one ETag of this policy, such as \"3\" with its quotes, or *"
-        ))),
-    }
-}
-
-fn if_none_match(headers: &HeaderMap) -> Result<bool, Error> {
-    match one_header(headers, &IF_NONE_MATCH)?.as_deref() {
-        None => Ok(false),
-        Some("*") => Ok(true),
-        Some(other) => Err(Error::Invalid(format!(
-            "If-None-Match is {other:?}, but may only be * (create, if it is not there)"
-        ))),
     }
 }

@@ -155,8 +155,7 @@ impl Worker {
         let end = self.work(job, &mut case).await;
         let begun = Instant::now();
         if let Err(error) = self.end(job, &case, end).await {
-            // The lease runs out and the job is taken again: nothing is lost.
-            tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
+            self.not_settled(job, &error).await;
         }
         self.0.parts.metrics.observe(Step::Settle, begun.elapsed());
     }
@@ -270,6 +269,25 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Without a word from Postgres the lease runs out and the job is taken again: nothing is lost.
+    /// What Postgres refuses to store it will refuse again, so then the job goes on towards its
+    /// deadline without it.
+    async fn not_settled(&self, job: &Job, error: &sqlx::Error) {
+        tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
+        if error.as_database_error().is_none() {
+            return;
+        }
+        let (pool, delay) = (&self.0.parts.pool, jittered(job.attempt));
+        let text = format!("it could not be settled: {error}");
+        let (dead, nothing) = (Settlement::DeadLetter, Record::default());
+        match settle::retry_or_bury(pool, job, delay, &text, dead, nothing).await {
+            Ok(retry) => self.later(job, retry, delay, &text, dead),
+            Err(error) => {
+                tracing::error!(%error, event_id = job.event.id, "a job could not be put back");
+            }
+        }
     }
 
     fn later(&self, job: &Job, retry: Retry, delay: Duration, error: &str, if_dead: Settlement) {

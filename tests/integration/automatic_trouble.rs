@@ -253,3 +253,23 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
     );
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_job_whose_end_postgres_refuses_to_store_is_tried_again_and_given_up_at_its_deadline() {
+    let app = impatient().await;
+    // Facts can hold what nobody thought of; here the refusal is made by hand.
+    sqlx::raw_sql("alter table webhook_event add check (facts is null)")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let sid = app
+        .publish("webinar-1", Join::new("ann"), Publish::microphone())
+        .sid;
+    app.settle().await;
+    assert!(app.is_muted("webinar-1", "ann", &sid));
+    assert_eq!(app.settlement(&sid).await.as_deref(), Some("dead_letter"));
+    let job = app.sql("select state || ':' || last_error from job").await;
+    let job = job.unwrap();
+    assert!(job.contains("dead:it could not be settled"), "{job}");
+    app.finish().await;
+}

@@ -371,3 +371,19 @@ async fn of_two_writers_at_once_one_is_told_that_it_is_too_late() {
     }
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_nul_in_a_path_or_an_owner_is_no_trouble_of_the_database() {
+    let app = TestApp::new().await;
+    for (token, path, brief) in [
+        (ACME, "/v1/policies/p%00", "404 POLICY_NOT_FOUND"),
+        (OPERATOR, "/v1/policies/p?owner=a%00", "400 INVALID_REQUEST"),
+        (OPERATOR, "/v1/policies?owner=a%0ab", "400 INVALID_REQUEST"),
+    ] {
+        assert_eq!(get(&app, token, path).await.brief(), brief, "{path}");
+        let removed = app.api(Method::DELETE, token, path);
+        let removed = send(removed.header("If-Match", "*")).await;
+        assert_ne!(removed.status, 503, "{path}");
+    }
+    app.finish().await;
+}

@@ -1,0 +1,84 @@
+//! `If-Match` and `If-None-Match` (RFC 9110) on a policy, whose `ETag` is its revision.
+
+use axum::http::HeaderName;
+use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
+
+use crate::policy_store::Expected;
+
+fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, String> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value.trim().to_owned())),
+        _ => Err(format!("the header {name} must be there once, as text")),
+    }
+}
+
+/// What `If-Match` expects; none where it is not sent.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, String> {
+    let Some(value) = one_header(headers, &IF_MATCH)? else {
+        return Ok(None);
+    };
+    if value == "*" {
+        return Ok(Some(Expected::Exists));
+    }
+    let revision = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|revision| revision.parse().ok());
+    match revision {
+        Some(revision) => Ok(Some(Expected::Revision(revision))),
+        None => Err(format!(
+            "If-Match is {value:?}, but must be one ETag of this policy, such as \"3\" with its quotes, or *"
+        )),
+    }
+}
+
+/// Whether `If-None-Match: *` is sent: create, if it is not there.
+pub(super) fn if_none_match(headers: &HeaderMap) -> Result<bool, String> {
+    match one_header(headers, &IF_NONE_MATCH)?.as_deref() {
+        None => Ok(false),
+        Some("*") => Ok(true),
+        Some(other) => Err(format!(
+            "If-None-Match is {other:?}, but may only be * (create, if it is not there)"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn one_etag_or_a_star_is_read_and_anything_else_is_said_to_be_wrong() {
+        for (value, expect) in [
+            (r#""3""#, Ok(Expected::Revision(3))),
+            (r#" "3" "#, Ok(Expected::Revision(3))),
+            ("*", Ok(Expected::Exists)),
+            ("3", Err(())),
+            (r#""3", "4""#, Err(())),
+            (r#"W/"3""#, Err(())),
+            (r#""x""#, Err(())),
+            ("", Err(())),
+        ] {
+            let value = HeaderValue::from_str(value).unwrap();
+            let headers = HeaderMap::from_iter([(IF_MATCH, value.clone())]);
+            let read = if_match(&headers).map(Option::unwrap).map_err(drop);
+            assert_eq!(read, expect, "{value:?}");
+        }
+        let twice = [r#""1""#, r#""2""#].map(|v| (IF_MATCH, HeaderValue::from_static(v)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in twice {
+            headers.append(name, value);
+        }
+        if_match(&headers).unwrap_err();
+        assert_eq!(if_match(&HeaderMap::new()), Ok(None));
+        let one = |value| HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(value))]);
+        assert_eq!(if_none_match(&one("*")), Ok(true));
+        if_none_match(&one(r#""1""#)).unwrap_err();
+    }
+}
