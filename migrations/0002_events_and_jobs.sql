@@ -52,21 +52,46 @@ create table job (
 create index job_runnable on job (run_at) where state = 'queued';
 create index job_leased on job (leased_until) where state = 'leased';
 
--- Actions on one source of one participant run one at a time. The row outlives the action:
--- it also remembers the last thing that a person did there, which automatic actions yield to.
+-- Actions on one source of one participant run one at a time.
 create table track_lease (
     room_sid text not null,
     identity text not null,
     source text not null,
     action_id uuid,
     leased_until timestamptz,
-    last_manual_at timestamptz,
-    last_manual_track_sid text,
-    last_manual_muted boolean,
     touched_at timestamptz not null default clock_timestamp(),
     check ((action_id is null) = (leased_until is null)),
-    check (num_nulls(last_manual_at, last_manual_track_sid, last_manual_muted) in (0, 3)),
     primary key (room_sid, identity, source)
 );
 
 create index track_lease_touched on track_lease (touched_at);
+
+-- Who was let speak by a person: automatic mutes give way to it. Written with the intent, so that
+-- it stands also where the replica dies before the outcome; taken back where LiveKit refused it.
+-- (A person's mute is nothing to give way to.)
+create table manual_unmute (
+    action_id uuid primary key,
+    room_sid text not null,
+    identity text not null,
+    source text not null,
+    track_sid text not null,
+    at timestamptz not null default clock_timestamp()
+);
+
+create index manual_unmute_place on manual_unmute (room_sid, identity, source);
+create index manual_unmute_at on manual_unmute (at);
+
+-- Whether a person's unmute stands against an automatic mute that answers to an event of `as_of`.
+-- On the same track it always does: it is newer than the publication, whatever clocks say.
+-- VOLATILE, so that it looks with a snapshot of its own, taken when the lease is free and not
+-- when the statement began: an unmute that ended in between is seen.
+create function quell_is_superseded(room_sid text, identity text, source text, track_sid text, as_of timestamptz)
+returns boolean language plpgsql volatile as $$
+begin
+    return as_of is not null and exists (
+        select from manual_unmute m
+        where m.room_sid = quell_is_superseded.room_sid
+          and m.identity = quell_is_superseded.identity
+          and m.source = quell_is_superseded.source
+          and (m.track_sid = quell_is_superseded.track_sid or m.at > quell_is_superseded.as_of));
+end $$;

@@ -81,6 +81,7 @@ create function quell_grant_service(login text) returns void language plpgsql as
 begin
     execute format('grant usage on schema public to %I', login);
     execute format('grant select, insert, update, delete on policy, job, track_lease to %I', login);
+    execute format('grant select, insert, delete on manual_unmute to %I', login);
     execute format('grant select, insert, delete on open_intent to %I', login);
     execute format('grant select, insert on policy_revision, audit_log to %I', login);
     execute format('grant select, insert, update on webhook_event to %I', login);

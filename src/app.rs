@@ -21,7 +21,7 @@ use crate::livekit::{LiveKit, LiveKitSetupError};
 use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::{Policies, StoreError};
-use crate::postgres;
+use crate::postgres::{self, bounded};
 
 /// How often intents that nobody settled are looked for.
 const RECOVER_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,6 +52,8 @@ pub struct App {
     pub livekit_timeout: Duration,
     /// What a drain waits for.
     pub tracker: TaskTracker,
+    /// Cancelled when a part of the server has ended that never should.
+    pub broken: CancellationToken,
 }
 
 /// Why the server does not start.
@@ -85,6 +87,33 @@ pub struct Running {
     pub app: App,
     tracker: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Tasks that run for as long as the server does.
+struct Lasting {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    broken: CancellationToken,
+}
+
+impl Lasting {
+    /// Runs `work`. When it ends before it should, the server is broken: it says so, and stops
+    /// being ready, instead of going on with a part of it missing.
+    fn keep(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (stop, broken) = (self.stop.clone(), self.broken.clone());
+        let running = self.tracker.spawn(work);
+        self.tracker.spawn(async move {
+            let has_panicked = running.await.is_err();
+            if !stop.is_cancelled() {
+                tracing::error!(
+                    what,
+                    has_panicked,
+                    "a part of quell ended that never should"
+                );
+                broken.cancel();
+            }
+        });
+    }
 }
 
 impl Running {
@@ -127,13 +156,12 @@ impl Running {
             deadline: config.worker.deadline,
             lease: config.worker.lease,
         };
-        let inbox = Inbox::start(
-            pool.clone(),
-            worker.clone(),
-            settings,
-            metrics.clone(),
-            &tracker,
-        );
+        let lasting = Lasting {
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            broken: CancellationToken::new(),
+        };
+        let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
         let app = App {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
             authenticator,
@@ -143,24 +171,27 @@ impl Running {
             metrics,
             livekit_timeout,
             tracker: tracker.clone(),
+            broken: lasting.broken.clone(),
             pool: pool.clone(),
         };
         let (listener, address) = listen(&config.host, config.port).await?;
-        tracker.spawn(worker.run());
-        tracker.spawn(policies.watch(pool.clone(), stop.clone()));
-        tracker.spawn(look_after(
-            pool,
-            clock,
-            config.event_retention_days,
-            stop.clone(),
-        ));
-        tracker.spawn(serve(listener, app.clone(), stop.clone()));
+        lasting.keep("inbox", writer);
+        lasting.keep("worker", worker.run());
+        lasting.keep("policies", policies.watch(pool.clone(), stop.clone()));
+        let upkeep = look_after(pool, clock, config.event_retention_days, stop.clone());
+        lasting.keep("upkeep", upkeep);
+        lasting.keep("http", serve(listener, app.clone(), stop.clone()));
         Ok(Self {
             address,
             app,
             tracker,
             stop,
         })
+    }
+
+    /// Returns when a part of the server has ended that never should.
+    pub async fn broken(&self) {
+        self.app.broken.cancelled().await;
     }
 
     /// Takes no more requests and waits, bounded, for what is under way.
@@ -214,7 +245,7 @@ async fn look_after(pool: PgPool, clock: Clock, retention_days: u32, stop: Cance
     let forever = async {
         loop {
             tokio::select! {
-                _ = recover.tick() => match audit::close_overdue(&pool).await {
+                _ = recover.tick() => match bounded(audit::close_overdue(&pool)).await {
                     Ok(0) => {}
                     Ok(closed) => tracing::warn!(closed, "actions were closed as unknown: quell stopped or lost the database during their calls"),
                     Err(error) => tracing::error!(%error, "overdue actions cannot be closed"),

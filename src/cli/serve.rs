@@ -16,7 +16,10 @@ pub(super) async fn run() -> anyhow::Result<()> {
         }
     };
     tracing::info!(address = %running.address, database = database.place(), "quell is listening");
-    let stopped = told_to_stop().await;
+    let stopped = tokio::select! {
+        stopped = told_to_stop() => stopped,
+        () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
+    };
     tracing::info!("quell is stopping");
     running.drain().await;
     database.close().await;

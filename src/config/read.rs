@@ -38,6 +38,9 @@ pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Events are kept for a day at least, and what people decided too: no job may be older.
+const DEADLINE_MAX: Duration = Duration::from_hours(12);
+
 struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
@@ -152,6 +155,18 @@ pub(super) fn config(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
         reader.problems.push(
             "QUELL_JOB_LEASE_SECONDS is less than twice QUELL_LIVEKIT_TIMEOUT_MS: \
              another replica would take over jobs that are still worked on"
+                .to_owned(),
+        );
+    }
+    // One is kept for listening to changes of policies.
+    if config.database.connections_max < 2 {
+        reader.problems.push(
+            "QUELL_DATABASE_CONNECTIONS is less than 2: one connection only listens".to_owned(),
+        );
+    }
+    if config.worker.deadline > DEADLINE_MAX {
+        reader.problems.push(
+            "QUELL_JOB_DEADLINE_SECONDS is more than 43200 (12 hours): what a job needs to know is not kept for as long"
                 .to_owned(),
         );
     }
@@ -351,7 +366,8 @@ fn retention(reader: &mut Reader<'_>) -> u32 {
     let Some(value) = reader.text("QUELL_EVENT_RETENTION") else {
         return 30;
     };
-    let days = value.trim().trim_end_matches('d').parse().unwrap_or(0);
+    let days = value.trim();
+    let days = days.strip_suffix('d').unwrap_or(days).parse().unwrap_or(0);
     if days == 0 {
         reader.problems.push(format!(
             "QUELL_EVENT_RETENTION is {value:?}, but must be a number of days of at least 1, such as 30d"

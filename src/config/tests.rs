@@ -75,8 +75,9 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         ("AUTH_SERVICE_URL", "https://auth.example.com"),
         ("QUELL_LIVEKIT_TIMEOUT_MS", "0"),
         ("QUELL_JOB_DEADLINE_SECONDS", "-1"),
-        ("QUELL_EVENT_RETENTION", "forever"),
+        ("QUELL_EVENT_RETENTION", "30dd"),
         ("QUELL_LOG_FORMAT", "xml"),
+        ("QUELL_DATABASE_CONNECTIONS", "1"),
     ])
     .unwrap_err();
     let text = error.to_string();
@@ -92,6 +93,7 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         "QUELL_JOB_DEADLINE_SECONDS",
         "QUELL_EVENT_RETENTION",
         "QUELL_LOG_FORMAT",
+        "QUELL_DATABASE_CONNECTIONS",
     ] {
         assert!(text.contains(name), "{name} is not in:\n{text}");
     }

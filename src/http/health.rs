@@ -7,15 +7,19 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::postgres::bounded;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
     StatusCode::OK
 }
 
-/// `GET /readyz`: the database answers, so that webhooks can be committed.
+/// `GET /readyz`: every part runs and the database answers, so that webhooks can be committed.
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    match sqlx::query!("select 1 as one").fetch_one(&app.pool).await {
+    if app.broken.is_cancelled() {
+        return Problem::unavailable("a part of quell has ended: start it anew").into_response();
+    }
+    match bounded(sqlx::query!("select 1 as one").fetch_one(&app.pool)).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
             tracing::error!(%error, "not ready: the database does not answer");

@@ -15,7 +15,7 @@ use super::body;
 use super::problem::Problem;
 use super::query_key::QueryKey;
 use crate::app::App;
-use crate::mute::{ManualMute, ManualMuteError, MuteError, mute_by_hand};
+use crate::mute::{self, ManualMute, ManualMuteError, MuteError, mute_by_hand};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 const REQUEST_ID_LEN_MAX: usize = 128;
@@ -114,7 +114,6 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         })
         .await?;
     let asked = read(&parts.headers, &bytes).map_err(Error::Invalid)?;
-    let muter = app.muter.as_ref().ok_or(Error::NotConfigured)?;
     let by_hand = ManualMute {
         caller_id: caller.id(),
         room_name: &asked.room_name,
@@ -122,6 +121,12 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         track_sid: &asked.track_sid,
         muted: asked.muted,
         request_id: &request_id(&parts.headers),
+    };
+    let Some(muter) = &app.muter else {
+        let why = Error::NotConfigured.to_string();
+        let recorded = mute::record_failure(&app.pool, &by_hand, &why).await;
+        recorded.map_err(|error| ManualMuteError::Mute(error.into()))?;
+        return Err(Error::NotConfigured);
     };
     let state = mute_by_hand(muter, &by_hand, app.livekit_timeout).await?;
     Ok(Body {

@@ -20,11 +20,13 @@ use super::precondition;
 use super::problem::Problem;
 use crate::app::App;
 use crate::audit::Origin;
-use crate::policy::document::DOCUMENT_BYTES_MAX;
 use crate::policy::{Policy, Problems};
 use crate::policy_store::{
     self, Author, ChangeError, Changed, Expected, ManagedBy, OwnerFilter, Stored,
 };
+
+/// One policy; a file of many may have more.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -71,6 +73,9 @@ impl IntoResponse for Error {
             ),
             Self::Change(ChangeError::Exists(_)) => {
                 Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
+            }
+            Self::Change(ChangeError::TooMany) => {
+                Problem::new(StatusCode::CONFLICT, "TOO_MANY_POLICIES", text)
             }
             Self::Change(ChangeError::Missing | ChangeError::Stale(_)) => {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
@@ -124,6 +129,7 @@ impl Shown {
     }
 }
 
+type NameParam = Result<Path<String>, axum::extract::rejection::PathRejection>;
 type OwnerParam = Result<Query<OwnerQuery>, axum::extract::rejection::QueryRejection>;
 
 pub(super) async fn list(
@@ -146,12 +152,12 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: NameParam,
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
-    let stored = policy_store::get(&app.pool, asked.owner(), stored_name(&name)?).await?;
+    let stored = policy_store::get(&app.pool, asked.owner(), &stored_name(name)?).await?;
     let stored = stored.ok_or(Error::NotFound)?;
     Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
@@ -174,12 +180,12 @@ pub(super) async fn create(
 
 pub(super) async fn replace(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: NameParam,
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let (policy, warnings) = asked.policy(Some(&name))?;
+    let (policy, warnings) = asked.policy(Some(&stored_name(name)?))?;
     let must_be_new = precondition::if_none_match(&asked.parts.headers).map_err(Error::Invalid)?;
     let expected = precondition::if_match(&asked.parts.headers)
         .map_err(Error::Invalid)?
@@ -205,12 +211,12 @@ pub(super) async fn replace(
 
 pub(super) async fn delete(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: NameParam,
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let (owner, name) = (asked.owner(), stored_name(&name)?);
+    let (owner, name) = (asked.owner(), &stored_name(name)?);
     let Some(expected) = precondition::if_match(&asked.parts.headers).map_err(Error::Invalid)?
     else {
         let is_there = policy_store::get(&app.pool, owner, name).await?.is_some();
@@ -261,7 +267,7 @@ impl Asked {
         scope: Scope,
     ) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, DOCUMENT_BYTES_MAX).await?;
+        let body = body::read(body, BODY_BYTES_MAX).await?;
         let caller = app
             .authenticator
             .caller_of_api(
@@ -348,12 +354,10 @@ impl Asked {
 }
 
 /// A name that a stored policy can have: Postgres would not even look for one with a NUL.
-fn stored_name(name: &str) -> Result<&str, Error> {
-    if name.contains('\0') {
-        Err(Error::NotFound)
-    } else {
-        Ok(name)
-    }
+fn stored_name(name: NameParam) -> Result<String, Error> {
+    let name = name.map(|Path(name)| name).ok();
+    name.filter(|name| !name.contains('\0'))
+        .ok_or(Error::NotFound)
 }
 
 fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {

@@ -88,21 +88,49 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
 
 async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepted, Error> {
     let (parts, body) = request.into_parts();
-    let bytes = body::read(body, BODY_BYTES_MAX).await?;
-    let begun = Instant::now();
     let authorization = parts
         .headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let verified = app.verifier.verify(authorization, &bytes)?;
+    let begun = Instant::now();
+    let signed = app.verifier.verify(authorization)?;
+    let signature_took = begun.elapsed();
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
+    let begun = Instant::now();
+    signed.check(&bytes)?;
     let read = event::read(&bytes)?;
-    app.metrics.observe(Step::Verify, begun.elapsed());
+    app.metrics
+        .observe(Step::Verify, signature_took + begun.elapsed());
     let created_at = read.event.created_at;
-    if (created_at - verified.issued_at).abs() > CREATED_AT_TOLERANCE {
+    if (created_at - signed.issued_at).abs() > CREATED_AT_TOLERANCE {
         return Err(Error::OffTime {
             created_at,
-            issued_at: verified.issued_at,
+            issued_at: signed.issued_at,
         });
     }
     Ok(app.inbox.accept(read.event, read.body, arrived).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_livekit_did_wrong_is_a_4xx() {
+        for (error, status) in [
+            (Error::Body(BodyError::Slow), 503),
+            (Error::Body(BodyError::Broken), 503),
+            (Error::Body(BodyError::TooLarge { bytes_max: 1 }), 413),
+            (Error::Signature(SignatureError::NoKeys), 503),
+            (Error::Signature(SignatureError::NotOurs), 401),
+            (Error::Signature(SignatureError::BodyChanged), 401),
+            (Error::Event(EventError::Missing("id")), 400),
+            (Error::Accept(AcceptError::Full), 503),
+            (Error::Accept(AcceptError::Timeout), 503),
+            (Error::Accept(AcceptError::Database), 503),
+            (Error::Accept(AcceptError::Stopping), 503),
+        ] {
+            assert_eq!(error.problem().0.status.as_u16(), status, "{error}");
+        }
+    }
 }

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Job;
@@ -18,7 +17,7 @@ use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::livekit::tenant_of;
 use crate::metrics::{Metrics, Step};
-use crate::postgres::interval;
+use crate::postgres::{bounded, interval};
 
 const BATCH_MAX: usize = 64;
 const QUEUE_MAX: usize = 1024;
@@ -80,27 +79,25 @@ struct Incoming {
 }
 
 impl Inbox {
-    /// Starts the writer on `tracker`; it ends when the last `Inbox` is dropped.
-    #[must_use]
-    pub fn start(
+    /// An inbox and its writer, which runs until the last `Inbox` is dropped.
+    pub fn new(
         pool: PgPool,
         worker: Worker,
         settings: InboxSettings,
         metrics: Metrics,
-        tracker: &TaskTracker,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
             pool,
             worker: worker.clone(),
             settings,
         };
-        tracker.spawn(writer.run(receiver));
-        Self {
+        let inbox = Self {
             queue,
             worker,
             metrics,
-        }
+        };
+        (inbox, writer.run(receiver))
     }
 
     /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`] of `arrived`.
@@ -157,10 +154,10 @@ impl Writer {
     }
 
     async fn write(&self, batch: Vec<Incoming>) {
-        match self.store(&batch).await {
+        match bounded(self.store(&batch)).await {
             Ok(stored) => self.deliver(batch, stored),
             // One event that Postgres refuses must not take the others with it.
-            Err(error) if batch.len() > 1 => {
+            Err(error) if batch.len() > 1 && is_about_data(&error) => {
                 tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
                 for incoming in batch {
                     Box::pin(self.write(vec![incoming])).await;
@@ -311,6 +308,7 @@ impl Writer {
                     Job {
                         id: job_id,
                         attempt: 1,
+                        is_spent: false,
                         event,
                         received_at,
                         arrived,
@@ -324,8 +322,17 @@ impl Writer {
     }
 }
 
+/// A check that fails without a constraint's name: there is no partition for the row.
 fn is_no_partition(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
-        error.code().as_deref() == Some("23514") && error.message().starts_with("no partition")
+        error.code().as_deref() == Some("23514") && error.constraint().is_none()
     })
+}
+
+/// Whether a row is the trouble (SQLSTATE classes 22 and 23), and not the database.
+fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

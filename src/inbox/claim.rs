@@ -4,10 +4,24 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Job;
 use crate::livekit::event;
 use crate::postgres::interval;
+
+/// A job that was taken, as far as its event can be read.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It can be worked on.
+    Job(Box<Job>),
+    /// Its event cannot be read, or is no longer there: nobody can work on it, ever.
+    Unreadable {
+        id: Uuid,
+        attempt: i32,
+        error: String,
+    },
+}
 
 /// Takes up to `limit` runnable jobs under a lease; committed when this returns.
 pub(super) async fn claim(
@@ -15,23 +29,32 @@ pub(super) async fn claim(
     replica: &str,
     lease: Duration,
     limit: i64,
-) -> Result<Vec<Job>, sqlx::Error> {
+) -> Result<Vec<Taken>, sqlx::Error> {
+    // Each half reads its own index from the front (`statement_timestamp` is one value, which an
+    // index can be asked with), and MATERIALIZED looks once: as a subquery of the update the
+    // limit could be applied anew for each row.
     let rows = sqlx::query!(
-        r#"with taken as (
+        r#"with queued as materialized (
+            select id, deadline, null::timestamptz as held_until from job
+            where state = 'queued' and run_at <= statement_timestamp()
+            order by run_at limit $3 for update skip locked),
+        abandoned as materialized (
+            select id, deadline, leased_until as held_until from job
+            where state = 'leased' and leased_until < statement_timestamp()
+            order by leased_until limit $3 for update skip locked),
+        next as materialized (
+            select * from abandoned union all select * from queued limit $3),
+        taken as (
             update job set state = 'leased', attempt = attempt + 1, leased_by = $1,
                            leased_until = clock_timestamp() + $2
-            where id in (
-                select id from job
-                where (state = 'queued' and run_at <= clock_timestamp())
-                   or (state = 'leased' and leased_until < clock_timestamp())
-                order by run_at
-                limit $3
-                for update skip locked)
-            returning id, attempt, event_created_at, event_id, received_at)
-        select t.id, t.attempt, t.received_at, e.body::text as "body!",
+            from next
+            where job.id = next.id
+            returning job.id, job.attempt, job.event_created_at, job.event_id, job.received_at,
+                      coalesce(next.held_until > next.deadline, false) as is_spent)
+        select t.id, t.attempt, t.received_at, t.is_spent as "is_spent!", e.body::text as "body?",
                extract(epoch from clock_timestamp() - t.received_at)::float8 as "age_secs!"
         from taken t
-        join webhook_event e on e.created_at = t.event_created_at and e.event_id = t.event_id"#,
+        left join webhook_event e on e.created_at = t.event_created_at and e.event_id = t.event_id"#,
         replica,
         interval(lease),
         limit,
@@ -39,12 +62,20 @@ pub(super) async fn claim(
     .fetch_all(pool)
     .await?;
     let now = Instant::now();
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| match event::read(row.body.as_bytes()) {
-            Ok(read) => Some(Job {
+    let taken = rows.into_iter().map(|row| {
+        let unreadable = |error| Taken::Unreadable {
+            id: row.id,
+            attempt: row.attempt,
+            error,
+        };
+        let Some(body) = row.body else {
+            return unreadable("its event is no longer there".to_owned());
+        };
+        match event::read(body.as_bytes()) {
+            Ok(read) => Taken::Job(Box::new(Job {
                 id: row.id,
                 attempt: row.attempt,
+                is_spent: row.is_spent,
                 event: read.event,
                 received_at: row.received_at,
                 held_since: now,
@@ -52,12 +83,9 @@ pub(super) async fn claim(
                     .ok()
                     .and_then(|age| now.checked_sub(age))
                     .unwrap_or(now),
-            }),
-            // It was read before it was stored; only a hand-made row comes here.
-            Err(error) => {
-                tracing::error!(job = %row.id, %error, "a stored event cannot be read");
-                None
-            }
-        })
-        .collect())
+            })),
+            Err(error) => unreadable(format!("its event cannot be read: {error}")),
+        }
+    });
+    Ok(taken.collect())
 }

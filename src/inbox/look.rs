@@ -77,6 +77,7 @@ pub(super) async fn look(
     facts: &mut Facts,
     deadline: Instant,
 ) -> Seen {
+    let begun = Instant::now();
     let mut pauses = LOOK_AGAIN.iter();
     loop {
         let (room, participant) = tokio::join!(
@@ -107,7 +108,9 @@ pub(super) async fn look(
         match pauses.next() {
             // LiveKit says of nothing when it has become visible: there is only asking again.
             Some(pause) if Instant::now() + *pause < deadline => tokio::time::sleep(*pause).await,
-            Some(_) | None => return Seen::Gone,
+            // There was more to look for, and no time: that is not "gone".
+            Some(_) => return Seen::Partly(LiveKitError::out_of_time("GetParticipant", begun)),
+            None => return Seen::Gone,
         }
     }
 }

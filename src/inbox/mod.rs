@@ -26,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) id: Uuid,
     /// Which taking of it this is: only this one may settle it.
     pub(crate) attempt: i32,
+    /// Whoever held it last let its lease run out after the deadline: it is not worked on again.
+    pub(crate) is_spent: bool,
     pub(crate) event: Event,
     /// When the event was committed, by Postgres's clock.
     pub(crate) received_at: DateTime<Utc>,

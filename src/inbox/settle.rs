@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::Job;
 use crate::audit::{self, Entry, Outcome, storable, without_nul};
@@ -150,4 +151,29 @@ pub(super) async fn retry_or_bury(
     };
     tx.commit().await?;
     Ok(retry)
+}
+
+/// Ends a job that nobody can work on; its row stays, for people to find.
+pub(super) async fn bury(
+    pool: &PgPool,
+    id: Uuid,
+    attempt: i32,
+    error: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with dead as (
+            update job set state = 'dead', leased_by = null, leased_until = null, last_error = $3
+            where id = $1 and attempt = $2 and state = 'leased'
+            returning event_created_at, event_id)
+         update webhook_event e
+         set settlement = 'dead_letter', settled_at = clock_timestamp()
+         from dead
+         where e.created_at = dead.event_created_at and e.event_id = dead.event_id",
+        id,
+        attempt,
+        storable(error),
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Job;
 use super::case::{self, Case, End};
-use super::claim::claim;
+use super::claim::{Taken, claim};
 use super::look::{self, Seen};
 use super::settle::{self, Record, Retry, Settlement};
 use crate::clock::Clock;
@@ -22,12 +22,20 @@ use crate::metrics::{Metrics, Step};
 use crate::mute::Muter;
 use crate::policy::{Decision, Facts, PolicySet, Verdict, decide};
 use crate::policy_store::Policies;
+use crate::postgres::bounded;
 
 /// How often jobs are looked for that nobody here was told of: another replica's, and retries.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(10);
 const CLAIM_MAX: usize = 16;
+/// A database that fails over is back within seconds; a job's lease is longer than these together.
+const END_AGAIN: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// What a worker works with.
 #[derive(Debug, Clone)]
@@ -102,45 +110,66 @@ impl Worker {
     /// Looks for jobs until it is told to stop.
     pub async fn run(self) {
         if self.0.parts.config.concurrency == 0 {
-            return;
+            return self.0.parts.stop.cancelled().await;
         }
-        let stop = &self.0.parts.stop;
-        while stop
-            .run_until_cancelled(self.look_for_jobs())
-            .await
-            .is_some()
-        {}
+        // Only the waits are broken off: a taking that was, could have taken jobs for nobody.
+        let stop = self.0.parts.stop.clone();
+        while let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await {
+            if self.take_jobs(slots).await == 0 {
+                let woken = tokio::time::timeout(POLL_INTERVAL, self.0.wake.notified());
+                // Nobody is told of another replica's jobs: the end of the wait is when to look.
+                stop.run_until_cancelled(woken).await;
+            }
+        }
     }
 
-    async fn look_for_jobs(&self) {
-        let Ok(first) = Arc::clone(&self.0.slots).acquire_owned().await else {
-            return;
-        };
-        let mut slots = vec![first];
-        while slots.len() < CLAIM_MAX {
-            let Some(slot) = self.free_slot() else { break };
-            slots.push(slot);
-        }
+    /// Waits for a place, and takes the others that are free.
+    async fn free_slots(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+        let first = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
+        let more = std::iter::from_fn(|| self.free_slot());
+        Some(
+            std::iter::once(first)
+                .chain(more.take(CLAIM_MAX - 1))
+                .collect(),
+        )
+    }
+
+    /// Takes a job for each of `slots`, as far as there are; returns how many.
+    async fn take_jobs(&self, mut slots: Vec<OwnedSemaphorePermit>) -> usize {
         let parts = &self.0.parts;
         let limit = i64::try_from(slots.len()).unwrap_or(1);
-        let jobs = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
-        let found = match jobs {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                tracing::error!(%error, "jobs cannot be taken from the database");
-                Vec::new()
+        let claimed = bounded(claim(
+            &parts.pool,
+            &parts.replica,
+            parts.config.lease,
+            limit,
+        ))
+        .await;
+        let taken = claimed.unwrap_or_else(|error| {
+            tracing::error!(%error, "jobs cannot be taken from the database");
+            Vec::new()
+        });
+        let count = taken.len();
+        for taken in taken {
+            match (taken, slots.pop()) {
+                (Taken::Job(job), Some(slot)) => self.take(*job, slot),
+                (Taken::Job(job), None) => {
+                    tracing::error!(
+                        event_id = job.event.id,
+                        "a job was taken without a place for it"
+                    );
+                }
+                (Taken::Unreadable { id, attempt, error }, _) => {
+                    tracing::error!(job = %id, error, "a job was given up");
+                    if let Err(error) =
+                        bounded(settle::bury(&parts.pool, id, attempt, &error)).await
+                    {
+                        tracing::error!(job = %id, %error, "a job could not be given up");
+                    }
+                }
             }
-        };
-        if found.is_empty() {
-            drop(slots);
-            let woken = self.0.wake.notified();
-            // Nobody is told of another replica's jobs: this is when to look for them.
-            drop(tokio::time::timeout(POLL_INTERVAL, woken).await);
-            return;
         }
-        for (job, slot) in found.into_iter().zip(slots) {
-            self.take(job, slot);
-        }
+        count
     }
 
     async fn handle(&self, job: &Job) {
@@ -152,9 +181,13 @@ impl Worker {
             facts: look::told_by(&job.event),
             decision: None,
         };
-        let end = self.work(job, &mut case).await;
+        let end = if job.is_spent {
+            case::later(&case, "whoever worked on it ended without a word")
+        } else {
+            self.work(job, &mut case).await
+        };
         let begun = Instant::now();
-        if let Err(error) = self.end(job, &case, end).await {
+        if let Err(error) = self.end_surely(job, &case, &end).await {
             self.not_settled(job, &error).await;
         }
         self.0.parts.metrics.observe(Step::Settle, begun.elapsed());
@@ -232,7 +265,21 @@ impl Worker {
         decision
     }
 
-    async fn end(&self, job: &Job, case: &Case, end: End) -> Result<(), sqlx::Error> {
+    /// Ends the job, also where the database is away for a moment.
+    async fn end_surely(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
+        for pause in END_AGAIN {
+            match bounded(self.end(job, case, end)).await {
+                Err(error) if error.as_database_error().is_none() => {
+                    tracing::warn!(%error, event_id = job.event.id, "a job could not be settled yet");
+                    tokio::time::sleep(pause).await;
+                }
+                ended => return ended,
+            }
+        }
+        bounded(self.end(job, case, end)).await
+    }
+
+    async fn end(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
         let parts = &self.0.parts;
         let mut record = Record {
             facts: Some(case::to_json(&case.facts)),
@@ -248,6 +295,7 @@ impl Worker {
                 ) {
                     record.rows.extend(case::on_trial(job, case));
                 }
+                let settlement = *settlement;
                 if settle::settle(&parts.pool, job, settlement, record).await? {
                     parts.metrics.settled(settlement.as_str());
                     tracing::info!(
@@ -261,11 +309,12 @@ impl Worker {
                 }
             }
             End::Later { error, if_dead } => {
-                record.rows.push(case::given_up(job, case, if_dead, &error));
+                let if_dead = *if_dead;
+                record.rows.push(case::given_up(job, case, if_dead, error));
                 let delay = jittered(job.attempt);
                 let retry =
-                    settle::retry_or_bury(&parts.pool, job, delay, &error, if_dead, record).await?;
-                self.later(job, retry, delay, &error, if_dead);
+                    settle::retry_or_bury(&parts.pool, job, delay, error, if_dead, record).await?;
+                self.later(job, retry, delay, error, if_dead);
             }
         }
         Ok(())
@@ -282,7 +331,11 @@ impl Worker {
         let (pool, delay) = (&self.0.parts.pool, jittered(job.attempt));
         let text = format!("it could not be settled: {error}");
         let (dead, nothing) = (Settlement::DeadLetter, Record::default());
-        match settle::retry_or_bury(pool, job, delay, &text, dead, nothing).await {
+        match bounded(settle::retry_or_bury(
+            pool, job, delay, &text, dead, nothing,
+        ))
+        .await
+        {
             Ok(retry) => self.later(job, retry, delay, &text, dead),
             Err(error) => {
                 tracing::error!(%error, event_id = job.event.id, "a job could not be put back");

@@ -104,12 +104,9 @@ struct Wire {
     event: String,
     #[serde(default, deserialize_with = "integer")]
     created_at: i64,
-    #[serde(default)]
-    room: EventRoom,
-    #[serde(default)]
-    participant: EventParticipant,
-    #[serde(default)]
-    track: EventTrack,
+    room: Option<EventRoom>,
+    participant: Option<EventParticipant>,
+    track: Option<EventTrack>,
 }
 
 /// An event and the JSON text of it that may be stored.
@@ -135,12 +132,15 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
     let created_at = DateTime::from_timestamp(wire.created_at, 0)
         .filter(|_| wire.created_at > 0)
         .ok_or(EventError::Missing("createdAt"))?;
+    let room = wire.room.unwrap_or_default();
+    let participant = wire.participant.unwrap_or_default();
+    let track = wire.track.unwrap_or_default();
     if wire.event == TRACK_PUBLISHED {
         for (field, value) in [
-            ("room.sid", &wire.room.sid),
-            ("room.name", &wire.room.name),
-            ("participant.identity", &wire.participant.identity),
-            ("track.sid", &wire.track.sid),
+            ("room.sid", &room.sid),
+            ("room.name", &room.name),
+            ("participant.identity", &participant.identity),
+            ("track.sid", &track.sid),
         ] {
             if value.is_empty() {
                 return Err(EventError::Missing(field));
@@ -152,9 +152,9 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
             id: wire.id,
             name: wire.event,
             created_at,
-            room: wire.room,
-            participant: wire.participant,
-            track: wire.track,
+            room,
+            participant,
+            track,
         },
         body: value.to_string(),
     })

@@ -60,11 +60,25 @@ pub enum SignatureError {
     BodyChanged,
 }
 
-/// A webhook whose signature holds.
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub struct Verified {
+/// What a signature that holds says of its webhook.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub struct Signed {
+    /// The body's digest, as it was signed.
+    digest: String,
     /// When LiveKit made the token: the same on every retry.
     pub issued_at: DateTime<Utc>,
+}
+
+impl Signed {
+    /// Checks that `body` is the one that was signed.
+    pub fn check(&self, body: &[u8]) -> Result<(), SignatureError> {
+        let digest = STANDARD.encode(Sha256::digest(body));
+        if bool::from(digest.as_bytes().ct_eq(self.digest.as_bytes())) {
+            Ok(())
+        } else {
+            Err(SignatureError::BodyChanged)
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,12 +110,9 @@ impl Verifier {
         Self { keys, clock }
     }
 
-    /// Checks signature, times and digest of a webhook, `authorization` being that header's value.
-    pub fn verify(
-        &self,
-        authorization: Option<&str>,
-        body: &[u8],
-    ) -> Result<Verified, SignatureError> {
+    /// Checks signature and times, `authorization` being that header's value: before the body is
+    /// read, so that nobody without a key can have memory taken up for one.
+    pub fn verify(&self, authorization: Option<&str>) -> Result<Signed, SignatureError> {
         if self.keys.is_empty() {
             return Err(SignatureError::NoKeys);
         }
@@ -120,12 +131,9 @@ impl Verifier {
         {
             return Err(SignatureError::NotYet);
         }
-        let digest = STANDARD.encode(Sha256::digest(body));
-        if !bool::from(digest.as_bytes().ct_eq(claims.sha256.as_bytes())) {
-            return Err(SignatureError::BodyChanged);
-        }
         let issued_at = claims.iat.or(claims.nbf).unwrap_or(now);
-        Ok(Verified {
+        Ok(Signed {
+            digest: claims.sha256,
             issued_at: DateTime::from_timestamp(issued_at, 0).ok_or(SignatureError::NotOurs)?,
         })
     }

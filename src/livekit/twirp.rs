@@ -41,6 +41,8 @@ pub enum LiveKitError {
         method: &'static str,
         /// What the HTTP client says, without the URL.
         reason: String,
+        /// Whether the request was on its way when it broke.
+        was_sent: bool,
     },
     /// An answer that is not a success.
     #[error("LiveKit answered {method} with {status} {code}: {message}")]
@@ -65,6 +67,14 @@ pub enum LiveKitError {
 }
 
 impl LiveKitError {
+    /// There was no time left for (more of) `method`, which was begun at `begun`.
+    pub(crate) fn out_of_time(method: &'static str, begun: Instant) -> Self {
+        Self::Timeout {
+            method,
+            waited_ms: begun.elapsed().as_millis(),
+        }
+    }
+
     pub(super) fn is_code(&self, wanted: &str) -> bool {
         matches!(self, Self::Status { code, .. } if code == wanted)
     }
@@ -73,7 +83,8 @@ impl LiveKitError {
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Unreadable { .. } => true,
+            Self::Timeout { .. } | Self::Unreadable { .. } => true,
+            Self::Unreachable { was_sent, .. } => *was_sent,
             Self::Status { status, .. } => *status >= 500,
         }
     }
@@ -132,12 +143,7 @@ impl Twirp {
         let answer = self.answer(method, grants, request.encode_to_vec());
         let (status, body) = tokio::time::timeout_at(deadline, answer)
             .await
-            .unwrap_or_else(|_| {
-                Err(LiveKitError::Timeout {
-                    method,
-                    waited_ms: begun.elapsed().as_millis(),
-                })
-            })?;
+            .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)))?;
         if status != 200 {
             let fault = serde_json::from_slice(&body).unwrap_or_else(|_| not_twirp(status));
             return Err(LiveKitError::Status {
@@ -165,6 +171,7 @@ impl Twirp {
     ) -> Result<(u16, Vec<u8>), LiveKitError> {
         let unreachable = |error: reqwest::Error| LiveKitError::Unreachable {
             method,
+            was_sent: !error.is_connect(),
             reason: root_cause(&error.without_url()),
         };
         let mut response = self
@@ -214,6 +221,7 @@ impl Twirp {
             LiveKitError::Unreachable {
                 method,
                 reason: format!("its token cannot be signed: {error}"),
+                was_sent: false,
             }
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use crate::audit::{Entry, Outcome, storable};
+use crate::audit::{Entry, Outcome, Verb, storable};
 use crate::postgres::interval;
 
 /// An intent that is written, and the lease that was taken with it.
@@ -38,8 +38,8 @@ pub(super) struct Key<'a> {
 /// Takes the lease and writes the intent, both or neither.
 ///
 /// `as_of` is none for a person. For a policy it is when (by Postgres's clock) the event came in
-/// that it acts on: such an action gives way to a person's newer one. On the same track a
-/// person's action is always newer than the track's publication, whatever clocks say.
+/// that it acts on: such an action gives way to a person's unmute (`quell_is_superseded`). A
+/// person's own unmute is written down with its intent.
 pub(super) async fn begin(
     pool: &PgPool,
     entry: &Entry<'_>,
@@ -50,18 +50,21 @@ pub(super) async fn begin(
     let hold = interval(hold);
     let (room_sid, identity) = (storable(key.room_sid), storable(key.identity));
     let (source, track_sid) = (storable(key.source), storable(key.track_sid));
+    let lets_speak = as_of.is_none() && entry.verb == Verb::Unmute;
     let begun = sqlx::query!(
         r#"with lease as (
             insert into track_lease as t (room_sid, identity, source, action_id, leased_until)
-            values ($1, $2, $3, $4, clock_timestamp() + $5)
+            select $1, $2, $3, $4, clock_timestamp() + $5
+            where not quell_is_superseded($1, $2, $3, $7, $6)
             on conflict (room_sid, identity, source) do update
             set action_id = excluded.action_id, leased_until = excluded.leased_until,
                 touched_at = clock_timestamp()
             where (t.leased_until is null or t.leased_until < clock_timestamp())
-              and not coalesce($6::timestamptz is not null
-                  and (t.last_manual_track_sid = $7
-                       or (t.last_manual_at > $6 and not t.last_manual_muted)), false)
+              and not quell_is_superseded($1, $2, $3, $7, $6)
             returning t.leased_until),
+        let_speak as (
+            insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
+            select $4, $1, $2, $3, $7 from lease where $19),
         opened as (
             insert into open_intent (action_id, started_at, settle_by)
             select $4, clock_timestamp(), leased_until from lease
@@ -92,6 +95,7 @@ pub(super) async fn begin(
         entry.event_id.map(storable),
         entry.request_id.map(storable),
         entry.before,
+        lets_speak,
     )
     .fetch_optional(pool)
     .await?;
@@ -101,24 +105,24 @@ pub(super) async fn begin(
         }));
     }
     let superseded = sqlx::query_scalar!(
-        r#"select coalesce($4::timestamptz is not null
-                  and (last_manual_track_sid = $5
-                       or (last_manual_at > $4 and not last_manual_muted)), false) as "superseded!"
-           from track_lease
-           where room_sid = $1 and identity = $2 and source = $3
-             and (leased_until is null or leased_until < clock_timestamp())"#,
+        r#"select quell_is_superseded($1, $2, $3, $5, $4)
+                  -- While a person's action is under way, what comes of it is waited for.
+                  and not exists (select from track_lease
+                                  where room_sid = $1 and identity = $2 and source = $3
+                                    and leased_until >= clock_timestamp()) as "superseded!""#,
         room_sid,
         identity,
         source,
         as_of,
         track_sid,
     )
-    .fetch_optional(pool)
+    .fetch_one(pool)
     .await?;
-    Ok(match superseded {
-        Some(true) => Begin::Superseded,
+    Ok(if superseded {
+        Begin::Superseded
+    } else {
         // Held by another; or free again since the first look, which the next try finds out.
-        Some(false) | None => Begin::Busy,
+        Begin::Busy
     })
 }
 
@@ -130,8 +134,8 @@ pub(super) struct End<'a> {
     /// Whether the track is muted now, as LiveKit reports it.
     pub(super) muted: Option<bool>,
     pub(super) latency: Duration,
-    /// Whether automatic actions yield to this one: a person's that LiveKit may have carried out.
-    pub(super) binds: bool,
+    /// Whether it was carried out, or may have been: then a person's unmute stands.
+    pub(super) may_stand: bool,
 }
 
 /// Gives the lease back and writes the outcome, both or neither.
@@ -151,13 +155,12 @@ pub(super) async fn finish(
             where started_at = $1 and action_id = $2 and phase = 'intent'),
         released as (
             update track_lease t
-            set action_id = null, leased_until = null, touched_at = clock_timestamp(),
-                last_manual_at = case when $7 then clock_timestamp() else t.last_manual_at end,
-                last_manual_track_sid = case when $7 then i.track_sid else t.last_manual_track_sid end,
-                last_manual_muted = case when $7 then i.action = 'mute' else t.last_manual_muted end
+            set action_id = null, leased_until = null, touched_at = clock_timestamp()
             from intent i
             where t.room_sid = i.room_sid and t.identity = i.identity and t.source = i.source
               and t.action_id = i.action_id),
+        not_let as (
+            delete from manual_unmute where action_id = $2 and not $7),
         closed as (
             delete from open_intent where action_id = $2
             returning action_id)
@@ -177,7 +180,7 @@ pub(super) async fn finish(
         end.error.map(storable),
         after,
         end.latency.as_secs_f64() * 1000.0,
-        end.binds,
+        end.may_stand,
     )
     .execute(pool)
     .await?;

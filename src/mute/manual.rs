@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use livekit_protocol::{ParticipantInfo, TrackInfo};
+use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::permit::Authority;
 use super::run::{Action, MuteError, Muter, TrackState};
-use crate::audit::{Entry, Origin, Outcome, Verb};
+use crate::audit::{self, Entry, Origin, Outcome, Verb};
 use crate::livekit::{LiveKitError, LiveRoom};
 
 /// What a moderator's client asks for.
@@ -123,6 +124,15 @@ fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
         request_id: Some(asked.request_id),
         ..Entry::new(Origin::Manual, Verb::of_mute(asked.muted))
     }
+}
+
+/// Writes down that `asked` could not even be tried.
+pub async fn record_failure(
+    pool: &PgPool,
+    asked: &ManualMute<'_>,
+    why: &str,
+) -> Result<(), sqlx::Error> {
+    audit::record(pool, &entry(asked, None), Outcome::Failed, Some(why)).await
 }
 
 async fn refused(

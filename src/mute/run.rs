@@ -13,13 +13,20 @@ use super::permit::{self, Authority, Denied};
 use crate::audit::{self, Entry, Origin, Outcome, PolicyId, Verb};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
+use crate::postgres::bounded;
 
 /// What is left after LiveKit's time is up, to write the outcome down.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
 /// How long an action waits before it looks again whether the one before it is over.
 const BUSY_WAIT: Duration = Duration::from_millis(10);
-/// How often an outcome is tried to be written; then the intent stays open, and is closed as `unknown`.
-const OUTCOME_ATTEMPTS_MAX: u32 = 3;
+/// An outcome is tried to be written for about as long as the intent may stay open; then somebody
+/// else closes it as `unknown`.
+const OUTCOME_AGAIN: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// What the mute path needs.
 #[derive(Debug, Clone)]
@@ -127,7 +134,7 @@ impl Muter {
             error: None,
             muted: result.as_ref().ok().map(|state| state.muted),
             latency: action.arrived.elapsed(),
-            binds: action.as_of.is_none() && may_stand(&result),
+            may_stand: may_stand(&result),
         };
         let error = result.as_ref().err().map(ToString::to_string);
         let end = End {
@@ -150,7 +157,7 @@ impl Muter {
         loop {
             let left = action.deadline.saturating_duration_since(Instant::now());
             let hold = left.saturating_add(SETTLE_MARGIN);
-            match lease::begin(&self.pool, entry, &key, action.as_of, hold).await? {
+            match bounded(lease::begin(&self.pool, entry, &key, action.as_of, hold)).await? {
                 Begin::Begun(intent) => {
                     self.metrics.observe(Step::Intent, begun.elapsed());
                     return Ok(intent);
@@ -179,15 +186,15 @@ impl Muter {
 
     async fn finish(&self, entry: &Entry<'_>, begun: &Begun, end: &End<'_>) {
         let started = Instant::now();
-        for attempt in 1..=OUTCOME_ATTEMPTS_MAX {
-            match lease::finish(&self.pool, entry, begun, end).await {
-                Ok(()) => break,
-                // LiveKit has answered: the caller gets that answer, and the log what is missing.
-                Err(error) => tracing::error!(
-                    action_id = %entry.action_id, attempt, %error,
-                    "the outcome of an action could not be written",
-                ),
-            }
+        let mut pauses = OUTCOME_AGAIN.iter();
+        while let Err(error) = bounded(lease::finish(&self.pool, entry, begun, end)).await {
+            // LiveKit has answered: the caller gets that answer, and the log what is missing.
+            tracing::error!(
+                action_id = %entry.action_id, %error,
+                "the outcome of an action could not be written",
+            );
+            let Some(pause) = pauses.next() else { break };
+            tokio::time::sleep(*pause).await;
         }
         self.metrics.observe(Step::Outcome, started.elapsed());
     }

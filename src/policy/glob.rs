@@ -216,9 +216,12 @@ struct Open {
 impl Parser<'_> {
     fn parse(mut self) -> Result<Vec<Step>, GlobError> {
         let mut open: Option<Open> = None;
+        // Not the last step's: that may be a star inside the alternation that has just ended.
+        let mut was_star = false;
         while let Some(c) = self.rest.next() {
+            let follows_star = std::mem::replace(&mut was_star, c == '*');
             match (c, &mut open) {
-                ('*', _) if self.steps.last() == Some(&Step::Star) => {}
+                ('*', _) if follows_star => {}
                 ('*', _) => self.steps.push(Step::Star),
                 ('?', _) => self.steps.push(Step::Any),
                 ('[', _) => self.class()?,

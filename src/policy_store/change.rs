@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use super::read::{OwnerFilter, Stored, get, list};
 use crate::audit::{self, Entry, Origin, PolicyId, Verb};
 use crate::policy::Policy;
+use crate::policy::document::POLICIES_MAX;
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.
@@ -122,6 +123,11 @@ pub enum ChangeError {
     /// It is another revision than expected.
     #[error("the policy is at revision {0}: read it again and repeat the change")]
     Stale(i32),
+    /// The owner has as many policies as one may have.
+    #[error(
+        "this owner has {POLICIES_MAX} policies, which is the limit: remove one first, or say the same with fewer (a list takes several values)"
+    )]
+    TooMany,
     /// The database.
     #[error("the database does not answer: {0}")]
     Database(#[from] sqlx::Error),
@@ -236,6 +242,9 @@ async fn put_locked(
             policy: before.clone(),
         });
     }
+    if before.is_none() {
+        check_count(tx, owner).await?;
+    }
     let (outcome, verb, change) = match before {
         Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
         None => (Outcome::Created, Verb::PolicyCreate, "create"),
@@ -275,6 +284,20 @@ async fn put_locked(
         outcome,
         policy: stored,
     })
+}
+
+async fn check_count(tx: &mut PgConnection, owner: Option<&str>) -> Result<(), ChangeError> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from policy where owner is not distinct from $1"#,
+        owner,
+    )
+    .fetch_one(tx)
+    .await?;
+    if usize::try_from(count).is_ok_and(|count| count < POLICIES_MAX) {
+        Ok(())
+    } else {
+        Err(ChangeError::TooMany)
+    }
 }
 
 async fn delete_locked(

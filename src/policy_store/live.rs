@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::read::{OwnerFilter, StoreError, list};
 use crate::metrics::Metrics;
 use crate::policy::{PolicySet, StoredPolicy};
+use crate::postgres::bounded;
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
 /// within a second all the same.
@@ -54,18 +55,22 @@ impl Policies {
         // change; it is read before the policies, so that what comes between is seen next time.
         let newest =
             sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "newest!" from policy_revision"#)
-                .fetch_one(pool)
-                .await?;
+                .fetch_one(pool);
+        let newest = bounded(newest).await?;
         if newest == self.0.newest.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let rows = list(pool, OwnerFilter::All).await?;
-        let set = PolicySet::from_stored(rows.into_iter().map(|row| StoredPolicy {
+        let rows = bounded(list(pool, OwnerFilter::All)).await?;
+        let rows = rows.into_iter().map(|row| StoredPolicy {
             owner: row.owner,
             name: row.name,
             revision: row.revision,
             document: row.document,
-        }))?;
+        });
+        // Thousands of policies take a while to compile: not on a thread that webhooks need.
+        let set = tokio::task::spawn_blocking(|| PolicySet::from_stored(rows))
+            .await
+            .map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??;
         tracing::info!(policies = set.len(), "policies are in force");
         self.0.metrics.policies(set.len());
         self.0.snapshot.store(Arc::new(set));

@@ -44,6 +44,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
+/// No statement on the way of a webhook or a mute takes as long.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// No running job refers to a track's lease that nobody touched for so long.
 const TRACK_LEASE_KEPT: TimeDelta = TimeDelta::days(1);
@@ -179,6 +181,13 @@ pub async fn upkeep(
     .execute(pool)
     .await?
     .rows_affected();
+    // No job is as old: an unmute that none can run into any more.
+    query!(
+        "delete from manual_unmute where at < $1",
+        now - TRACK_LEASE_KEPT
+    )
+    .execute(pool)
+    .await?;
     let track_leases = query!(
         "delete from track_lease
          where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
@@ -209,6 +218,16 @@ pub fn demo_data_folder(
     config: &crate::config::DatabaseConfig,
 ) -> Result<std::path::PathBuf, LocalPostgresError> {
     data::demo_folder(config)
+}
+
+/// The result of `work`, or an error where Postgres says nothing for so long that the connection
+/// is probably gone without a word: nothing else would end the wait before the kernel does.
+pub(crate) async fn bounded<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(SILENCE_MAX, work)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// A duration as Postgres takes it.

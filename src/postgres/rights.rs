@@ -9,7 +9,7 @@ use super::error::DatabaseError;
 use super::migrate::login;
 
 /// Held while rights are given: two at once fail on the same rows of Postgres's catalog.
-const GRANT_LOCK: i64 = 0x7175_656c_6c01;
+const GRANT_LOCK: i64 = 0x7175_656c_6c02;
 
 /// What auditors read; the service reads them too.
 const VIEWS: [&str; 6] = [
@@ -22,12 +22,13 @@ const VIEWS: [&str; 6] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 7] = [
+const SERVICE: [(&str, &[&str]); 8] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("webhook_event", &["select", "insert", "update"]),
     ("job", &["select", "insert", "update", "delete"]),
     ("track_lease", &["select", "insert", "update", "delete"]),
+    ("manual_unmute", &["select", "insert", "delete"]),
     ("audit_log", &["select", "insert"]),
     ("open_intent", &["select", "insert", "delete"]),
 ];

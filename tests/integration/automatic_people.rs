@@ -103,9 +103,9 @@ async fn a_moderators_mute_spares_no_other_track() {
     assert_eq!(by_hand(&app, ACME, &first, true).await, StatusCode::OK);
     work_off(&mut app).await;
     app.settle().await;
-    assert_eq!(app.settlement(&first).await.as_deref(), Some("superseded"));
-    assert_eq!(app.settlement(&second).await.as_deref(), Some("muted"));
+    // A person's mute is nothing to give way to: the machine wants the same.
     for sid in [&first, &second] {
+        assert_eq!(app.settlement(sid).await.as_deref(), Some("muted"));
         assert!(app.is_muted("webinar-1", "ann", sid));
     }
     app.finish().await;
@@ -220,4 +220,56 @@ async fn overlapping_actions(app: &TestApp) -> Option<String> {
          where begun < ended_before",
     )
     .await
+}
+
+#[tokio::test]
+async fn an_unmute_stands_whatever_the_moderator_does_to_other_tracks_of_the_source() {
+    let mut app = slow().await;
+    let spoken = publish(&app, TrackSource::Unknown).await;
+    let other = publish(&app, TrackSource::Unknown).await;
+    assert_eq!(by_hand(&app, ACME, &spoken, false).await, StatusCode::OK);
+    assert_eq!(by_hand(&app, ACME, &other, true).await, StatusCode::OK);
+    work_off(&mut app).await;
+    app.settle().await;
+    assert_eq!(app.settlement(&spoken).await.as_deref(), Some("superseded"));
+    assert!(!app.is_muted("webinar-1", "ann", &spoken));
+    assert!(app.is_muted("webinar-1", "ann", &other));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_unmute_stands_whose_replica_died_before_it_wrote_the_outcome() {
+    let mut app = slow().await;
+    let track = publish(&app, TrackSource::Microphone).await;
+    assert_eq!(by_hand(&app, ACME, &track, false).await, StatusCode::OK);
+    // As a crash between the call and its outcome leaves it: the lease runs out by itself.
+    sqlx::raw_sql(
+        "update track_lease set action_id = gen_random_uuid(),
+                leased_until = clock_timestamp() - interval '1 second'",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    work_off(&mut app).await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track).await.as_deref(), Some("superseded"));
+    assert!(!app.is_muted("webinar-1", "ann", &track));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_mute_that_livekit_did_not_carry_out_keeps_no_policy_from_muting() {
+    let mut app = slow().await;
+    let track = publish(&app, TrackSource::Microphone).await;
+    let fault = Fault::of(Method::MutePublishedTrack, FaultKind::Unavailable);
+    app.simulator.set_faults([fault.times(1)]);
+    assert_eq!(
+        by_hand(&app, ACME, &track, true).await,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    work_off(&mut app).await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track).await.as_deref(), Some("muted"));
+    assert!(app.is_muted("webinar-1", "ann", &track));
+    app.finish().await;
 }

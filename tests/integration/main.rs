@@ -18,6 +18,7 @@ mod audit_readers;
 mod auth;
 mod auth_service;
 mod automatic;
+mod automatic_backlog;
 mod automatic_laws;
 mod automatic_looks;
 mod automatic_people;

@@ -34,7 +34,7 @@ const REQUEST_SECS: i64 = 300;
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Parts of the names of headers that carry secrets.
-const SECRET_NAMES: [&str; 8] = [
+const SECRET_NAMES: [&str; 13] = [
     "authorization",
     "cookie",
     "secret",
@@ -43,6 +43,11 @@ const SECRET_NAMES: [&str; 8] = [
     "apikey",
     "password",
     "credential",
+    "jwt",
+    "assertion",
+    "session",
+    "signature",
+    "functions-key",
 ];
 
 /// Asks the auth service.
