@@ -72,11 +72,11 @@ class Child:
         """The last lines that the program printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
-    def stop(self) -> None:
-        """Asks the program to end, and ends it where it does not."""
+    def stop(self) -> int:
+        """Asks the program to end, and ends it where it does not; returns its exit status."""
         self._process.terminate()
         try:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        return self._process.wait()

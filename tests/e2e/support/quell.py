@@ -25,7 +25,7 @@ def executable() -> Path:
     return Path(os.environ.get("QUELL_BIN", REPOSITORY / "target/debug/quell")).resolve()
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Ours, without settings of quell that happen to be set on this machine."""
     ours = ("QUELL_", "AUTH_", "LIVEKIT_")
     names = {"DATABASE_URL", "HOST", "PORT"}
@@ -50,7 +50,7 @@ class Quell:
     def environment(self, livekit_url: str) -> dict[str, str]:
         """Every setting that it runs with."""
         secrets = [{"id": tenant, "secret": secret} for tenant, secret in SECRETS.items()]
-        return _clean_environment() | {
+        return clean_environment() | {
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "DATABASE_URL": self.database_url,
@@ -65,7 +65,7 @@ class Quell:
         """Runs another command of quell on the same database; returns what it printed."""
         run = subprocess.run(
             [executable(), *arguments],
-            env=_clean_environment() | {"DATABASE_URL": self.database_url},
+            env=clean_environment() | {"DATABASE_URL": self.database_url},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
