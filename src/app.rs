@@ -258,3 +258,34 @@ async fn look_after(pool: PgPool, clock: Clock, retention_days: u32, stop: Cance
     };
     stop.run_until_cancelled(forever).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lasting() -> Lasting {
+        Lasting {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            broken: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_or_panics_breaks_the_server_unless_it_is_stopping() {
+        let ended = lasting();
+        ended.keep("ended", async {});
+        ended.broken.cancelled().await;
+
+        let panicked = lasting();
+        panicked.keep("panicked", async { panic!("as a bug would") });
+        panicked.broken.cancelled().await;
+
+        let stopped = lasting();
+        stopped.keep("stopped", stopped.stop.clone().cancelled_owned());
+        stopped.stop.cancel();
+        stopped.tracker.close();
+        stopped.tracker.wait().await;
+        assert!(!stopped.broken.is_cancelled());
+    }
+}

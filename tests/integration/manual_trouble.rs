@@ -153,6 +153,10 @@ async fn without_livekits_settings_nothing_can_be_muted() {
         let answer = Answer::to(app.mute(ACME, "standup", "speaker", &sid, true)).await;
         assert_eq!(answer.outcome(), "500 LIVEKIT_NOT_CONFIGURED");
         assert!(answer.error().contains(name), "{answer:?}");
+        assert_eq!(
+            app.history().await,
+            ["manual mute failed acme - standup speaker - -"]
+        );
         // What is wrong with the request itself is said first.
         let answer = Answer::to(app.mute(ACME, "", "speaker", &sid, true)).await;
         assert_eq!(answer.outcome(), "400 INVALID_REQUEST");

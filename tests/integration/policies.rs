@@ -377,6 +377,7 @@ async fn a_nul_in_a_path_or_an_owner_is_no_trouble_of_the_database() {
     let app = TestApp::new().await;
     for (token, path, brief) in [
         (ACME, "/v1/policies/p%00", "404 POLICY_NOT_FOUND"),
+        (ACME, "/v1/policies/%ff", "404 POLICY_NOT_FOUND"),
         (OPERATOR, "/v1/policies/p?owner=a%00", "400 INVALID_REQUEST"),
         (OPERATOR, "/v1/policies?owner=a%0ab", "400 INVALID_REQUEST"),
     ] {
@@ -385,5 +386,30 @@ async fn a_nul_in_a_path_or_an_owner_is_no_trouble_of_the_database() {
         let removed = send(removed.header("If-Match", "*")).await;
         assert_ne!(removed.status, 503, "{path}");
     }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_policies_and_no_more_and_one_request_so_many_bytes() {
+    let app = TestApp::new().await;
+    sqlx::raw_sql(
+        "insert into policy (id, owner, name, revision, document, managed_by, updated_by)
+         select gen_random_uuid(), 'acme', 'p' || n, 1,
+                jsonb_build_object('name', 'p' || n, 'match', '{}'::jsonb, 'effect', 'mute'),
+                'rest', 'acme'
+         from generate_series(1, 10000) n",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    let refused = post(&app, ACME, &mics(1)).await;
+    assert_eq!(refused.brief(), "409 TOO_MANY_POLICIES", "{}", refused.body);
+    assert_eq!(post(&app, GLOBEX, &mics(1)).await.brief(), "201");
+    let mut long = mics(1);
+    long["description"] = "x".repeat(64 << 10).into();
+    assert_eq!(
+        post(&app, GLOBEX, &long).await.brief(),
+        "413 PAYLOAD_TOO_LARGE"
+    );
     app.finish().await;
 }
