@@ -8,11 +8,24 @@ use crate::support::{Setup, TestApp};
 
 const ALL: &str = "policies: [{ name: all, match: { type: [AUDIO] }, effect: mute }]";
 
-#[tokio::test]
-async fn a_backlog_is_taken_in_bites_and_worked_off_without_waiting_for_leases() {
-    let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
+/// A quell that stores jobs and leaves them to another.
+async fn idle() -> TestApp {
+    let app = Setup::default().env("QUELL_WORKERS", "0").start().await;
     app.apply(ALL).await;
     app.room("webinar-1", "acme");
+    app
+}
+
+/// The one who works the jobs off, four at a time.
+async fn work_off(app: &mut TestApp) {
+    app.config.worker.concurrency = 4;
+    app.replica().await;
+    app.settle().await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_taken_in_bites_and_worked_off_without_waiting_for_leases() {
+    let mut app = idle().await;
     // With statistics of an empty table, as a table that is mostly empty has them.
     sqlx::raw_sql("analyze job")
         .execute(&app.pool)
@@ -31,9 +44,7 @@ async fn a_backlog_is_taken_in_bites_and_worked_off_without_waiting_for_leases()
         .unwrap();
     // A lease longer than this test may take: what is taken and left lying would be missed.
     app.config.worker.lease = Duration::from_mins(10);
-    app.config.worker.concurrency = 4;
-    app.replica().await;
-    app.settle().await;
+    work_off(&mut app).await;
     for (identity, sid) in &tracks {
         assert!(app.is_muted("webinar-1", identity, sid), "{identity}");
     }
@@ -42,9 +53,7 @@ async fn a_backlog_is_taken_in_bites_and_worked_off_without_waiting_for_leases()
 
 #[tokio::test]
 async fn a_job_whose_event_cannot_be_read_or_is_gone_is_given_up() {
-    let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
-    app.apply(ALL).await;
-    app.room("webinar-1", "acme");
+    let mut app = idle().await;
     let unreadable = app
         .publish("webinar-1", Join::new("ann"), Publish::microphone())
         .sid;
@@ -68,9 +77,7 @@ async fn a_job_whose_event_cannot_be_read_or_is_gone_is_given_up() {
             .await
             .unwrap();
     }
-    app.config.worker.concurrency = 4;
-    app.replica().await;
-    app.settle().await;
+    work_off(&mut app).await;
     assert_eq!(
         app.settlement(&unreadable).await.as_deref(),
         Some("dead_letter")
@@ -88,9 +95,7 @@ async fn a_job_whose_event_cannot_be_read_or_is_gone_is_given_up() {
 
 #[tokio::test]
 async fn a_job_that_ends_its_worker_again_and_again_is_given_up_after_its_deadline() {
-    let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
-    app.apply(ALL).await;
-    app.room("webinar-1", "acme");
+    let mut app = idle().await;
     let track = app
         .publish("webinar-1", Join::new("ann"), Publish::microphone())
         .sid;
@@ -107,9 +112,7 @@ async fn a_job_that_ends_its_worker_again_and_again_is_given_up_after_its_deadli
     .execute(&app.pool)
     .await
     .unwrap();
-    app.config.worker.concurrency = 4;
-    app.replica().await;
-    app.settle().await;
+    work_off(&mut app).await;
     assert_eq!(app.settlement(&track).await.as_deref(), Some("undecided"));
     assert!(!app.is_muted("webinar-1", "ann", &track));
     assert_eq!(
