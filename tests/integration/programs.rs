@@ -289,7 +289,7 @@ async fn what_the_demo_says_to_try_works_until_ctrl_c_ends_it() {
 async fn ctrl_c_in_the_middle_of_the_demo_ends_its_postgres_too() {
     let (_folder, settings) = demo_settings();
     let mut demo = Program::start(&["demo"], &settings);
-    read_until(&mut demo.out, "LiveKit double").await;
+    read_until(&mut demo.out, "  LiveKit double  ").await;
     demo.signal(Signal::SIGINT);
     let (code, out, err) = demo.end().await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
