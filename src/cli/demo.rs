@@ -3,6 +3,7 @@
 mod story;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use anyhow::Context;
 use clap::Args;
@@ -52,6 +53,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut stop = pin!(told_to_stop()?);
     let simulator = Simulator::start(SimulatorConfig {
         enable_remote_unmute: true,
         ..SimulatorConfig::default()
@@ -64,8 +66,11 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.database.pg_data = Some(demo_data_folder(&config.database)?);
     }
     println!("Starting Postgres, a LiveKit double and quell ...");
-    let database = Database::open(&config.database).await?;
-    let done = show(arguments, &config, &simulator, &database).await;
+    let database = tokio::select! {
+        opened = Database::open(&config.database) => opened?,
+        () = &mut stop => return Ok(()),
+    };
+    let done = show(arguments, &config, &simulator, &database, stop).await;
     simulator.shutdown().await;
     database.close().await;
     done
@@ -76,6 +81,7 @@ async fn show(
     config: &Config,
     simulator: &Simulator,
     database: &Database,
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     apply(database).await?;
     let running = start(config, database).await?;
@@ -89,7 +95,10 @@ async fn show(
         pool: &database.pool,
         url: &url,
     };
-    let told = tell(arguments, &story, database).await;
+    let told = tokio::select! {
+        told = tell(arguments, &story, database) => told,
+        () = stop => Ok(()),
+    };
     running.drain().await;
     told
 }
@@ -101,7 +110,7 @@ async fn tell(arguments: &Arguments, story: &Story<'_>, database: &Database) -> 
         return Ok(());
     }
     println!("\nquell stays up. Ctrl-C ends it.");
-    told_to_stop().await
+    std::future::pending().await
 }
 
 /// The demo's settings; of the environment only what says where Postgres is, and how to log.

@@ -1,5 +1,7 @@
 //! `quell serve`, `quell migrate`.
 
+use std::pin::pin;
+
 use super::{configured, told_to_stop};
 use crate::app::Running;
 use crate::clock::Clock;
@@ -7,7 +9,11 @@ use crate::postgres::Database;
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let config = configured()?;
-    let database = Database::open(&config.database).await?;
+    let mut stop = pin!(told_to_stop()?);
+    let database = tokio::select! {
+        opened = Database::open(&config.database) => opened?,
+        () = &mut stop => return Ok(()),
+    };
     let running = match Running::start(&config, database.pool.clone(), Clock::system()).await {
         Ok(running) => running,
         Err(error) => {
@@ -17,7 +23,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
     };
     tracing::info!(address = %running.address, database = database.place(), "quell is listening");
     let stopped = tokio::select! {
-        stopped = told_to_stop() => stopped,
+        () = stop => Ok(()),
         () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
     };
     tracing::info!("quell is stopping");

@@ -22,6 +22,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     super::log("warn", LogFormat::Text)?;
+    let stop = told_to_stop()?;
     let simulator = Simulator::start(SimulatorConfig {
         listen: ([127, 0, 0, 1], arguments.port).into(),
         webhook_url: arguments.webhook_url.clone(),
@@ -36,7 +37,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!(
         "its made-up secret, and its control API under /_sim/, are in the docs of quell::simulator; Ctrl-C stops it"
     );
-    told_to_stop().await?;
+    stop.await;
     simulator.shutdown().await;
     Ok(())
 }

@@ -16,7 +16,7 @@ const NAME_CHARS_MAX: usize = 128;
 const OWNER_CHARS_MAX: usize = 256;
 const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
-const POLICY_KEYS: &[&str] = &[
+pub(super) const POLICY_KEYS: &[&str] = &[
     "name",
     "owner",
     "description",
@@ -28,10 +28,12 @@ const POLICY_KEYS: &[&str] = &[
     "overridable",
     "reason",
 ];
-const MATCH_KEYS: &[&str] = &["room", "identity", "source", "type", "kind", "attributes"];
+pub(super) const MATCH_KEYS: &[&str] =
+    &["room", "identity", "source", "type", "kind", "attributes"];
 /// Conditions that are not evaluated yet. A policy that names one is refused: without it, it
 /// would act where its author did not want it to.
-const UNEVALUATED_KEYS: &[&str] = &["when", "active", "not_before", "not_after", "first"];
+pub(super) const UNEVALUATED_KEYS: &[&str] =
+    &["when", "active", "not_before", "not_after", "first"];
 
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]

@@ -31,6 +31,7 @@ mod manual_body;
 mod manual_trouble;
 mod policies;
 mod policies_live;
+mod programs;
 mod support;
 mod webhooks;
 mod webhooks_odd;

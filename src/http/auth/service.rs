@@ -2,8 +2,8 @@
 //!
 //! We `POST` to `AUTH_SERVICE_URL`, as `application/jwt`, a JWT with the claims `sub` (`quell`),
 //! `iat`, `exp` (5 minutes later) and `auth_data`: `{token, request_body, request_headers,
-//! request_path, request_method}`. The body is text, as it was received. Headers are by lower-case
-//! name; those that carry secrets are left out. The path is without its query.
+//! request_path, request_method}`. The body is parsed JSON, `{}` where it is none. Headers are by
+//! lower-case name; those that carry secrets are left out. The path is without its query.
 //!
 //! | answer | means |
 //! |---|---|

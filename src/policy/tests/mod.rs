@@ -4,5 +4,6 @@ mod generate;
 mod globs;
 mod laws;
 mod make;
+mod manual;
 mod sets;
 mod tables;

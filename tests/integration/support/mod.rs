@@ -27,7 +27,7 @@ use sqlx::PgPool;
 use url::Url;
 
 pub(crate) use answer::Answer;
-pub(crate) use database::TestDatabase;
+pub(crate) use database::{TestDatabase, admin};
 pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.

@@ -1,0 +1,404 @@
+//! The real program, as people start it: `quell demo`, `quell doctor`, `quell serve`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use quell::simulator::{Simulator, SimulatorConfig};
+use reqwest::Client;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use crate::support::{ACME, BOUND, TestApp, TestDatabase, admin};
+
+type Settings = [(&'static str, String)];
+
+/// A running quell. Dropped, it and its own Postgres are ended.
+struct Program {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+    data: Option<PathBuf>,
+}
+
+impl Program {
+    /// Starts quell with nothing in its environment but `env` and a usual `PATH`.
+    fn start(arguments: &[&str], env: &Settings) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut data = None;
+        for (name, value) in env {
+            command.env(name, value);
+            data = data.or_else(|| (*name == "QUELL_PG_DATA").then(|| value.into()));
+        }
+        let mut child = command.spawn().unwrap();
+        Self {
+            out: BufReader::new(child.stdout.take().unwrap()),
+            err: BufReader::new(child.stderr.take().unwrap()),
+            child,
+            data,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().unwrap();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end; its exit code, stdout and stderr from here on.
+    async fn end(&mut self) -> (i32, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        let ended = async {
+            let (_, _, status) = tokio::try_join!(
+                self.out.read_to_string(&mut out),
+                self.err.read_to_string(&mut err),
+                self.child.wait(),
+            )
+            .unwrap();
+            status
+        };
+        let ended = tokio::time::timeout(BOUND, ended).await;
+        let status = ended.unwrap_or_else(|_| panic!("quell does not end:\n{out}\n{err}"));
+        let code = status.code().expect("quell was ended by a signal");
+        (code, out, err)
+    }
+
+    /// The process id of its own Postgres, while that runs.
+    fn postgres(&self) -> Option<Pid> {
+        let file = self.data.as_ref()?.join("postmaster.pid");
+        let text = std::fs::read_to_string(file).ok()?;
+        Some(Pid::from_raw(text.lines().next()?.parse().ok()?))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let is_over = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+        if is_over(&mut self.child) {
+            return;
+        }
+        // It is asked first, since it stops its Postgres then.
+        self.signal(Signal::SIGTERM);
+        let asked = Instant::now();
+        while !is_over(&mut self.child) && asked.elapsed() < BOUND {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let postgres = self.postgres();
+        self.child.start_kill().ok();
+        if let Some(postgres) = postgres {
+            kill(postgres, Signal::SIGQUIT).ok();
+        }
+    }
+}
+
+/// Lines up to and with the one that holds `mark`.
+async fn read_until(from: &mut BufReader<impl AsyncRead + Unpin>, mark: &str) -> String {
+    let mut text = String::new();
+    let read = async {
+        while !text.contains(mark) {
+            let bytes = from.read_line(&mut text).await.unwrap();
+            assert!(bytes > 0, "it ended without {mark:?}:\n{text}");
+        }
+    };
+    let read = tokio::time::timeout(BOUND, read).await;
+    assert!(read.is_ok(), "waited in vain for {mark:?}:\n{text}");
+    text
+}
+
+/// The settings of a demo in a temporary folder, which Postgres's user can pass through where quell
+/// runs as root.
+fn demo_settings() -> (TempDir, [(&'static str, String); 2]) {
+    let folder = TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let data = folder.path().join("pg").to_str().unwrap().to_owned();
+    (folder, [("QUELL_PG_DATA", data), ("PORT", "0".to_owned())])
+}
+
+/// The first word after `before` in `text`.
+fn word_after<'t>(text: &'t str, before: &str) -> &'t str {
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before:?} in:\n{text}"));
+    rest.split(char::is_whitespace)
+        .find(|word| !word.is_empty())
+        .unwrap()
+        .trim_end_matches('\'')
+}
+
+fn assert_lines(text: &str, expect: &[&[&str]]) {
+    for parts in expect {
+        let is_there = |line: &str| parts.iter().all(|part| line.contains(part));
+        assert!(
+            text.lines().any(is_there),
+            "no line with {parts:?}:\n{text}"
+        );
+    }
+}
+
+fn http() -> Client {
+    quell::install_crypto();
+    Client::new()
+}
+
+async fn livekit() -> Simulator {
+    quell::install_crypto();
+    let config = SimulatorConfig::default();
+    Simulator::start(config).await.unwrap()
+}
+
+async fn status(http: &Client, url: &str) -> u16 {
+    http.get(url).send().await.unwrap().status().as_u16()
+}
+
+/// The settings of a server on this database and this LiveKit.
+fn settings(database: &TestDatabase, livekit: &Simulator) -> Vec<(&'static str, String)> {
+    let key = livekit.api_key().unwrap();
+    vec![
+        ("PORT", "0".to_owned()),
+        ("DATABASE_URL", database.url().to_owned()),
+        ("LIVEKIT_URL", livekit.url()),
+        ("LIVEKIT_API_KEY", key.key.clone()),
+        ("LIVEKIT_API_SECRET", key.secret.expose_secret().to_owned()),
+        (
+            "AUTH_API_SECRETS_JSON",
+            json!([{"id": "acme", "secret": ACME}]).to_string(),
+        ),
+        ("QUELL_LOG_FORMAT", "json".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn the_demo_tells_who_is_heard_who_is_muted_and_why() {
+    let (_folder, settings) = demo_settings();
+    let mut demo = Program::start(&["demo", "--once"], &settings);
+    let (code, out, err) = demo.end().await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert_lines(
+        &out,
+        &[
+            &["Hanna", " heard ", "webinar-mics says: unless"],
+            &["Ben", " muted ", "webinar-mics @1 mutes it"],
+            &["Cleo", " muted ", "webinar-mics @1 mutes it"],
+            &["by phone", " muted ", "webinar-phone-callers @1 mutes it"],
+            &[
+                "agent",
+                " heard ",
+                "agents-may-speak spares it from webinar-mics",
+            ],
+            &[
+                "Dan",
+                " heard ",
+                "screen-share-audio-trial would mute it",
+                "dry_run",
+            ],
+            &["acme's moderator unmutes", " 200 ", r#""muted":false"#],
+            &["globex's moderator mutes", " 404 ", "PARTICIPANT_NOT_FOUND"],
+            &["policy", " mute ", " done ", " ben ", "webinar-mics @1"],
+            &[
+                "policy",
+                " mute ",
+                " done ",
+                " sip-",
+                "webinar-phone-callers @1",
+            ],
+            &[
+                "policy",
+                " mute ",
+                " dry_run ",
+                " dan ",
+                "screen-share-audio-trial @1",
+            ],
+            &["acme", " unmute ", " done ", " ben "],
+            &["globex", " mute ", " refused ", " ben ", "another auth_id"],
+        ],
+    );
+    assert!(demo.postgres().is_none(), "its Postgres is left");
+}
+
+#[tokio::test]
+async fn what_the_demo_says_to_try_works_until_ctrl_c_ends_it() {
+    let (_folder, settings) = demo_settings();
+    let mut demo = Program::start(&["demo"], &settings);
+    let out = read_until(&mut demo.out, "Ctrl-C").await;
+    let quell = word_after(&out, "  quell  ");
+    let livekit = word_after(&out, "  LiveKit double  ");
+    let http = http();
+    for path in ["healthz", "readyz", "metrics"] {
+        assert_eq!(
+            status(&http, &format!("{quell}/{path}")).await,
+            200,
+            "{path}"
+        );
+    }
+    let (_, of_operator) = out.split_once("/v1/policies").unwrap();
+    let policies = http
+        .get(format!("{quell}/v1/policies"))
+        .bearer_auth(word_after(of_operator, "Bearer "))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(policies.status(), 200);
+    let policies: Value = policies.json().await.unwrap();
+    assert_eq!(policies["policies"].as_array().unwrap().len(), 4);
+
+    let (_, unmute) = out.split_once("as a moderator of acme").unwrap();
+    let (_, body) = unmute.split_once("-d '").unwrap();
+    let (body, _) = body.split_once('\'').unwrap();
+    let unmute = http
+        .post(word_after(unmute, "curl -sS "))
+        .bearer_auth(word_after(unmute, "Bearer "))
+        .header("content-type", "application/json")
+        .body(body.to_owned())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unmute.status(), 200);
+    let unmuted: Value = unmute.json().await.unwrap();
+    assert_eq!(unmuted["muted"], false);
+    let room = format!("{livekit}/_sim/rooms/webinar-allhands/participants");
+    let joined = http.post(room).json(&json!({"identity": "you"})).send();
+    assert!(joined.await.unwrap().status().is_success());
+
+    let postgres = demo.postgres().expect("a Postgres of its own");
+    assert!(kill(postgres, None).is_ok());
+    demo.signal(Signal::SIGINT);
+    let (code, _, err) = demo.end().await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(demo.postgres().is_none(), "its Postgres is left");
+    assert!(kill(postgres, None).is_err(), "its Postgres is left");
+    for gone in [quell, livekit] {
+        let answer = http.get(format!("{gone}/healthz")).send().await;
+        assert!(answer.unwrap_err().is_connect(), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_middle_of_the_demo_ends_its_postgres_too() {
+    let (_folder, settings) = demo_settings();
+    let mut demo = Program::start(&["demo"], &settings);
+    read_until(&mut demo.out, "  LiveKit double  ").await;
+    demo.signal(Signal::SIGINT);
+    let (code, out, err) = demo.end().await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(!out.contains("Ctrl-C"), "it went on to its end:\n{out}");
+    assert!(demo.postgres().is_none(), "its Postgres is left");
+}
+
+#[tokio::test]
+async fn doctor_names_what_is_missing_and_is_content_with_good_settings() {
+    let (code, out, _) = Program::start(&["doctor"], &[]).end().await;
+    assert_eq!(code, 1, "{out}");
+    for name in [
+        "LIVEKIT_URL",
+        "LIVEKIT_API_KEY",
+        "LIVEKIT_API_SECRET",
+        "AUTH_API_SECRETS_JSON",
+    ] {
+        assert!(out.contains(name), "{name}:\n{out}");
+    }
+
+    let database = TestDatabase::create().await;
+    let livekit = livekit().await;
+    let settings = settings(&database, &livekit);
+    let (code, out, err) = Program::start(&["doctor"], &settings).end().await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_lines(&out, &[&["ok", "LiveKit"], &["checks: 0 failed"]]);
+
+    // What good settings cannot tell: whether anybody is there.
+    livekit.shutdown().await;
+    let (code, out, _) = Program::start(&["doctor"], &settings).end().await;
+    assert_eq!(code, 1, "{out}");
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn serve_does_not_start_with_a_bad_setting_and_names_it() {
+    let database = TestDatabase::create().await;
+    let livekit = livekit().await;
+    for (name, value) in [
+        ("PORT", "eighty"),
+        ("LIVEKIT_URL", "livekit.example.com"),
+        ("DATABASE_URL", "mysql://somewhere"),
+        ("AUTH_API_SECRETS_JSON", "{"),
+        ("QUELL_EVENT_RETENTION", "0d"),
+        ("QUELL_LOG", "a=b=c"),
+        ("QUELL_JWT_PUBLIC_KEY_PATH", "/nowhere/key.pem"),
+    ] {
+        let mut settings = settings(&database, &livekit);
+        settings.retain(|(other, _)| *other != name);
+        settings.push((name, value.to_owned()));
+        let (code, out, err) = Program::start(&["serve"], &settings).end().await;
+        assert_eq!(code, 1, "{name}: {out}{err}");
+        assert_lines(&err, &[&[name]]);
+    }
+    livekit.shutdown().await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn serve_answers_until_it_is_terminated() {
+    let database = TestDatabase::create().await;
+    let livekit = livekit().await;
+    let settings = settings(&database, &livekit);
+    let mut serve = Program::start(&["serve"], &settings);
+    let log = read_until(&mut serve.err, "quell is listening").await;
+    let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let url = format!("http://{}", line["fields"]["address"].as_str().unwrap());
+    let http = http();
+    for path in ["healthz", "readyz"] {
+        assert_eq!(status(&http, &format!("{url}/{path}")).await, 200, "{path}");
+    }
+    serve.signal(Signal::SIGTERM);
+    let (code, out, err) = serve.end().await;
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert_lines(&err, &[&["quell is stopping"]]);
+    let answer = http.get(format!("{url}/healthz")).send().await;
+    assert!(answer.unwrap_err().is_connect());
+    livekit.shutdown().await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn without_its_database_quell_is_alive_and_not_ready() {
+    let app = TestApp::new().await;
+    let (healthz, readyz) = (
+        format!("{}/healthz", app.url),
+        format!("{}/readyz", app.url),
+    );
+    assert_eq!(status(&app.http, &readyz).await, 200);
+    let name = app.sql("select current_database()").await.unwrap();
+    let mut admin = admin().await;
+    let alter = async |admin: &mut sqlx::PgConnection, allowed: bool| {
+        let sql = format!("alter database {name} with allow_connections {allowed}");
+        admin.execute(AssertSqlSafe(sql)).await.unwrap();
+    };
+    alter(&mut admin, false).await;
+    sqlx::query("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1")
+        .bind(&name)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let answer = app.http.get(&readyz).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "UNAVAILABLE");
+    assert_eq!(status(&app.http, &healthz).await, 200);
+    alter(&mut admin, true).await;
+    admin.close().await.unwrap();
+    let ready = async || status(&app.http, &readyz).await == 200;
+    app.wait_for("quell is ready again", ready).await;
+    app.finish().await;
+}
