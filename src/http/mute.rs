@@ -10,11 +10,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::auth::AuthRequest;
+use super::auth::{AuthError, AuthRequest, Scope};
 use super::body;
 use super::problem::Problem;
 use super::query_key::QueryKey;
 use crate::app::App;
+use crate::audit::Outcome;
 use crate::mute::{self, ManualMute, ManualMuteError, MuteError, mute_by_hand};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -23,7 +24,7 @@ const REQUEST_ID_LEN_MAX: usize = 128;
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Auth(#[from] super::auth::AuthError),
+    Auth(#[from] AuthError),
     #[error("{0}")]
     Invalid(String),
     #[error("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")]
@@ -122,11 +123,19 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         muted: asked.muted,
         request_id: &request_id(&parts.headers),
     };
+    let untried = async |outcome, error: Error| {
+        let why = error.to_string();
+        match mute::record_untried(&app.pool, &by_hand, outcome, &why).await {
+            Ok(()) => error,
+            Err(error) => ManualMuteError::Mute(error.into()).into(),
+        }
+    };
+    if !caller.has(Scope::Mute) {
+        let forbidden = AuthError::Forbidden(Scope::Mute);
+        return Err(untried(Outcome::Refused, forbidden.into()).await);
+    }
     let Some(muter) = &app.muter else {
-        let why = Error::NotConfigured.to_string();
-        let recorded = mute::record_failure(&app.pool, &by_hand, &why).await;
-        recorded.map_err(|error| ManualMuteError::Mute(error.into()))?;
-        return Err(Error::NotConfigured);
+        return Err(untried(Outcome::Failed, Error::NotConfigured).await);
     };
     let state = mute_by_hand(muter, &by_hand, app.livekit_timeout).await?;
     Ok(Body {

@@ -126,13 +126,14 @@ fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
     }
 }
 
-/// Writes down that `asked` could not even be tried.
-pub async fn record_failure(
+/// Writes down that `asked` was not even tried.
+pub async fn record_untried(
     pool: &PgPool,
     asked: &ManualMute<'_>,
+    outcome: Outcome,
     why: &str,
 ) -> Result<(), sqlx::Error> {
-    audit::record(pool, &entry(asked, None), Outcome::Failed, Some(why)).await
+    audit::record(pool, &entry(asked, None), outcome, Some(why)).await
 }
 
 async fn refused(

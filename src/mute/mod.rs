@@ -8,6 +8,6 @@ mod manual;
 mod permit;
 mod run;
 
-pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_failure};
+pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_untried};
 pub use permit::{Authority, Denied, Permit};
 pub use run::{Action, MuteError, Muter, TrackState};

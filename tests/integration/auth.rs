@@ -270,6 +270,10 @@ async fn jwts_are_held_to_key_issuer_audience_expiry_id_and_scopes() {
             assert_eq!((is_read, is_written), expect, "{what}");
         }
     }
+    // Three tokens without the scope `mute`, each by two keys: refused, and written down.
+    let refused = "outcome = 'refused' and error like '%mute%' and actor = 'acme'";
+    let count = format!("select count(*) from moderation_history where {refused}");
+    assert_eq!(scene.app.sql(&count).await.as_deref(), Some("6"));
     // The key pins the algorithm: a public key is no secret, whatever a token says.
     let public = std::fs::read(key_file("ec.pub.pem")).unwrap();
     let confused = jwt(

@@ -293,7 +293,8 @@ pub(super) async fn mute(
     api_key: Option<&str>,
 ) -> String {
     let headers = headers(sent);
-    outcome(auth.caller_of_mute(&request(&headers, api_key)).await)
+    let caller = auth.caller_of_mute(&request(&headers, api_key)).await;
+    outcome(caller.and_then(|caller| super::allowed(caller, Scope::Mute)))
 }
 
 /// Who calls `/v1/*`, in a word.
