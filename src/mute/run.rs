@@ -186,15 +186,24 @@ impl Muter {
 
     async fn finish(&self, entry: &Entry<'_>, begun: &Begun, end: &End<'_>) {
         let started = Instant::now();
-        let mut pauses = OUTCOME_AGAIN.iter();
-        while let Err(error) = bounded(lease::finish(&self.pool, entry, begun, end)).await {
-            // LiveKit has answered: the caller gets that answer, and the log what is missing.
+        let writing = async {
+            let mut pauses = OUTCOME_AGAIN.iter();
+            while let Err(error) = lease::finish(&self.pool, entry, begun, end).await {
+                // LiveKit has answered: the caller gets that answer, and the log what is missing.
+                tracing::error!(
+                    action_id = %entry.action_id, %error,
+                    "the outcome of an action could not be written",
+                );
+                let Some(pause) = pauses.next() else { break };
+                tokio::time::sleep(*pause).await;
+            }
+        };
+        // All tries together: later the intent is anybody's to close, and the caller is waiting.
+        if tokio::time::timeout(SETTLE_MARGIN, writing).await.is_err() {
             tracing::error!(
-                action_id = %entry.action_id, %error,
-                "the outcome of an action could not be written",
+                action_id = %entry.action_id,
+                "the outcome of an action could not be written in time",
             );
-            let Some(pause) = pauses.next() else { break };
-            tokio::time::sleep(*pause).await;
         }
         self.metrics.observe(Step::Outcome, started.elapsed());
     }
