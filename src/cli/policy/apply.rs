@@ -1,0 +1,65 @@
+//! `quell policy apply`: files become what is stored, all or nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CommandLine, OwnerArguments, files, full_name, with_database};
+use crate::policy_store::{self, Applied, OwnerFilter, Prune};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Files, or folders of *.yaml files
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Remove the policies of --owner or --operator that an earlier apply wrote and no file holds
+    #[arg(long, requires = "OwnerArguments")]
+    prune: bool,
+    #[command(flatten)]
+    owner: OwnerArguments,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let policies = files::load(&arguments.paths)?;
+    let prune = match (arguments.prune, arguments.owner.filter()) {
+        (true, OwnerFilter::Is(owner)) => Prune::Owner(owner),
+        (true, OwnerFilter::All) | (false, _) => Prune::Nothing,
+    };
+    if !arguments.prune && arguments.owner.filter() != OwnerFilter::All {
+        anyhow::bail!(
+            "--owner and --operator say whose policies --prune removes: add --prune, or name the owner in the files (`owner:`)"
+        );
+    }
+    with_database(async |pool| {
+        let command_line = CommandLine::new();
+        let author = command_line.author();
+        let applied = policy_store::apply(pool, &author, &policies, prune).await?;
+        print_applied(&applied);
+        Ok(())
+    })
+    .await
+}
+
+fn print_applied(applied: &[Applied]) {
+    for Applied {
+        owner,
+        name,
+        revision,
+        outcome,
+    } in applied
+    {
+        println!(
+            "{:<9}  {}  revision {revision}",
+            outcome.as_str(),
+            full_name(owner.as_deref(), name)
+        );
+    }
+    let count = |wanted| applied.iter().filter(|line| line.outcome == wanted).count();
+    println!(
+        "{} created, {} updated, {} unchanged, {} deleted",
+        count(policy_store::Outcome::Created),
+        count(policy_store::Outcome::Updated),
+        count(policy_store::Outcome::Unchanged),
+        count(policy_store::Outcome::Deleted),
+    );
+}

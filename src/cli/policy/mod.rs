@@ -1,0 +1,110 @@
+//! `quell policy`: one file for each thing that can be done with policies.
+
+mod apply;
+mod files;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use sqlx::PgPool;
+
+use super::{configured, failed};
+use crate::audit::Origin;
+use crate::config::os_user;
+use crate::policy_store::{Author, OwnerFilter};
+use crate::postgres::Database;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check files without a database
+    Check {
+        /// Files, or folders of *.yaml files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Write files to the database, all or nothing
+    Apply(apply::Arguments),
+    /// List the policies in force
+    List {
+        #[command(flatten)]
+        owner: OwnerArguments,
+    },
+    /// Show one policy as YAML
+    Show {
+        /// The policy's name
+        name: String,
+        #[command(flatten)]
+        owner: OwnerArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(id = "OwnerArguments", multiple = false)]
+pub(super) struct OwnerArguments {
+    /// A tenant: the `auth_id` in the metadata of its rooms
+    #[arg(long, value_name = "TENANT")]
+    owner: Option<String>,
+    /// The operator, whose policies hold in every room
+    #[arg(long)]
+    operator: bool,
+}
+
+impl OwnerArguments {
+    fn filter(&self) -> OwnerFilter<'_> {
+        match (&self.owner, self.operator) {
+            (Some(tenant), _) => OwnerFilter::Is(Some(tenant)),
+            (None, true) => OwnerFilter::Is(None),
+            (None, false) => OwnerFilter::All,
+        }
+    }
+}
+
+pub(super) async fn run(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Check { paths } => files::load(paths).map(|policies| {
+            println!("{} policies, no errors", policies.len());
+        }),
+        Command::Apply(arguments) => apply::run(arguments).await,
+        Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
+        Command::Show { name, owner } => {
+            with_database(async |pool| show::show(pool, name, owner).await).await
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn with_database(
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let config = configured()?;
+    let database = Database::open(&config.database).await?;
+    let done = work(&database.pool).await;
+    database.close().await;
+    done
+}
+
+/// A change that whoever runs this command makes.
+struct CommandLine(String);
+
+impl CommandLine {
+    fn new() -> Self {
+        Self(format!("cli:{}", os_user()))
+    }
+
+    fn author(&self) -> Author<'_> {
+        Author {
+            origin: Origin::Cli,
+            id: &self.0,
+            request_id: None,
+        }
+    }
+}
+
+fn full_name(owner: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", owner.unwrap_or("(operator)"))
+}
