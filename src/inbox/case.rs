@@ -49,7 +49,7 @@ pub(super) async fn mute(
         deadline,
     };
     match muter.run(&action).await {
-        Ok(state) if state.muted => End::Settled(Settlement::Muted, Some(policy.name.clone())),
+        Ok(state) if state.muted => End::Settled(Settlement::Muted, Some(policy.name.to_string())),
         Ok(_) => End::Later {
             error: "LiveKit answered that the track is not muted".to_owned(),
             if_dead: Settlement::DeadLetter,

@@ -1,53 +1,35 @@
-//! A policy made ready to be asked: globs compiled, values in the form that facts have.
+//! A policy made ready to be asked: globs compiled, words as sets of bits.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::document::{Effect, Match, Mode, Policy};
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::tri::Tri;
 
-/// What names a policy: an owner and a name. Orders as the audit does: the operator's first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyKey {
+/// One revision of a policy, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
     /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// The name.
-    pub name: String,
-}
-
-/// Which facts beyond a webhook's own a policy asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// The participant's kind.
-    pub kind: bool,
-    /// The participant's attributes.
-    pub attributes: bool,
-}
-
-impl Needs {
-    /// What either asks for.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            kind: self.kind || other.kind,
-            attributes: self.attributes || other.attributes,
-        }
-    }
-
-    /// Whether it asks for anything.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self.kind || self.attributes
-    }
+    pub owner: Option<Arc<str>>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Which revision.
+    pub revision: i32,
+    /// Its rank among its owner's.
+    pub priority: u16,
+    /// Whether a tenant's exemption cancels it.
+    pub overridable: bool,
 }
 
 /// What a policy says of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether its `match` holds.
+    /// Whether its `match` and the conditions beside it hold.
     pub matched: Tri,
     /// Whether its `unless` holds; false where it has none.
     pub unless: Tri,
@@ -79,41 +61,54 @@ impl Answer {
 /// One revision of a policy, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct CompiledPolicy {
-    /// What names it.
-    pub key: PolicyKey,
-    /// Which revision of it this is.
-    pub revision: i32,
+    /// What decisions name it by; shared with them.
+    pub id: Arc<PolicyRef>,
     /// What it does.
     pub effect: Effect,
     /// Whether it acts.
     pub mode: Mode,
-    /// Its rank among its owner's.
-    pub priority: u16,
-    /// Whether a tenant's exemption cancels it.
-    pub overridable: bool,
     /// Why.
-    pub reason: Option<String>,
-    match_: Condition,
-    unless: Option<Condition>,
+    pub reason: Option<Arc<str>>,
+    pub(super) match_: Condition,
+    pub(super) unless: Option<Box<Condition>>,
 }
 
 impl CompiledPolicy {
     /// Compiles one revision of a policy.
     pub fn new(policy: &Policy, revision: i32) -> Result<Self, GlobError> {
+        let unless = policy.unless.as_ref().map(Condition::new).transpose()?;
         Ok(Self {
-            key: PolicyKey {
-                owner: policy.owner.clone(),
-                name: policy.name.clone(),
-            },
-            revision,
+            id: Arc::new(PolicyRef {
+                owner: policy.owner.as_deref().map(Arc::from),
+                name: policy.name.as_str().into(),
+                revision,
+                priority: policy.priority,
+                overridable: policy.overridable,
+            }),
             effect: policy.effect,
             mode: policy.mode,
-            priority: policy.priority,
-            overridable: policy.overridable,
-            reason: policy.reason.clone(),
+            reason: policy.reason.as_deref().map(Arc::from),
             match_: Condition::new(&policy.match_)?,
-            unless: policy.unless.as_ref().map(Condition::new).transpose()?,
+            unless: unless.map(Box::new),
         })
+    }
+
+    /// The tenant that owns it; none is the operator.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.id.owner.as_deref()
+    }
+
+    /// What orders policies: who is named first where several mute. Owners of tenants come last so
+    /// that the order is total; only one tenant's policies ever act in a room.
+    pub(super) fn rank(&self) -> (bool, Reverse<u16>, &str, Option<&str>) {
+        let owner = self.owner();
+        (
+            owner.is_some(),
+            Reverse(self.id.priority),
+            &self.id.name,
+            owner,
+        )
     }
 
     /// What it says of this track at this time.
@@ -129,85 +124,84 @@ impl CompiledPolicy {
         };
         Answer { matched, unless }
     }
-
-    /// Which facts beyond a webhook's own it asks for.
-    #[must_use]
-    pub fn needs(&self) -> Needs {
-        let unless = self.unless.as_ref().map(Condition::needs);
-        self.match_.needs().or(unless.unwrap_or_default())
-    }
 }
+
+/// A set of words that leaves none out.
+pub(super) const ANY_WORD: u8 = u8::MAX;
 
 /// A compiled `Match`: a field without values asks for nothing.
 #[derive(Debug, Clone)]
-struct Condition {
-    room: Vec<Glob>,
-    identity: Vec<Glob>,
-    source: Vec<Source>,
-    type_: Vec<TrackType>,
-    kind: Vec<Kind>,
-    attributes: BTreeMap<String, Vec<String>>,
+pub(super) struct Condition {
+    pub(super) room: Box<[Glob]>,
+    pub(super) identity: Box<[Glob]>,
+    pub(super) source: u8,
+    pub(super) type_: u8,
+    pub(super) kind: u8,
+    attributes: Box<[Attribute]>,
+}
+
+#[derive(Debug, Clone)]
+struct Attribute {
+    key: Box<str>,
+    allowed: Box<[Box<str>]>,
 }
 
 impl Condition {
     fn new(of: &Match) -> Result<Self, GlobError> {
-        let globs = |texts: &[String]| {
-            texts
-                .iter()
-                .map(|text| Glob::new(text))
-                .collect::<Result<Vec<_>, _>>()
+        let globs = |texts: &[String]| -> Result<Box<[Glob]>, GlobError> {
+            texts.iter().map(|text| Glob::new(text)).collect()
+        };
+        let attribute = |(key, allowed): (&String, &Vec<String>)| Attribute {
+            key: key.as_str().into(),
+            allowed: allowed.iter().map(|value| value.as_str().into()).collect(),
         };
         Ok(Self {
             room: globs(&of.room)?,
             identity: globs(&of.identity)?,
-            source: of.source.clone(),
-            type_: of.type_.clone(),
-            kind: of.kind.clone(),
-            attributes: of.attributes.clone(),
+            source: words(of.source.iter().map(Source::bit)),
+            type_: words(of.type_.iter().map(TrackType::bit)),
+            kind: words(of.kind.iter().map(Kind::bit)),
+            attributes: of.attributes.iter().map(attribute).collect(),
         })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            kind: !self.kind.is_empty(),
-            attributes: !self.attributes.is_empty(),
-        }
     }
 
     /// The cheap and always known first: what is false there is false whatever is unknown.
     fn holds(&self, facts: &Facts) -> Tri {
-        let known = (self.type_.is_empty() || self.type_.contains(&facts.track.type_))
-            && (self.source.is_empty() || self.source.contains(&facts.track.source))
+        let known = self.type_ & facts.track.type_.bit() != 0
+            && self.source & facts.track.source.bit() != 0
             && any_glob(&self.room, &facts.room.name)
             && any_glob(&self.identity, &facts.participant.identity);
         Tri::from(known)
-            .and_then(|| self.kind_holds(&facts.participant.kind))
-            .and_then(|| self.attributes_hold(&facts.participant.attributes))
+            .and_then(|| self.kind_holds(facts))
+            .and_then(|| self.attributes_hold(facts))
     }
 
-    fn kind_holds(&self, fact: &Fact<Kind>) -> Tri {
-        if self.kind.is_empty() {
-            return Tri::True;
-        }
-        match fact {
-            Fact::Known(kind) => Tri::from(self.kind.contains(kind)),
+    fn kind_holds(&self, facts: &Facts) -> Tri {
+        match &facts.participant.kind {
+            _ if self.kind == ANY_WORD => Tri::True,
+            Fact::Known(kind) => Tri::from(self.kind & kind.bit() != 0),
             Fact::Unknown => Tri::Unknown,
         }
     }
 
     /// An attribute that is not there is a known fact: it equals nothing.
-    fn attributes_hold(&self, fact: &Fact<BTreeMap<String, String>>) -> Tri {
-        if self.attributes.is_empty() {
-            return Tri::True;
-        }
-        match fact {
-            Fact::Known(attributes) => Tri::from(self.attributes.iter().all(|(key, allowed)| {
-                attributes
-                    .get(key)
-                    .is_some_and(|value| allowed.contains(value))
+    fn attributes_hold(&self, facts: &Facts) -> Tri {
+        match &facts.participant.attributes {
+            _ if self.attributes.is_empty() => Tri::True,
+            Fact::Known(attributes) => Tri::from(self.attributes.iter().all(|wanted| {
+                let value = attributes.get(&*wanted.key);
+                value.is_some_and(|value| wanted.allowed.iter().any(|word| **word == **value))
             })),
             Fact::Unknown => Tri::Unknown,
         }
+    }
+}
+
+/// The set of these words; none asks for nothing, which is any.
+fn words(bits: impl Iterator<Item = u8>) -> u8 {
+    match bits.fold(0, |set, bit| set | bit) {
+        0 => ANY_WORD,
+        set => set,
     }
 }
 

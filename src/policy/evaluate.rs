@@ -9,16 +9,17 @@
 //! mutes or more exemptions only back. So the most and the least that could turn out to be so are
 //! both decided, and where they agree nothing that is unknown can change the outcome.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use super::compile::{Answer, CompiledPolicy};
+use super::compile::{CompiledPolicy, PolicyRef};
 use super::document::{Effect, Mode};
 use super::facts::Facts;
-use super::set::PolicySet;
+use super::set::{Matched, PolicySet};
 use super::tri::Tri;
 
 /// A trace names so many policies; further ones are only counted.
@@ -29,6 +30,10 @@ pub const TRACE_MAX: usize = 200;
 pub struct Decision {
     /// The time it was made for.
     pub at: DateTime<Utc>,
+    /// The newest `policy_revision.id` that the policies in force had seen: with it, the decision
+    /// can be made again from the stored revisions.
+    #[serde(default)]
+    pub as_of: i64,
     /// What is done.
     pub enforced: Verdict,
     /// What would be done if policies on trial (`mode: dry_run`) were enforced as well.
@@ -54,7 +59,7 @@ pub enum Verdict {
     /// The track is muted.
     Mute {
         /// By this policy.
-        policy: PolicyRef,
+        policy: Arc<PolicyRef>,
     },
     /// Facts that could not be had would decide.
     Indeterminate,
@@ -64,34 +69,19 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spared {
     /// The mute that was cancelled; the first to be named where there are several.
-    pub mute: PolicyRef,
+    pub mute: Arc<PolicyRef>,
     /// The exemption that cancelled it.
-    pub by: PolicyRef,
+    pub by: Arc<PolicyRef>,
     /// Why, as the exemption says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// One revision of a policy, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyRef {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Which revision.
-    pub revision: i32,
-    /// Its rank among its owner's.
-    pub priority: u16,
-    /// Whether a tenant's exemption cancels it.
-    pub overridable: bool,
+    pub reason: Option<Arc<str>>,
 }
 
 /// A policy whose `match` holds, or may.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Which.
-    pub policy: PolicyRef,
+    pub policy: Arc<PolicyRef>,
     /// What it does.
     pub effect: Effect,
     /// Whether it acts.
@@ -147,43 +137,27 @@ impl Decision {
                     && candidate.effect == Effect::Mute
                     && candidate.mode == Mode::Enforce
             })
-            .map(|candidate| &candidate.policy)
-    }
-}
-
-impl From<&CompiledPolicy> for PolicyRef {
-    fn from(policy: &CompiledPolicy) -> Self {
-        Self {
-            owner: policy.key.owner.clone(),
-            name: policy.key.name.clone(),
-            revision: policy.revision,
-            priority: policy.priority,
-            overridable: policy.overridable,
-        }
+            .map(|candidate| &*candidate.policy)
     }
 }
 
 /// Decides on one track. The same facts, policies and time always make the same decision.
 #[must_use]
 pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decision {
-    let mut matched: Vec<Matched<'_>> = policies
-        .candidates(facts)
-        .map(|(policy, seen)| Matched {
-            policy,
-            answer: policy.ask(facts, now).if_seen(seen),
-        })
-        .filter(|candidate| candidate.answer.matched != Tri::False)
-        .collect();
-    matched.sort_by_key(|candidate| rank(candidate.policy));
-    let enforced: Vec<_> = matched
+    let matched = policies.matched(facts, now);
+    let enforced = verdict(&matched, |policy| policy.mode == Mode::Enforce);
+    let is_trial = matched
         .iter()
-        .copied()
-        .filter(|candidate| candidate.policy.mode == Mode::Enforce)
-        .collect();
+        .any(|candidate| candidate.policy.mode != Mode::Enforce);
     Decision {
         at: now,
-        enforced: verdict(&enforced),
-        shadow: verdict(&matched),
+        as_of: policies.as_of(),
+        shadow: if is_trial {
+            verdict(&matched, |_| true)
+        } else {
+            enforced.clone()
+        },
+        enforced,
         trace: matched
             .iter()
             .take(TRACE_MAX)
@@ -193,17 +167,10 @@ pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decisi
     }
 }
 
-/// A policy whose `match` is not known to fail.
-#[derive(Clone, Copy)]
-struct Matched<'a> {
-    policy: &'a CompiledPolicy,
-    answer: Answer,
-}
-
 impl From<&Matched<'_>> for Candidate {
     fn from(matched: &Matched<'_>) -> Self {
         Self {
-            policy: PolicyRef::from(matched.policy),
+            policy: Arc::clone(&matched.policy.id),
             effect: matched.policy.effect,
             mode: matched.policy.mode,
             applies: matched.answer.applies(),
@@ -212,69 +179,55 @@ impl From<&Matched<'_>> for Candidate {
     }
 }
 
-/// What orders policies: who is named first where several mute. Owners of tenants come last so
-/// that the order is total; only one tenant's policies ever act in a room.
-fn rank(policy: &CompiledPolicy) -> (bool, Reverse<u16>, &str, Option<&str>) {
-    let owner = policy.key.owner.as_deref();
-    (
-        owner.is_some(),
-        Reverse(policy.priority),
-        &policy.key.name,
-        owner,
-    )
-}
-
-/// The verdict of these policies, which come in the order of their rank.
-fn verdict(matched: &[Matched<'_>]) -> Verdict {
+/// The verdict of those of `matched`, which come in the order of their rank, that `counts`.
+fn verdict(matched: &[Matched<'_>], counts: fn(&CompiledPolicy) -> bool) -> Verdict {
     let those = |wanted: fn(Tri) -> bool| {
         matched
             .iter()
-            .filter(move |candidate| wanted(candidate.answer.applies()))
-            .map(|candidate| candidate.policy)
+            .filter(move |found| counts(found.policy) && wanted(found.answer.applies()))
+            .map(|found| found.policy)
     };
     let certain = || those(|applies| applies == Tri::True);
     let possible = || those(|applies| applies != Tri::False);
     // The most that could be muted: every mute that may apply, the exemptions that surely do.
-    let most = first_mute(possible(), &Shield::new(certain()));
+    let most = first_mute(possible(), certain());
     // The least: the mutes that surely apply, every exemption that may.
-    let least = first_mute(certain(), &Shield::new(possible()));
+    let least = first_mute(certain(), possible());
     match (most, least) {
-        (Some(most), Some(least)) if most.key == least.key => Verdict::Mute {
-            policy: PolicyRef::from(most),
+        (Some(most), Some(least)) if std::ptr::eq(most, least) => Verdict::Mute {
+            policy: Arc::clone(&most.id),
         },
         (None, None) => Verdict::Nothing {
-            spared: spared(&certain().collect::<Vec<_>>()).map(Box::new),
+            spared: spared(certain).map(Box::new),
         },
         _ => Verdict::Indeterminate,
     }
 }
 
+/// The first of the mutes among `policies` that none of the exemptions among `shield` cancels.
 fn first_mute<'a>(
     mut policies: impl Iterator<Item = &'a CompiledPolicy>,
-    shield: &Shield<'_>,
+    shield: impl Iterator<Item = &'a CompiledPolicy>,
 ) -> Option<&'a CompiledPolicy> {
+    let shield = Shield::new(shield);
     policies.find(|policy| policy.effect == Effect::Mute && !shield.cancels(policy))
 }
 
 /// The first of the mutes, all of which are cancelled, and the first exemption that cancels it.
-fn spared(policies: &[&CompiledPolicy]) -> Option<Spared> {
-    let of = |effect: Effect| {
-        policies
-            .iter()
-            .filter(move |policy| policy.effect == effect)
-    };
-    let mute = of(Effect::Mute).next()?;
-    let by = of(Effect::Exempt).find(|exemption| cancels(exemption, mute))?;
+fn spared<'a, I: Iterator<Item = &'a CompiledPolicy>>(policies: impl Fn() -> I) -> Option<Spared> {
+    let mute = policies().find(|policy| policy.effect == Effect::Mute)?;
+    let by = policies()
+        .find(|policy| policy.effect == Effect::Exempt && cancels(&policy.id, &mute.id))?;
     Some(Spared {
-        mute: PolicyRef::from(*mute),
-        by: PolicyRef::from(*by),
+        mute: Arc::clone(&mute.id),
+        by: Arc::clone(&by.id),
         reason: by.reason.clone(),
     })
 }
 
 /// Whether this exemption cancels this mute.
-fn cancels(exemption: &CompiledPolicy, mute: &CompiledPolicy) -> bool {
-    match (&exemption.key.owner, &mute.key.owner) {
+pub(super) fn cancels(exemption: &PolicyRef, mute: &PolicyRef) -> bool {
+    match (&exemption.owner, &mute.owner) {
         (one, other) if one == other => exemption.priority >= mute.priority,
         (None, Some(_)) => true,
         (Some(_), None) => mute.overridable,
@@ -283,34 +236,48 @@ fn cancels(exemption: &CompiledPolicy, mute: &CompiledPolicy) -> bool {
 }
 
 /// What a group of exemptions cancels, without asking each of them: `cancels` for any of them.
+#[derive(Default)]
 struct Shield<'a> {
-    highest: HashMap<Option<&'a str>, u16>,
-    any_tenants: bool,
+    operator: Option<u16>,
+    /// Almost always one tenant's are all there are.
+    tenant: Option<(&'a str, u16)>,
+    other_tenants: HashMap<&'a str, u16, RandomState>,
 }
 
 impl<'a> Shield<'a> {
     fn new(policies: impl Iterator<Item = &'a CompiledPolicy>) -> Self {
-        let mut highest = HashMap::new();
-        for policy in policies {
-            if policy.effect == Effect::Exempt {
-                let of_owner = highest.entry(policy.key.owner.as_deref()).or_insert(0);
-                *of_owner = policy.priority.max(*of_owner);
+        let mut shield = Self::default();
+        for policy in policies.filter(|policy| policy.effect == Effect::Exempt) {
+            let priority = policy.id.priority;
+            match (policy.owner(), &mut shield.tenant) {
+                (None, _) => shield.operator = shield.operator.max(Some(priority)),
+                (Some(tenant), Some((first, highest))) if *first == tenant => {
+                    *highest = priority.max(*highest);
+                }
+                (Some(tenant), Some(_)) => {
+                    let highest = shield.other_tenants.entry(tenant).or_default();
+                    *highest = priority.max(*highest);
+                }
+                (Some(tenant), none) => *none = Some((tenant, priority)),
             }
         }
-        Self {
-            any_tenants: highest.keys().any(Option::is_some),
-            highest,
-        }
+        shield
     }
 
     fn cancels(&self, mute: &CompiledPolicy) -> bool {
-        let owner = mute.key.owner.as_deref();
-        self.highest
-            .get(&owner)
-            .is_some_and(|priority| *priority >= mute.priority)
-            || match owner {
-                Some(_) => self.highest.contains_key(&None),
-                None => mute.overridable && self.any_tenants,
+        let of_tenant = |tenant| match &self.tenant {
+            Some((first, highest)) if *first == tenant => Some(highest),
+            _ => self.other_tenants.get(tenant),
+        };
+        match mute.owner() {
+            None => {
+                self.operator >= Some(mute.id.priority)
+                    || mute.id.overridable && self.tenant.is_some()
             }
+            Some(tenant) => {
+                self.operator.is_some()
+                    || of_tenant(tenant).is_some_and(|highest| *highest >= mute.id.priority)
+            }
+        }
     }
 }

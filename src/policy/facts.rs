@@ -54,9 +54,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fact<T> {
     }
 }
 
-/// Declares an enum of LiveKit's words that also keeps a word it does not know.
+/// The bit of a word that we do not know; no policy can ask for it.
+const OTHER_BIT: u8 = 1 << 7;
+
+/// Declares an enum of LiveKit's words, each with its place in a set of them, that also keeps a
+/// word it does not know.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal $place:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
@@ -68,6 +72,15 @@ macro_rules! words {
         impl $name {
             /// Every word that a policy can name.
             pub const WORDS: &[&str] = &[$($word),+];
+
+            /// The bit that stands for it in a set of words.
+            #[must_use]
+            pub fn bit(&self) -> u8 {
+                match self {
+                    $(Self::$variant => 1 << $place,)+
+                    Self::Other(_) => OTHER_BIT,
+                }
+            }
 
             /// The word, as LiveKit writes it.
             #[must_use]
@@ -112,15 +125,15 @@ words! {
     /// What a track is a track of, as the client that publishes it says.
     Source {
         /// Not said; absent on the wire.
-        Unknown = "UNKNOWN",
+        Unknown = "UNKNOWN" 0,
         /// A camera.
-        Camera = "CAMERA",
+        Camera = "CAMERA" 1,
         /// A microphone.
-        Microphone = "MICROPHONE",
+        Microphone = "MICROPHONE" 2,
         /// A shared screen.
-        ScreenShare = "SCREEN_SHARE",
+        ScreenShare = "SCREEN_SHARE" 3,
         /// The sound of a shared screen.
-        ScreenShareAudio = "SCREEN_SHARE_AUDIO",
+        ScreenShareAudio = "SCREEN_SHARE_AUDIO" 4,
     }
 }
 
@@ -128,11 +141,11 @@ words! {
     /// What a track carries.
     TrackType {
         /// Sound; absent on the wire.
-        Audio = "AUDIO",
+        Audio = "AUDIO" 0,
         /// Pictures.
-        Video = "VIDEO",
+        Video = "VIDEO" 1,
         /// Messages.
-        Data = "DATA",
+        Data = "DATA" 2,
     }
 }
 
@@ -140,19 +153,19 @@ words! {
     /// What a participant is, as its token says.
     Kind {
         /// A person with a client; absent on the wire.
-        Standard = "STANDARD",
+        Standard = "STANDARD" 0,
         /// A stream from outside.
-        Ingress = "INGRESS",
+        Ingress = "INGRESS" 1,
         /// A recorder.
-        Egress = "EGRESS",
+        Egress = "EGRESS" 2,
         /// A phone caller.
-        Sip = "SIP",
+        Sip = "SIP" 3,
         /// A program, such as a voice agent.
-        Agent = "AGENT",
+        Agent = "AGENT" 4,
         /// A connector to another system.
-        Connector = "CONNECTOR",
+        Connector = "CONNECTOR" 5,
         /// A bridge to another system.
-        Bridge = "BRIDGE",
+        Bridge = "BRIDGE" 6,
     }
 }
 

@@ -10,14 +10,14 @@
 pub const GLOB_CHARS_MAX: usize = 256;
 
 /// A compiled glob; case-sensitive, and it must match the whole name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob {
     /// The plain text before the first special character. Most globs are this and at most a `*`.
-    prefix: String,
-    steps: Vec<Step>,
+    prefix: Box<str>,
+    steps: Box<[Step]>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Char(char),
     /// `?`
@@ -32,6 +32,17 @@ enum Step {
     Split(Vec<usize>),
     /// Goes on at this step: the end of an alternative.
     Jump(usize),
+}
+
+/// What an index can find a glob by.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shape<'a> {
+    /// This name and no other.
+    Exact(&'a str),
+    /// Every name that starts so.
+    Prefix(&'a str),
+    /// Names that hold this text and more; empty where there is no such text.
+    Holds(String),
 }
 
 /// Why a glob does not compile.
@@ -88,7 +99,7 @@ impl Glob {
             .collect::<String>();
         let skipped = plain.chars().count();
         Ok(Self {
-            prefix: plain,
+            prefix: plain.into(),
             // Targets count from the start of the whole glob.
             steps: steps
                 .into_iter()
@@ -98,13 +109,22 @@ impl Glob {
         })
     }
 
+    /// What an index can find it by.
+    pub(super) fn shape(&self) -> Shape<'_> {
+        match &*self.steps {
+            [] => Shape::Exact(&self.prefix),
+            [Step::Star] => Shape::Prefix(&self.prefix),
+            steps => Shape::Holds(longest_text(&self.prefix, steps)),
+        }
+    }
+
     /// Whether it matches the whole of `name`.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
-        let Some(rest) = name.strip_prefix(self.prefix.as_str()) else {
+        let Some(rest) = name.strip_prefix(&*self.prefix) else {
             return false;
         };
-        match self.steps.as_slice() {
+        match &*self.steps {
             [] => rest.is_empty(),
             [Step::Star] => true,
             steps => simulate(steps, rest),
@@ -136,6 +156,42 @@ impl Step {
             Self::Split(_) | Self::Jump(_) => false,
         }
     }
+}
+
+/// The longest text that every name which the glob matches has in it.
+fn longest_text(prefix: &str, steps: &[Step]) -> String {
+    let (mut longest, mut run) = (prefix.to_owned(), String::new());
+    let mut position = 0;
+    while let Some(step) = steps.get(position) {
+        position += 1;
+        match step {
+            Step::Char(c) => {
+                run.push(*c);
+                if run.len() > longest.len() {
+                    longest.clone_from(&run);
+                }
+                continue;
+            }
+            Step::Any | Step::Star | Step::Class { .. } => {}
+            // One alternative is as good as another: none of their texts is in every name.
+            Step::Split(_) => {
+                let mut inside = steps.iter().skip(position);
+                let end = inside.find_map(|step| match step {
+                    Step::Jump(to) => Some(*to),
+                    Step::Char(_)
+                    | Step::Any
+                    | Step::Star
+                    | Step::Class { .. }
+                    | Step::Split(_) => None,
+                });
+                // Without a jump there is one alternative only, which is read on.
+                position = end.unwrap_or(position);
+            }
+            Step::Jump(to) => position = *to,
+        }
+        run.clear();
+    }
+    longest
 }
 
 /// The positions that a glob can be at after what was read; `steps.len()` is its end.

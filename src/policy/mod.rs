@@ -15,6 +15,7 @@ pub mod problem;
 pub mod set;
 pub mod tri;
 
+mod index;
 mod node;
 mod read;
 mod reader;
@@ -22,12 +23,12 @@ mod reader;
 mod tests;
 mod warn;
 
-pub use compile::{Answer, CompiledPolicy, Needs, PolicyKey};
+pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy};
-pub use evaluate::{Candidate, Decision, PolicyRef, Spared, Verdict, decide};
+pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
 pub use problem::{Problem, Problems};
-pub use set::{PolicySet, StoredPolicy, Unreadable};
+pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
 pub use tri::Tri;

@@ -1,14 +1,16 @@
-//! All live policies, and which of them could be about a track.
-//!
-//! Evaluation asks for candidates and nothing else, so that how they are found (today: all of the
-//! operator's and of the room's tenant, one by one) can become an index without touching it.
+//! All policies, by owner, each owner's with an index of its live ones.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::compile::{CompiledPolicy, Needs};
+use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
+
+use super::compile::{Answer, CompiledPolicy};
 use super::document::{Mode, Policy};
 use super::facts::{Fact, Facts};
 use super::glob::GlobError;
+use super::index::{Index, Probe};
 use super::problem::Problems;
 use super::tri::Tri;
 
@@ -60,104 +62,265 @@ fn owner_for_people(owner: Option<&str>) -> String {
     }
 }
 
-/// All live policies. One that is `off` is not in it.
+/// What a change leaves of one policy.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The tenant; none is the operator.
+    pub owner: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What is stored of it now; none where it was removed.
+    pub stored: Option<StoredPolicy>,
+}
+
+/// All policies, one owner's beside the other's. It never changes: a change makes a new set, which
+/// shares what stayed the same.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    operator: Vec<CompiledPolicy>,
-    tenants: HashMap<String, Vec<CompiledPolicy>>,
+    operator: Arc<OwnerPolicies>,
+    tenants: HashMap<Arc<str>, Arc<OwnerPolicies>, RandomState>,
+    as_of: i64,
+    live: usize,
+    live_tenants: usize,
+}
+
+/// One owner's policies.
+#[derive(Debug, Default)]
+struct OwnerPolicies {
+    /// Those that are not `off`, in the order of their rank.
+    live: Box<[Arc<CompiledPolicy>]>,
+    /// Those that are.
+    off: Box<[Arc<CompiledPolicy>]>,
+    index: Index,
+}
+
+impl OwnerPolicies {
+    fn new(policies: Vec<Arc<CompiledPolicy>>) -> Self {
+        let is_live = |policy: &Arc<CompiledPolicy>| policy.mode != Mode::Off;
+        let (mut live, off): (Vec<_>, Vec<_>) = policies.into_iter().partition(is_live);
+        live.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        Self {
+            index: Index::new(live.iter().map(|policy| &**policy)),
+            live: live.into(),
+            off: off.into(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
+        self.live.iter().chain(&self.off)
+    }
+
+    /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
+    fn ask<'a>(&'a self, asked: &Asked<'_>, seen: Tri, matched: &mut Vec<Matched<'a>>) {
+        let first = matched.len();
+        self.index.find(&asked.probe, |position| {
+            let place = usize::try_from(position).unwrap_or(usize::MAX);
+            let Some(policy) = self.live.get(place) else {
+                return;
+            };
+            let answer = policy.ask(asked.facts, asked.now).if_seen(seen);
+            if answer.matched != Tri::False {
+                matched.push(Matched {
+                    position,
+                    policy,
+                    answer,
+                });
+            }
+        });
+        // A policy can be found by more than one of its globs.
+        if let Some(found) = matched.get_mut(first..)
+            && found.len() > 1
+        {
+            found.sort_unstable_by_key(|found| found.position);
+            let mut last = None;
+            let mut place = 0;
+            matched.retain(|found| {
+                let is_old = place < first;
+                place += 1;
+                is_old || last.replace(found.position) != Some(found.position)
+            });
+        }
+    }
+}
+
+/// A question to a set.
+struct Asked<'a> {
+    facts: &'a Facts,
+    now: DateTime<Utc>,
+    probe: Probe<'a>,
+}
+
+/// A policy whose `match` is not known to fail, and what it says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matched<'a> {
+    position: u32,
+    pub(super) policy: &'a CompiledPolicy,
+    pub(super) answer: Answer,
 }
 
 impl PolicySet {
     /// Builds a set of everything stored. One that cannot be read fails the whole: a set without
     /// it would decide otherwise than its author wants, and nobody would notice.
     pub fn from_stored(rows: impl IntoIterator<Item = StoredPolicy>) -> Result<Self, Unreadable> {
-        let mut set = Self::default();
-        for row in rows {
-            set.push(compile(&row).map_err(|cause| Unreadable {
-                owner: row.owner,
-                name: row.name,
-                revision: row.revision,
-                cause,
-            })?);
-        }
-        Ok(set)
+        let compiled: Result<Vec<_>, _> = rows.into_iter().map(|row| compile(&row)).collect();
+        Ok(Self::new(compiled?))
     }
 
     /// Builds a set of compiled policies.
     pub fn new(policies: impl IntoIterator<Item = CompiledPolicy>) -> Self {
-        let mut set = Self::default();
+        let mut by_owner: HashMap<Option<Arc<str>>, Vec<_>, RandomState> = HashMap::default();
         for policy in policies {
-            set.push(policy);
+            let of_owner = by_owner.entry(policy.id.owner.clone()).or_default();
+            of_owner.push(Arc::new(policy));
+        }
+        let mut set = Self::default();
+        for (owner, policies) in by_owner {
+            set.put(owner, policies);
         }
         set
     }
 
-    fn push(&mut self, policy: CompiledPolicy) {
-        if policy.mode == Mode::Off {
-            return;
+    /// The set after `changes`. Only the policies that changed are compiled, and only their owners
+    /// are indexed anew.
+    pub fn with_changes(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<Self, Unreadable> {
+        let mut by_owner: HashMap<Option<String>, HashMap<String, _>> = HashMap::new();
+        for change in changes {
+            let compiled = change.stored.map(|row| compile(&row)).transpose()?;
+            let of_owner = by_owner.entry(change.owner).or_default();
+            of_owner.insert(change.name, compiled.map(Arc::new));
         }
-        match &policy.key.owner {
-            None => self.operator.push(policy),
-            Some(tenant) => {
-                let tenant = tenant.clone();
-                self.tenants.entry(tenant).or_default().push(policy);
+        let mut set = self.clone();
+        for (owner, mut changes) in by_owner {
+            let before = self.of(owner.as_deref());
+            let kept = before.into_iter().flat_map(OwnerPolicies::all);
+            let mut policies: Vec<_> = kept
+                .filter(|policy| !changes.contains_key(&*policy.id.name))
+                .cloned()
+                .collect();
+            policies.extend(changes.drain().filter_map(|(_, policy)| policy));
+            set.put(owner.map(Arc::from), policies);
+        }
+        Ok(set)
+    }
+
+    /// The same policies, known to be all that was stored when `revision` was the newest.
+    #[must_use]
+    pub fn as_of_revision(mut self, revision: i64) -> Self {
+        self.as_of = revision;
+        self
+    }
+
+    /// The newest `policy_revision.id` that the set has seen.
+    #[must_use]
+    pub fn as_of(&self) -> i64 {
+        self.as_of
+    }
+
+    fn put(&mut self, owner: Option<Arc<str>>, policies: Vec<Arc<CompiledPolicy>>) {
+        let before = self
+            .of(owner.as_deref())
+            .map_or(0, |before| before.live.len());
+        let has_none = policies.is_empty();
+        let after = Arc::new(OwnerPolicies::new(policies));
+        self.live = (self.live + after.live.len()).saturating_sub(before);
+        if owner.is_some() {
+            let is_live = usize::from(!after.live.is_empty());
+            self.live_tenants =
+                (self.live_tenants + is_live).saturating_sub(usize::from(before > 0));
+        }
+        match owner {
+            None => self.operator = after,
+            Some(tenant) if has_none => {
+                self.tenants.remove(&tenant);
             }
+            Some(tenant) => {
+                self.tenants.insert(tenant, after);
+            }
+        }
+    }
+
+    fn of(&self, owner: Option<&str>) -> Option<&OwnerPolicies> {
+        match owner {
+            None => Some(&self.operator),
+            Some(tenant) => self.tenants.get(tenant).map(|of_tenant| &**of_tenant),
         }
     }
 
     /// Whether any tenant has a live policy: then a room's tenant must be known to decide.
     #[must_use]
     pub fn any_tenant_live(&self) -> bool {
-        !self.tenants.is_empty()
+        self.live_tenants > 0
     }
 
     /// How many policies are live.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.operator.len() + self.tenants.values().map(Vec::len).sum::<usize>()
+        self.live
     }
 
     /// Whether none is live.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.operator.is_empty() && self.tenants.is_empty()
+        self.live == 0
     }
 
-    /// Every policy that could be about this track, and whether it sees the room at all. A
+    /// Every policy that sees the room, also those that are `off`, and whether it surely does. A
     /// tenant's sees its own rooms only; while the tenant is unknown, any tenant's might.
-    pub fn candidates(&self, facts: &Facts) -> impl Iterator<Item = (&CompiledPolicy, Tri)> {
-        let (theirs, all) = match &facts.room.tenant {
-            Fact::Known(Some(tenant)) => (self.tenants.get(tenant), None),
-            Fact::Known(None) => (None, None),
-            Fact::Unknown => (None, Some(self.tenants.values().flatten())),
-        };
-        let seen = |policy| (policy, Tri::True);
-        self.operator
-            .iter()
-            .chain(theirs.into_iter().flatten())
-            .map(seen)
-            .chain(
-                all.into_iter()
-                    .flatten()
-                    .map(|policy| (policy, Tri::Unknown)),
-            )
+    pub fn visible(&self, facts: &Facts) -> impl Iterator<Item = (&CompiledPolicy, Tri)> {
+        self.seeing(facts)
+            .flat_map(|(of_owner, seen)| of_owner.all().map(move |policy| (&**policy, seen)))
     }
 
-    /// Which facts beyond a webhook's own the candidates ask for.
-    #[must_use]
-    pub fn needs(&self, facts: &Facts) -> Needs {
-        self.candidates(facts)
-            .fold(Needs::default(), |needs, (policy, _)| {
-                needs.or(policy.needs())
-            })
+    fn seeing(&self, facts: &Facts) -> impl Iterator<Item = (&OwnerPolicies, Tri)> {
+        let (theirs, all) = match &facts.room.tenant {
+            Fact::Known(tenant) => (
+                tenant.as_deref().and_then(|tenant| self.of(Some(tenant))),
+                None,
+            ),
+            Fact::Unknown => (None, Some(self.tenants.values())),
+        };
+        let surely = std::iter::once(&*self.operator).chain(theirs);
+        let maybe = all.into_iter().flatten();
+        surely
+            .map(|of_owner| (of_owner, Tri::True))
+            .chain(maybe.map(|of_tenant| (&**of_tenant, Tri::Unknown)))
+    }
+
+    /// The live policies whose `match` is not known to fail, in the order in which they are named.
+    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> Vec<Matched<'_>> {
+        let asked = Asked {
+            facts,
+            now,
+            probe: Probe::new(facts),
+        };
+        let mut matched = Vec::new();
+        for (of_owner, seen) in self.seeing(facts) {
+            of_owner.ask(&asked, seen, &mut matched);
+        }
+        if facts.room.tenant.is_unknown() {
+            matched.sort_by(|one, other| one.policy.rank().cmp(&other.policy.rank()));
+        }
+        matched
     }
 }
 
-fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Cause> {
-    let policy =
-        Policy::from_stored(&row.document, row.owner.as_deref()).map_err(Cause::Document)?;
-    if policy.name != row.name {
-        return Err(Cause::Name(policy.name));
-    }
-    Ok(CompiledPolicy::new(&policy, row.revision)?)
+fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Unreadable> {
+    let compiled = Policy::from_stored(&row.document, row.owner.as_deref())
+        .map_err(Cause::Document)
+        .and_then(|policy| {
+            if policy.name == row.name {
+                Ok(CompiledPolicy::new(&policy, row.revision)?)
+            } else {
+                Err(Cause::Name(policy.name))
+            }
+        });
+    compiled.map_err(|cause| Unreadable {
+        owner: row.owner.clone(),
+        name: row.name.clone(),
+        revision: row.revision,
+        cause,
+    })
 }

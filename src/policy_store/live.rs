@@ -1,17 +1,19 @@
 //! The policies in force in this process: a snapshot that is swapped when something changed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::read::{OwnerFilter, StoreError, list};
+use super::read::{StoreError, changes_since, everything};
 use crate::metrics::Metrics;
-use crate::policy::{PolicySet, StoredPolicy};
+use crate::policy::PolicySet;
 use crate::postgres::bounded;
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
@@ -26,8 +28,8 @@ pub struct Policies(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     snapshot: ArcSwap<PolicySet>,
-    /// The newest revision that the snapshot has seen.
-    newest: AtomicI64,
+    /// Whether the snapshot was ever read, and is not just the empty one to begin with.
+    is_loaded: AtomicBool,
     metrics: Metrics,
 }
 
@@ -36,7 +38,7 @@ impl Policies {
     pub async fn load(pool: &PgPool, metrics: Metrics) -> Result<Self, StoreError> {
         let policies = Self(Arc::new(Inner {
             snapshot: ArcSwap::default(),
-            newest: AtomicI64::new(-1),
+            is_loaded: AtomicBool::new(false),
             metrics,
         }));
         policies.refresh(pool).await?;
@@ -51,30 +53,34 @@ impl Policies {
 
     /// Takes over what has changed since the last look, if anything has.
     pub async fn refresh(&self, pool: &PgPool) -> Result<(), StoreError> {
-        // Revisions are written one after the other, so that the largest id tells of every
-        // change; it is read before the policies, so that what comes between is seen next time.
-        let newest =
-            sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "newest!" from policy_revision"#)
-                .fetch_one(pool);
-        let newest = bounded(newest).await?;
-        if newest == self.0.newest.load(Ordering::SeqCst) {
+        // Revisions are written one after the other: the largest id tells of every change.
+        let before = self.snapshot();
+        let (newest, changes) = bounded(changes_since(pool, before.as_of())).await?;
+        let is_first = !self.0.is_loaded.load(Ordering::SeqCst);
+        if newest == before.as_of() && !is_first {
             return Ok(());
         }
-        let rows = bounded(list(pool, OwnerFilter::All)).await?;
-        let rows = rows.into_iter().map(|row| StoredPolicy {
-            owner: row.owner,
-            name: row.name,
-            revision: row.revision,
-            document: row.document,
-        });
+        let (begun, change_count) = (Instant::now(), changes.len());
         // Thousands of policies take a while to compile: not on a thread that webhooks need.
-        let set = tokio::task::spawn_blocking(|| PolicySet::from_stored(rows))
-            .await
-            .map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??;
-        tracing::info!(policies = set.len(), "policies are in force");
+        let set = if is_first || newest < before.as_of() {
+            // Less than was seen before: the database was put back to an earlier state.
+            let (newest, rows) = bounded(everything(pool)).await?;
+            let set = spawn_blocking(move || PolicySet::from_stored(rows)).await;
+            set.map_err(broken)??.as_of_revision(newest)
+        } else {
+            let set = spawn_blocking(move || before.with_changes(changes)).await;
+            set.map_err(broken)??.as_of_revision(newest)
+        };
+        let took = begun.elapsed();
+        tracing::info!(
+            policies = set.len(),
+            changes = change_count,
+            ?took,
+            "policies are in force"
+        );
         self.0.metrics.policies(set.len());
         self.0.snapshot.store(Arc::new(set));
-        self.0.newest.store(newest, Ordering::SeqCst);
+        self.0.is_loaded.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -115,4 +121,8 @@ async fn listen(pool: &PgPool) -> Option<PgListener> {
         .await
         .inspect_err(|error| tracing::warn!(%error, "changes of policies cannot be listened for; looking twice a second"))
         .ok()
+}
+
+fn broken(error: JoinError) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(error))
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 
 use crate::policy::set::Unreadable;
+use crate::policy::{Change, StoredPolicy};
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,4 +84,64 @@ pub async fn get(
     )
     .fetch_optional(db)
     .await
+}
+
+/// The newest revision of all, and every policy with it: one look, so that both belong together.
+pub(super) async fn everything(
+    db: impl PgExecutor<'_>,
+) -> Result<(i64, Vec<StoredPolicy>), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select newest.id as "newest!", policy.owner, policy.name as "name?",
+                  policy.revision as "revision?", policy.document as "document?"
+           from (select coalesce(max(id), 0) as id from policy_revision) as newest
+           left join policy on true"#,
+    )
+    .fetch_all(db)
+    .await?;
+    let newest = rows.first().map_or(0, |row| row.newest);
+    let policies = rows.into_iter().filter_map(|row| {
+        Some(StoredPolicy {
+            owner: row.owner,
+            name: row.name?,
+            revision: row.revision?,
+            document: row.document?,
+        })
+    });
+    Ok((newest, policies.collect()))
+}
+
+/// The newest revision of all, and what is stored now of every policy with a revision after
+/// `seen`: one look, so that both belong together.
+pub(super) async fn changes_since(
+    db: impl PgExecutor<'_>,
+    seen: i64,
+) -> Result<(i64, Vec<Change>), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select newest.id as "newest!", changed.owner, changed.name as "name?",
+                  policy.revision as "revision?", policy.document as "document?"
+           from (select coalesce(max(id), 0) as id from policy_revision) as newest
+           left join (select distinct owner, name from policy_revision where id > $1) as changed
+               on true
+           left join policy
+               on policy.name = changed.name and policy.owner is not distinct from changed.owner"#,
+        seen,
+    )
+    .fetch_all(db)
+    .await?;
+    let newest = rows.first().map_or(0, |row| row.newest);
+    let changes = rows.into_iter().filter_map(|row| {
+        let (owner, name) = (row.owner, row.name?);
+        let stored = row.revision.zip(row.document);
+        Some(Change {
+            stored: stored.map(|(revision, document)| StoredPolicy {
+                owner: owner.clone(),
+                name: name.clone(),
+                revision,
+                document,
+            }),
+            owner,
+            name,
+        })
+    });
+    Ok((newest, changes.collect()))
 }

@@ -12,10 +12,24 @@ use crate::policy::{
     Source, TrackFacts, TrackType,
 };
 
+/// One of each kind that the index tells apart, with names that they do and do not match.
+const ROOM_GLOBS: &[&str] = &[
+    "webinar-*",
+    "other",
+    "w*",
+    "*",
+    "*-1",
+    "{w,x}*-1",
+    "[!o]*",
+    "?ther",
+    "*nar-[0-9]",
+];
+const IDENTITY_GLOBS: &[&str] = &["host-*", "attendee-?", "host-1", "*-1", "*t*"];
+
 fn match_() -> impl Strategy<Value = Match> {
     (
-        subsequence(vec!["webinar-*", "other"], 0..=1),
-        subsequence(vec!["host-*", "attendee-?"], 0..=2),
+        subsequence(ROOM_GLOBS.to_vec(), 0..=2),
+        subsequence(IDENTITY_GLOBS.to_vec(), 0..=2),
         subsequence(vec![Source::Microphone, Source::Unknown], 0..=2),
         subsequence(vec![Kind::Standard, Kind::Sip], 0..=1),
         select(vec![None, Some("host"), Some("attendee")]),

@@ -8,8 +8,18 @@ use proptest::sample::select;
 use super::generate::{any_facts, hidden, known_facts, policies, some_facts};
 use super::make::{now, set};
 use crate::policy::{
-    Decision, Document, Effect, Fact, Facts, Match, Mode, Policy, Verdict, decide,
+    Change, Decision, Document, Effect, Fact, Facts, Match, Mode, Policy, PolicyRef, PolicySet,
+    StoredPolicy, Tri, Verdict, decide,
 };
+
+fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
+    (
+        policy.owner.is_some(),
+        u16::MAX - policy.priority,
+        &policy.name,
+        policy.owner.as_deref(),
+    )
+}
 
 fn decision(policies: &[Policy], facts: &Facts) -> Decision {
     decide(&set(policies), facts, now())
@@ -158,29 +168,79 @@ proptest! {
         let compiled = set(&policies);
         let mut left: Vec<_> = Vec::new();
         let matching: Vec<_> = compiled
-            .candidates(&facts)
+            .visible(&facts)
             .map(|(policy, _)| policy)
             .filter(|policy| policy.mode == Mode::Enforce)
-            .filter(|policy| policy.ask(&facts, now()).applies() == crate::policy::Tri::True)
+            .filter(|policy| policy.ask(&facts, now()).applies() == Tri::True)
             .collect();
         for mute in matching.iter().filter(|policy| policy.effect == Effect::Mute) {
             let cancelled = matching.iter().filter(|policy| policy.effect == Effect::Exempt).any(
-                |exemption| match (&exemption.key.owner, &mute.key.owner) {
-                    (None, None) | (Some(_), Some(_)) => exemption.priority >= mute.priority,
+                |exemption| match (exemption.owner(), mute.owner()) {
+                    (None, None) | (Some(_), Some(_)) => exemption.id.priority >= mute.id.priority,
                     (None, Some(_)) => true,
-                    (Some(_), None) => mute.overridable,
+                    (Some(_), None) => mute.id.overridable,
                 },
             );
             if !cancelled {
-                left.push((mute.key.owner.clone(), u16::MAX - mute.priority, mute.key.name.clone()));
+                left.push((mute.owner(), u16::MAX - mute.id.priority, &*mute.id.name));
             }
         }
         left.sort();
         let verdict = decision(&policies, &facts).enforced;
         prop_assert_eq!(
-            verdict.mute().map(|mute| (&mute.owner, &mute.name)),
-            left.first().map(|(owner, _, name)| (owner, name))
+            verdict.mute().map(|mute| (mute.owner.as_deref(), &*mute.name)),
+            left.first().map(|(owner, _, name)| (*owner, *name))
         );
+    }
+
+    /// The index leaves out only what cannot be about the track.
+    #[test]
+    fn what_the_index_finds_is_what_asking_every_policy_finds(
+        policies in policies(), facts in some_facts(),
+    ) {
+        let compiled = set(&policies);
+        let mut asked: Vec<_> = compiled
+            .visible(&facts)
+            .filter(|(policy, _)| policy.mode != Mode::Off)
+            .map(|(policy, seen)| (policy, policy.ask(&facts, now()).if_seen(seen)))
+            .filter(|(_, answer)| answer.matched != Tri::False)
+            .map(|(policy, answer)| (&*policy.id, answer.applies()))
+            .collect();
+        asked.sort_by(|(one, _), (other, _)| rank(one).cmp(&rank(other)));
+        let decision = decide(&compiled, &facts, now());
+        let found: Vec<_> = decision
+            .trace
+            .iter()
+            .map(|candidate| (&*candidate.policy, candidate.applies))
+            .collect();
+        prop_assert_eq!(found, asked);
+    }
+
+    /// A set that was changed step by step is the set of what is stored in the end.
+    #[test]
+    fn changes_one_by_one_come_to_the_same_as_reading_everything(
+        before in policies(), after in policies(), facts in some_facts(),
+    ) {
+        let row = |policy: &Policy| StoredPolicy {
+            owner: policy.owner.clone(),
+            name: policy.name.clone(),
+            revision: 1,
+            document: policy.to_json(),
+        };
+        let key = |policy: &Policy| (policy.owner.clone(), policy.name.clone());
+        let removed = before.iter().filter(|old| !after.iter().any(|new| key(new) == key(old)));
+        let changes = removed
+            .map(|old| (old, None))
+            .chain(after.iter().map(|new| (new, Some(row(new)))));
+        let mut set = set(&before);
+        for (policy, stored) in changes {
+            let change = Change { owner: policy.owner.clone(), name: policy.name.clone(), stored };
+            set = set.with_changes([change]).unwrap();
+        }
+        let fresh = PolicySet::from_stored(after.iter().map(row)).unwrap();
+        prop_assert_eq!(decide(&set, &facts, now()), decide(&fresh, &facts, now()));
+        prop_assert_eq!(set.len(), fresh.len());
+        prop_assert_eq!(set.any_tenant_live(), fresh.any_tenant_live());
     }
 
     #[test]
