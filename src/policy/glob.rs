@@ -34,15 +34,17 @@ enum Step {
     Jump(usize),
 }
 
-/// What an index can find a glob by.
+/// What an index can find a glob by: the longest text that every name which it matches has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shape<'a> {
-    /// This name and no other.
-    Exact(&'a str),
-    /// Every name that starts so.
-    Prefix(&'a str),
-    /// Names that hold this text and more; empty where there is no such text.
-    Holds(String),
+    /// It is the whole name.
+    Whole(&'a str),
+    /// Names start with it.
+    Start(&'a str),
+    /// Names end with it.
+    End(String),
+    /// It is somewhere in them; empty where there is no such text.
+    Inside(String),
 }
 
 /// Why a glob does not compile.
@@ -112,9 +114,17 @@ impl Glob {
     /// What an index can find it by.
     pub(super) fn shape(&self) -> Shape<'_> {
         match &*self.steps {
-            [] => Shape::Exact(&self.prefix),
-            [Step::Star] => Shape::Prefix(&self.prefix),
-            steps => Shape::Holds(longest_text(&self.prefix, steps)),
+            [] => Shape::Whole(&self.prefix),
+            steps => {
+                let (text, is_end) = longest_text(steps);
+                if text.len() <= self.prefix.len() {
+                    Shape::Start(&self.prefix)
+                } else if is_end {
+                    Shape::End(text)
+                } else {
+                    Shape::Inside(text)
+                }
+            }
         }
     }
 
@@ -158,10 +168,10 @@ impl Step {
     }
 }
 
-/// The longest text that every name which the glob matches has in it.
-fn longest_text(prefix: &str, steps: &[Step]) -> String {
-    let (mut longest, mut run) = (prefix.to_owned(), String::new());
-    let mut position = 0;
+/// The longest text that every name has which these steps take, and whether they end with it.
+fn longest_text(steps: &[Step]) -> (String, bool) {
+    let (mut longest, mut ends_at) = (String::new(), 0);
+    let (mut run, mut position) = (String::new(), 0);
     while let Some(step) = steps.get(position) {
         position += 1;
         match step {
@@ -169,6 +179,7 @@ fn longest_text(prefix: &str, steps: &[Step]) -> String {
                 run.push(*c);
                 if run.len() > longest.len() {
                     longest.clone_from(&run);
+                    ends_at = position;
                 }
                 continue;
             }
@@ -191,70 +202,85 @@ fn longest_text(prefix: &str, steps: &[Step]) -> String {
         }
         run.clear();
     }
-    longest
+    (longest, ends_at == steps.len())
 }
 
-/// The positions that a glob can be at after what was read; `steps.len()` is its end.
-struct Positions {
-    at: Vec<usize>,
-    seen: Vec<bool>,
-    todo: Vec<usize>,
-}
+/// Enough bits for every step of the longest glob and its end.
+const WORDS: usize = GLOB_CHARS_MAX / 64 + 1;
+
+/// The positions that a glob can be at after what was read, a bit each; `steps.len()` is its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Positions([u64; WORDS]);
 
 impl Positions {
-    fn none(steps: &[Step]) -> Self {
-        Self {
-            at: Vec::new(),
-            seen: vec![false; steps.len() + 1],
-            todo: Vec::new(),
+    const NONE: Self = Self([0; WORDS]);
+
+    /// Adds a position; whether it was not there yet.
+    fn insert(&mut self, position: usize) -> bool {
+        let bit = 1 << (position % 64);
+        match self.0.get_mut(position / 64) {
+            Some(word) if *word & bit == 0 => {
+                *word |= bit;
+                true
+            }
+            _ => false,
         }
     }
 
-    fn clear(&mut self) {
-        self.at.clear();
-        self.seen.fill(false);
+    fn contains(&self, position: usize) -> bool {
+        let word = self.0.get(position / 64);
+        word.is_some_and(|word| word >> (position % 64) & 1 == 1)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        (0..).step_by(64).zip(self.0).flat_map(|(first, word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = usize::try_from(left.trailing_zeros())
+                    .ok()
+                    .filter(|_| left != 0)?;
+                left &= left - 1;
+                Some(first + bit)
+            })
+        })
     }
 
     /// Adds a position and all that follow from it without reading anything.
-    fn add(&mut self, steps: &[Step], first: usize) {
-        self.todo.push(first);
-        while let Some(position) = self.todo.pop() {
-            match self.seen.get_mut(position) {
-                Some(seen) if !*seen => *seen = true,
-                _ => continue,
-            }
-            match steps.get(position) {
-                Some(Step::Split(targets)) => self.todo.extend(targets),
-                Some(Step::Jump(to)) => self.todo.push(*to),
-                Some(Step::Star) => {
-                    self.at.push(position);
-                    self.todo.push(position + 1);
+    fn reach(&mut self, steps: &[Step], position: usize) {
+        if !self.insert(position) {
+            return;
+        }
+        match steps.get(position) {
+            Some(Step::Split(targets)) => {
+                for target in targets {
+                    self.reach(steps, *target);
                 }
-                _ => self.at.push(position),
             }
+            Some(Step::Jump(to)) => self.reach(steps, *to),
+            Some(Step::Star) => self.reach(steps, position + 1),
+            Some(Step::Char(_) | Step::Any | Step::Class { .. }) | None => {}
         }
     }
 }
 
 fn simulate(steps: &[Step], name: &str) -> bool {
-    let mut now = Positions::none(steps);
-    let mut next = Positions::none(steps);
-    now.add(steps, 0);
+    let mut now = Positions::NONE;
+    now.reach(steps, 0);
     for c in name.chars() {
-        next.clear();
-        for position in &now.at {
-            match steps.get(*position) {
-                Some(Step::Star) => next.add(steps, *position),
-                Some(step) if step.takes(c) => next.add(steps, position + 1),
+        let mut next = Positions::NONE;
+        for position in now.iter() {
+            match steps.get(position) {
+                Some(Step::Star) => next.reach(steps, position),
+                Some(step) if step.takes(c) => next.reach(steps, position + 1),
                 _ => {}
             }
         }
-        if next.at.is_empty() {
+        if next == Positions::NONE {
             return false;
         }
-        std::mem::swap(&mut now, &mut next);
+        now = next;
     }
-    now.at.contains(&steps.len())
+    now.contains(steps.len())
 }
 
 struct Parser<'a> {

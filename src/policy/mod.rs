@@ -16,6 +16,7 @@ pub mod set;
 pub mod tri;
 
 mod index;
+mod names;
 mod node;
 mod read;
 mod reader;
