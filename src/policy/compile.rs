@@ -137,13 +137,13 @@ pub(super) struct Condition {
     pub(super) source: u8,
     pub(super) type_: u8,
     pub(super) kind: u8,
-    attributes: Box<[Attribute]>,
+    pub(super) attributes: Box<[Attribute]>,
 }
 
 #[derive(Debug, Clone)]
-struct Attribute {
-    key: Box<str>,
-    allowed: Box<[Box<str>]>,
+pub(super) struct Attribute {
+    pub(super) key: Box<str>,
+    pub(super) allowed: Box<[Box<str>]>,
 }
 
 impl Condition {
@@ -173,25 +173,33 @@ impl Condition {
             && any_glob(&self.identity, &facts.participant.identity);
         Tri::from(known)
             .and_then(|| self.kind_holds(facts))
-            .and_then(|| self.attributes_hold(facts))
+            .and_then(|| {
+                let mut all = Tri::True;
+                for wanted in &self.attributes {
+                    all = all.and_then(|| wanted.holds(facts));
+                }
+                all
+            })
     }
 
-    fn kind_holds(&self, facts: &Facts) -> Tri {
+    pub(super) fn kind_holds(&self, facts: &Facts) -> Tri {
         match &facts.participant.kind {
             _ if self.kind == ANY_WORD => Tri::True,
             Fact::Known(kind) => Tri::from(self.kind & kind.bit() != 0),
             Fact::Unknown => Tri::Unknown,
         }
     }
+}
 
+impl Attribute {
     /// An attribute that is not there is a known fact: it equals nothing.
-    fn attributes_hold(&self, facts: &Facts) -> Tri {
+    pub(super) fn holds(&self, facts: &Facts) -> Tri {
         match &facts.participant.attributes {
-            _ if self.attributes.is_empty() => Tri::True,
-            Fact::Known(attributes) => Tri::from(self.attributes.iter().all(|wanted| {
-                let value = attributes.get(&*wanted.key);
-                value.is_some_and(|value| wanted.allowed.iter().any(|word| **word == **value))
-            })),
+            Fact::Known(attributes) => {
+                let value = attributes.get(&*self.key);
+                let is_allowed = |value: &String| self.allowed.iter().any(|word| **word == **value);
+                Tri::from(value.is_some_and(is_allowed))
+            }
             Fact::Unknown => Tri::Unknown,
         }
     }
@@ -205,6 +213,6 @@ fn words(bits: impl Iterator<Item = u8>) -> u8 {
     }
 }
 
-fn any_glob(globs: &[Glob], name: &str) -> bool {
+pub(super) fn any_glob(globs: &[Glob], name: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| glob.is_match(name))
 }

@@ -9,11 +9,16 @@
 /// A glob may have this many characters.
 pub const GLOB_CHARS_MAX: usize = 256;
 
+/// What is not itself in a glob.
+const SPECIAL: [char; 6] = ['*', '?', '[', '{', '}', '\\'];
+
 /// A compiled glob; case-sensitive, and it must match the whole name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob {
-    /// The plain text before the first special character. Most globs are this and at most a `*`.
-    prefix: Box<str>,
+    text: Box<str>,
+    /// Before its first special character.
+    prefix_bytes: usize,
+    /// What follows after that.
     steps: Box<[Step]>,
 }
 
@@ -85,40 +90,38 @@ impl Glob {
         if pattern.chars().count() > GLOB_CHARS_MAX {
             return Err(GlobError::TooLong);
         }
+        let prefix_bytes = pattern.find(SPECIAL).unwrap_or(pattern.len());
+        let (_, rest) = pattern.split_at(prefix_bytes);
         let steps = Parser {
-            rest: pattern.chars(),
+            rest: rest.chars(),
             steps: Vec::new(),
         }
         .parse()?;
-        let plain = steps
-            .iter()
-            .map_while(|step| match step {
-                Step::Char(c) => Some(*c),
-                Step::Any | Step::Star | Step::Class { .. } | Step::Split(_) | Step::Jump(_) => {
-                    None
-                }
-            })
-            .collect::<String>();
-        let skipped = plain.chars().count();
         Ok(Self {
-            prefix: plain.into(),
-            // Targets count from the start of the whole glob.
-            steps: steps
-                .into_iter()
-                .skip(skipped)
-                .map(|step| step.moved_up(skipped))
-                .collect(),
+            text: pattern.into(),
+            prefix_bytes,
+            steps: steps.into(),
         })
+    }
+
+    /// The glob as it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The plain text that it starts with. Most globs are this and at most a `*`.
+    fn prefix(&self) -> &str {
+        self.text.get(..self.prefix_bytes).unwrap_or_default()
     }
 
     /// What an index can find it by.
     pub(super) fn shape(&self) -> Shape<'_> {
         match &*self.steps {
-            [] => Shape::Whole(&self.prefix),
+            [] => Shape::Whole(self.prefix()),
             steps => {
                 let (text, is_end) = longest_text(steps);
-                if text.len() <= self.prefix.len() {
-                    Shape::Start(&self.prefix)
+                if text.len() <= self.prefix_bytes {
+                    Shape::Start(self.prefix())
                 } else if is_end {
                     Shape::End(text)
                 } else {
@@ -131,7 +134,7 @@ impl Glob {
     /// Whether it matches the whole of `name`.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
-        let Some(rest) = name.strip_prefix(&*self.prefix) else {
+        let Some(rest) = name.strip_prefix(self.prefix()) else {
             return false;
         };
         match &*self.steps {
@@ -143,19 +146,6 @@ impl Glob {
 }
 
 impl Step {
-    fn moved_up(self, by: usize) -> Self {
-        match self {
-            Self::Split(targets) => Self::Split(
-                targets
-                    .into_iter()
-                    .map(|to| to.saturating_sub(by))
-                    .collect(),
-            ),
-            Self::Jump(to) => Self::Jump(to.saturating_sub(by)),
-            Self::Char(_) | Self::Any | Self::Star | Self::Class { .. } => self,
-        }
-    }
-
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Char(plain) => *plain == c,

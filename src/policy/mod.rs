@@ -6,9 +6,11 @@
 //!                                     Facts, now ------------evaluate-> Decision
 //! ```
 
+pub mod clause;
 pub mod compile;
 pub mod document;
 pub mod evaluate;
+pub mod explain;
 pub mod facts;
 pub mod glob;
 pub mod problem;
@@ -24,9 +26,11 @@ mod reader;
 mod tests;
 mod warn;
 
+pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy};
 pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
+pub use explain::{Explained, Explanation, Part, explain};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };

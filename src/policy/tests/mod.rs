@@ -1,5 +1,6 @@
 mod documents;
 mod examples;
+mod explanations;
 mod generate;
 mod globs;
 mod laws;

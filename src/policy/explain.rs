@@ -1,0 +1,166 @@
+//! Why a decision is what it is: every policy that sees the room, and the first thing that keeps
+//! it from being about the track.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::clause::Clause;
+use super::compile::{CompiledPolicy, PolicyRef};
+use super::document::{Effect, Mode};
+use super::evaluate::{Decision, Verdict, cancels, decide};
+use super::facts::Facts;
+use super::set::PolicySet;
+use super::tri::Tri;
+
+/// An explanation names so many policies; further ones, which do not apply, are only counted.
+pub const EXPLAINED_MAX: usize = 1_000;
+
+/// A decision, and what every policy has to say about it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// The policies that see the room: first those that apply, then those that may, then the rest;
+    /// each part in the order in which policies are named.
+    pub candidates: Vec<Explained>,
+    /// How many more there are.
+    pub left_off: usize,
+}
+
+/// What one policy has to say.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explained {
+    /// Which.
+    pub policy: Arc<PolicyRef>,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Whether it applies to the track.
+    pub applies: Tri,
+    /// What it comes to.
+    #[serde(flatten)]
+    pub part: Part,
+    /// The first of its clauses that fails or depends on what is not known; none where it applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Clause>,
+}
+
+/// What a policy comes to in a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "part", rename_all = "snake_case")]
+pub enum Part {
+    /// It is the winner: the track is muted by it.
+    Mutes,
+    /// It would mute as well; the winner is named before it.
+    AlsoMutes,
+    /// It would mute, and this exemption cancels it.
+    Cancelled {
+        /// The first exemption that does.
+        by: Arc<PolicyRef>,
+    },
+    /// It exempts the track, and cancels at least one mute.
+    Spares,
+    /// It exempts the track, and there is no mute that it cancels.
+    SparesNothing,
+    /// It applies, and is on trial: it counts in the shadow decision only.
+    OnTrial,
+    /// It is off.
+    Off,
+    /// Its conditions do not hold.
+    DoesNotApply,
+    /// What is not known decides whether it applies.
+    Depends,
+}
+
+/// Decides on one track, and says of every policy that sees its room why it is or is not about it.
+#[must_use]
+pub fn explain(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Explanation {
+    let decision = decide(policies, facts, now);
+    let mut asked: Vec<_> = policies
+        .visible(facts)
+        .map(|(policy, seen)| {
+            let applies = policy.ask(facts, now).if_seen(seen).applies();
+            (policy, seen, applies)
+        })
+        .collect();
+    let order = |applies| match applies {
+        Tri::True => 0,
+        Tri::Unknown => 1,
+        Tri::False => 2,
+    };
+    asked.sort_by(|(one, _, a), (other, _, b)| {
+        let ranks = || one.rank().cmp(&other.rank());
+        order(*a).cmp(&order(*b)).then_with(ranks)
+    });
+    let acting: Vec<_> = asked
+        .iter()
+        .filter(|(policy, _, applies)| *applies == Tri::True && policy.mode == Mode::Enforce)
+        .map(|(policy, _, _)| *policy)
+        .collect();
+    let candidates = asked
+        .iter()
+        .take(EXPLAINED_MAX)
+        .map(|(policy, seen, applies)| Explained {
+            policy: Arc::clone(&policy.id),
+            effect: policy.effect,
+            mode: policy.mode,
+            applies: *applies,
+            part: part(policy, *applies, &acting, &decision.enforced),
+            failed: match applies {
+                Tri::True => None,
+                Tri::False => policy.first_failing(facts, now),
+                Tri::Unknown => unseen(*seen).or_else(|| policy.first_failing(facts, now)),
+            },
+        })
+        .collect();
+    Explanation {
+        decision,
+        candidates,
+        left_off: asked.len().saturating_sub(EXPLAINED_MAX),
+    }
+}
+
+fn part(
+    policy: &CompiledPolicy,
+    applies: Tri,
+    acting: &[&CompiledPolicy],
+    enforced: &Verdict,
+) -> Part {
+    match (policy.mode, applies) {
+        (Mode::Off, _) => return Part::Off,
+        (_, Tri::False) => return Part::DoesNotApply,
+        (_, Tri::Unknown) => return Part::Depends,
+        (Mode::DryRun, Tri::True) => return Part::OnTrial,
+        (Mode::Enforce, Tri::True) => {}
+    }
+    let of = |effect: Effect| acting.iter().filter(move |other| other.effect == effect);
+    if policy.effect == Effect::Exempt {
+        let has_mute = of(Effect::Mute).any(|mute| cancels(&policy.id, &mute.id));
+        return if has_mute {
+            Part::Spares
+        } else {
+            Part::SparesNothing
+        };
+    }
+    if enforced.mute() == Some(&*policy.id) {
+        return Part::Mutes;
+    }
+    match of(Effect::Exempt).find(|exemption| cancels(&exemption.id, &policy.id)) {
+        Some(exemption) => Part::Cancelled {
+            by: Arc::clone(&exemption.id),
+        },
+        None => Part::AlsoMutes,
+    }
+}
+
+fn unseen(seen: Tri) -> Option<Clause> {
+    (seen != Tri::True).then(|| Clause {
+        clause: "owner".to_owned(),
+        wanted: "a room of its tenant".to_owned(),
+        found: "the room's tenant is unknown".to_owned(),
+        holds: seen,
+    })
+}
