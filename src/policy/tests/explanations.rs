@@ -9,9 +9,10 @@ use proptest::prelude::*;
 fn lines(yaml: &str, facts: &Facts) -> String {
     let explanation = explain(&set(&policies(yaml)), facts, now());
     let line = |explained: &Explained| {
-        let part = match &explained.part {
-            Part::Cancelled { by } => format!("cancelled by {}", by.name),
-            part => format!("{part:?}"),
+        let part = if let Part::Cancelled { by } = &explained.part {
+            format!("cancelled by {}", by.name)
+        } else {
+            format!("{:?}", explained.part)
         };
         let why = explained.failed.as_ref().map(|clause| {
             format!(
