@@ -31,6 +31,8 @@ mod manual_body;
 mod manual_trouble;
 mod policies;
 mod policies_live;
+mod policy_history;
+mod policy_revisions;
 mod programs;
 mod support;
 mod webhooks;

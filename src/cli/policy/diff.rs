@@ -189,7 +189,7 @@ async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
         let count = |wanted| planned.iter().filter(|line| line.outcome == wanted).count();
         let unchanged = count(Outcome::Unchanged);
         print_out(&format!(
-            "apply would create {}, update {}, delete {}, and leave {unchanged} as they are\n",
+            "if applied: {} created, {} updated, {unchanged} unchanged, {} deleted\n",
             count(Outcome::Created),
             count(Outcome::Updated),
             count(Outcome::Deleted),

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
-use crate::policy_store::{self, PAGE_MAX, Page, Revision, changed_fields};
+use crate::policy_store::{self, OwnerFilter, PAGE_MAX, Page, Revision, changed_fields};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -73,12 +73,16 @@ async fn page(
 }
 
 fn nothing(arguments: &Arguments) -> anyhow::Result<()> {
-    match &arguments.name {
-        Some(name) => anyhow::bail!(never_was(arguments.owner.owner(), name)),
-        None => {
-            print_out("no policy was ever written; write some with: quell policy apply policies/\n")
+    let owner = match (&arguments.name, arguments.owner.filter()) {
+        (Some(name), _) => anyhow::bail!(never_was(arguments.owner.owner(), name)),
+        (None, OwnerFilter::All) => {
+            return print_out(
+                "no policy was ever written; write some with: quell policy apply policies/\n",
+            );
         }
-    }
+        (None, OwnerFilter::Is(owner)) => owner.unwrap_or("the operator"),
+    };
+    print_out(&format!("no policy of {owner} was ever written\n"))
 }
 
 /// What to say of a policy that has no revision.

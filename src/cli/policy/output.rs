@@ -53,11 +53,16 @@ pub(super) fn unified_diff(old: &Side, new: &Side) -> Option<String> {
                 ChangeTag::Insert => colour(AnsiColor::Green),
                 ChangeTag::Equal => Style::new(),
             };
-            let text = change.value().trim_end_matches('\n');
+            let text = without_controls(change.value().trim_end_matches('\n'));
             line(&mut shown, style, &format!("{}{text}", change.tag()));
         }
     }
     Some(shown)
+}
+
+/// A terminal obeys control characters, and a document may be one that nobody checked here.
+fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}")
 }
 
 fn colour(colour: AnsiColor) -> Style {
@@ -90,6 +95,16 @@ mod tests {
         assert_eq!(plain, expect);
         assert!(shown.contains("\u{1b}[31m-e\u{1b}[0m"), "{shown:?}");
         assert_eq!(unified_diff(&side("x", before), &side("y", before)), None);
+    }
+
+    #[test]
+    fn no_text_moves_the_cursor() {
+        let hostile = side("new", "a\tb\u{1b}[2J\u{9b}1A\r\n");
+        let shown = unified_diff(&side("old", ""), &hostile).unwrap();
+        assert!(
+            shown.contains("+a\tb\u{fffd}[2J\u{fffd}1A\u{fffd}"),
+            "{shown:?}"
+        );
     }
 
     #[test]
