@@ -33,6 +33,7 @@ mod policies;
 mod policies_live;
 mod policy_history;
 mod policy_revisions;
+mod policy_rollback;
 mod programs;
 mod support;
 mod webhooks;

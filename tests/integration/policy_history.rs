@@ -119,6 +119,60 @@ async fn owners_are_told_apart_and_so_is_who_keeps_a_policy() {
 }
 
 #[tokio::test]
+async fn diff_of_files_says_what_apply_then_does() {
+    let app = TestApp::new().await;
+    let body = json!({"name": "mics", "match": {}, "effect": "mute"});
+    let made = app.api(Method::POST, ACME, "/v1/policies").json(&body);
+    assert_eq!(made.send().await.unwrap().status(), 201);
+    let acmes = format!("{SECOND}  - {{ name: phones, owner: acme, match: {{}}, effect: mute }}\n");
+    let acmes = format!("{acmes}  - {{ name: mics, owner: acme, match: {{}}, effect: mute }}\n");
+    for (text, prune, done) in [
+        (
+            FIRST,
+            &[][..],
+            "2 created, 0 updated, 0 unchanged, 0 deleted",
+        ),
+        (&acmes, &[], "1 created, 2 updated, 1 unchanged, 0 deleted"),
+        (
+            &acmes,
+            &["--operator"],
+            "0 created, 0 updated, 4 unchanged, 0 deleted",
+        ),
+        (
+            "policies: []",
+            &[],
+            "0 created, 0 updated, 0 unchanged, 0 deleted",
+        ),
+        (
+            "policies: []",
+            &["--operator"],
+            "0 created, 0 updated, 0 unchanged, 2 deleted",
+        ),
+        (
+            FIRST,
+            &["--owner", "acme"],
+            "2 created, 0 updated, 0 unchanged, 2 deleted",
+        ),
+    ] {
+        let files = folder(&[("p.yaml", text)]);
+        let prune = match prune {
+            [] => Vec::new(),
+            owner => [&["--prune"], owner].concat(),
+        };
+        let planned = [&["diff", "--file", path(&files)], &prune[..]].concat();
+        let planned = policy(Some(&app), &planned).await;
+        let told = format!("if applied: {done}");
+        assert!(planned.contains(&told), "{text} {prune:?}:\n{planned}");
+        let differs = !done.starts_with("0 created, 0 updated") || !done.ends_with(" 0 deleted");
+        assert_eq!(code(&planned), if differs { "1" } else { "0" });
+        let applied = [&["apply", path(&files)], &prune[..]].concat();
+        let applied = policy(Some(&app), &applied).await;
+        assert!(applied.contains(done), "{text} {prune:?}:\n{applied}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn diff_ends_with_two_on_trouble_as_diff_does() {
     let app = TestApp::new().await;
     let files = folder(&[("p.yaml", FIRST)]);

@@ -90,17 +90,15 @@ async fn revisions(arguments: &Arguments, name: &str) -> anyhow::Result<bool> {
         },
     };
     let new_side = side(&named, &new, &new_yaml);
-    match unified_diff(&old_side, &new_side) {
-        Some(diff) => print_out(&diff).map(|()| true),
-        None => {
-            let from = old.map_or(0, |old| old.revision);
-            let same = format!(
-                "{named}: revisions {from} and {} are the same\n",
-                new.revision
-            );
-            print_out(&same).map(|()| false)
-        }
+    if let Some(diff) = unified_diff(&old_side, &new_side) {
+        return print_out(&diff).map(|()| true);
     }
+    let from = old.map_or(0, |old| old.revision);
+    print_out(&format!(
+        "{named}: revisions {from} and {} are the same\n",
+        new.revision
+    ))?;
+    Ok(false)
 }
 
 async fn find(
@@ -153,14 +151,11 @@ fn yaml(owner: Option<&str>, documents: [Option<&Value>; 2]) -> anyhow::Result<[
             .map(|document| Policy::from_stored(document, owner))
             .transpose()
     });
-    let [old, new] = match read {
-        [Ok(old), Ok(new)] => [text(old.as_ref())?, text(new.as_ref())?],
-        _ => {
-            let [old, new] = documents;
-            [text(old)?, text(new)?]
-        }
-    };
-    Ok([old, new])
+    if let [Ok(old), Ok(new)] = read {
+        return Ok([text(old.as_ref())?, text(new.as_ref())?]);
+    }
+    let [old, new] = documents;
+    Ok([text(old)?, text(new)?])
 }
 
 fn text(document: Option<&impl serde::Serialize>) -> anyhow::Result<String> {

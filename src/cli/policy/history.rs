@@ -59,15 +59,12 @@ async fn page(
     oldest: Option<&Revision>,
     limit: u16,
 ) -> anyhow::Result<Page> {
-    let page = match &arguments.name {
-        Some(name) => {
-            let before = oldest.map(|oldest| oldest.revision);
-            policy_store::history(pool, arguments.owner.owner(), name, before, limit).await?
-        }
-        None => {
-            let before = oldest.map(|oldest| oldest.id);
-            policy_store::latest(pool, arguments.owner.filter(), before, limit).await?
-        }
+    let page = if let Some(name) = &arguments.name {
+        let before = oldest.map(|oldest| oldest.revision);
+        policy_store::history(pool, arguments.owner.owner(), name, before, limit).await?
+    } else {
+        let before = oldest.map(|oldest| oldest.id);
+        policy_store::latest(pool, arguments.owner.filter(), before, limit).await?
     };
     Ok(page)
 }

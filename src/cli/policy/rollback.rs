@@ -29,9 +29,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         };
         let command_line = CommandLine::new();
         let done = policy_store::rollback(pool, &command_line.author(), &wanted).await;
-        let changed = done.map_err(|error| match error {
-            RollbackError::NoPolicy => anyhow::anyhow!(history::never_was(owner, name)),
-            error => anyhow::anyhow!("{}: {error}", full_name(owner, name)),
+        let changed = done.map_err(|error| {
+            if matches!(error, RollbackError::NoPolicy) {
+                anyhow::anyhow!(history::never_was(owner, name))
+            } else {
+                anyhow::anyhow!("{}: {error}", full_name(owner, name))
+            }
         })?;
         print_out(&told(arguments, &changed))?;
         if changed.policy.managed_by == ManagedBy::Apply.as_str()

@@ -38,12 +38,13 @@ pub(super) struct Precondition {
 impl Precondition {
     /// Says of a policy that is there what was missing to change it.
     pub(super) fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::Change(ChangeError::Exists(revision)) if self.must_be_new => {
-                ChangeError::Stale(revision).into()
-            }
-            Error::Change(ChangeError::Exists(_)) => Error::NoPrecondition,
-            error => error,
+        let Error::Change(ChangeError::Exists(revision)) = error else {
+            return error;
+        };
+        if self.must_be_new {
+            ChangeError::Stale(revision).into()
+        } else {
+            Error::NoPrecondition
         }
     }
 }

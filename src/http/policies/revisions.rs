@@ -5,7 +5,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::asked::{Asked, NameParam, OwnerParam, OwnerQuery, stored_name};
 use super::{Error, Shown, status_of};
@@ -68,6 +68,14 @@ impl ShownRevision {
     }
 }
 
+/// Revisions, the newest first.
+#[derive(Debug, Serialize)]
+struct ShownPage {
+    revisions: Vec<ShownRevision>,
+    /// What `before` has to be for the next page; none where this is the last.
+    next_before: Option<i32>,
+}
+
 /// One revision, with the document that it holds.
 #[derive(Debug, Serialize)]
 struct WholeRevision {
@@ -107,8 +115,12 @@ pub(in crate::http) async fn list(
     }
     let next = page.revisions.last().filter(|_| page.is_more);
     let next_before = next.map(|oldest| oldest.revision);
-    let revisions: Vec<_> = page.revisions.into_iter().map(ShownRevision::new).collect();
-    Ok(Json(json!({ "revisions": revisions, "next_before": next_before })).into_response())
+    let revisions = page.revisions.into_iter().map(ShownRevision::new);
+    Ok(Json(ShownPage {
+        revisions: revisions.collect(),
+        next_before,
+    })
+    .into_response())
 }
 
 pub(in crate::http) async fn show(
