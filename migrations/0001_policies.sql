@@ -13,7 +13,8 @@ create table policy (
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     updated_by text not null check (btrim(updated_by) <> ''),
-    unique nulls not distinct (owner, name)
+    -- The name first: `owner is not distinct from` is no condition that an index answers.
+    unique nulls not distinct (name, owner)
 );
 
 create table policy_revision (
@@ -27,9 +28,14 @@ create table policy_revision (
     document jsonb check (jsonb_typeof(document) = 'object'),
     author text not null check (btrim(author) <> ''),
     managed_by text not null check (managed_by in ('apply', 'rest')),
+    -- The revision whose document a rollback brought back.
+    restored_from integer check (restored_from between 1 and revision - 1),
+    -- The same for all that one transaction changes: no moment lies in the middle of an apply.
     created_at timestamptz not null default clock_timestamp(),
     check ((change = 'delete') = (document is null)),
-    unique nulls not distinct (owner, name, revision)
+    check (restored_from is null or change <> 'delete'),
+    -- The name first: `owner is not distinct from` is no condition that an index answers.
+    unique nulls not distinct (name, owner, revision)
 );
 
 -- History is written once. Grants say so too, but the owner of the table has them all.

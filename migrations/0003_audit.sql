@@ -27,6 +27,8 @@ create table audit_log (
     policy_owner text,
     policy_name text,
     policy_revision integer,
+    -- A rollback's: the revision whose document is in force again.
+    restored_from integer,
     event_id text,
     request_id text,
     -- Until when the one who acts may still write the outcome; later anyone closes it as unknown.
@@ -40,6 +42,7 @@ create table audit_log (
     check ((phase = 'intent') = (outcome is null)),
     check ((phase = 'intent') = (settle_by is not null)),
     check ((policy_name is null) = (policy_revision is null)),
+    check (restored_from between 1 and policy_revision - 1),
     check (outcome not in ('failed', 'refused', 'undecided', 'unknown') or error is not null),
     primary key (started_at, action_id, phase)
 ) partition by range (started_at);

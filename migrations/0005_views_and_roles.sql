@@ -7,15 +7,15 @@
 create view moderation_history as
 select started_at, action_id, origin, actor, tenant, action, outcome, error,
        room_name, room_sid, identity, track_sid, source,
-       policy_owner, policy_name, policy_revision, event_id, request_id, before, after,
-       latency_ms, recorded_at as settled_at, seq, txid
+       policy_owner, policy_name, policy_revision, restored_from, event_id, request_id,
+       before, after, latency_ms, recorded_at as settled_at, seq, txid
 from audit_log
 where phase = 'outcome'
 union all
 select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
        i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
-       i.policy_owner, i.policy_name, i.policy_revision, i.event_id, i.request_id, i.before, i.after,
-       i.latency_ms, null, i.seq, i.txid
+       i.policy_owner, i.policy_name, i.policy_revision, i.restored_from, i.event_id, i.request_id,
+       i.before, i.after, i.latency_ms, null, i.seq, i.txid
 from open_intent u
 join audit_log i on i.started_at = u.started_at and i.action_id = u.action_id
 where i.phase = 'intent';

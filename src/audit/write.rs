@@ -43,6 +43,8 @@ pub struct Entry<'a> {
     pub source: Option<&'a str>,
     /// The policy that wants it, or that is changed.
     pub policy: Option<PolicyId<'a>>,
+    /// The revision whose document a rollback brings back.
+    pub restored_from: Option<i32>,
     /// The webhook event that it answers to.
     pub event_id: Option<&'a str>,
     /// The HTTP request that asked for it.
@@ -69,6 +71,7 @@ impl Entry<'_> {
             track_sid: None,
             source: None,
             policy: None,
+            restored_from: None,
             event_id: None,
             request_id: None,
             before: None,
@@ -125,10 +128,10 @@ pub async fn record(
     let rows = sqlx::query!(
         "insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
-             identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-             request_id, outcome, error, before, after)
+             identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from,
+             event_id, request_id, outcome, error, before, after)
          values (clock_timestamp(), $1, 'outcome', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-                 $13, $14, $15, $16, $17, $18, $19)",
+                 $13, $14, $15, $16, $17, $18, $19, $20)",
         entry.action_id,
         entry.origin.as_str(),
         entry.actor.map(storable),
@@ -142,6 +145,7 @@ pub async fn record(
         entry.policy.and_then(|policy| policy.owner),
         entry.policy.map(|policy| policy.name),
         entry.policy.map(|policy| policy.revision),
+        entry.restored_from,
         entry.event_id.map(storable),
         entry.request_id.map(storable),
         outcome.as_str(),

@@ -33,6 +33,18 @@ pub fn router(app: App) -> Router {
                 .put(policies::replace)
                 .delete(policies::delete),
         )
+        .route(
+            "/v1/policies/{name}/revisions",
+            get(policies::revisions::list),
+        )
+        .route(
+            "/v1/policies/{name}/revisions/{revision}",
+            get(policies::revisions::show),
+        )
+        .route(
+            "/v1/policies/{name}/rollback",
+            post(policies::revisions::rollback),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -1,16 +1,15 @@
-//! Changes policies: the document, its revision and its audit row in one transaction.
+//! Changes policies: creates, replaces and removes them one by one, or all that files say at once.
+
+use std::collections::HashSet;
 
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
-use super::read::{OwnerFilter, Stored, get, list};
-use crate::audit::{self, Entry, Origin, PolicyId, Verb};
+use super::changing::{Changing, Write};
+use super::read::{OwnerFilter, Stored};
+use crate::audit::Origin;
 use crate::policy::Policy;
 use crate::policy::document::POLICIES_MAX;
-
-/// Changes are written one after the other (`policy_revision.id` is then commit order); the
-/// number is any that nothing else in the database uses.
-const CHANGE_LOCK: i64 = 0x7175_656c_6c01;
 
 /// Who changes something.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +32,9 @@ pub enum ManagedBy {
 }
 
 impl ManagedBy {
-    const fn as_str(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Apply => "apply",
             Self::Rest => "rest",
@@ -52,6 +53,18 @@ pub enum Expected {
     Revision(i32),
     /// No policy.
     Absent,
+}
+
+impl Expected {
+    pub(super) fn check(self, before: Option<&Stored>) -> Result<(), ChangeError> {
+        match (self, before) {
+            (Self::Anything, _) | (Self::Exists, Some(_)) | (Self::Absent, None) => Ok(()),
+            (Self::Exists | Self::Revision(_), None) => Err(ChangeError::Missing),
+            (Self::Absent, Some(before)) => Err(ChangeError::Exists(before.revision)),
+            (Self::Revision(revision), Some(before)) if before.revision == revision => Ok(()),
+            (Self::Revision(_), Some(before)) => Err(ChangeError::Stale(before.revision)),
+        }
+    }
 }
 
 /// What a change came to.
@@ -87,6 +100,15 @@ pub struct Changed {
     pub outcome: Outcome,
     /// The policy; after a deletion, what it was.
     pub policy: Stored,
+}
+
+impl Changed {
+    pub(super) const fn unchanged(policy: Stored) -> Self {
+        Self {
+            outcome: Outcome::Unchanged,
+            policy,
+        }
+    }
 }
 
 /// One line of what `apply` did.
@@ -141,10 +163,9 @@ pub async fn put(
     managed_by: ManagedBy,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
-    let mut tx = pool.begin().await?;
-    lock(&mut tx).await?;
-    let changed = put_locked(&mut tx, by, policy, managed_by, expected).await?;
-    tx.commit().await?;
+    let mut changing = Changing::begin(pool, by).await?;
+    let changed = put_in(&mut changing, policy, managed_by, expected).await?;
+    changing.commit().await?;
     Ok(changed)
 }
 
@@ -156,13 +177,12 @@ pub async fn delete(
     name: &str,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
-    let mut tx = pool.begin().await?;
-    lock(&mut tx).await?;
-    let before = get(&mut *tx, owner, name).await?;
-    check(expected, before.as_ref())?;
+    let mut changing = Changing::begin(pool, by).await?;
+    let before = changing.get(owner, name).await?;
+    expected.check(before.as_ref())?;
     let before = before.ok_or(ChangeError::Missing)?;
-    let changed = delete_locked(&mut tx, by, before, ManagedBy::Rest).await?;
-    tx.commit().await?;
+    let changed = changing.delete(before, ManagedBy::Rest).await?;
+    changing.commit().await?;
     Ok(changed)
 }
 
@@ -173,27 +193,62 @@ pub async fn apply(
     policies: &[Policy],
     prune: Prune<'_>,
 ) -> Result<Vec<Applied>, ChangeError> {
-    let mut tx = pool.begin().await?;
-    lock(&mut tx).await?;
+    let mut changing = Changing::begin(pool, by).await?;
     let mut applied = Vec::new();
     for policy in policies {
-        let changed = put_locked(&mut tx, by, policy, ManagedBy::Apply, Expected::Anything).await?;
+        let changed = put_in(&mut changing, policy, ManagedBy::Apply, Expected::Anything).await?;
         applied.push(line(changed));
     }
     if let Prune::Owner(owner) = prune {
-        for stored in list(&mut *tx, OwnerFilter::Is(owner)).await? {
-            let is_kept = policies
-                .iter()
-                .any(|policy| policy.owner == stored.owner && policy.name == stored.name);
-            if !is_kept && stored.managed_by == ManagedBy::Apply.as_str() {
-                applied.push(line(
-                    delete_locked(&mut tx, by, stored, ManagedBy::Apply).await?,
-                ));
-            }
+        let stored = changing.list(OwnerFilter::Is(owner)).await?;
+        for stored in left_out(stored, policies) {
+            applied.push(line(changing.delete(stored, ManagedBy::Apply).await?));
         }
     }
-    tx.commit().await?;
+    changing.commit().await?;
     Ok(applied)
+}
+
+/// The policies that an earlier apply wrote and that are not among `policies`.
+pub(super) fn left_out(stored: Vec<Stored>, policies: &[Policy]) -> impl Iterator<Item = Stored> {
+    let kept: HashSet<_> = policies
+        .iter()
+        .map(|policy| (policy.owner.as_deref(), policy.name.as_str()))
+        .collect();
+    stored.into_iter().filter(move |stored| {
+        stored.managed_by == ManagedBy::Apply.as_str()
+            && !kept.contains(&(stored.owner.as_deref(), stored.name.as_str()))
+    })
+}
+
+/// Whether writing this document would change nothing.
+pub(super) fn is_same(before: &Stored, document: &Value, managed_by: ManagedBy) -> bool {
+    before.document == *document && before.managed_by == managed_by.as_str()
+}
+
+async fn put_in(
+    changing: &mut Changing<'_>,
+    policy: &Policy,
+    managed_by: ManagedBy,
+    expected: Expected,
+) -> Result<Changed, ChangeError> {
+    let owner = policy.owner.as_deref();
+    let before = changing.get(owner, &policy.name).await?;
+    expected.check(before.as_ref())?;
+    let document = policy.to_json();
+    if let Some(before) = &before
+        && is_same(before, &document, managed_by)
+    {
+        return Ok(Changed::unchanged(before.clone()));
+    }
+    let write = Write {
+        owner,
+        name: &policy.name,
+        document,
+        managed_by: managed_by.as_str(),
+        restored_from: None,
+    };
+    changing.write(write, before).await
 }
 
 fn line(changed: Changed) -> Applied {
@@ -203,176 +258,4 @@ fn line(changed: Changed) -> Applied {
         revision: changed.policy.revision,
         outcome: changed.outcome,
     }
-}
-
-async fn lock(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("select pg_advisory_xact_lock($1)", CHANGE_LOCK)
-        .execute(tx)
-        .await?;
-    Ok(())
-}
-
-fn check(expected: Expected, before: Option<&Stored>) -> Result<(), ChangeError> {
-    match (expected, before) {
-        (Expected::Anything, _) | (Expected::Exists, Some(_)) | (Expected::Absent, None) => Ok(()),
-        (Expected::Exists | Expected::Revision(_), None) => Err(ChangeError::Missing),
-        (Expected::Absent, Some(before)) => Err(ChangeError::Exists(before.revision)),
-        (Expected::Revision(revision), Some(before)) if before.revision == revision => Ok(()),
-        (Expected::Revision(_), Some(before)) => Err(ChangeError::Stale(before.revision)),
-    }
-}
-
-async fn put_locked(
-    tx: &mut PgConnection,
-    by: &Author<'_>,
-    policy: &Policy,
-    managed_by: ManagedBy,
-    expected: Expected,
-) -> Result<Changed, ChangeError> {
-    let owner = policy.owner.as_deref();
-    let before = get(&mut *tx, owner, &policy.name).await?;
-    check(expected, before.as_ref())?;
-    let document = policy.to_json();
-    if let Some(before) = &before
-        && before.document == document
-        && before.managed_by == managed_by.as_str()
-    {
-        return Ok(Changed {
-            outcome: Outcome::Unchanged,
-            policy: before.clone(),
-        });
-    }
-    if before.is_none() {
-        check_count(tx, owner).await?;
-    }
-    let (outcome, verb, change) = match before {
-        Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
-        None => (Outcome::Created, Verb::PolicyCreate, "create"),
-    };
-    let revision = revise(
-        tx,
-        by,
-        owner,
-        &policy.name,
-        change,
-        Some(&document),
-        managed_by,
-    )
-    .await?;
-    let stored = sqlx::query_as!(
-        Stored,
-        "insert into policy (id, owner, name, revision, document, managed_by, updated_by)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (owner, name) do update
-         set revision = excluded.revision, document = excluded.document,
-             managed_by = excluded.managed_by, updated_by = excluded.updated_by,
-             updated_at = clock_timestamp()
-         returning owner, name, revision, document, managed_by, updated_at, updated_by",
-        uuid::Uuid::now_v7(),
-        owner,
-        policy.name,
-        revision,
-        document,
-        managed_by.as_str(),
-        by.id,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let before = before.map(|before| before.document);
-    record(tx, by, verb, &stored, before, Some(document)).await?;
-    Ok(Changed {
-        outcome,
-        policy: stored,
-    })
-}
-
-async fn check_count(tx: &mut PgConnection, owner: Option<&str>) -> Result<(), ChangeError> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from policy where owner is not distinct from $1"#,
-        owner,
-    )
-    .fetch_one(tx)
-    .await?;
-    if usize::try_from(count).is_ok_and(|count| count < POLICIES_MAX) {
-        Ok(())
-    } else {
-        Err(ChangeError::TooMany)
-    }
-}
-
-async fn delete_locked(
-    tx: &mut PgConnection,
-    by: &Author<'_>,
-    mut stored: Stored,
-    managed_by: ManagedBy,
-) -> Result<Changed, ChangeError> {
-    let owner = stored.owner.as_deref();
-    let revision = revise(tx, by, owner, &stored.name, "delete", None, managed_by).await?;
-    sqlx::query!(
-        "delete from policy where owner is not distinct from $1 and name = $2",
-        owner,
-        stored.name,
-    )
-    .execute(&mut *tx)
-    .await?;
-    stored.revision = revision;
-    let before = Some(stored.document.clone());
-    record(tx, by, Verb::PolicyDelete, &stored, before, None).await?;
-    Ok(Changed {
-        outcome: Outcome::Deleted,
-        policy: stored,
-    })
-}
-
-/// Writes the next revision; numbers go on where a deleted policy of the name left off, so that
-/// owner, name and revision name one document for ever.
-async fn revise(
-    tx: &mut PgConnection,
-    by: &Author<'_>,
-    owner: Option<&str>,
-    name: &str,
-    change: &str,
-    document: Option<&Value>,
-    managed_by: ManagedBy,
-) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar!(
-        "insert into policy_revision (owner, name, revision, change, document, author, managed_by)
-         select $1, $2, coalesce(max(revision), 0) + 1, $3, $4, $5, $6
-         from policy_revision
-         where owner is not distinct from $1 and name = $2
-         returning revision",
-        owner,
-        name,
-        change,
-        document,
-        by.id,
-        managed_by.as_str(),
-    )
-    .fetch_one(tx)
-    .await
-}
-
-async fn record(
-    tx: &mut PgConnection,
-    by: &Author<'_>,
-    verb: Verb,
-    stored: &Stored,
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<(), sqlx::Error> {
-    let owner = stored.owner.as_deref();
-    let entry = Entry {
-        actor: Some(by.id),
-        tenant: owner,
-        policy: Some(PolicyId {
-            owner,
-            name: &stored.name,
-            revision: stored.revision,
-        }),
-        request_id: by.request_id,
-        before,
-        after,
-        ..Entry::new(by.origin, verb)
-    };
-    audit::record(tx, &entry, audit::Outcome::Done, None).await
 }

@@ -1,15 +1,24 @@
 //! Stored policies: how they change in Postgres, and how every replica takes a change.
 //!
 //! ```text
-//! apply, REST -> one transaction: policy, policy_revision, audit_log -> NOTIFY -> every replica's snapshot
+//! apply, rollback, REST -> one transaction: policy, policy_revision, audit_log -> NOTIFY -> every replica's snapshot
 //! ```
 
 mod change;
+mod changing;
+mod fields;
 mod live;
+mod plan;
 mod read;
+mod revisions;
+mod rollback;
 
 pub use change::{
     Applied, Author, ChangeError, Changed, Expected, ManagedBy, Outcome, Prune, apply, delete, put,
 };
+pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
+pub use plan::{Planned, plan};
 pub use read::{OwnerFilter, StoreError, Stored, get, list};
+pub use revisions::{At, PAGE_MAX, Page, Revision, as_of, history, latest, revision, snapshot_at};
+pub use rollback::{Rollback, RollbackError, rollback};

@@ -35,6 +35,16 @@ pub enum OwnerFilter<'a> {
     Is(Option<&'a str>),
 }
 
+impl<'a> OwnerFilter<'a> {
+    /// Whether it is everybody's, and else whose: for SQL.
+    pub(super) const fn columns(self) -> (bool, Option<&'a str>) {
+        match self {
+            Self::All => (true, None),
+            Self::Is(owner) => (false, owner),
+        }
+    }
+}
+
 /// Why the policies in force cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -51,10 +61,7 @@ pub async fn list(
     db: impl PgExecutor<'_>,
     filter: OwnerFilter<'_>,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    let (all, owner) = match filter {
-        OwnerFilter::All => (true, None),
-        OwnerFilter::Is(owner) => (false, owner),
-    };
+    let (all, owner) = filter.columns();
     sqlx::query_as!(
         Stored,
         "select owner, name, revision, document, managed_by, updated_at, updated_by

@@ -16,7 +16,7 @@ use crate::support::{OPERATOR, TestApp};
 
 /// Runs `quell policy` in the project's folder; returns its exit code and what it printed, with
 /// times taken out.
-async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String {
+pub(crate) async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
     command
         .arg("policy")
@@ -67,7 +67,7 @@ fn without_times(text: &str) -> String {
 }
 
 /// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, text) in files {
         fs::write(folder.path().join(name), text).unwrap();
@@ -75,7 +75,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn path(folder: &TempDir) -> &str {
+pub(crate) fn path(folder: &TempDir) -> &str {
     folder.path().to_str().unwrap()
 }
 

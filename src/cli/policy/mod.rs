@@ -1,7 +1,11 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod diff;
 mod files;
+mod history;
+mod output;
+mod rollback;
 mod show;
 
 use std::path::PathBuf;
@@ -38,6 +42,14 @@ pub(super) enum Command {
         #[command(flatten)]
         owner: OwnerArguments,
     },
+    /// List the revisions of a policy, or the last changes of all
+    History(history::Arguments),
+    /// Show what differs between two revisions, or between files and what is stored.
+    ///
+    /// Exits with 0 where nothing differs, with 1 where something does, with 2 on trouble.
+    Diff(diff::Arguments),
+    /// Write what a policy once was as its new revision
+    Rollback(rollback::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +64,11 @@ pub(super) struct OwnerArguments {
 }
 
 impl OwnerArguments {
+    /// Whose policy a name means: the operator's, where nobody is named.
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
     fn filter(&self) -> OwnerFilter<'_> {
         match (&self.owner, self.operator) {
             (Some(tenant), _) => OwnerFilter::Is(Some(tenant)),
@@ -71,6 +88,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await
         }
+        Command::History(arguments) => history::run(arguments).await,
+        Command::Diff(arguments) => return diff::run(arguments).await,
+        Command::Rollback(arguments) => rollback::run(arguments).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,9 +98,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-async fn with_database(
-    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+async fn with_database<T>(
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let config = configured()?;
     let database = Database::open(&config.database).await?;
     let done = work(&database.pool).await;

@@ -41,6 +41,8 @@ fn every_policy_of_the_curl_examples_is_one() {
         .split("-d '")
         .skip(1)
         .map(|rest| rest.split_once('\'').unwrap().0)
+        // A rollback names a revision instead.
+        .filter(|body| !body.starts_with(r#"{"to""#))
         .collect();
     assert_eq!(bodies.len(), 3);
     for body in bodies {

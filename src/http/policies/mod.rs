@@ -3,33 +3,28 @@
 //! A policy's `ETag` is its revision. A change of what is there says which revision it was made
 //! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
 
+mod asked;
+pub(super) mod revisions;
+
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
-use super::auth::{AuthError, AuthRequest, Caller, Scope};
-use super::body::{self, BodyError};
-use super::mute::{check_json, request_id};
+use super::auth::{AuthError, Scope};
+use super::body::BodyError;
 use super::precondition;
 use super::problem::Problem;
 use crate::app::App;
-use crate::audit::Origin;
-use crate::policy::{Policy, Problems};
-use crate::policy_store::{
-    self, Author, ChangeError, Changed, Expected, ManagedBy, OwnerFilter, Stored,
-};
-
-/// One policy; a file of many may have more.
-const BODY_BYTES_MAX: usize = 64 << 10;
+use crate::policy::Problems;
+use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
+use asked::{Asked, NameParam, OwnerParam, stored_name};
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::http) enum Error {
     #[error(transparent)]
     Auth(#[from] AuthError),
     #[error("{0}")]
@@ -46,10 +41,27 @@ pub(super) enum Error {
         "the policy is there already: send If-Match with the ETag of the revision that you change, or * for any"
     )]
     NoPrecondition,
+    #[error("{0}")]
+    NoRevision(String),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error("{0}")]
+    NotRestorable(RollbackError),
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<RollbackError> for Error {
+    fn from(error: RollbackError) -> Self {
+        match error {
+            RollbackError::NoPolicy => Self::NotFound,
+            RollbackError::NoRevision { .. } => Self::NoRevision(error.to_string()),
+            RollbackError::Change(error) => error.into(),
+            RollbackError::IsDeletion(_) | RollbackError::Unreadable { .. } => {
+                Self::NotRestorable(error)
+            }
+        }
+    }
 }
 
 impl IntoResponse for Error {
@@ -66,6 +78,10 @@ impl IntoResponse for Error {
             Self::Policy(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", text),
             Self::OtherOwner => Problem::forbidden(text),
             Self::NotFound => Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text),
+            Self::NoRevision(_) => Problem::new(StatusCode::NOT_FOUND, "REVISION_NOT_FOUND", text),
+            Self::NotRestorable(_) => {
+                Problem::new(StatusCode::CONFLICT, "REVISION_NOT_RESTORABLE", text)
+            }
             Self::NoPrecondition => Problem::new(
                 StatusCode::PRECONDITION_REQUIRED,
                 "PRECONDITION_REQUIRED",
@@ -87,12 +103,6 @@ impl IntoResponse for Error {
         };
         problem.into_response()
     }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OwnerQuery {
-    owner: Option<String>,
 }
 
 /// A policy as it is answered.
@@ -129,8 +139,15 @@ impl Shown {
     }
 }
 
-type NameParam = Result<Path<String>, axum::extract::rejection::PathRejection>;
-type OwnerParam = Result<Query<OwnerQuery>, axum::extract::rejection::QueryRejection>;
+/// The status of an answer that shows the policy after a change.
+const fn status_of(outcome: policy_store::Outcome) -> StatusCode {
+    match outcome {
+        policy_store::Outcome::Created => StatusCode::CREATED,
+        policy_store::Outcome::Updated
+        | policy_store::Outcome::Unchanged
+        | policy_store::Outcome::Deleted => StatusCode::OK,
+    }
+}
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -186,26 +203,10 @@ pub(super) async fn replace(
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
     let (policy, warnings) = asked.policy(Some(&stored_name(name)?))?;
-    let must_be_new = precondition::if_none_match(&asked.parts.headers).map_err(Error::Invalid)?;
-    let expected = precondition::if_match(&asked.parts.headers)
-        .map_err(Error::Invalid)?
-        .unwrap_or(Expected::Absent);
-    let changed = match asked.put(&app, &policy, expected).await {
-        Err(Error::Change(ChangeError::Exists(revision))) => {
-            return Err(if must_be_new {
-                ChangeError::Stale(revision).into()
-            } else {
-                Error::NoPrecondition
-            });
-        }
-        changed => changed?,
-    };
-    let status = match changed.outcome {
-        policy_store::Outcome::Created => StatusCode::CREATED,
-        policy_store::Outcome::Updated
-        | policy_store::Outcome::Unchanged
-        | policy_store::Outcome::Deleted => StatusCode::OK,
-    };
+    let expected = asked.expected()?;
+    let changed = asked.put(&app, &policy, expected.revision).await;
+    let changed = changed.map_err(|error| expected.explain(error))?;
+    let status = status_of(changed.outcome);
     Ok(Shown::new(changed.policy, warnings).into_response(status))
 }
 
@@ -231,145 +232,5 @@ pub(super) async fn delete(
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(ChangeError::Missing) => Err(Error::NotFound),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// A request whose caller is known and may do this.
-struct Asked {
-    parts: Parts,
-    body: Vec<u8>,
-    caller: Caller,
-    /// Whose policies are meant: the caller's, or those that an operator names.
-    owner: Option<String>,
-}
-
-/// An author's texts, held while the author is borrowed from.
-struct AuthorTexts {
-    id: String,
-    request_id: String,
-}
-
-impl AuthorTexts {
-    fn by(&self) -> Author<'_> {
-        Author {
-            origin: Origin::Rest,
-            id: &self.id,
-            request_id: Some(&self.request_id),
-        }
-    }
-}
-
-impl Asked {
-    async fn read(
-        app: &App,
-        request: Request,
-        owner: OwnerParam,
-        scope: Scope,
-    ) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
-        let body = body::read(body, BODY_BYTES_MAX).await?;
-        let caller = app
-            .authenticator
-            .caller_of_api(
-                &AuthRequest {
-                    headers: &parts.headers,
-                    method: &parts.method,
-                    path: parts.uri.path(),
-                    // `?api_key=` is for the mute endpoint only.
-                    api_key: None,
-                    body: &body,
-                },
-                scope,
-            )
-            .await?;
-        let named = named_owner(owner)?;
-        let owner = if caller.is_operator() {
-            named
-        } else {
-            let own = caller.id().map(str::to_owned);
-            if named.is_some() && named != own {
-                return Err(Error::OtherOwner);
-            }
-            own
-        };
-        Ok(Self {
-            parts,
-            body: body.into(),
-            caller,
-            owner,
-        })
-    }
-
-    fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
-    }
-
-    /// Where the caller finds this policy: an operator has to say whose it is.
-    fn location(&self, name: &str) -> String {
-        let mut location = format!("/v1/policies/{name}");
-        if let Some(owner) = self.owner().filter(|_| self.caller.is_operator()) {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            location.push('?');
-            location.push_str(&query.append_pair("owner", owner).finish());
-        }
-        location
-    }
-
-    fn author(&self) -> AuthorTexts {
-        AuthorTexts {
-            id: self.caller.id().unwrap_or_default().to_owned(),
-            request_id: request_id(&self.parts.headers),
-        }
-    }
-
-    /// The policy in the body; at a path with a name, the body may leave its name out.
-    fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Error> {
-        check_json(&self.parts.headers).map_err(Error::Invalid)?;
-        let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
-        if let Some(name) = name
-            && let Ok(Value::Object(mut fields)) = serde_json::from_slice(&body)
-            && !fields.contains_key("name")
-        {
-            fields.insert("name".to_owned(), name.into());
-            body = Value::Object(fields).to_string().into_bytes().into();
-        }
-        let checked = Policy::from_json(&body, self.owner())?;
-        if let Some(name) = name
-            && checked.value.name != name
-        {
-            return Err(Error::Invalid(format!(
-                "`name` is {:?}, but the path says {name:?}: a policy is not renamed; create the new one and delete the old",
-                checked.value.name
-            )));
-        }
-        let warnings = checked.warnings.iter().map(ToString::to_string).collect();
-        Ok((checked.value, warnings))
-    }
-
-    async fn put(&self, app: &App, policy: &Policy, expected: Expected) -> Result<Changed, Error> {
-        let author = self.author();
-        let by = author.by();
-        Ok(policy_store::put(&app.pool, &by, policy, ManagedBy::Rest, expected).await?)
-    }
-}
-
-/// A name that a stored policy can have: Postgres would not even look for one with a NUL.
-fn stored_name(name: NameParam) -> Result<String, Error> {
-    let name = name.map(|Path(name)| name).ok();
-    name.filter(|name| !name.contains('\0'))
-        .ok_or(Error::NotFound)
-}
-
-fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {
-    let Query(query) = owner.map_err(|error| Error::Invalid(error.body_text()))?;
-    match query.owner {
-        // Postgres has no text with a NUL in it, and no id has control characters.
-        Some(owner) if owner.contains(char::is_control) => Err(Error::Invalid(
-            "`owner` must not hold control characters".to_owned(),
-        )),
-        Some(owner) if owner.trim().is_empty() => Err(Error::Invalid(
-            "`owner` must not be empty: leave it out to mean the operator".to_owned(),
-        )),
-        owner => Ok(owner),
     }
 }

@@ -1,0 +1,205 @@
+//! Who asks about whose policies, and what their request holds.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request};
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::Error;
+use crate::app::App;
+use crate::audit::Origin;
+use crate::http::auth::{AuthRequest, Caller, Scope};
+use crate::http::body;
+use crate::http::mute::{check_json, request_id};
+use crate::http::precondition;
+use crate::policy::Policy;
+use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
+
+/// One policy; a file of many may have more.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct OwnerQuery {
+    pub(super) owner: Option<String>,
+}
+
+pub(in crate::http) type NameParam = Result<Path<String>, PathRejection>;
+pub(in crate::http) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
+
+/// What a change expects to be there (`If-Match`, `If-None-Match`).
+pub(super) struct Precondition {
+    pub(super) revision: Expected,
+    must_be_new: bool,
+}
+
+impl Precondition {
+    /// Says of a policy that is there what was missing to change it.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let Error::Change(ChangeError::Exists(revision)) = error else {
+            return error;
+        };
+        if self.must_be_new {
+            ChangeError::Stale(revision).into()
+        } else {
+            Error::NoPrecondition
+        }
+    }
+}
+
+/// A request whose caller is known and may do this.
+pub(super) struct Asked {
+    pub(super) parts: Parts,
+    pub(super) body: Vec<u8>,
+    pub(super) caller: Caller,
+    /// Whose policies are meant: the caller's, or those that an operator names.
+    owner: Option<String>,
+}
+
+/// An author's texts, held while the author is borrowed from.
+pub(super) struct AuthorTexts {
+    id: String,
+    request_id: String,
+}
+
+impl AuthorTexts {
+    pub(super) fn by(&self) -> Author<'_> {
+        Author {
+            origin: Origin::Rest,
+            id: &self.id,
+            request_id: Some(&self.request_id),
+        }
+    }
+}
+
+impl Asked {
+    pub(super) async fn read(
+        app: &App,
+        request: Request,
+        owner: OwnerParam,
+        scope: Scope,
+    ) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let body = body::read(body, BODY_BYTES_MAX).await?;
+        let caller = app
+            .authenticator
+            .caller_of_api(
+                &AuthRequest {
+                    headers: &parts.headers,
+                    method: &parts.method,
+                    path: parts.uri.path(),
+                    // `?api_key=` is for the mute endpoint only.
+                    api_key: None,
+                    body: &body,
+                },
+                scope,
+            )
+            .await?;
+        let named = named_owner(owner)?;
+        let owner = if caller.is_operator() {
+            named
+        } else {
+            let own = caller.id().map(str::to_owned);
+            if named.is_some() && named != own {
+                return Err(Error::OtherOwner);
+            }
+            own
+        };
+        Ok(Self {
+            parts,
+            body: body.into(),
+            caller,
+            owner,
+        })
+    }
+
+    pub(super) fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// Where the caller finds this policy: an operator has to say whose it is.
+    pub(super) fn location(&self, name: &str) -> String {
+        let mut location = format!("/v1/policies/{name}");
+        if let Some(owner) = self.owner().filter(|_| self.caller.is_operator()) {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            location.push('?');
+            location.push_str(&query.append_pair("owner", owner).finish());
+        }
+        location
+    }
+
+    pub(super) fn author(&self) -> AuthorTexts {
+        AuthorTexts {
+            id: self.caller.id().unwrap_or_default().to_owned(),
+            request_id: request_id(&self.parts.headers),
+        }
+    }
+
+    /// The policy in the body; at a path with a name, the body may leave its name out.
+    pub(super) fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Error> {
+        check_json(&self.parts.headers).map_err(Error::Invalid)?;
+        let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
+        if let Some(name) = name
+            && let Ok(Value::Object(mut fields)) = serde_json::from_slice(&body)
+            && !fields.contains_key("name")
+        {
+            fields.insert("name".to_owned(), name.into());
+            body = Value::Object(fields).to_string().into_bytes().into();
+        }
+        let checked = Policy::from_json(&body, self.owner())?;
+        if let Some(name) = name
+            && checked.value.name != name
+        {
+            return Err(Error::Invalid(format!(
+                "`name` is {:?}, but the path says {name:?}: a policy is not renamed; create the new one and delete the old",
+                checked.value.name
+            )));
+        }
+        let warnings = checked.warnings.iter().map(ToString::to_string).collect();
+        Ok((checked.value, warnings))
+    }
+
+    pub(super) fn expected(&self) -> Result<Precondition, Error> {
+        let headers = &self.parts.headers;
+        let must_be_new = precondition::if_none_match(headers).map_err(Error::Invalid)?;
+        let expected = precondition::if_match(headers).map_err(Error::Invalid)?;
+        Ok(Precondition {
+            revision: expected.unwrap_or(Expected::Absent),
+            must_be_new,
+        })
+    }
+
+    pub(super) async fn put(
+        &self,
+        app: &App,
+        policy: &Policy,
+        expected: Expected,
+    ) -> Result<Changed, Error> {
+        let author = self.author();
+        let by = author.by();
+        Ok(policy_store::put(&app.pool, &by, policy, ManagedBy::Rest, expected).await?)
+    }
+}
+
+/// A name that a stored policy can have: Postgres would not even look for one with a NUL.
+pub(super) fn stored_name(name: NameParam) -> Result<String, Error> {
+    let name = name.map(|Path(name)| name).ok();
+    name.filter(|name| !name.contains('\0'))
+        .ok_or(Error::NotFound)
+}
+
+fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {
+    let Query(query) = owner.map_err(|error| Error::Invalid(error.body_text()))?;
+    match query.owner {
+        // Postgres has no text with a NUL in it, and no id has control characters.
+        Some(owner) if owner.contains(char::is_control) => Err(Error::Invalid(
+            "`owner` must not hold control characters".to_owned(),
+        )),
+        Some(owner) if owner.trim().is_empty() => Err(Error::Invalid(
+            "`owner` must not be empty: leave it out to mean the operator".to_owned(),
+        )),
+        owner => Ok(owner),
+    }
+}

@@ -1,0 +1,174 @@
+//! `/v1/policies/{name}/revisions` and `/rollback`: what a policy was, and back to it.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::asked::{Asked, NameParam, OwnerParam, OwnerQuery, stored_name};
+use super::{Error, Shown, status_of};
+use crate::app::App;
+use crate::http::auth::Scope;
+use crate::http::mute::check_json;
+use crate::policy_store::{
+    self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, changed_fields,
+};
+
+/// So many revisions are answered where a request does not say how many.
+const LIMIT_DEFAULT: u16 = 20;
+
+type RevisionParam = Result<Path<(String, String)>, PathRejection>;
+
+/// Which revisions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct PageQuery {
+    owner: Option<String>,
+    limit: Option<u16>,
+    before: Option<i32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollbackBody {
+    to: i32,
+}
+
+/// A revision as it is answered.
+#[derive(Debug, Serialize)]
+struct ShownRevision {
+    owner: Option<String>,
+    name: String,
+    revision: i32,
+    change: String,
+    restored_from: Option<i32>,
+    managed_by: String,
+    created_at: String,
+    author: String,
+    /// What differs from the revision before.
+    changes: Vec<FieldChange>,
+}
+
+impl ShownRevision {
+    fn new(revision: Revision) -> Self {
+        let changes = changed_fields(revision.previous.as_ref(), revision.document.as_ref());
+        Self {
+            owner: revision.owner,
+            name: revision.name,
+            revision: revision.revision,
+            change: revision.change,
+            restored_from: revision.restored_from,
+            managed_by: revision.managed_by,
+            created_at: revision.created_at.to_rfc3339(),
+            author: revision.author,
+            changes,
+        }
+    }
+}
+
+/// Revisions, the newest first.
+#[derive(Debug, Serialize)]
+struct ShownPage {
+    revisions: Vec<ShownRevision>,
+    /// What `before` has to be for the next page; none where this is the last.
+    next_before: Option<i32>,
+}
+
+/// One revision, with the document that it holds.
+#[derive(Debug, Serialize)]
+struct WholeRevision {
+    #[serde(flatten)]
+    revision: ShownRevision,
+    /// None after a deletion.
+    policy: Option<Value>,
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<App>,
+    name: NameParam,
+    query: Result<Query<PageQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Error> {
+    let (owner, limit, before) = match query {
+        Ok(Query(page)) => {
+            let owner = OwnerQuery { owner: page.owner };
+            (Ok(Query(owner)), page.limit, page.before)
+        }
+        Err(rejection) => (Err(rejection), None, None),
+    };
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Error::Invalid(format!(
+            "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for older ones with `before`"
+        )));
+    }
+    let (owner, name) = (asked.owner(), &stored_name(name)?);
+    let page = policy_store::history(&app.pool, owner, name, before, limit).await?;
+    if page.revisions.is_empty() {
+        // Numbers begin at 1 and have no gaps.
+        policy_store::revision(&app.pool, owner, name, 1)
+            .await?
+            .ok_or(Error::NotFound)?;
+    }
+    let next = page.revisions.last().filter(|_| page.is_more);
+    let next_before = next.map(|oldest| oldest.revision);
+    let revisions = page.revisions.into_iter().map(ShownRevision::new);
+    Ok(Json(ShownPage {
+        revisions: revisions.collect(),
+        next_before,
+    })
+    .into_response())
+}
+
+pub(in crate::http) async fn show(
+    State(app): State<App>,
+    path: RevisionParam,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
+    let Path((name, number)) = path.map_err(|_| Error::NotFound)?;
+    let name = stored_name(Ok(Path(name)))?;
+    let missing = || Error::NoRevision(format!("there is no revision {number} of this policy"));
+    let revision = number.parse().map_err(|_| missing())?;
+    let found = policy_store::revision(&app.pool, asked.owner(), &name, revision)
+        .await?
+        .ok_or_else(missing)?;
+    let whole = WholeRevision {
+        policy: found.document.clone(),
+        revision: ShownRevision::new(found),
+    };
+    Ok(Json(whole).into_response())
+}
+
+pub(in crate::http) async fn rollback(
+    State(app): State<App>,
+    name: NameParam,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
+    let name = stored_name(name)?;
+    check_json(&asked.parts.headers).map_err(Error::Invalid)?;
+    let RollbackBody { to } = serde_json::from_slice(&asked.body).map_err(|error| {
+        Error::Invalid(format!(
+            "the body must be {{\"to\": 3}}, with the number of the revision that is wanted: {error}"
+        ))
+    })?;
+    let expected = asked.expected()?;
+    let wanted = Rollback {
+        owner: asked.owner(),
+        name: &name,
+        to,
+        managed_by: Some(ManagedBy::Rest),
+        expected: expected.revision,
+    };
+    let author = asked.author();
+    let changed = policy_store::rollback(&app.pool, &author.by(), &wanted).await;
+    let changed = changed.map_err(|error| expected.explain(error.into()))?;
+    let status = status_of(changed.outcome);
+    Ok(Shown::new(changed.policy, Vec::new()).into_response(status))
+}

@@ -1,0 +1,223 @@
+//! One transaction of changes: behind the lock it writes documents, revisions and audit rows.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
+use super::read::{OwnerFilter, Stored, get, list};
+use crate::audit::{self, Entry, PolicyId, Verb};
+use crate::policy::document::POLICIES_MAX;
+
+/// Changes are written one after the other (`policy_revision.id` is then commit order); the
+/// number is any that nothing else in the database uses.
+const CHANGE_LOCK: i64 = 0x7175_656c_6c01;
+
+/// A transaction that holds the lock; dropped, it has changed nothing.
+pub(super) struct Changing<'a> {
+    tx: Transaction<'static, Postgres>,
+    by: &'a Author<'a>,
+    at: DateTime<Utc>,
+}
+
+/// What a policy is to be from now on.
+pub(super) struct Write<'a> {
+    pub(super) owner: Option<&'a str>,
+    pub(super) name: &'a str,
+    pub(super) document: Value,
+    /// `apply` or `rest`.
+    pub(super) managed_by: &'a str,
+    /// The revision that it is a copy of.
+    pub(super) restored_from: Option<i32>,
+}
+
+/// A row of `policy_revision`.
+struct Row<'a> {
+    owner: Option<&'a str>,
+    name: &'a str,
+    change: &'static str,
+    document: Option<&'a Value>,
+    managed_by: &'a str,
+    restored_from: Option<i32>,
+}
+
+impl<'a> Changing<'a> {
+    pub(super) async fn begin(pool: &PgPool, by: &'a Author<'a>) -> Result<Self, sqlx::Error> {
+        let mut tx = pool.begin().await?;
+        sqlx::query!("select pg_advisory_xact_lock($1)", CHANGE_LOCK)
+            .execute(&mut *tx)
+            .await?;
+        // One time for all of it, taken behind the lock: later transactions have later ones.
+        let at = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#)
+            .fetch_one(&mut *tx)
+            .await?;
+        Ok(Self { tx, by, at })
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.tx.commit().await
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+
+    pub(super) async fn get(
+        &mut self,
+        owner: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Stored>, sqlx::Error> {
+        get(&mut *self.tx, owner, name).await
+    }
+
+    pub(super) async fn list(
+        &mut self,
+        filter: OwnerFilter<'_>,
+    ) -> Result<Vec<Stored>, sqlx::Error> {
+        list(&mut *self.tx, filter).await
+    }
+
+    /// Writes a new revision over `before`, which is what is there.
+    pub(super) async fn write(
+        &mut self,
+        write: Write<'_>,
+        before: Option<Stored>,
+    ) -> Result<Changed, ChangeError> {
+        if before.is_none() {
+            self.check_count(write.owner).await?;
+        }
+        let (outcome, verb, change) = match before {
+            Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
+            None => (Outcome::Created, Verb::PolicyCreate, "create"),
+        };
+        let row = Row {
+            owner: write.owner,
+            name: write.name,
+            change,
+            document: Some(&write.document),
+            managed_by: write.managed_by,
+            restored_from: write.restored_from,
+        };
+        let revision = self.revise(&row).await?;
+        let policy = sqlx::query_as!(
+            Stored,
+            "insert into policy (id, owner, name, revision, document, managed_by, updated_at,
+                                 updated_by)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             on conflict (owner, name) do update
+             set revision = excluded.revision, document = excluded.document,
+                 managed_by = excluded.managed_by, updated_at = excluded.updated_at,
+                 updated_by = excluded.updated_by
+             returning owner, name, revision, document, managed_by, updated_at, updated_by",
+            uuid::Uuid::now_v7(),
+            write.owner,
+            write.name,
+            revision,
+            write.document,
+            write.managed_by,
+            self.at,
+            self.by.id,
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        let documents = (before.map(|before| before.document), Some(write.document));
+        self.record(verb, &policy, write.restored_from, documents)
+            .await?;
+        Ok(Changed { outcome, policy })
+    }
+
+    /// Removes what is there.
+    pub(super) async fn delete(
+        &mut self,
+        mut stored: Stored,
+        managed_by: ManagedBy,
+    ) -> Result<Changed, ChangeError> {
+        let row = Row {
+            owner: stored.owner.as_deref(),
+            name: &stored.name,
+            change: "delete",
+            document: None,
+            managed_by: managed_by.as_str(),
+            restored_from: None,
+        };
+        let revision = self.revise(&row).await?;
+        sqlx::query!(
+            "delete from policy where owner is not distinct from $1 and name = $2",
+            stored.owner,
+            stored.name,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        stored.revision = revision;
+        let documents = (Some(stored.document.clone()), None);
+        self.record(Verb::PolicyDelete, &stored, None, documents)
+            .await?;
+        Ok(Changed {
+            outcome: Outcome::Deleted,
+            policy: stored,
+        })
+    }
+
+    async fn check_count(&mut self, owner: Option<&str>) -> Result<(), ChangeError> {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from policy where owner is not distinct from $1"#,
+            owner,
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        if usize::try_from(count).is_ok_and(|count| count < POLICIES_MAX) {
+            Ok(())
+        } else {
+            Err(ChangeError::TooMany)
+        }
+    }
+
+    /// Writes the next revision; numbers go on where a deleted policy of the name left off, so
+    /// that owner, name and revision name one document for ever.
+    async fn revise(&mut self, row: &Row<'_>) -> Result<i32, sqlx::Error> {
+        sqlx::query_scalar!(
+            "insert into policy_revision
+                (owner, name, revision, change, document, author, managed_by, restored_from,
+                 created_at)
+             select $1, $2, coalesce(max(revision), 0) + 1, $3, $4, $5, $6, $7, $8
+             from policy_revision
+             where owner is not distinct from $1 and name = $2
+             returning revision",
+            row.owner,
+            row.name,
+            row.change,
+            row.document,
+            self.by.id,
+            row.managed_by,
+            row.restored_from,
+            self.at,
+        )
+        .fetch_one(&mut *self.tx)
+        .await
+    }
+
+    async fn record(
+        &mut self,
+        verb: Verb,
+        stored: &Stored,
+        restored_from: Option<i32>,
+        (before, after): (Option<Value>, Option<Value>),
+    ) -> Result<(), sqlx::Error> {
+        let owner = stored.owner.as_deref();
+        let entry = Entry {
+            actor: Some(self.by.id),
+            tenant: owner,
+            policy: Some(PolicyId {
+                owner,
+                name: &stored.name,
+                revision: stored.revision,
+            }),
+            restored_from,
+            request_id: self.by.request_id,
+            before,
+            after,
+            ..Entry::new(self.by.origin, verb)
+        };
+        audit::record(&mut *self.tx, &entry, audit::Outcome::Done, None).await
+    }
+}

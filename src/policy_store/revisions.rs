@@ -1,0 +1,198 @@
+//! Reads what policies were: a policy's revisions, and all policies as they stood at one point.
+//!
+//! ```text
+//! policy_revision   id ... 7 ........ 8 ........ 9 ........ 10
+//!                          a@1        b@1        a@2        b@2 (deletion)
+//! as of snapshot 9: a@2, b@1;  as of snapshot 10: a@2
+//! ```
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgExecutor, PgPool};
+
+use super::read::OwnerFilter;
+use crate::policy::StoredPolicy;
+
+/// So many revisions are read at once.
+pub const PAGE_MAX: u16 = 100;
+
+/// A change of a policy, as it was written for ever.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revision {
+    /// Its number among all changes of all policies: what a snapshot is named by.
+    pub id: i64,
+    /// The tenant that owned the policy; none is the operator.
+    pub owner: Option<String>,
+    /// The policy's name.
+    pub name: String,
+    /// The revision's number.
+    pub revision: i32,
+    /// `create`, `update` or `delete`.
+    pub change: String,
+    /// The document from then on; none after a deletion.
+    pub document: Option<Value>,
+    /// The document before; none where there was no policy.
+    pub previous: Option<Value>,
+    /// The revision that a rollback brought back.
+    pub restored_from: Option<i32>,
+    /// Who made the change.
+    pub author: String,
+    /// `apply` or `rest`: who kept the policy from then on.
+    pub managed_by: String,
+    /// When. All changes of one transaction have the same time.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Some revisions, the newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The revisions.
+    pub revisions: Vec<Revision>,
+    /// Whether there are older ones.
+    pub is_more: bool,
+}
+
+impl Page {
+    fn new(mut revisions: Vec<Revision>, limit: u16) -> Self {
+        let is_more = revisions.len() > usize::from(limit);
+        revisions.truncate(limit.into());
+        Self { revisions, is_more }
+    }
+}
+
+/// One more than is shown tells whether there are older ones.
+fn asked_for(limit: u16) -> i64 {
+    i64::from(limit) + 1
+}
+
+/// A point in the history of all policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// After the change of this number, [`Revision::id`].
+    Snapshot(i64),
+    /// At this time, by the clock of Postgres.
+    Time(DateTime<Utc>),
+}
+
+/// The revisions of one policy, also of a deleted one: those below `before`, at most [`PAGE_MAX`].
+pub async fn history(
+    db: impl PgExecutor<'_>,
+    owner: Option<&str>,
+    name: &str,
+    before: Option<i32>,
+    limit: u16,
+) -> Result<Page, sqlx::Error> {
+    let limit = limit.min(PAGE_MAX);
+    let revisions = sqlx::query_as!(
+        Revision,
+        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
+                  r.created_at
+           from policy_revision r
+           left join policy_revision previous
+             on previous.name = r.name and previous.owner is not distinct from r.owner
+                and previous.revision = r.revision - 1
+           where r.name = $1 and r.owner is not distinct from $2
+             and r.revision < coalesce($3, 2147483647)
+           order by r.revision desc
+           limit $4"#,
+        name,
+        owner,
+        before,
+        asked_for(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Page::new(revisions, limit))
+}
+
+/// The last changes of all policies of `filter`: those below the id `before`, at most [`PAGE_MAX`].
+pub async fn latest(
+    db: impl PgExecutor<'_>,
+    filter: OwnerFilter<'_>,
+    before: Option<i64>,
+    limit: u16,
+) -> Result<Page, sqlx::Error> {
+    let limit = limit.min(PAGE_MAX);
+    let (all, owner) = filter.columns();
+    let revisions = sqlx::query_as!(
+        Revision,
+        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
+                  r.created_at
+           from policy_revision r
+           left join policy_revision previous
+             on previous.name = r.name and previous.owner is not distinct from r.owner
+                and previous.revision = r.revision - 1
+           where ($1 or r.owner is not distinct from $2)
+             and r.id < coalesce($3, 9223372036854775807)
+           order by r.id desc
+           limit $4"#,
+        all,
+        owner,
+        before,
+        asked_for(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Page::new(revisions, limit))
+}
+
+/// One revision.
+pub async fn revision(
+    db: impl PgExecutor<'_>,
+    owner: Option<&str>,
+    name: &str,
+    revision: i32,
+) -> Result<Option<Revision>, sqlx::Error> {
+    sqlx::query_as!(
+        Revision,
+        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
+                  r.created_at
+           from policy_revision r
+           left join policy_revision previous
+             on previous.name = r.name and previous.owner is not distinct from r.owner
+                and previous.revision = r.revision - 1
+           where r.name = $1 and r.owner is not distinct from $2 and r.revision = $3"#,
+        name,
+        owner,
+        revision,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The snapshot that was in force at a time: the number of the last change until then, 0 before
+/// the first.
+pub async fn snapshot_at(db: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select coalesce(max(id), 0) as "id!" from policy_revision where created_at <= $1"#,
+        time,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// All policies as they were at one point, to decide again what was decided then.
+pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let snapshot = match at {
+        At::Snapshot(id) => id,
+        At::Time(time) => snapshot_at(pool, time).await?,
+    };
+    // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
+    sqlx::query_as!(
+        StoredPolicy,
+        r#"select owner, name, revision, document as "document!"
+           from (
+               select distinct on (name, owner) name, owner, revision, document
+               from policy_revision
+               where id <= $1
+               order by name desc, owner desc, revision desc
+           ) latest
+           where document is not null"#,
+        snapshot,
+    )
+    .fetch_all(pool)
+    .await
+}
