@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::document::{Effect, Match, Mode, Policy};
+use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::tri::Tri;
@@ -25,6 +26,10 @@ pub struct Needs {
     pub kind: bool,
     /// The participant's attributes.
     pub attributes: bool,
+    /// Anything of the room but its name and SID.
+    pub room: bool,
+    /// Anything else of the participant but its identity and SID.
+    pub participant: bool,
 }
 
 impl Needs {
@@ -34,13 +39,15 @@ impl Needs {
         Self {
             kind: self.kind || other.kind,
             attributes: self.attributes || other.attributes,
+            room: self.room || other.room,
+            participant: self.participant || other.participant,
         }
     }
 
     /// Whether it asks for anything.
     #[must_use]
     pub fn any(self) -> bool {
-        self.kind || self.attributes
+        self.kind || self.attributes || self.room || self.participant
     }
 }
 
@@ -95,6 +102,7 @@ pub struct CompiledPolicy {
     pub reason: Option<String>,
     match_: Condition,
     unless: Option<Condition>,
+    when: Option<Expression>,
 }
 
 impl CompiledPolicy {
@@ -113,15 +121,19 @@ impl CompiledPolicy {
             reason: policy.reason.clone(),
             match_: Condition::new(&policy.match_)?,
             unless: policy.unless.as_ref().map(Condition::new).transpose()?,
+            when: policy.when.clone(),
         })
     }
 
     /// What it says of this track at this time.
     ///
-    /// Further conditions (an expression, time windows) are more terms of `matched`.
+    /// Further conditions (time windows) are more terms of `matched`.
     #[must_use]
     pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
-        let matched = self.match_.holds(facts);
+        let matched = self.match_.holds(facts).and_then(|| match &self.when {
+            Some(when) => when.holds(facts),
+            None => Tri::True,
+        });
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),
@@ -134,7 +146,11 @@ impl CompiledPolicy {
     #[must_use]
     pub fn needs(&self) -> Needs {
         let unless = self.unless.as_ref().map(Condition::needs);
-        self.match_.needs().or(unless.unwrap_or_default())
+        let when = self.when.as_ref().map(Expression::needs);
+        self.match_
+            .needs()
+            .or(unless.unwrap_or_default())
+            .or(when.unwrap_or_default())
     }
 }
 
@@ -171,6 +187,7 @@ impl Condition {
         Needs {
             kind: !self.kind.is_empty(),
             attributes: !self.attributes.is_empty(),
+            ..Needs::default()
         }
     }
 

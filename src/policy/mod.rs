@@ -9,6 +9,7 @@
 pub mod compile;
 pub mod document;
 pub mod evaluate;
+pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod problem;
@@ -25,6 +26,7 @@ mod warn;
 pub use compile::{Answer, CompiledPolicy, Needs, PolicyKey};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy};
 pub use evaluate::{Candidate, Decision, PolicyRef, Spared, Verdict, decide};
+pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };

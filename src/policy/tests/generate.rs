@@ -56,6 +56,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 description: None,
                 match_,
                 unless: unless.filter(|unless| !unless.is_empty()),
+                when: None,
                 effect,
                 mode,
                 priority,

@@ -85,6 +85,7 @@ proptest! {
             description: None,
             match_: Match::default(),
             unless: None,
+            when: None,
             effect: Effect::Exempt,
             mode: Mode::Enforce,
             priority: 200,
@@ -208,6 +209,7 @@ proptest! {
                 ..Match::default()
             },
             unless: None,
+            when: None,
             effect: Effect::Mute,
             mode: Mode::Off,
             priority: 0,
