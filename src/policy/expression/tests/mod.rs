@@ -6,6 +6,7 @@ mod explains;
 mod generate;
 mod hostile;
 mod laws;
+mod manual;
 mod oracle;
 mod semantics;
 
