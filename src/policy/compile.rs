@@ -20,6 +20,10 @@ pub struct PolicyKey {
 }
 
 /// Which facts beyond a webhook's own a policy asks for.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact to be had or not"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The participant's kind.

@@ -3,49 +3,11 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
-use super::fault::{Fault, Span};
-use super::lowered::{Comparison, Literal, Node, Operand, TextTest, What};
+use super::fault::Fault;
+use super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest, What};
 use super::parse::{Parsed, Spans};
-use super::schema::Of;
+use super::types::{Type, Typed, comparable, same_type};
 use super::value::Number;
-use crate::policy::node::quoted;
-use crate::policy::problem::did_you_mean;
-
-/// What is known of an operand before there are facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
-    Text,
-    Number,
-    Flag,
-    /// One of these words of LiveKit's.
-    Word(&'static [&'static str]),
-    /// All attributes.
-    Attributes,
-    /// Metadata: the facts will say.
-    Json,
-}
-
-impl Type {
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Number => "a number",
-            Self::Flag => "true or false",
-            Self::Word(_) => "a word",
-            Self::Attributes => "a map of attributes",
-            Self::Json => "metadata",
-        }
-    }
-}
-
-/// An operand that was checked.
-#[derive(Debug)]
-pub(super) struct Typed {
-    pub(super) operand: Operand,
-    pub(super) type_: Type,
-    pub(super) span: Span,
-    pub(super) literal: bool,
-}
 
 /// Checks the parts of one tree.
 #[derive(Debug)]
@@ -65,11 +27,11 @@ impl Checker {
     /// Something that holds or does not.
     fn condition(&self, expr: &IdedExpr) -> Result<Node, Fault> {
         let what = match &expr.expr {
-            Expr::Literal(LiteralValue::Boolean(flag)) => What::Always(*flag.inner()),
-            Expr::Select(select) if select.test => self.has(&select.operand, expr)?,
+            Expr::Literal(LiteralValue::Boolean(flag)) => What::Test(Test::Always(*flag.inner())),
+            Expr::Select(select) if select.test => What::Test(self.has(&select.operand, expr)?),
             Expr::Call(call) => match self.test(call, expr) {
                 Some(what) => what?,
-                None => self.flag(expr)?,
+                None => What::Test(self.flag(expr)?),
             },
             Expr::Ident(_)
             | Expr::Select(_)
@@ -78,7 +40,7 @@ impl Checker {
             | Expr::Comprehension(_)
             | Expr::List(_)
             | Expr::Map(_)
-            | Expr::Struct(_) => self.flag(expr)?,
+            | Expr::Struct(_) => What::Test(self.flag(expr)?),
         };
         Ok(Node {
             what,
@@ -101,34 +63,40 @@ impl Checker {
                 self.condition(inner)
                     .map(|inner| What::Not(Box::new(inner))),
             ),
-            (operators::IN, None, [item, list]) => Some(self.membership(item, list)),
-            (name, None, [left, right]) => {
-                Some(self.comparison(comparison(name)?, left, right, whole))
+            (operators::IN, None, [item, list]) => {
+                Some(self.membership(item, list).map(What::Test))
             }
-            (name, Some(text), [with]) => Some(self.text_test(text_test(name)?, text, with)),
+            (name, None, [left, right]) => Some(
+                self.comparison(comparison(name)?, left, right, whole)
+                    .map(What::Test),
+            ),
+            (name, Some(of), [with]) => {
+                Some(self.text_test(text_test(name)?, of, with).map(What::Test))
+            }
             _ => None,
         }
     }
 
     /// The conditions that are joined by one operator; the parser makes a tree of pairs.
     fn parts(&self, operator: &str, expr: &IdedExpr) -> Result<Vec<Node>, Fault> {
-        match &expr.expr {
-            Expr::Call(call) if call.func_name == operator => {
-                let mut parts = Vec::new();
-                for part in &call.args {
-                    parts.append(&mut self.parts(operator, part)?);
-                }
-                Ok(parts)
+        let mut parts = Vec::new();
+        if let Expr::Call(call) = &expr.expr
+            && call.func_name == operator
+        {
+            for part in &call.args {
+                parts.append(&mut self.parts(operator, part)?);
             }
-            _ => Ok(vec![self.condition(expr)?]),
+        } else {
+            parts.push(self.condition(expr)?);
         }
+        Ok(parts)
     }
 
     /// A field that is true or false by itself.
-    fn flag(&self, expr: &IdedExpr) -> Result<What, Fault> {
+    fn flag(&self, expr: &IdedExpr) -> Result<Test, Fault> {
         let typed = self.operand(expr)?;
         if typed.type_ == Type::Flag && !typed.literal {
-            return Ok(What::Flag(typed.operand));
+            return Ok(Test::Flag(typed.operand));
         }
         let hint = match typed.type_ {
             Type::Json => "write `== true`: the metadata may hold anything",
@@ -222,7 +190,7 @@ impl Checker {
         })
     }
 
-    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<What, Fault> {
+    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<Test, Fault> {
         // The macro took the last name off; it stands in the tree's node for the whole.
         let Expr::Select(select) = &whole.expr else {
             return Err(self.unsupported(whole));
@@ -234,7 +202,7 @@ impl Checker {
         asked.expr = Expr::Select(without_test);
         let typed = self.operand(&asked)?;
         match typed.operand {
-            Operand::Attribute(_) | Operand::Metadata(..) => Ok(What::Has(typed.operand)),
+            Operand::Attribute(_) | Operand::Metadata(..) => Ok(Test::Has(typed.operand)),
             Operand::Literal(_) | Operand::Field(_) | Operand::Size(_) | Operand::Attributes => {
                 Err(Fault::new(
                     typed.span,
@@ -251,16 +219,16 @@ impl Checker {
         left: &IdedExpr,
         right: &IdedExpr,
         whole: &IdedExpr,
-    ) -> Result<What, Fault> {
+    ) -> Result<Test, Fault> {
         let (left, right) = (self.operand(left)?, self.operand(right)?);
         for side in [&left, &right] {
             comparable(side, how)?;
         }
         same_type(&left, &right, self.spans.of(whole))?;
-        Ok(What::Compare(how, left.operand, right.operand))
+        Ok(Test::Compare(how, left.operand, right.operand))
     }
 
-    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<What, Fault> {
+    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Fault> {
         let Expr::List(elements) = &list.expr else {
             return Err(Fault::new(
                 self.spans.of(list),
@@ -292,24 +260,26 @@ impl Checker {
                 literals.push(literal);
             }
         }
-        Ok(What::In(item.operand, literals.into_boxed_slice()))
+        Ok(Test::In(item.operand, literals.into_boxed_slice()))
     }
 
-    fn text_test(&self, test: TextTest, text: &IdedExpr, with: &IdedExpr) -> Result<What, Fault> {
-        let (text, with) = (self.operand(text)?, self.operand(with)?);
-        for side in [&text, &with] {
+    fn text_test(&self, how: TextTest, of: &IdedExpr, with: &IdedExpr) -> Result<Test, Fault> {
+        let (of, with) = (self.operand(of)?, self.operand(with)?);
+        for side in [&of, &with] {
             if !matches!(side.type_, Type::Text | Type::Json) {
                 let hint = match side.type_ {
                     Type::Word(_) => "compare words with `==` or `in`",
                     Type::Number if side.literal => "put it in quotes",
-                    _ => "compare it with `==`",
+                    Type::Text | Type::Number | Type::Flag | Type::Attributes | Type::Json => {
+                        "compare it with `==`"
+                    }
                 };
                 let found = side.type_.in_words();
                 let message = format!("text is wanted here, and this is {found}");
                 return Err(Fault::new(side.span, message, hint));
             }
         }
-        Ok(What::Test(test, text.operand, with.operand))
+        Ok(Test::Text(how, of.operand, with.operand))
     }
 }
 
@@ -346,81 +316,4 @@ pub(super) const TEXT_TESTS: &[(&str, TextTest)] = &[
 fn text_test(name: &str) -> Option<TextTest> {
     let found = TEXT_TESTS.iter().find(|(known, _)| *known == name);
     found.map(|(_, test)| *test)
-}
-
-/// Refuses what has no order, or cannot be compared at all.
-fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
-    let (message, hint) = match side.type_ {
-        Type::Attributes => (
-            "attributes are compared one by one",
-            "name one, such as `participant.attributes.role`",
-        ),
-        Type::Flag if how.is_order() => {
-            ("true and false have no order", "compare with `==` or `!=`")
-        }
-        Type::Word(_) if how.is_order() => ("words have no order", "compare with `==` or `in`"),
-        _ => return Ok(()),
-    };
-    Err(Fault::new(side.span, message, hint))
-}
-
-/// Refuses a comparison that could never be what is meant.
-fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Fault> {
-    match (left.type_, right.type_) {
-        (Type::Word(words), Type::Text) => word(words, left, right),
-        (Type::Text, Type::Word(words)) => word(words, right, left),
-        (Type::Json, _) | (_, Type::Json) => Ok(()),
-        (one, other) if one == other => Ok(()),
-        (one, other) => {
-            let message = match (one, other) {
-                (Type::Word(_), Type::Word(_)) => "these have no word in common".to_owned(),
-                (one, other) => format!("{} is never {}", one.in_words(), other.in_words()),
-            };
-            Err(Fault::new(whole, message, mismatch(left, right)))
-        }
-    }
-}
-
-/// A word is compared with words that exist.
-fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
-    let Operand::Literal(Literal::Text(written)) = &with.operand else {
-        return Ok(());
-    };
-    if words.contains(&&**written) {
-        return Ok(());
-    }
-    let hint = match did_you_mean(written, words) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("one of {}", words.join(", ")),
-    };
-    let name = field.operand.field().map_or("it", |field| field.name);
-    let message = format!("`{name}` is never {}", quoted(written));
-    Err(Fault::new(with.span, message, hint))
-}
-
-fn mismatch(left: &Typed, right: &Typed) -> String {
-    let sides = || [left, right].into_iter();
-    let text = sides().find_map(|side| match &side.operand {
-        Operand::Literal(Literal::Text(text)) => Some(text),
-        _ => None,
-    });
-    let time = sides().any(|side| {
-        side.operand.field().is_some_and(|field| {
-            field.name.ends_with("_at") && matches!(field.of, Of::Number { .. })
-        })
-    });
-    let number = sides().find_map(|side| match &side.operand {
-        Operand::Literal(Literal::Number(number)) => Some(number),
-        _ => None,
-    });
-    let other_is_text = sides().any(|side| side.type_ == Type::Text);
-    match text {
-        Some(_) if time => "times are whole seconds since 1970, such as 1767225600".to_owned(),
-        Some(text) if text.parse::<f64>().is_ok() => format!("write {text} without quotes"),
-        Some(text) if matches!(&**text, "true" | "false") => {
-            format!("write {text} without quotes")
-        }
-        None if other_is_text && number.is_some() => "put the number in quotes".to_owned(),
-        _ => "compare values of one type".to_owned(),
-    }
 }

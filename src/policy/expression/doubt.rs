@@ -58,11 +58,10 @@ impl Model {
     fn new(node: &Node, slots: &Slots<'_>) -> Self {
         let all = |parts: &[Node]| parts.iter().map(|part| Self::new(part, slots)).collect();
         let what = match &node.what {
-            What::Always(flag) => Modelled::Always(*flag),
             What::Not(inner) => Modelled::Not(Box::new(Self::new(inner, slots))),
             What::All(parts) => Modelled::All(all(parts)),
             What::Any(parts) => Modelled::Any(all(parts)),
-            test => match slots.answers(test) {
+            What::Test(test) => match slots.answers(test) {
                 Some((slot, answers)) => Modelled::Test(slot, answers),
                 None => Modelled::Always(states::of_literals(test)),
             },
@@ -176,7 +175,7 @@ impl Expression {
             match &node.what {
                 What::Not(inner) => nodes.push(inner),
                 What::All(parts) | What::Any(parts) => nodes.extend(parts),
-                _ => {}
+                What::Test(_) => {}
             }
             let said = constants.iter().find(|(span, _)| *span == node.span);
             if said.is_some_and(|(_, always)| node.holds(facts) != (*always).into()) {

@@ -42,7 +42,7 @@ impl Expression {
         let root = &self.0.root;
         let parts = match &root.what {
             What::All(parts) => parts,
-            _ => std::slice::from_ref(root),
+            What::Test(_) | What::Not(_) | What::Any(_) => std::slice::from_ref(root),
         };
         let first = |wanted| parts.iter().find(|part| part.holds(facts) == wanted);
         let (part, holds) = match (first(Tri::False), first(Tri::Unknown)) {
@@ -88,7 +88,7 @@ fn shortened(value: Fact<Option<Json>>) -> Fact<Option<Json>> {
         }
         Json::Array(list) => Json::String(format!("(a list of {})", list.len())),
         Json::Object(map) => Json::String(format!("(a map of {})", map.len())),
-        short => short,
+        short @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => short,
     };
     Fact::Known(Some(short))
 }

@@ -23,22 +23,28 @@ pub(super) struct Node {
     pub(super) span: Span,
 }
 
-/// A condition.
+/// A condition: a test, or others joined.
 #[derive(Debug, PartialEq)]
 pub(super) enum What {
+    Test(Test),
+    Not(Box<Node>),
+    /// Joined by `&&`.
+    All(Box<[Node]>),
+    /// Joined by `||`.
+    Any(Box<[Node]>),
+}
+
+/// A condition that is not made of others.
+#[derive(Debug, PartialEq)]
+pub(super) enum Test {
     /// `true` or `false`.
     Always(bool),
     /// A field that is true or false.
     Flag(Operand),
     Compare(Comparison, Operand, Operand),
     In(Operand, Box<[Literal]>),
-    Test(TextTest, Operand, Operand),
+    Text(TextTest, Operand, Operand),
     Has(Operand),
-    Not(Box<Node>),
-    /// Joined by `&&`.
-    All(Box<[Node]>),
-    /// Joined by `||`.
-    Any(Box<[Node]>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,31 +91,15 @@ impl Node {
     /// Whether it holds.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
         match &self.what {
-            What::Always(flag) => Tri::from(*flag),
-            What::Flag(field) => match field.value(facts) {
-                Value::Bool(flag) => Tri::from(flag),
-                Value::Unknown => Tri::Unknown,
-                Value::Text(_) | Value::Number(_) | Value::Nothing => Tri::False,
-            },
-            What::Compare(how, left, right) => how.of(left.value(facts), right.value(facts)),
-            What::In(operand, list) => {
-                let value = operand.value(facts);
-                if value == Value::Unknown {
-                    return Tri::Unknown;
-                }
-                Tri::from(list.iter().any(|literal| value.equals(literal.value())))
-            }
-            What::Test(test, text, with) => test.of(text.value(facts), with.value(facts)),
-            What::Has(operand) => operand.is_there(facts),
+            What::Test(test) => test.holds(facts),
             What::Not(inner) => !inner.holds(facts),
             What::All(parts) => settled(parts, facts, Tri::False),
             What::Any(parts) => settled(parts, facts, Tri::True),
         }
     }
 
-    /// Calls `visit` for every condition that is not made of others, with whether it has to hold
-    /// (or not to hold) for the whole to hold.
-    pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n What, bool)) {
+    /// Calls `visit` for every test, with whether it has to hold (or not to) for the whole to hold.
+    pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n Test, bool)) {
         match &self.what {
             What::Not(inner) => inner.each_test(!wanted, visit),
             What::All(parts) | What::Any(parts) => {
@@ -117,7 +107,7 @@ impl Node {
                     part.each_test(wanted, visit);
                 }
             }
-            test => visit(test, wanted),
+            What::Test(test) => visit(test, wanted),
         }
     }
 
@@ -138,22 +128,43 @@ fn settled(parts: &[Node], facts: &Facts, decisive: Tri) -> Tri {
     for part in parts {
         match part.holds(facts) {
             Tri::Unknown => answer = Tri::Unknown,
-            known if known == decisive => return decisive,
-            _ => {}
+            known @ (Tri::True | Tri::False) if known == decisive => return decisive,
+            Tri::True | Tri::False => {}
         }
     }
     answer
 }
 
-impl What {
-    /// What a test compares; none for conditions that are made of others.
+impl Test {
+    fn holds(&self, facts: &Facts) -> Tri {
+        match self {
+            Self::Always(flag) => Tri::from(*flag),
+            Self::Flag(field) => match field.value(facts) {
+                Value::Bool(flag) => Tri::from(flag),
+                Value::Unknown => Tri::Unknown,
+                Value::Text(_) | Value::Number(_) | Value::Nothing => Tri::False,
+            },
+            Self::Compare(how, left, right) => how.of(left.value(facts), right.value(facts)),
+            Self::In(operand, list) => {
+                let value = operand.value(facts);
+                if value == Value::Unknown {
+                    return Tri::Unknown;
+                }
+                Tri::from(list.iter().any(|literal| value.equals(literal.value())))
+            }
+            Self::Text(how, of, with) => how.of(of.value(facts), with.value(facts)),
+            Self::Has(operand) => operand.is_there(facts),
+        }
+    }
+
+    /// What it compares.
     pub(super) fn operands(&self) -> impl Iterator<Item = &Operand> {
         let (left, right) = match self {
             Self::Flag(operand) | Self::In(operand, _) | Self::Has(operand) => {
                 (Some(operand), None)
             }
-            Self::Compare(_, left, right) | Self::Test(_, left, right) => (Some(left), Some(right)),
-            Self::Always(_) | Self::Not(_) | Self::All(_) | Self::Any(_) => (None, None),
+            Self::Compare(_, left, right) | Self::Text(_, left, right) => (Some(left), Some(right)),
+            Self::Always(_) => (None, None),
         };
         left.into_iter().chain(right)
     }

@@ -22,6 +22,7 @@ mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod types;
 mod value;
 
 use std::fmt;

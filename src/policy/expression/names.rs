@@ -4,10 +4,11 @@
 use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators};
 
-use super::check::{Checker, Type, Typed};
+use super::check::Checker;
 use super::fault::{Fault, Span};
 use super::lowered::Operand;
 use super::schema::{FIELDS, Field, Of, THINGS, fields_of, find};
+use super::types::{Type, Typed};
 use crate::policy::node::quoted;
 use crate::policy::problem::did_you_mean;
 
@@ -28,7 +29,7 @@ impl Checker {
         let span = self.spans.of(expr);
         let path = self.path(expr)?;
         let (field, keys) = known_field(&path, span)?;
-        let typed = |operand, type_| Typed {
+        let value = |operand, type_| Typed {
             operand,
             type_,
             span,
@@ -42,8 +43,8 @@ impl Checker {
             Of::Attributes => {
                 let key = attribute(keys, span)?;
                 return Ok(match key {
-                    Some(key) => typed(Operand::Attribute(key.into()), Type::Text),
-                    None => typed(Operand::Attributes, Type::Attributes),
+                    Some(key) => value(Operand::Attribute(key.into()), Type::Text),
+                    None => value(Operand::Attributes, Type::Attributes),
                 });
             }
             Of::Metadata(_) if keys.is_empty() => {
@@ -53,7 +54,7 @@ impl Checker {
             }
             Of::Metadata(whose) => {
                 let keys = keys.iter().map(|key| key.name.into()).collect();
-                return Ok(typed(Operand::Metadata(whose, keys), Type::Json));
+                return Ok(value(Operand::Metadata(whose, keys), Type::Json));
             }
         };
         if let Some(key) = keys.first() {
@@ -61,7 +62,7 @@ impl Checker {
             let hint = format!("take {} out", quoted(key.name));
             return Err(Fault::new(span, message, hint));
         }
-        Ok(typed(Operand::Field(field), type_))
+        Ok(value(Operand::Field(field), type_))
     }
 
     fn path<'e>(&self, expr: &'e IdedExpr) -> Result<Path<'e>, Fault> {
@@ -96,7 +97,14 @@ impl Checker {
                 });
                 Ok(path)
             }
-            _ => Err(self.unsupported(expr)),
+            Expr::Select(_)
+            | Expr::Call(_)
+            | Expr::Literal(_)
+            | Expr::Unspecified
+            | Expr::Comprehension(_)
+            | Expr::List(_)
+            | Expr::Map(_)
+            | Expr::Struct(_) => Err(self.unsupported(expr)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! themselves.
 
 use super::Expression;
-use super::lowered::{Comparison, Literal, Node, Operand, What};
+use super::lowered::{Comparison, Literal, Node, Operand, Test, What};
+use super::value::Value;
 
 /// What makes a condition come out one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,25 +52,27 @@ impl Expression {
     pub(in crate::policy) fn misses_unnamed_microphones(&self) -> bool {
         let (mut microphone, mut unknown) = (false, false);
         self.0.root.each_test(true, &mut |test, wanted| {
-            let source = test.operands().any(
-                |operand| matches!(operand, Operand::Field(field) if field.name == "track.source"),
-            );
-            let asked =
-                wanted && matches!(test, What::Compare(Comparison::Equal, ..) | What::In(..));
-            if !source {
+            let is_source = |operand: &Operand| {
+                operand
+                    .field()
+                    .is_some_and(|field| field.name == "track.source")
+            };
+            if !test.operands().any(is_source) {
                 return;
             }
-            let names = |word: &str| {
-                let is =
-                    |literal: &Literal| matches!(literal, Literal::Text(text) if &**text == word);
-                match test {
-                    What::In(_, list) => list.iter().any(is),
-                    test => test
-                        .operands()
-                        .any(|operand| matches!(operand, Operand::Literal(literal) if is(literal))),
-                }
+            let is = |word: &str, literal: &Literal| literal.value() == Value::Text(word);
+            let names = |word: &str| match test {
+                Test::In(_, list) => list.iter().any(|literal| is(word, literal)),
+                Test::Compare(..)
+                | Test::Always(_)
+                | Test::Flag(_)
+                | Test::Text(..)
+                | Test::Has(_) => test.operands().any(
+                    |operand| matches!(operand, Operand::Literal(literal) if is(word, literal)),
+                ),
             };
-            microphone |= asked && names("MICROPHONE");
+            let asked = !matches!(test, Test::Compare(Comparison::NotEqual, ..));
+            microphone |= wanted == asked && names("MICROPHONE");
             // However it is named, its author has thought of it.
             unknown |= names("UNKNOWN");
         });
@@ -77,7 +80,7 @@ impl Expression {
     }
 }
 
-fn own_words(test: &What) -> impl Iterator<Item = &'static str> {
+fn own_words(test: &Test) -> impl Iterator<Item = &'static str> {
     test.operands()
         .filter_map(|operand| operand.field()?.own_word)
 }
@@ -98,9 +101,9 @@ fn sway(node: &Node, wanted: bool, any_other: bool) -> Sway {
         What::Any(parts) if !wanted => below(parts).into_iter().fold(Sway::Open, Sway::and),
         // ... or one of them.
         What::All(parts) | What::Any(parts) => below(parts).into_iter().max().unwrap_or(Sway::Open),
-        test => {
+        What::Test(test) => {
             // To be one of the staff takes an identity; not to be one of them takes nothing.
-            let named = wanted != matches!(test, What::Compare(Comparison::NotEqual, ..));
+            let named = wanted != matches!(test, Test::Compare(Comparison::NotEqual, ..));
             let mut fields = test.operands().filter_map(Operand::field);
             if own_words(test).next().is_some() && (named || any_other) {
                 Sway::Own

@@ -92,9 +92,10 @@ fn unknown_function(name: &str, of_something: bool) -> (String, String) {
         .chain(["has", "size"])
         .collect();
     if known.contains(&name) {
-        let message = match of_something {
-            true => format!("`{name}` takes one value in its brackets"),
-            false => format!("`{name}` is not written this way"),
+        let message = if of_something {
+            format!("`{name}` takes one value in its brackets")
+        } else {
+            format!("`{name}` is not written this way")
         };
         return (message, format!("such as `{}`", example(name)));
     }

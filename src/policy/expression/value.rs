@@ -66,10 +66,11 @@ impl PartialEq for Number {
 
 fn int_to_float(int: i128, float: f64) -> Ordering {
     let below = float.floor();
-    match int.cmp(&whole(below)) {
-        Ordering::Equal if float > below => Ordering::Less,
-        other => other,
+    let order = int.cmp(&whole(below));
+    if order.is_eq() && float > below {
+        return Ordering::Less;
     }
+    order
 }
 
 /// A float without a fraction as an integer; one beyond all of JSON's integers stays beyond them.
@@ -180,7 +181,7 @@ mod tests {
             // The float next to i64::MAX is 2^63: one more.
             (
                 Number::Int(i64::MAX.into()),
-                Number::Float(9.223_372_036_854_775_807e18),
+                Number::Float(9_223_372_036_854_775_808.0),
                 Ordering::Less,
             ),
             (Number::Float(0.1), Number::Float(0.1), Ordering::Equal),

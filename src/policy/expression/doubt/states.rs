@@ -1,7 +1,7 @@
 //! What each thing that is compared can be, as far as the expression can tell: each literal that
 //! it is compared with, what lies between and beyond those, absent, another type.
 
-use super::super::lowered::{Comparison, Literal, Node, Operand, TextTest, What};
+use super::super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest};
 use super::super::schema::Of;
 use super::super::value::{Number, Value};
 
@@ -28,7 +28,7 @@ struct Slot<'n> {
 enum SlotOf<'n> {
     Operand(&'n Operand),
     /// A test of two fields, which may turn out either way.
-    Test(&'n What),
+    Test(&'n Test),
 }
 
 #[derive(Clone, Copy)]
@@ -66,7 +66,7 @@ impl<'n> Slots<'n> {
     }
 
     /// The slot of a test and its answer in each of the states; none where it names no field.
-    pub(super) fn answers(&self, test: &'n What) -> Option<(usize, Vec<bool>)> {
+    pub(super) fn answers(&self, test: &'n Test) -> Option<(usize, Vec<bool>)> {
         let find = |of: &SlotOf<'_>| {
             let index = self.0.iter().position(|slot| slot.of == *of)?;
             Some((index, self.0.get(index)?))
@@ -81,13 +81,13 @@ impl<'n> Slots<'n> {
     }
 
     /// What a test compares with which literals.
-    fn note(&mut self, test: &'n What) {
+    fn note(&mut self, test: &'n Test) {
         let literal = |operand: &Operand| matches!(operand, Operand::Literal(_));
         match test {
-            What::Flag(operand) => self.with(operand, |slot| slot.bools = true),
-            What::Has(operand) => self.with(operand, |_| ()),
-            What::Compare(how, Operand::Literal(with), operand)
-            | What::Compare(how, operand, Operand::Literal(with))
+            Test::Flag(operand) => self.with(operand, |slot| slot.bools = true),
+            Test::Has(operand) => self.with(operand, |_| ()),
+            Test::Compare(how, Operand::Literal(with), operand)
+            | Test::Compare(how, operand, Operand::Literal(with))
                 if !literal(operand) =>
             {
                 self.with(operand, |slot| {
@@ -95,22 +95,22 @@ impl<'n> Slots<'n> {
                     slot.ordered |= how.is_order();
                 });
             }
-            What::In(operand, list) if !literal(operand) => self.with(operand, |slot| {
+            Test::In(operand, list) if !literal(operand) => self.with(operand, |slot| {
                 for with in list {
                     slot.compared_with(with);
                 }
             }),
-            What::Test(how, operand, Operand::Literal(Literal::Text(with)))
+            Test::Text(how, operand, Operand::Literal(Literal::Text(with)))
                 if !literal(operand) =>
             {
                 self.with(operand, |slot| slot.text_tests.push((*how, with)));
             }
-            What::Compare(_, left, right) | What::Test(_, left, right)
+            Test::Compare(_, left, right) | Test::Text(_, left, right)
                 if !literal(left) || !literal(right) =>
             {
                 self.slot(SlotOf::Test(test), |_| ());
             }
-            _ => {}
+            Test::Always(_) | Test::Compare(..) | Test::In(..) | Test::Text(..) => {}
         }
     }
 
@@ -232,27 +232,31 @@ impl<'n> Slot<'n> {
     }
 
     /// The answer of a test of this slot in one of its states.
-    fn answer(&self, test: &What, state: State<'_>) -> bool {
+    fn answer(&self, test: &Test, state: State<'_>) -> bool {
         match test {
-            What::Flag(_) => matches!(state, State::Bool(true)),
-            What::Has(_) => !matches!(state, State::Absent),
-            What::Compare(how, Operand::Literal(literal), _) => {
+            Test::Flag(_) => matches!(state, State::Bool(true)),
+            Test::Has(_) => !matches!(state, State::Absent),
+            Test::Compare(how, Operand::Literal(literal), _) => {
                 state.compare(how.flipped(), literal)
             }
-            What::Compare(how, _, Operand::Literal(literal)) => state.compare(*how, literal),
-            What::In(_, list) => list
+            Test::Compare(how, _, Operand::Literal(literal)) => state.compare(*how, literal),
+            Test::In(_, list) => list
                 .iter()
                 .any(|literal| state.compare(Comparison::Equal, literal)),
-            What::Test(how, _, Operand::Literal(Literal::Text(with))) => match state {
-                State::Text(text) => how.holds_for(text, with),
+            Test::Text(how, _, Operand::Literal(Literal::Text(with))) => match state {
+                State::Text(is) => how.holds_for(is, with),
                 State::TextBefore(_, answers) => self
                     .text_tests
                     .iter()
                     .position(|(known, of)| known == how && **of == **with)
                     .is_some_and(|index| answers >> index & 1 == 1),
-                _ => false,
+                State::Absent
+                | State::Other
+                | State::Bool(_)
+                | State::Number(_)
+                | State::NumberBefore(_) => false,
             },
-            _ => false,
+            Test::Always(_) | Test::Compare(..) | Test::Text(..) => false,
         }
     }
 }
@@ -283,17 +287,18 @@ impl State<'_> {
 }
 
 /// The answer of a test that names no field.
-pub(super) fn of_literals(test: &What) -> bool {
+pub(super) fn of_literals(test: &Test) -> bool {
     match test {
-        What::Compare(how, Operand::Literal(left), Operand::Literal(right)) => {
+        Test::Compare(how, Operand::Literal(left), Operand::Literal(right)) => {
             how.of_known(left.value(), right.value())
         }
-        What::In(Operand::Literal(item), list) => list.contains(item),
-        What::Test(
-            test,
-            Operand::Literal(Literal::Text(text)),
+        Test::In(Operand::Literal(item), list) => list.contains(item),
+        Test::Text(
+            how,
+            Operand::Literal(Literal::Text(of)),
             Operand::Literal(Literal::Text(with)),
-        ) => test.holds_for(text, with),
-        _ => false,
+        ) => how.holds_for(of, with),
+        Test::Always(flag) => *flag,
+        Test::Flag(_) | Test::Compare(..) | Test::In(..) | Test::Text(..) | Test::Has(_) => false,
     }
 }

@@ -119,25 +119,25 @@ fn asked(test: &Test, facts: &Json, context: &Context<'_, '_>) -> String {
                 (Some(Json::Bool(_)), Some(Json::Bool(_))) if order => return "false".to_owned(),
                 _ => false,
             };
-            let text = test.text();
-            match ask(&text, context) {
+            let written = test.text();
+            match ask(&written, context) {
                 Ok(_) => {
-                    assert!(fits, "CEL knows {text}");
-                    text
+                    assert!(fits, "CEL knows {written}");
+                    written
                 }
                 Err(error) => {
-                    assert!(!fits, "CEL errs on {text}: {error}");
+                    assert!(!fits, "CEL errs on {written}: {error}");
                     "false".to_owned()
                 }
             }
         }
         Test::Has(term) => {
-            let text = test.text();
+            let written = test.text();
             // CEL errs where something before the last key is no map.
-            match ask(&text, context) {
-                Ok(_) => text,
+            match ask(&written, context) {
+                Ok(_) => written,
                 Err(error) => {
-                    assert_eq!(found(term, facts), None, "CEL errs on {text}: {error}");
+                    assert_eq!(found(term, facts), None, "CEL errs on {written}: {error}");
                     "false".to_owned()
                 }
             }
@@ -215,7 +215,7 @@ fn unnumbered(node: &mut IdedExpr) {
             })
             .flatten()
             .collect(),
-        _ => Vec::new(),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => Vec::new(),
     };
     below.into_iter().for_each(unnumbered);
 }
