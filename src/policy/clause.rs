@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
+use super::expression::Reason;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::Glob;
 use super::tri::Tri;
@@ -26,10 +27,24 @@ impl CompiledPolicy {
     /// is one, else of those that depend on what is not known.
     pub(super) fn first_failing(&self, facts: &Facts, _now: DateTime<Utc>) -> Option<Clause> {
         let mut clauses = self.match_.clauses("match", facts);
+        let when = self.when.as_ref().and_then(|when| when.explain(facts));
+        clauses.extend(when.map(Clause::from));
         let unless = self.unless.as_deref();
         clauses.extend(unless.and_then(|unless| excepting(unless, facts)));
         let first = |wanted: Tri| clauses.iter().find(|clause| clause.holds == wanted);
         first(Tri::False).or_else(|| first(Tri::Unknown)).cloned()
+    }
+}
+
+impl From<Reason> for Clause {
+    fn from(reason: Reason) -> Self {
+        let found: Vec<_> = reason.found.iter().map(ToString::to_string).collect();
+        Self {
+            clause: "when".to_owned(),
+            wanted: reason.part,
+            found: found.join(", "),
+            holds: reason.holds,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::document::{Effect, Match, Mode, Policy};
+use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::tri::Tri;
@@ -24,6 +25,42 @@ pub struct PolicyRef {
     pub priority: u16,
     /// Whether a tenant's exemption cancels it.
     pub overridable: bool,
+}
+
+/// Which facts beyond a webhook's own a policy asks for.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact to be had or not"
+)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The participant's kind.
+    pub kind: bool,
+    /// The participant's attributes.
+    pub attributes: bool,
+    /// Anything of the room but its name and SID.
+    pub room: bool,
+    /// Anything else of the participant but its identity and SID.
+    pub participant: bool,
+}
+
+impl Needs {
+    /// What either asks for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            kind: self.kind || other.kind,
+            attributes: self.attributes || other.attributes,
+            room: self.room || other.room,
+            participant: self.participant || other.participant,
+        }
+    }
+
+    /// Whether it asks for anything.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.kind || self.attributes || self.room || self.participant
+    }
 }
 
 /// What a policy says of a track.
@@ -71,6 +108,7 @@ pub struct CompiledPolicy {
     pub reason: Option<Arc<str>>,
     pub(super) match_: Condition,
     pub(super) unless: Option<Box<Condition>>,
+    pub(super) when: Option<Expression>,
 }
 
 impl CompiledPolicy {
@@ -90,6 +128,7 @@ impl CompiledPolicy {
             reason: policy.reason.as_deref().map(Arc::from),
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
+            when: policy.when.clone(),
         })
     }
 
@@ -113,10 +152,13 @@ impl CompiledPolicy {
 
     /// What it says of this track at this time.
     ///
-    /// Further conditions (an expression, time windows) are more terms of `matched`.
+    /// Further conditions (time windows) are more terms of `matched`.
     #[must_use]
     pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
-        let matched = self.match_.holds(facts);
+        let matched = self.match_.holds(facts).and_then(|| match &self.when {
+            Some(when) => when.holds(facts),
+            None => Tri::True,
+        });
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::expression::Expression;
 use super::facts::{Kind, Source, TrackType};
 use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
@@ -100,6 +101,9 @@ pub struct Policy {
     /// The tracks among them that it leaves alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unless: Option<Match>,
+    /// What must hold besides `match`, as an expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Expression>,
     /// What it does to them.
     pub effect: Effect,
     /// Whether it acts.

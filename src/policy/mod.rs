@@ -11,6 +11,7 @@ pub mod compile;
 pub mod document;
 pub mod evaluate;
 pub mod explain;
+pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod problem;
@@ -31,6 +32,7 @@ pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy};
 pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
 pub use explain::{Explained, Explanation, Part, explain};
+pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::document::{
     DOCUMENT_BYTES_MAX, Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
 };
+use super::expression::Expression;
 use super::facts::{Kind, Source, TrackType};
 use super::glob::Glob;
 use super::node::{self, Node, Place, Value, quoted};
@@ -22,6 +23,7 @@ pub(super) const POLICY_KEYS: &[&str] = &[
     "description",
     "match",
     "unless",
+    "when",
     "effect",
     "mode",
     "priority",
@@ -32,8 +34,7 @@ pub(super) const MATCH_KEYS: &[&str] =
     &["room", "identity", "source", "type", "kind", "attributes"];
 /// Conditions that are not evaluated yet. A policy that names one is refused: without it, it
 /// would act where its author did not want it to.
-pub(super) const UNEVALUATED_KEYS: &[&str] =
-    &["when", "active", "not_before", "not_after", "first"];
+pub(super) const UNEVALUATED_KEYS: &[&str] = &["active", "not_before", "not_after", "first"];
 
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
@@ -116,6 +117,7 @@ impl Reader<'_> {
         let match_ = self.required(node, get("match"), path, "match", hint);
         let match_ = match_.and_then(|node| self.match_(node, &at("match")));
         let unless = get("unless").and_then(|node| self.unless(node, &at("unless")));
+        let when = get("when").and_then(|node| self.when(node, &at("when")));
         let effect = self.required(node, get("effect"), path, "effect", "write mute or exempt");
         let effect = effect.and_then(|node| self.effect(node, &at("effect")));
         let mode = match get("mode") {
@@ -144,6 +146,7 @@ impl Reader<'_> {
             description,
             match_: match_?,
             unless,
+            when,
             effect: effect?,
             mode: mode?,
             priority: priority?,
@@ -163,7 +166,7 @@ impl Reader<'_> {
                 .keys
                 .iter()
                 .fold(path.to_owned(), |path, key| join(&path, key));
-            let warning = self.problem(place, &path, doubt.message, doubt.hint.to_owned());
+            let warning = self.problem(place, &path, doubt.message, doubt.hint.into_owned());
             self.warnings.push(warning);
         }
         Some(policy)
@@ -288,6 +291,23 @@ impl Reader<'_> {
             return None;
         }
         Some(unless)
+    }
+
+    fn when(&mut self, node: &Node, path: &str) -> Option<Expression> {
+        let Value::Text(text) = &node.value else {
+            let message = format!("an expression is wanted here, found {}", node.value);
+            let hint = "write it in quotes, such as `when: 'room.num_participants > 10'`";
+            self.refuse(node.place, path, message, hint);
+            return None;
+        };
+        match Expression::parse(text) {
+            Ok(when) => Some(when),
+            Err(problem) => {
+                let hint = problem.hint().unwrap_or_default();
+                self.refuse(node.place, path, problem.message(), hint);
+                None
+            }
+        }
     }
 
     fn match_(&mut self, node: &Node, path: &str) -> Option<Match> {

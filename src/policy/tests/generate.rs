@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use serde_json::json;
 
 use super::make::facts;
 use crate::policy::{
-    Effect, EventFacts, Fact, Facts, Kind, Match, Mode, ParticipantFacts, Policy, RoomFacts,
-    Source, TrackFacts, TrackType,
+    Effect, EventFacts, Expression, Fact, Facts, Kind, Match, Mode, ParticipantFacts, Policy,
+    RoomFacts, Source, TrackFacts, TrackType,
 };
 
 /// One of each kind that the index tells apart, with names that they do and do not match.
@@ -47,6 +48,20 @@ fn match_() -> impl Strategy<Value = Match> {
         })
 }
 
+/// Conditions that hold of some of the facts below, that each of the hidden facts can leave open.
+fn when() -> impl Strategy<Value = Expression> {
+    select(vec![
+        "room.num_participants > 10",
+        "room.num_participants > 10 || participant.identity == 'host-1'",
+        "room.metadata.open == true",
+        "has(room.metadata.open) && participant.attributes.role != 'host'",
+        "participant.attributes.role == 'attendee' && room.metadata.open != true",
+        "participant.kind in ['SIP', 'AGENT'] || !(track.source == 'UNKNOWN')",
+        "!(participant.attributes.role == 'host' && participant.kind == 'STANDARD')",
+    ])
+    .prop_map(|text| Expression::parse(text).unwrap())
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     (
         (
@@ -54,6 +69,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             "[a-e]",
             match_(),
             proptest::option::weighted(0.3, match_()),
+            proptest::option::weighted(0.4, when()),
         ),
         (
             select(vec![Effect::Mute, Effect::Exempt]),
@@ -63,13 +79,14 @@ fn policy() -> impl Strategy<Value = Policy> {
         ),
     )
         .prop_map(
-            |((owner, name, match_, unless), (effect, mode, priority, flag))| Policy {
+            |((owner, name, match_, unless, when), (effect, mode, priority, flag))| Policy {
                 overridable: flag && owner.is_none() && effect == Effect::Mute,
                 owner: owner.map(str::to_owned),
                 name,
                 description: None,
                 match_,
                 unless: unless.filter(|unless| !unless.is_empty()),
+                when,
                 effect,
                 mode,
                 priority,
@@ -98,23 +115,36 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         select(vec![Kind::Standard, Kind::Sip]),
         select(vec![None, Some("host"), Some("attendee")]),
         select(vec![Source::Microphone, Source::Unknown]),
+        select(vec![3_u32, 12]),
+        select(vec![
+            json!(null),
+            json!({"open": true}),
+            json!({"open": "yes"}),
+        ]),
     )
-        .prop_map(|(room, tenant, identity, kind, role, source)| {
-            let mut facts = facts();
-            facts.room.name = room.to_owned();
-            facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
-            facts.participant.identity = identity.to_owned();
-            facts.participant.kind = Fact::Known(kind);
-            let role = role.map(|role| ("role".to_owned(), role.to_owned()));
-            facts.participant.attributes = Fact::Known(role.into_iter().collect());
-            facts.track.source = source;
-            facts
-        })
+        .prop_map(
+            |(room, tenant, identity, kind, role, source, participants, metadata)| {
+                let mut facts = facts();
+                facts.room.name = room.to_owned();
+                facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
+                facts.participant.identity = identity.to_owned();
+                facts.participant.kind = Fact::Known(kind);
+                let role = role.map(|role| ("role".to_owned(), role.to_owned()));
+                facts.participant.attributes = Fact::Known(role.into_iter().collect());
+                facts.track.source = source;
+                facts.room.num_participants = Fact::Known(participants);
+                facts.room.metadata = Fact::Known(metadata);
+                facts
+            },
+        )
 }
 
-pub(super) fn hidden(facts: &Facts, hide: [bool; 3]) -> Facts {
+/// Which facts are hidden.
+pub(super) type Hide = [bool; 5];
+
+pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
     let mut facts = facts.clone();
-    let [tenant, kind, attributes] = hide;
+    let [tenant, kind, attributes, participants, metadata] = hide;
     if tenant {
         facts.room.tenant = Fact::Unknown;
     }
@@ -124,12 +154,18 @@ pub(super) fn hidden(facts: &Facts, hide: [bool; 3]) -> Facts {
     if attributes {
         facts.participant.attributes = Fact::Unknown;
     }
+    if participants {
+        facts.room.num_participants = Fact::Unknown;
+    }
+    if metadata {
+        facts.room.metadata = Fact::Unknown;
+    }
     facts
 }
 
 /// Facts of which some may be unknown.
 pub(super) fn some_facts() -> impl Strategy<Value = Facts> {
-    (known_facts(), any::<[bool; 3]>()).prop_map(|(facts, hide)| hidden(&facts, hide))
+    (known_facts(), any::<Hide>()).prop_map(|(facts, hide)| hidden(&facts, hide))
 }
 
 fn fact<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Fact<T>> {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::generate::{any_facts, hidden, known_facts, policies, some_facts};
+use super::generate::{Hide, any_facts, hidden, known_facts, policies, some_facts};
 use super::make::{now, set};
 use crate::policy::{
-    Change, Decision, Document, Effect, Fact, Facts, Match, Mode, Policy, PolicyRef, PolicySet,
-    StoredPolicy, Tri, Verdict, decide,
+    Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Policy, PolicyRef,
+    PolicySet, StoredPolicy, Tri, Verdict, decide,
 };
 
 fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
@@ -95,6 +95,7 @@ proptest! {
             description: None,
             match_: Match::default(),
             unless: None,
+            when: None,
             effect: Effect::Exempt,
             mode: Mode::Enforce,
             priority: 200,
@@ -144,12 +145,14 @@ proptest! {
     #[test]
     fn knowing_more_never_changes_a_definite_decision(
         policies in policies(), facts in known_facts(),
-        hide in any::<[bool; 3]>(), show in any::<[bool; 3]>(),
+        hide in any::<Hide>(), show in any::<Hide>(),
     ) {
-        let [a, b, c] = hide;
-        let [x, y, z] = show;
+        let mut left = hide;
+        for (left, show) in left.iter_mut().zip(show) {
+            *left &= !show;
+        }
         let less = decision(&policies, &hidden(&facts, hide));
-        let more = decision(&policies, &hidden(&facts, [a && !x, b && !y, c && !z]));
+        let more = decision(&policies, &hidden(&facts, left));
         for (less, more) in [(&less.enforced, &more.enforced), (&less.shadow, &more.shadow)] {
             if let Some(known) = definite(less) {
                 prop_assert_eq!(Some(known), definite(more));
@@ -264,10 +267,11 @@ proptest! {
             name: "p".to_owned(),
             description: Some(description.trim().to_owned()),
             match_: Match {
-                attributes: BTreeMap::from([(text.clone(), vec![text])]),
+                attributes: BTreeMap::from([(text.clone(), vec![text.clone()])]),
                 ..Match::default()
             },
             unless: None,
+            when: Expression::parse(&format!("room.name == {text:?} //'")).ok(),
             effect: Effect::Mute,
             mode: Mode::Off,
             priority: 0,

@@ -58,17 +58,26 @@ fn every_policy_of_the_curl_examples_is_one() {
 
 #[test]
 fn every_field_word_and_warning_is_in_the_manual() {
-    let everything = r"
+    let everything = r#"
 policies:
   - { name: a, match: {}, effect: mute }
   - { name: b, match: { source: MICROPHONE }, effect: mute }
   - { name: c, match: { type: AUDIO }, unless: { attributes: { a: 'b*' } }, effect: mute }
-";
+  - { name: d, match: { type: AUDIO }, when: 'room.num_participants >= 0', effect: mute }
+  - { name: e, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
+  - { name: f, match: {}, when: 'room.name == "x" && true', effect: mute }
+  - { name: g, match: {}, when: 'room.name == "x" || false', effect: mute }
+"#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 4);
+    assert_eq!(warnings.len(), 8);
     for warning in warnings {
         // The table leaves out what changes with the policy.
-        let message = warning.message.split([',', ':']).next().unwrap();
+        let message = warning
+            .message
+            .split([',', ':', '('])
+            .next()
+            .unwrap()
+            .trim();
         assert!(MANUAL.contains(message), "{message}");
     }
     for words in [
