@@ -8,6 +8,7 @@ use super::document::{Effect, Match, Mode, Policy};
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::tri::Tri;
+use super::window::Schedule;
 
 /// What names a policy: an owner and a name. Orders as the audit does: the operator's first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,8 @@ pub struct Needs {
     pub kind: bool,
     /// The participant's attributes.
     pub attributes: bool,
+    /// What the room is, beyond its name and SID.
+    pub room: bool,
 }
 
 impl Needs {
@@ -34,13 +37,14 @@ impl Needs {
         Self {
             kind: self.kind || other.kind,
             attributes: self.attributes || other.attributes,
+            room: self.room || other.room,
         }
     }
 
     /// Whether it asks for anything.
     #[must_use]
     pub fn any(self) -> bool {
-        self.kind || self.attributes
+        self.kind || self.attributes || self.room
     }
 }
 
@@ -95,6 +99,7 @@ pub struct CompiledPolicy {
     pub reason: Option<String>,
     match_: Condition,
     unless: Option<Condition>,
+    schedule: Schedule,
 }
 
 impl CompiledPolicy {
@@ -113,15 +118,17 @@ impl CompiledPolicy {
             reason: policy.reason.clone(),
             match_: Condition::new(&policy.match_)?,
             unless: policy.unless.as_ref().map(Condition::new).transpose()?,
+            schedule: Schedule::new(policy),
         })
     }
 
     /// What it says of this track at this time.
     ///
-    /// Further conditions (an expression, time windows) are more terms of `matched`.
+    /// Further conditions (an expression) are more terms of `matched`.
     #[must_use]
-    pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
+    pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> Answer {
         let matched = self.match_.holds(facts);
+        let matched = matched.and_then(|| self.schedule.holds(facts, now));
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),
@@ -134,7 +141,8 @@ impl CompiledPolicy {
     #[must_use]
     pub fn needs(&self) -> Needs {
         let unless = self.unless.as_ref().map(Condition::needs);
-        self.match_.needs().or(unless.unwrap_or_default())
+        let needs = self.match_.needs().or(unless.unwrap_or_default());
+        needs.or(self.schedule.needs())
     }
 }
 
@@ -171,6 +179,7 @@ impl Condition {
         Needs {
             kind: !self.kind.is_empty(),
             attributes: !self.attributes.is_empty(),
+            room: false,
         }
     }
 

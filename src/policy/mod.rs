@@ -14,6 +14,7 @@ pub mod glob;
 pub mod problem;
 pub mod set;
 pub mod tri;
+pub mod window;
 
 mod node;
 mod read;
@@ -31,3 +32,4 @@ pub use facts::{
 pub use problem::{Problem, Problems};
 pub use set::{PolicySet, StoredPolicy, Unreadable};
 pub use tri::Tri;
+pub use window::{Length, Schedule, Window};

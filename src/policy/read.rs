@@ -22,6 +22,10 @@ pub(super) const POLICY_KEYS: &[&str] = &[
     "description",
     "match",
     "unless",
+    "active",
+    "not_before",
+    "not_after",
+    "first",
     "effect",
     "mode",
     "priority",
@@ -32,8 +36,7 @@ pub(super) const MATCH_KEYS: &[&str] =
     &["room", "identity", "source", "type", "kind", "attributes"];
 /// Conditions that are not evaluated yet. A policy that names one is refused: without it, it
 /// would act where its author did not want it to.
-pub(super) const UNEVALUATED_KEYS: &[&str] =
-    &["when", "active", "not_before", "not_after", "first"];
+pub(super) const UNEVALUATED_KEYS: &[&str] = &["when"];
 
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
@@ -116,6 +119,10 @@ impl Reader<'_> {
         let match_ = self.required(node, get("match"), path, "match", hint);
         let match_ = match_.and_then(|node| self.match_(node, &at("match")));
         let unless = get("unless").and_then(|node| self.unless(node, &at("unless")));
+        let active = get("active").map(|node| self.active(node, &at("active")));
+        let not_before = get("not_before").and_then(|n| self.instant(n, &at("not_before")));
+        let not_after = get("not_after").and_then(|n| self.instant(n, &at("not_after")));
+        let first = get("first").and_then(|node| self.length(node, &at("first")));
         let effect = self.required(node, get("effect"), path, "effect", "write mute or exempt");
         let effect = effect.and_then(|node| self.effect(node, &at("effect")));
         let mode = match get("mode") {
@@ -144,6 +151,10 @@ impl Reader<'_> {
             description,
             match_: match_?,
             unless,
+            active: active.unwrap_or_default(),
+            not_before,
+            not_after,
+            first,
             effect: effect?,
             mode: mode?,
             priority: priority?,
@@ -157,6 +168,10 @@ impl Reader<'_> {
                 &at("overridable"),
             )?;
         }
+        if !self.judging {
+            return Some(policy);
+        }
+        self.any_time_left(&policy, node, path)?;
         for doubt in warn::doubts(&policy) {
             let place = node.find(doubt.keys).place;
             let path = doubt

@@ -15,6 +15,8 @@ pub(super) struct Reader<'a> {
     file: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// Whether what is read is also judged: warned of, and refused where it never acts.
+    pub(super) judging: bool,
 }
 
 pub(super) type Fields<'n> = BTreeMap<&'n str, &'n Node>;
@@ -25,6 +27,16 @@ impl<'a> Reader<'a> {
             file,
             problems: Vec::new(),
             warnings: Vec::new(),
+            judging: true,
+        }
+    }
+
+    /// For what was judged when it was stored. Judging takes longer than reading, and the next
+    /// version of the time zone database may judge otherwise.
+    pub(super) fn of_stored() -> Self {
+        Self {
+            judging: false,
+            ..Self::new(None)
         }
     }
 

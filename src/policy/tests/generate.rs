@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::make::facts;
+use super::make::{facts, now};
 use crate::policy::{
-    Effect, EventFacts, Fact, Facts, Kind, Match, Mode, ParticipantFacts, Policy, RoomFacts,
-    Source, TrackFacts, TrackType,
+    Effect, EventFacts, Fact, Facts, Kind, Length, Match, Mode, ParticipantFacts, Policy,
+    RoomFacts, Source, TrackFacts, TrackType, Window,
 };
 
 fn match_() -> impl Strategy<Value = Match> {
@@ -33,6 +34,47 @@ fn match_() -> impl Strategy<Value = Match> {
         })
 }
 
+/// Times around that at which rooms are made, in steps of half an hour.
+pub(super) fn times() -> impl Strategy<Value = DateTime<Utc>> {
+    (-8_i32..=8).prop_map(|halves| now() + TimeDelta::minutes(30) * halves)
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    (
+        select(vec!["*/20 * * * *", "0 14-16 * * *", "30 15 * * MON-FRI"]),
+        select(vec!["10m", "1h", "90m"]),
+        select(vec!["UTC", "Europe/Berlin"]),
+    )
+        .prop_map(|(cron, duration, timezone)| Window::new(cron, duration, timezone).unwrap())
+}
+
+/// Windows, a first and a last instant, and for how long a room is new.
+#[derive(Debug)]
+struct Limits {
+    active: Vec<Window>,
+    not_before: Option<DateTime<Utc>>,
+    not_after: Option<DateTime<Utc>>,
+    first: Option<Length>,
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = |time| proptest::option::weighted(0.2, time);
+    let first = select(vec!["30m", "1h"]).prop_map(|text| Length::parse(text).unwrap());
+    (
+        prop_oneof![3 => Just(Vec::new()), 1 => vec(window(), 1..3)],
+        some(times()),
+        some(times()),
+        proptest::option::weighted(0.2, first),
+    )
+        .prop_map(|(active, not_before, not_after, first)| Limits {
+            // What leaves no time, or none with an open window, is refused.
+            not_after: not_after.filter(|_| not_before.is_none()),
+            active,
+            not_before,
+            first,
+        })
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     (
         (
@@ -40,6 +82,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             "[a-e]",
             match_(),
             proptest::option::weighted(0.3, match_()),
+            limits(),
         ),
         (
             select(vec![Effect::Mute, Effect::Exempt]),
@@ -49,13 +92,17 @@ fn policy() -> impl Strategy<Value = Policy> {
         ),
     )
         .prop_map(
-            |((owner, name, match_, unless), (effect, mode, priority, flag))| Policy {
+            |((owner, name, match_, unless, limits), (effect, mode, priority, flag))| Policy {
                 overridable: flag && owner.is_none() && effect == Effect::Mute,
                 owner: owner.map(str::to_owned),
                 name,
                 description: None,
                 match_,
                 unless: unless.filter(|unless| !unless.is_empty()),
+                active: limits.active,
+                not_before: limits.not_before,
+                not_after: limits.not_after,
+                first: limits.first,
                 effect,
                 mode,
                 priority,
@@ -84,11 +131,13 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         select(vec![Kind::Standard, Kind::Sip]),
         select(vec![None, Some("host"), Some("attendee")]),
         select(vec![Source::Microphone, Source::Unknown]),
+        times(),
     )
-        .prop_map(|(room, tenant, identity, kind, role, source)| {
+        .prop_map(|(room, tenant, identity, kind, role, source, made)| {
             let mut facts = facts();
             facts.room.name = room.to_owned();
             facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
+            facts.room.created_at = Fact::Known(made.timestamp());
             facts.participant.identity = identity.to_owned();
             facts.participant.kind = Fact::Known(kind);
             let role = role.map(|role| ("role".to_owned(), role.to_owned()));
@@ -98,9 +147,9 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         })
 }
 
-pub(super) fn hidden(facts: &Facts, hide: [bool; 3]) -> Facts {
+pub(super) fn hidden(facts: &Facts, hide: [bool; 4]) -> Facts {
     let mut facts = facts.clone();
-    let [tenant, kind, attributes] = hide;
+    let [tenant, kind, attributes, created_at] = hide;
     if tenant {
         facts.room.tenant = Fact::Unknown;
     }
@@ -110,12 +159,15 @@ pub(super) fn hidden(facts: &Facts, hide: [bool; 3]) -> Facts {
     if attributes {
         facts.participant.attributes = Fact::Unknown;
     }
+    if created_at {
+        facts.room.created_at = Fact::Unknown;
+    }
     facts
 }
 
 /// Facts of which some may be unknown.
 pub(super) fn some_facts() -> impl Strategy<Value = Facts> {
-    (known_facts(), any::<[bool; 3]>()).prop_map(|(facts, hide)| hidden(&facts, hide))
+    (known_facts(), any::<[bool; 4]>()).prop_map(|(facts, hide)| hidden(&facts, hide))
 }
 
 fn fact<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Fact<T>> {

@@ -310,7 +310,15 @@ fn a_policy_says_which_facts_it_needs() {
     ] {
         let yaml = format!("policies:\n  - name: p\n    {condition}\n    effect: mute\n");
         let needs = set(&policies(&yaml)).needs(&facts());
-        assert_eq!(needs, Needs { kind, attributes }, "{condition}");
+        assert_eq!(
+            needs,
+            Needs {
+                kind,
+                attributes,
+                room: false
+            },
+            "{condition}"
+        );
         assert_eq!(needs.any(), kind || attributes, "{condition}");
     }
 }
