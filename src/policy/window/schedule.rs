@@ -95,8 +95,8 @@ impl Schedule {
         if let Some(ended) = self.not_after.filter(|ends| *ends <= now) {
             return Some(Unmet::NotAfter { ended });
         }
-        let state = self.windows_at(now);
-        if !self.active.is_empty() && !state.is_open {
+        if !self.active.is_empty() && !self.active.iter().any(|window| window.is_open(now)) {
+            let state = self.windows_at(now);
             return Some(Unmet::Active {
                 closed: state.from,
                 opens: state.until,

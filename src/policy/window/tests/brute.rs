@@ -31,8 +31,8 @@ const ZONES: [Tz; 9] = [
     // Winter in June.
     Tz::America__Santiago,
 ];
-const WINDOWS: u32 = 500;
-const CHECKS_PER_WINDOW: usize = 200;
+const WINDOWS: u32 = 400;
+const CHECKS_PER_WINDOW: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
 /// A day and a half: to each side of a change of clocks.
 const HALF_MINUTES: i64 = 36 * 60;
@@ -209,13 +209,13 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
                     prop_assert_eq!(state.is_open, wanted);
                     match before {
                         Some(before) => {
-                            prop_assert_eq!(state.from, Some(time(before + 1)), "{}", now)
+                            prop_assert_eq!(state.from, Some(time(before + 1)), "{}", now);
                         }
                         None => prop_assert!(state.from.is_none_or(|from| from <= begin)),
                     }
                     match after {
                         Some(after) => {
-                            prop_assert_eq!(state.until, Some(time(at + after)), "{}", now)
+                            prop_assert_eq!(state.until, Some(time(at + after)), "{}", now);
                         }
                         None => prop_assert!(
                             state.until.is_none_or(|until| time(walked.len()) <= until)

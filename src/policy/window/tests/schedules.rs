@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::states::at;
 use crate::policy::tests::make::{facts, policies, set};
+use crate::policy::window::Unmet;
 use crate::policy::{Fact, Facts, Schedule, Tri};
 
 fn schedule(limits: &str) -> Schedule {
@@ -61,7 +62,7 @@ fn all_limits_hold_together_and_any_of_the_windows() {
             let holds = schedule.holds(&facts(), now);
             let why = schedule.explain(&facts(), now);
             assert_eq!(
-                why.as_ref().map_or(Tri::True, |why| why.tri()),
+                why.as_ref().map_or(Tri::True, Unmet::tri),
                 holds,
                 "{limits} at {now}"
             );
@@ -93,7 +94,7 @@ fn the_first_minutes_of_a_room_are_counted_from_its_making() {
         let (facts, now) = (made_at(made), at("2026-03-02T12:00:00Z"));
         let holds = first.holds(&facts, now);
         let why = first.explain(&facts, now);
-        assert_eq!(why.as_ref().map_or(Tri::True, |why| why.tri()), holds);
+        assert_eq!(why.as_ref().map_or(Tri::True, Unmet::tri), holds);
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         writeln!(told, "{}: {holds:?}{why}", made.unwrap_or("not known")).unwrap();
     }

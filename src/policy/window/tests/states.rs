@@ -34,125 +34,128 @@ fn in_words(window: &Window, now: DateTime<Utc>) -> String {
     )
 }
 
+/// A window, a time, and what the window is then.
+const STATES: &[(&str, &str, &str)] = &[
+    // The night of the manual: Monday to Friday, German time.
+    (
+        "0 22 * * MON-FRI for 8h in Europe/Berlin",
+        "2026-03-02T20:59:59.999Z",
+        "closed from 2026-02-28T05:00:00Z until 2026-03-02T21:00:00Z",
+    ),
+    (
+        "0 22 * * MON-FRI for 8h in Europe/Berlin",
+        "2026-03-02T21:00:00Z",
+        "open from 2026-03-02T21:00:00Z until 2026-03-03T05:00:00Z",
+    ),
+    (
+        "0 22 * * MON-FRI for 8h in Europe/Berlin",
+        "2026-03-03T04:59:59.999Z",
+        "open from 2026-03-02T21:00:00Z until 2026-03-03T05:00:00Z",
+    ),
+    (
+        "0 22 * * MON-FRI for 8h in Europe/Berlin",
+        "2026-03-03T05:00:00Z",
+        "closed from 2026-03-03T05:00:00Z until 2026-03-03T21:00:00Z",
+    ),
+    // 02:30 is skipped: it opens at 03:00, when clocks change.
+    (
+        "30 2 * * * for 1h in Europe/Berlin",
+        "2026-03-29T01:00:00Z",
+        "open from 2026-03-29T01:00:00Z until 2026-03-29T02:00:00Z",
+    ),
+    // 02:30 comes twice: it opens the first time only.
+    (
+        "30 2 * * * for 1h in Europe/Berlin",
+        "2026-10-25T00:30:00Z",
+        "open from 2026-10-25T00:30:00Z until 2026-10-25T01:30:00Z",
+    ),
+    (
+        "30 2 * * * for 1h in Europe/Berlin",
+        "2026-10-25T01:30:00Z",
+        "closed from 2026-10-25T01:30:00Z until 2026-10-26T01:30:00Z",
+    ),
+    // Eight hours are eight hours, also in the night that has nine.
+    (
+        "0 22 * * SAT for 8h in Europe/Berlin",
+        "2026-10-25T00:00:00Z",
+        "open from 2026-10-24T20:00:00Z until 2026-10-25T04:00:00Z",
+    ),
+    // By the minute, all of Monday to Friday.
+    (
+        "* * * * MON-FRI for 1m in Europe/Berlin",
+        "2026-03-04T12:00:00Z",
+        "open from 2026-03-01T23:00:00Z until 2026-03-06T23:00:00Z",
+    ),
+    (
+        "* * * * * for 1m in UTC",
+        "2026-03-04T12:00:00Z",
+        "open from ever until ever",
+    ),
+    (
+        "0 0 * * * for 1d in UTC",
+        "2026-03-04T12:00:00Z",
+        "open from ever until ever",
+    ),
+    (
+        "0 0 * * * for 1d in Europe/Berlin",
+        "2026-03-04T12:00:00Z",
+        "open from 2025-10-26T23:00:00Z until 2026-10-25T22:00:00Z",
+    ),
+    // Over the end of the day, the week and the year.
+    (
+        "0 22-2 * * * for 1h in UTC",
+        "2026-03-04T00:10:00Z",
+        "open from 2026-03-03T22:00:00Z until 2026-03-04T03:00:00Z",
+    ),
+    (
+        "0 0 * * SAT-SUN for 24h in UTC",
+        "2026-03-07T10:00:00Z",
+        "open from 2026-03-07T00:00:00Z until 2026-03-09T00:00:00Z",
+    ),
+    (
+        "0 0 * NOV-FEB * for 24h in UTC",
+        "2026-01-01T00:00:00Z",
+        "open from 2025-11-01T00:00:00Z until 2026-03-01T00:00:00Z",
+    ),
+    // Once in four years, and once in eight.
+    (
+        "0 0 29 2 * for 1d in UTC",
+        "2026-01-01T00:00:00Z",
+        "closed from 2024-03-01T00:00:00Z until 2028-02-29T00:00:00Z",
+    ),
+    (
+        "0 0 29 FEB * for 1d in UTC",
+        "2100-02-28T23:59:59Z",
+        "closed from 2096-03-01T00:00:00Z until 2104-02-29T00:00:00Z",
+    ),
+    (
+        "0 0 29 FEB * for 1d in UTC",
+        "2104-02-29T23:59:59Z",
+        "open from 2104-02-29T00:00:00Z until 2104-03-01T00:00:00Z",
+    ),
+    // Samoa had no 30 December 2011: what opens then opens as the 31st begins ...
+    (
+        "0 12 30 * * for 1h in Pacific/Apia",
+        "2011-12-30T10:00:00Z",
+        "open from 2011-12-30T10:00:00Z until 2011-12-30T11:00:00Z",
+    ),
+    // ... and what opens all through the 30th opens but once.
+    (
+        "*/5 * 30 * * for 10m in Pacific/Apia",
+        "2011-12-30T10:05:00Z",
+        "open from 2011-12-30T10:00:00Z until 2011-12-30T10:10:00Z",
+    ),
+    (
+        "*/5 5-23 * * * for 10m in Pacific/Apia",
+        "2011-12-30T10:05:00Z",
+        "open from 2011-12-29T15:00:00Z until 2011-12-30T10:10:00Z",
+    ),
+];
+
 #[test]
 fn windows_open_at_their_starts_and_close_after_their_duration() {
-    for (text, now, state) in [
-        // The night of the manual: Monday to Friday, German time.
-        (
-            "0 22 * * MON-FRI for 8h in Europe/Berlin",
-            "2026-03-02T20:59:59.999Z",
-            "closed from 2026-02-28T05:00:00Z until 2026-03-02T21:00:00Z",
-        ),
-        (
-            "0 22 * * MON-FRI for 8h in Europe/Berlin",
-            "2026-03-02T21:00:00Z",
-            "open from 2026-03-02T21:00:00Z until 2026-03-03T05:00:00Z",
-        ),
-        (
-            "0 22 * * MON-FRI for 8h in Europe/Berlin",
-            "2026-03-03T04:59:59.999Z",
-            "open from 2026-03-02T21:00:00Z until 2026-03-03T05:00:00Z",
-        ),
-        (
-            "0 22 * * MON-FRI for 8h in Europe/Berlin",
-            "2026-03-03T05:00:00Z",
-            "closed from 2026-03-03T05:00:00Z until 2026-03-03T21:00:00Z",
-        ),
-        // 02:30 is skipped: it opens at 03:00, when clocks change.
-        (
-            "30 2 * * * for 1h in Europe/Berlin",
-            "2026-03-29T01:00:00Z",
-            "open from 2026-03-29T01:00:00Z until 2026-03-29T02:00:00Z",
-        ),
-        // 02:30 comes twice: it opens the first time only.
-        (
-            "30 2 * * * for 1h in Europe/Berlin",
-            "2026-10-25T00:30:00Z",
-            "open from 2026-10-25T00:30:00Z until 2026-10-25T01:30:00Z",
-        ),
-        (
-            "30 2 * * * for 1h in Europe/Berlin",
-            "2026-10-25T01:30:00Z",
-            "closed from 2026-10-25T01:30:00Z until 2026-10-26T01:30:00Z",
-        ),
-        // Eight hours are eight hours, also in the night that has nine.
-        (
-            "0 22 * * SAT for 8h in Europe/Berlin",
-            "2026-10-25T00:00:00Z",
-            "open from 2026-10-24T20:00:00Z until 2026-10-25T04:00:00Z",
-        ),
-        // By the minute, all of Monday to Friday.
-        (
-            "* * * * MON-FRI for 1m in Europe/Berlin",
-            "2026-03-04T12:00:00Z",
-            "open from 2026-03-01T23:00:00Z until 2026-03-06T23:00:00Z",
-        ),
-        (
-            "* * * * * for 1m in UTC",
-            "2026-03-04T12:00:00Z",
-            "open from ever until ever",
-        ),
-        (
-            "0 0 * * * for 1d in UTC",
-            "2026-03-04T12:00:00Z",
-            "open from ever until ever",
-        ),
-        (
-            "0 0 * * * for 1d in Europe/Berlin",
-            "2026-03-04T12:00:00Z",
-            "open from 2025-10-26T23:00:00Z until 2026-10-25T22:00:00Z",
-        ),
-        // Over the end of the day, the week and the year.
-        (
-            "0 22-2 * * * for 1h in UTC",
-            "2026-03-04T00:10:00Z",
-            "open from 2026-03-03T22:00:00Z until 2026-03-04T03:00:00Z",
-        ),
-        (
-            "0 0 * * SAT-SUN for 24h in UTC",
-            "2026-03-07T10:00:00Z",
-            "open from 2026-03-07T00:00:00Z until 2026-03-09T00:00:00Z",
-        ),
-        (
-            "0 0 * NOV-FEB * for 24h in UTC",
-            "2026-01-01T00:00:00Z",
-            "open from 2025-11-01T00:00:00Z until 2026-03-01T00:00:00Z",
-        ),
-        // Once in four years, and once in eight.
-        (
-            "0 0 29 2 * for 1d in UTC",
-            "2026-01-01T00:00:00Z",
-            "closed from 2024-03-01T00:00:00Z until 2028-02-29T00:00:00Z",
-        ),
-        (
-            "0 0 29 FEB * for 1d in UTC",
-            "2100-02-28T23:59:59Z",
-            "closed from 2096-03-01T00:00:00Z until 2104-02-29T00:00:00Z",
-        ),
-        (
-            "0 0 29 FEB * for 1d in UTC",
-            "2104-02-29T23:59:59Z",
-            "open from 2104-02-29T00:00:00Z until 2104-03-01T00:00:00Z",
-        ),
-        // Samoa had no 30 December 2011: what opens then opens as the 31st begins ...
-        (
-            "0 12 30 * * for 1h in Pacific/Apia",
-            "2011-12-30T10:00:00Z",
-            "open from 2011-12-30T10:00:00Z until 2011-12-30T11:00:00Z",
-        ),
-        // ... and what opens all through the 30th opens but once.
-        (
-            "*/5 * 30 * * for 10m in Pacific/Apia",
-            "2011-12-30T10:05:00Z",
-            "open from 2011-12-30T10:00:00Z until 2011-12-30T10:10:00Z",
-        ),
-        (
-            "*/5 5-23 * * * for 10m in Pacific/Apia",
-            "2011-12-30T10:05:00Z",
-            "open from 2011-12-29T15:00:00Z until 2011-12-30T10:10:00Z",
-        ),
-    ] {
-        assert_eq!(in_words(&window(text), at(now)), state, "{text} at {now}");
+    for (text, now, state) in STATES {
+        assert_eq!(in_words(&window(text), at(now)), *state, "{text} at {now}");
     }
 }
 
@@ -165,14 +168,13 @@ fn windows_at_the_ends_of_the_calendar_are_closed_and_do_no_harm() {
     ] {
         for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
             let window = window(text);
-            for near in [
+            let near = [
                 Some(now),
                 now.checked_add_signed(TimeDelta::days(1)),
                 now.checked_sub_signed(TimeDelta::days(1)),
-            ] {
-                if let Some(near) = near {
-                    assert_eq!(window.is_open(near), window.state_at(near).is_open);
-                }
+            ];
+            for near in near.into_iter().flatten() {
+                assert_eq!(window.is_open(near), window.state_at(near).is_open);
             }
         }
     }

@@ -98,10 +98,11 @@ fn some(
             } else {
                 1
             };
-            let mut text = format!("{}-{}", word(from), word(to));
-            if step > 1 {
-                text += &format!("/{step}");
-            }
+            let range = format!("{}-{}", word(from), word(to));
+            let text = match step {
+                1 => range,
+                _ => format!("{range}/{step}"),
+            };
             Field {
                 text,
                 values: walk(from, to, first, last, step),
@@ -121,7 +122,9 @@ fn every(first: u32, last: u32) -> impl Strategy<Value = Field> {
         let step = step.min(last - first);
         Field {
             text: format!("*/{step}"),
-            values: (first..=last).filter(|n| (n - first) % step == 0).collect(),
+            values: (first..=last)
+                .filter(|n| (n - first).is_multiple_of(step))
+                .collect(),
         }
     })
 }
