@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::expression::Expression;
@@ -11,6 +12,7 @@ use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
+use super::window::{Length, Window};
 
 /// A file or a request may have this many bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -104,6 +106,18 @@ pub struct Policy {
     /// What must hold besides `match`, as an expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Expression>,
+    /// When it is in force: whenever any of these is open; without any, at any time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<Window>,
+    /// From when on it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// Until when it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<DateTime<Utc>>,
+    /// For how long from the making of a room it is in force there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Length>,
     /// What it does to them.
     pub effect: Effect,
     /// Whether it acts.
@@ -231,7 +245,7 @@ impl Policy {
             reader.too_long();
             return Err(Problems::new(reader.problems));
         }
-        Self::from_node(node::from_json(text), owner)
+        Self::from_node(Reader::new(None), node::from_json(text), owner)
     }
 
     /// Reads one policy as Postgres keeps it ([`Policy::to_json`]).
@@ -239,14 +253,15 @@ impl Policy {
         document: &serde_json::Value,
         owner: Option<&str>,
     ) -> Result<Self, Problems> {
-        Self::from_node(node::from_value(document), owner).map(|checked| checked.value)
+        Self::from_node(Reader::of_stored(), node::from_value(document), owner)
+            .map(|checked| checked.value)
     }
 
     fn from_node(
+        mut reader: Reader<'_>,
         node: Result<node::Node, Malformed>,
         owner: Option<&str>,
     ) -> Result<Checked<Self>, Problems> {
-        let mut reader = Reader::new(None);
         let policy = match node {
             Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
             Err(malformed) => {

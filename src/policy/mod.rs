@@ -17,6 +17,7 @@ pub mod glob;
 pub mod problem;
 pub mod set;
 pub mod tri;
+pub mod window;
 
 mod index;
 mod names;
@@ -39,3 +40,4 @@ pub use facts::{
 pub use problem::{Problem, Problems};
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
 pub use tri::Tri;
+pub use window::{Length, Schedule, Window};

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::full_name;
+use crate::clock::Clock;
 use crate::policy::document::DOCUMENT_BYTES_MAX;
 use crate::policy::{Document, Policy};
 
@@ -26,7 +28,22 @@ pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Policy>> {
     for warning in &checked.warnings {
         eprintln!("warning: {warning}");
     }
+    warn_of_what_is_over(&checked.value.policies);
     Ok(checked.value.policies)
+}
+
+/// Reading a document knows no clock, so that it says the same at any time; whoever runs this
+/// command wants to know that a policy will never act again.
+fn warn_of_what_is_over(policies: &[Policy]) {
+    let now = Clock::system().now();
+    for policy in policies {
+        if let Some(ended) = policy.not_after.filter(|ended| *ended <= now) {
+            let name = full_name(policy.owner.as_deref(), &policy.name);
+            eprintln!(
+                "warning: {name}: its `not_after` ({ended}) is over, so it does nothing; remove it or change that"
+            );
+        }
+    }
 }
 
 /// The file itself, or the *.yaml and *.yml files of a folder, in order of their names.

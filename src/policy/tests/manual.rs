@@ -63,13 +63,24 @@ policies:
   - { name: a, match: {}, effect: mute }
   - { name: b, match: { source: MICROPHONE }, effect: mute }
   - { name: c, match: { type: AUDIO }, unless: { attributes: { a: 'b*' } }, effect: mute }
-  - { name: d, match: { type: AUDIO }, when: 'room.num_participants >= 0', effect: mute }
-  - { name: e, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
+  - { name: h, match: { type: AUDIO }, when: 'room.num_participants >= 0', effect: mute }
+  - { name: i, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
   - { name: f, match: {}, when: 'room.name == "x" && true', effect: mute }
   - { name: g, match: {}, when: 'room.name == "x" || false', effect: mute }
+  - name: d
+    match: { type: AUDIO }
+    effect: mute
+    active: { cron: '* * * * *', duration: 1m, timezone: UTC }
+  - name: e
+    match: { type: AUDIO }
+    effect: mute
+    active:
+      - { cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }
+      - { cron: '59 2 * OCT SUN', duration: 1m, timezone: Europe/Berlin }
+      - { cron: '0 22 * * *', duration: 8h, timezone: Europe/Berlin }
 "#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 8);
+    assert_eq!(warnings.len(), 12);
     for warning in warnings {
         // The table leaves out what changes with the policy.
         let message = warning
@@ -88,7 +99,7 @@ policies:
         Mode::WORDS,
         crate::policy::read::POLICY_KEYS,
         crate::policy::read::MATCH_KEYS,
-        crate::policy::read::UNEVALUATED_KEYS,
+        crate::policy::window::WINDOW_KEYS,
     ] {
         for word in words {
             assert!(MANUAL.contains(&format!("`{word}`")), "{word}");

@@ -1,10 +1,10 @@
 mod documents;
 mod examples;
 mod explanations;
-mod generate;
+pub(in crate::policy) mod generate;
 mod globs;
 mod laws;
-mod make;
+pub(in crate::policy) mod make;
 mod manual;
 mod sets;
 mod tables;

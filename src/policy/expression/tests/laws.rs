@@ -31,24 +31,6 @@ proptest! {
         prop_assert_ne!(expression.holds(&facts(&known)), Tri::Unknown, "{}", expression);
     }
 
-    /// What an expression says that it needs is what can leave it open.
-    #[test]
-    fn what_is_not_needed_leaves_nothing_open(
-        spec in expression(), known in known(), hide in any::<[bool; 12]>(),
-    ) {
-        let expression = parse(&spec);
-        let needs = expression.needs();
-        let [metadata, participants, publishers, created, recording, name, kind, joined,
-            attributes, own_metadata, is, can] = hide;
-        let (room, other) = (!needs.room, !needs.participant);
-        let hide = [
-            metadata && room, participants && room, publishers && room, created && room,
-            recording && room, name && other, kind && !needs.kind, joined && other,
-            attributes && !needs.attributes, own_metadata && other, is && other, can && other,
-        ];
-        prop_assert_ne!(expression.holds(&hidden(&known, hide)), Tri::Unknown, "{}", expression);
-    }
-
     /// What is said to be always or never so is so, of the whole and of every part.
     #[test]
     fn no_warning_is_false(spec in expression(), known in proptest::collection::vec(known(), 8)) {
