@@ -6,6 +6,7 @@
 //!                                     Facts, now ------------evaluate-> Decision
 //! ```
 
+pub mod case;
 pub mod clause;
 pub mod compile;
 pub mod document;
@@ -14,6 +15,7 @@ pub mod explain;
 pub mod facts;
 pub mod glob;
 pub mod problem;
+pub mod schema;
 pub mod set;
 pub mod tri;
 
