@@ -20,6 +20,9 @@ const LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
 /// Text of one line that is not blank.
 const LINE_NOT_BLANK: &str = r"^[^\u0000-\u001F\u007F-\u009F]*\S[^\u0000-\u001F\u007F-\u009F]*$";
 
+/// An instant, as it is read: RFC 3339, whose `T` may be a space.
+const INSTANT: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[-+\u2212][0-9]{2}:[0-9]{2})$";
+
 /// The schema of policy files.
 #[must_use]
 pub fn policies() -> Json {
@@ -124,6 +127,11 @@ pub(super) fn line(chars_min: usize, chars_max: usize) -> Schema {
         schema.insert("minLength".to_owned(), chars_min.into());
     }
     schema
+}
+
+/// An instant with its offset.
+pub(super) fn instant() -> Schema {
+    json_schema!({"type": "string", "pattern": INSTANT})
 }
 
 pub(super) fn not_blank(chars_max: usize) -> Schema {

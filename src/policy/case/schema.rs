@@ -7,7 +7,7 @@ use super::facts::{ROWS, Row, SECTIONS, Shape, TEXT_CHARS_MAX};
 use super::read::{NAME_CHARS_MAX, REFERENCE_CHARS_MAX};
 use crate::policy::facts::Facts;
 use crate::policy::reader::LIST_ITEMS_MAX;
-use crate::policy::schema::{generator, line, not_blank, one_or_many};
+use crate::policy::schema::{generator, instant, line, not_blank, one_or_many};
 
 /// The schema of files of tests.
 pub(in crate::policy) fn tests() -> Json {
@@ -50,12 +50,10 @@ pub(in crate::policy) fn tests() -> Json {
                             "Facts that are unknown here, whatever `defaults` says.",
                             one_or_many(&unknowable.try_into().unwrap_or_default()).to_value(),
                         ),
-                        "at": {
-                            "description": "The time, with its offset; without it \
-                                            2026-01-05T12:00:00Z, a Monday.",
-                            "type": "string",
-                            "format": "date-time",
-                        },
+                        "at": describe(
+                            "The time, with its offset; without it 2026-01-05T12:00:00Z, a Monday.",
+                            instant().to_value(),
+                        ),
                         "expect": describe("What is done.", outcome()),
                         "shadow": describe(
                             "What would be done if policies on trial (dry_run) were enforced as \
@@ -134,7 +132,7 @@ impl Shape {
             Self::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
             Self::Time => json!({"anyOf": [
                 {"type": "integer"},
-                {"type": "string", "format": "date-time"},
+                instant().to_value(),
             ]}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Tenant => json!({

@@ -17,7 +17,6 @@ impl Validator {
     fn new(schema: Value) -> Self {
         let mut schemas = boon::Schemas::new();
         let mut compiler = boon::Compiler::new();
-        compiler.enable_format_assertions();
         compiler.add_resource("schema.json", schema).unwrap();
         let index = compiler.compile("schema.json", &mut schemas).unwrap();
         Self(schemas, index)
@@ -243,6 +242,15 @@ neither expect: nothing, shadow: muted
 both    expect: nothing, at: 2026-03-02T22:30:00+01:00
 both    expect: nothing, at: 2026-03-02T22:30:00Z
 neither expect: nothing, at: 2026-03-02
+both    expect: nothing, at: 2026-03-02 22:30:00Z
+both    expect: nothing, at: 2026-03-02T22:30:00−01:00
+both    expect: nothing, at: 2026-03-02t22:30:00z
+both    expect: nothing, at: 2026-12-31T23:59:60Z
+both    expect: nothing, at: 2026-03-02T22:30:00.123456789123Z
+schema  expect: nothing, at: 2026-02-29T22:30:00Z
+schema  expect: nothing, at: 2026-03-02T24:30:00Z
+neither expect: nothing, at: 2026-03-02T22:30:00+01
+neither expect: nothing, at: 2026-03-02T22:30:00
 neither expect: nothing, at: 5
 both    expect: nothing, unknown: room.tenant
 both    expect: nothing, unknown: [room.tenant, track.muted]
