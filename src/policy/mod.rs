@@ -6,6 +6,7 @@
 //!                                     Facts, now ------------evaluate-> Decision
 //! ```
 
+pub mod case;
 pub mod clause;
 pub mod compile;
 pub mod document;
@@ -15,6 +16,7 @@ pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod problem;
+pub mod schema;
 pub mod set;
 pub mod tri;
 pub mod window;

@@ -13,9 +13,9 @@ use super::problem::Problem;
 use super::reader::{LIST_ITEMS_MAX, Reader, join};
 use super::warn;
 
-const NAME_CHARS_MAX: usize = 128;
-const OWNER_CHARS_MAX: usize = 256;
-const ATTRIBUTE_CHARS_MAX: usize = 1_000;
+pub(super) const NAME_CHARS_MAX: usize = 128;
+pub(super) const OWNER_CHARS_MAX: usize = 256;
+pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
 pub(super) const POLICY_KEYS: &[&str] = &[
     "name",
@@ -277,7 +277,7 @@ impl Reader<'_> {
         None
     }
 
-    fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
         if let Value::Bool(flag) = node.value {
             return Some(flag);
         }

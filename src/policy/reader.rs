@@ -8,7 +8,8 @@ use super::problem::{Problem, did_you_mean};
 
 /// A list, or a map of attributes, may have this many entries.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
-const PROSE_CHARS_MAX: usize = 2_000;
+/// Text of any number of lines may have this many characters.
+pub(super) const PROSE_CHARS_MAX: usize = 2_000;
 
 /// Reads one document and collects what is wrong with it.
 pub(super) struct Reader<'a> {

@@ -160,9 +160,10 @@ async fn files_of_several_owners_are_listed_by_owner() {
             "c.yaml",
             "policies: [{ name: p, owner: globex, match: {}, effect: mute, mode: off }]",
         ),
-        // Neither is a policy file.
-        ("p.test.yaml", "tests: []"),
+        // None of these is a policy file.
+        ("b.test.yaml", "tests: []"),
         ("README.md", "read me"),
+        ("schema.json", "{}"),
     ]);
     let applied = policy(Some(&app), &["apply", path(&files)]).await;
     assert!(applied.contains("3 created"), "{applied}");

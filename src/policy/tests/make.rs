@@ -96,3 +96,23 @@ pub(in crate::policy) fn short(lines: &[&str]) -> Vec<Policy> {
         })
         .collect()
 }
+
+/// Files by name, and their texts.
+pub(super) type Texts = Vec<(String, String)>;
+
+/// The example policies, and their tests.
+pub(super) fn examples() -> (Texts, Texts) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut files: Texts = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|of| of == "yaml"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    let is_policies = |file: &(String, String)| !file.0.contains(".test.");
+    files.into_iter().partition(is_policies)
+}

@@ -1,3 +1,4 @@
+mod cases;
 mod documents;
 mod examples;
 mod explanations;
@@ -6,5 +7,6 @@ mod globs;
 mod laws;
 pub(in crate::policy) mod make;
 mod manual;
+mod schemas;
 mod sets;
 mod tables;
