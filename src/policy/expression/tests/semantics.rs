@@ -250,6 +250,9 @@ fn what_is_unknown_stays_open_unless_the_rest_decides() {
             Unknown,
             [
                 "room.num_participants > 10",
+                "10 < room.num_participants",
+                "room.name == participant.name",
+                "room.name != participant.name",
                 "room.metadata.theme == 'dark'",
                 "room.metadata.theme != 'dark'",
                 "has(room.metadata.theme)",
