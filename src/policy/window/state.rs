@@ -52,8 +52,8 @@ pub(super) fn open_until(
     while until < limit {
         let run = |window: &Window| window.open_run(until).map(|(_, end)| end);
         match windows.iter().filter_map(run).max() {
-            Some(end) => until = end,
-            None => return Some(until),
+            Some(end) if end > until => until = end,
+            _ => return Some(until),
         }
     }
     None
@@ -67,11 +67,11 @@ fn open_from(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     while before > limit {
         let opened = |window: &Window| window.opened_by(before);
         match windows.iter().filter_map(opened).min() {
-            Some(start) => {
+            Some(start) if start <= before => {
                 from = Some(start);
                 before = start.checked_sub_signed(TimeDelta::seconds(1))?;
             }
-            None => return from,
+            _ => return from,
         }
     }
     None
