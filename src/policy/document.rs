@@ -14,10 +14,7 @@ use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
-use super::schema::{
-    self, AttributeConditions, Condition, Duration, Instant, Line, OneOrMany, OpenFor, PolicyName,
-    Prose, Tenant,
-};
+use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
 use super::window::{Length, Window};
 
 /// A file or a request may have this many bytes.
@@ -117,23 +114,23 @@ pub struct Policy {
     pub unless: Option<Match>,
     /// What must hold besides `match`, as an expression.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Condition", default)]
+    #[schemars(with = "schema::Condition", default)]
     pub when: Option<Expression>,
     /// When it is in force: whenever any of these is open; without any, at any time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "OneOrMany<OpenFor>", default)]
+    #[schemars(with = "OneOrMany<schema::Window>", default)]
     pub active: Vec<Window>,
     /// From when on it is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant", default)]
+    #[schemars(with = "schema::Instant", default)]
     pub not_before: Option<DateTime<Utc>>,
     /// Until when it is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant", default)]
+    #[schemars(with = "schema::Instant", default)]
     pub not_after: Option<DateTime<Utc>>,
     /// For how long from the making of a room it is in force there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Duration", default)]
+    #[schemars(with = "schema::Duration", default)]
     pub first: Option<Length>,
     /// What it does to them.
     pub effect: Effect,
