@@ -31,6 +31,7 @@ mod manual_body;
 mod manual_trouble;
 mod policies;
 mod policies_live;
+mod policies_reload;
 mod policy_history;
 mod policy_revisions;
 mod policy_rollback;
