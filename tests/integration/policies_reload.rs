@@ -196,7 +196,8 @@ async fn a_database_that_was_put_back_is_read_whole_whatever_its_numbers_say() {
         let earlier = newest(&app).await;
         app.apply(&kept.replace("[kept]", "[elsewhere]")).await;
         let lost = "policies: [{ name: lost, match: { room: [lost] }, effect: mute },
-                               { name: lost-too, owner: globex, match: {}, effect: mute }]";
+                               { name: lost-too, owner: globex, match: {}, effect: mute },
+                               { name: lost-as-well, owner: acme, match: { room: [x] }, effect: mute }]";
         app.apply(lost).await;
         change_gone(&app).await;
         in_force(&app).await;
@@ -222,6 +223,7 @@ async fn a_database_that_was_put_back_is_read_whole_whatever_its_numbers_say() {
             .execute(&app.pool)
             .await
             .unwrap();
+        // Four before.
         let is_new = !goes_on.is_empty();
         let begun = Instant::now();
         for url in &urls {
