@@ -79,7 +79,7 @@ impl Policies {
         };
         *seen = Some(newest);
         let policies = self.snapshot().len();
-        self.0.metrics.policies(policies);
+        self.0.metrics.policies(policies, newest.id);
         tracing::info!(policies, took = ?begun.elapsed(), "policies are in force");
         Ok(())
     }
