@@ -66,8 +66,8 @@ impl Policies {
         let newest = match since {
             Since::Changed(newest, _) if *seen == Some(newest) => return Ok(()),
             Since::Changed(newest, changes) => {
-                let changed = move |before: &PolicySet| before.with_changes(changes);
-                self.put_in_force(newest, changed).await?;
+                self.put_in_force(newest, |before| before.with_changes(changes))
+                    .await?;
                 newest
             }
             Since::AnotherHistory => {
@@ -130,7 +130,7 @@ impl Policies {
                 }
             }
         };
-        stop.run_until_cancelled(watching).await;
+        stop.run_until_cancelled(Box::pin(watching)).await;
     }
 }
 

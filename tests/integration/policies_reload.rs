@@ -80,14 +80,19 @@ async fn a_change_of_one_tenant_among_many_is_all_that_is_read() {
     let spoil = "update policy set document = '{}' where owner <> 'acme'";
     app.pool.execute(spoil).await.unwrap();
 
-    let policy = |room: &str, mode: &str| json!({"match": {"room": [room]}, "effect": "mute", "mode": mode});
+    let policy =
+        |room: &str, mode: &str| json!({"match": {"room": [room]}, "effect": "mute", "mode": mode});
     let steps = [
         ("as applied", None, [true, false]),
         ("changed", Some(policy("lobby-*", "enforce")), [false, true]),
         ("off", Some(policy("lobby-*", "off")), [false, false]),
         ("on", Some(policy("lobby-*", "enforce")), [false, true]),
         ("on trial", Some(policy("*", "dry_run")), [false, false]),
-        ("as before", Some(policy("hall-*", "enforce")), [true, false]),
+        (
+            "as before",
+            Some(policy("hall-*", "enforce")),
+            [true, false],
+        ),
     ];
     for (step, change, [hall, lobby]) in steps {
         if let Some(policy) = change {
