@@ -130,7 +130,7 @@ impl Shown {
 }
 
 type NameParam = Result<Path<String>, axum::extract::rejection::PathRejection>;
-type OwnerParam = Result<Query<OwnerQuery>, axum::extract::rejection::QueryRejection>;
+pub(super) type OwnerParam = Result<Query<OwnerQuery>, axum::extract::rejection::QueryRejection>;
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -235,12 +235,12 @@ pub(super) async fn delete(
 }
 
 /// A request whose caller is known and may do this.
-struct Asked {
-    parts: Parts,
-    body: Vec<u8>,
-    caller: Caller,
+pub(super) struct Asked {
+    pub(super) parts: Parts,
+    pub(super) body: Vec<u8>,
+    pub(super) caller: Caller,
     /// Whose policies are meant: the caller's, or those that an operator names.
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -266,8 +266,18 @@ impl Asked {
         owner: OwnerParam,
         scope: Scope,
     ) -> Result<Self, Error> {
+        Self::read_up_to(app, request, owner, scope, BODY_BYTES_MAX).await
+    }
+
+    pub(super) async fn read_up_to(
+        app: &App,
+        request: Request,
+        owner: OwnerParam,
+        scope: Scope,
+        bytes_max: usize,
+    ) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, BODY_BYTES_MAX).await?;
+        let body = body::read(body, bytes_max).await?;
         let caller = app
             .authenticator
             .caller_of_api(
@@ -300,7 +310,7 @@ impl Asked {
         })
     }
 
-    fn owner(&self) -> Option<&str> {
+    pub(super) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 

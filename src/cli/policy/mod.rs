@@ -1,6 +1,7 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod backtest;
 mod files;
 mod show;
 
@@ -26,6 +27,8 @@ pub(super) enum Command {
     },
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
+    /// Try policies on the tracks that were published before, beside what is stored
+    Backtest(backtest::Arguments),
     /// List the policies in force
     List {
         #[command(flatten)]
@@ -67,6 +70,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             println!("{} policies, no errors", policies.len());
         }),
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Backtest(arguments) => backtest::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await

@@ -1,0 +1,74 @@
+//! Decides a stored event again, by the policies that are live and by those of the draft.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::draft::Sides;
+use super::events::Published;
+use super::missing::Missing;
+use crate::policy::{Decision, Facts, decide};
+
+/// What came of an event.
+#[derive(Debug)]
+pub(super) enum Replayed {
+    /// Its job is not over, or was given up before anything was known.
+    NoFacts,
+    /// What was recorded is not what this version reads.
+    Unreadable,
+    /// It was decided again.
+    Decided(Box<Decided>),
+}
+
+/// An event, decided twice.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) at: DateTime<Utc>,
+    pub(super) facts: Facts,
+    pub(super) live: Decision,
+    pub(super) draft: Decision,
+    /// What was not recorded and one of the two hangs on; empty also where others' policies do.
+    pub(super) missing: Missing,
+    /// The event alone had decided: `LiveKit` was not asked for anything.
+    pub(super) by_event_alone: bool,
+}
+
+/// What is read of a recorded decision.
+#[derive(Deserialize)]
+struct Recorded {
+    at: DateTime<Utc>,
+}
+
+/// Decides `event` again. With a tenant, what others' policies ask for is not told.
+pub(super) fn replay(event: &Published, sides: &Sides, tenant: Option<&str>) -> Replayed {
+    let Some(facts) = &event.facts else {
+        return Replayed::NoFacts;
+    };
+    let recorded = event
+        .decision
+        .as_deref()
+        .map(serde_json::from_str::<Recorded>);
+    let (Ok(facts), Ok(recorded)) = (serde_json::from_str::<Facts>(facts), recorded.transpose())
+    else {
+        return Replayed::Unreadable;
+    };
+    // Without a decision (LiveKit did not answer), the time that it would have been made for.
+    let at = recorded.map_or(event.received_at, |recorded| recorded.at);
+    let live = decide(&sides.live.set, &facts, at);
+    let draft = decide(&sides.draft.set, &facts, at);
+    let missing = Missing::of(&sides.live, &live, &facts, tenant).or(Missing::of(
+        &sides.draft,
+        &draft,
+        &facts,
+        tenant,
+    ));
+    Replayed::Decided(Box::new(Decided {
+        by_event_alone: event.settlement.as_deref() == Some("nothing")
+            && facts.room.tenant.is_unknown()
+            && facts.participant.kind.is_unknown(),
+        at,
+        facts,
+        live,
+        draft,
+        missing,
+    }))
+}
