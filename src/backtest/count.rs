@@ -135,13 +135,13 @@ mod tests {
         ] {
             counter.add(room, identity, headings);
         }
-        let counted = |tracks, rooms, participants| Counted {
+        let these = |tracks, rooms, participants| Counted {
             tracks,
             rooms,
             participants,
         };
-        assert_eq!(counter.under(A), counted(3, 1, 2));
-        assert_eq!(counter.under(B), counted(2, 2, 2));
+        assert_eq!(counter.under(A), these(3, 1, 2));
+        assert_eq!(counter.under(B), these(2, 2, 2));
         assert_eq!(counter.under(1 << 7), Counted::default());
         assert!(!counter.is_capped());
     }
@@ -153,8 +153,8 @@ mod tests {
             counter.add("RM_1", identity, A);
         }
         counter.add("RM_1", "ann", B);
-        let counted = counter.under(A);
-        assert_eq!((counted.tracks, counted.participants), (4, 2));
+        let under_a = counter.under(A);
+        assert_eq!((under_a.tracks, under_a.participants), (4, 2));
         assert_eq!(counter.under(B).participants, 1);
         assert!(counter.is_capped());
     }

@@ -114,7 +114,7 @@ impl Side {
     pub(super) fn needs(&self, policy: &PolicyRef) -> Needs {
         let key = PolicyKey {
             owner: policy.owner.as_deref().map(str::to_owned),
-            name: policy.name.to_string(),
+            name: (*policy.name).to_owned(),
         };
         self.needs.get(&key).copied().unwrap_or_default()
     }

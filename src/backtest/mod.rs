@@ -34,7 +34,7 @@ use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
 use crate::postgres::bounded;
 use events::{Cursor, Page, Published, Source};
-use replay::replay;
+use replay::{Known, replay};
 use sample::SampleOf;
 use tally::Tally;
 
@@ -152,11 +152,12 @@ pub async fn run(
         sides: Arc::new(sides),
         tally: Tally::new(samples_max),
         reader: tenant.clone().filter(|_| is_tenants_own),
+        times: Times::default(),
     };
     let begun = Instant::now();
-    let mut page = source.page(&Cursor::before(range.since)).await?;
+    let mut events = source.page(&Cursor::before(range.since)).await?;
     let truncated = loop {
-        let Page { tracks, next } = page;
+        let Page { tracks, next } = events;
         let deciding = tokio::task::spawn_blocking(move || work.decide(&tracks));
         let Some(next) = next else {
             work = deciding.await?;
@@ -166,7 +167,7 @@ pub async fn run(
         match pace {
             Pace::Full => {
                 let (decided, read) = tokio::join!(deciding, source.page(&next));
-                (work, page) = (decided?, read?);
+                (work, events) = (decided?, read?);
             }
             Pace::Gentle {
                 tracks_max,
@@ -177,7 +178,7 @@ pub async fn run(
                 if let Some(by) = exceeded(&work.tally, tracks_max, begun.elapsed() >= time_max) {
                     break Some(Truncated { at, by });
                 }
-                page = source.page(&next).await?;
+                events = source.page(&next).await?;
                 tokio::time::sleep(page_begun.elapsed()).await;
             }
         }
@@ -186,6 +187,7 @@ pub async fn run(
             at,
         });
     };
+    tracing::debug!(tracks = work.tally.tracks(), took = ?begun.elapsed(), times = ?work.times, "a backtest ended");
     let asked = report::Asked {
         range,
         tenant,
@@ -237,14 +239,34 @@ struct Work {
     tally: Tally,
     /// The tenant who reads the report; none is an operator.
     reader: Option<String>,
+    times: Times,
+}
+
+/// Where the time went, beside waiting for Postgres.
+#[derive(Debug, Default)]
+struct Times {
+    json: Duration,
+    decide: Duration,
+    tally: Duration,
 }
 
 impl Work {
     fn decide(mut self, tracks: &[Published]) -> Self {
         let reader = self.reader.as_deref();
+        let mut begun = Instant::now();
+        let mut lap = |sum: &mut Duration| {
+            let now = Instant::now();
+            *sum += now - begun;
+            begun = now;
+        };
         for event in tracks {
-            let replayed = replay(event, &self.sides, reader);
+            let known = Known::of(event);
+            lap(&mut self.times.json);
+            let replayed = replay(event, known, &self.sides, reader);
+            lap(&mut self.times.decide);
             self.tally.add(event, &replayed, SampleOf { reader });
+            drop(replayed);
+            lap(&mut self.times.tally);
         }
         self
     }

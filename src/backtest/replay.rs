@@ -23,7 +23,7 @@ pub(super) enum Replayed {
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) at: DateTime<Utc>,
-    pub(super) facts: Facts,
+    pub(super) facts: Box<Facts>,
     pub(super) live: Decision,
     pub(super) draft: Decision,
     /// What was not recorded and one of the two hangs on; empty also where others' policies do.
@@ -38,21 +38,49 @@ struct Recorded {
     at: DateTime<Utc>,
 }
 
+/// What was recorded with an event, read.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Nothing was recorded.
+    Nothing,
+    /// Not in a way that this version reads.
+    Unreadable,
+    /// The facts, and the time that they were decided at.
+    Facts(Box<Facts>, DateTime<Utc>),
+}
+
+impl Known {
+    pub(super) fn of(event: &Published) -> Self {
+        let Some(facts) = &event.facts else {
+            return Self::Nothing;
+        };
+        let recorded = event
+            .decision
+            .as_deref()
+            .map(serde_json::from_str::<Recorded>)
+            .transpose();
+        match (serde_json::from_str(facts), recorded) {
+            // Without a decision (LiveKit did not answer), the time it would have been made for.
+            (Ok(facts), Ok(recorded)) => {
+                Self::Facts(facts, recorded.map_or(event.received_at, |it| it.at))
+            }
+            _ => Self::Unreadable,
+        }
+    }
+}
+
 /// Decides `event` again. With a tenant, what others' policies ask for is not told.
-pub(super) fn replay(event: &Published, sides: &Sides, tenant: Option<&str>) -> Replayed {
-    let Some(facts) = &event.facts else {
-        return Replayed::NoFacts;
+pub(super) fn replay(
+    event: &Published,
+    known: Known,
+    sides: &Sides,
+    tenant: Option<&str>,
+) -> Replayed {
+    let (facts, at) = match known {
+        Known::Nothing => return Replayed::NoFacts,
+        Known::Unreadable => return Replayed::Unreadable,
+        Known::Facts(facts, at) => (facts, at),
     };
-    let recorded = event
-        .decision
-        .as_deref()
-        .map(serde_json::from_str::<Recorded>);
-    let (Ok(facts), Ok(recorded)) = (serde_json::from_str::<Facts>(facts), recorded.transpose())
-    else {
-        return Replayed::Unreadable;
-    };
-    // Without a decision (LiveKit did not answer), the time that it would have been made for.
-    let at = recorded.map_or(event.received_at, |recorded| recorded.at);
     let live = decide(&sides.live.set, &facts, at);
     let draft = decide(&sides.draft.set, &facts, at);
     let missing = Missing::of(&sides.live, &live, &facts, tenant).or(Missing::of(

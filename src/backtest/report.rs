@@ -139,27 +139,22 @@ impl Report {
     /// Why it is about nothing.
     pub(super) fn nothing(&self, oldest: Option<DateTime<Utc>>) -> String {
         let Range { since, until } = self.range;
-        let mut text = format!(
-            "there are no published tracks between {} and {}",
+        let why = match (&self.owner, oldest) {
+            (Some(tenant), None) => format!(
+                " in rooms of which {tenant} was recorded as the tenant, as it is while any tenant has a live policy"
+            ),
+            (Some(tenant), Some(oldest)) => format!(
+                " in {tenant}'s rooms; the oldest event of all is of {}",
+                rfc3339(oldest)
+            ),
+            (None, Some(oldest)) => format!("; the oldest event is of {}", rfc3339(oldest)),
+            (None, None) => ": no event is stored yet".to_owned(),
+        };
+        format!(
+            "there are no published tracks between {} and {}{why}",
             rfc3339(since),
             rfc3339(until)
-        );
-        match (&self.owner, oldest) {
-            (Some(_), None) => text.push_str(
-                " in your rooms; whose a room is is recorded only from when policies asked for it",
-            ),
-            (Some(tenant), Some(oldest)) => {
-                text.push_str(&format!(
-                    " in {tenant}'s rooms; the oldest event of all is of {}",
-                    rfc3339(oldest)
-                ));
-            }
-            (None, Some(oldest)) => {
-                text.push_str(&format!("; the oldest event is of {}", rfc3339(oldest)))
-            }
-            (None, None) => text.push_str(": no event is stored yet"),
-        }
-        text
+        )
     }
 }
 

@@ -158,6 +158,6 @@ impl SampleOf<'_> {
 fn name_of(policy: &PolicyRef) -> PolicyName {
     PolicyName {
         owner: policy.owner.as_deref().map(str::to_owned),
-        name: policy.name.to_string(),
+        name: (*policy.name).to_owned(),
     }
 }

@@ -75,10 +75,8 @@ impl Report {
         }
         match (self.draft.others, self.draft.alone) {
             (0, _) => Ok(()),
-            (others, true) => writeln!(f, "  {others} stored policies are left out of it"),
-            (others, false) => {
-                writeln!(f, "  {others} other stored policies are in it as they are")
-            }
+            (others, true) => writeln!(f, "  left out   {others} more that are stored"),
+            (others, false) => writeln!(f, "  as stored  {others} more"),
         }
     }
 

@@ -8,9 +8,9 @@ use crate::policy::Policy;
 
 fn live() -> Vec<Policy> {
     vec![
-        policy("kept", json!({})),
-        policy("quiet", json!({"priority": 7})),
-        policy("acme/quiet", json!({"mode": "dry_run"})),
+        policy("kept", &json!({})),
+        policy("quiet", &json!({"priority": 7})),
+        policy("acme/quiet", &json!({"mode": "dry_run"})),
     ]
 }
 
@@ -33,9 +33,9 @@ fn changes(sides: &Sides) -> Vec<String> {
 #[test]
 fn a_draft_takes_the_place_of_its_namesakes() {
     let policies = vec![
-        policy("acme/quiet", json!({"mode": "dry_run"})),
-        policy("quiet", json!({"match": {"room": "x"}})),
-        policy("globex/quiet", json!({})),
+        policy("acme/quiet", &json!({"mode": "dry_run"})),
+        policy("quiet", &json!({"match": {"room": "x"}})),
+        policy("globex/quiet", &json!({})),
     ];
     let draft = |alone| Draft {
         policies: policies.clone(),
@@ -75,7 +75,7 @@ fn a_draft_that_says_nothing_or_two_things_is_refused() {
     let draft = |policies: &[&str], without: &[&str]| Draft {
         policies: policies
             .iter()
-            .map(|name| policy(name, json!({})))
+            .map(|name| policy(name, &json!({})))
             .collect(),
         without: without.iter().map(|name| key(name)).collect(),
         alone: false,

@@ -32,7 +32,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
             let fields = json!({
                 "effect": effect, "mode": mode, "match": match_, "priority": priority,
             });
-            policy(name, fields)
+            policy(name, &fields)
         };
         all.into_iter().map(build).collect()
     })
@@ -106,7 +106,7 @@ fn shifted(of: &Shifts) -> u64 {
     of.newly_muted.tracks + of.no_longer_muted.tracks + of.muted_by_another.tracks
 }
 
-fn mirrored(of: Comparison) -> Comparison {
+fn mirrored(of: &Comparison) -> Comparison {
     Comparison {
         live: of.draft,
         draft: of.live,
@@ -115,7 +115,7 @@ fn mirrored(of: Comparison) -> Comparison {
             no_longer_muted: of.changes.newly_muted,
             ..of.changes
         },
-        ..of
+        ..*of
     }
 }
 
@@ -137,7 +137,7 @@ proptest! {
     fn every_track_is_in_the_sums_once(live in policies(), draft in policies(), tracks in tracks()) {
         let totals = of(&live, &draft, &tracks);
         let published = totals.published.tracks;
-        prop_assert_eq!(published, tracks.len() as u64);
+        prop_assert_eq!(usize::try_from(published).unwrap(), tracks.len());
         prop_assert_eq!(totals.recorded.values().sum::<u64>(), published);
         let apart = &totals.apart;
         let unknown = apart.not_settled + apart.without_facts + apart.unreadable;
@@ -179,8 +179,8 @@ proptest! {
     #[test]
     fn live_and_draft_swapped_is_the_mirror_image(live in policies(), draft in policies(), tracks in tracks()) {
         let (one, other) = (of(&live, &draft, &tracks), of(&draft, &live, &tracks));
-        prop_assert_eq!(one.enforced, mirrored(other.enforced));
-        prop_assert_eq!(one.with_trial, mirrored(other.with_trial));
+        prop_assert_eq!(one.enforced, mirrored(&other.enforced));
+        prop_assert_eq!(one.with_trial, mirrored(&other.with_trial));
         prop_assert_eq!(one.apart, other.apart);
         prop_assert_eq!(one.samples.len(), other.samples.len());
     }

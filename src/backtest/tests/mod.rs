@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::draft::{Draft, Sides};
 use super::events::Published;
-use super::replay::replay;
+use super::replay::{Known, replay};
 use super::sample::SampleOf;
 use super::tally::{Tally, Totals};
 use crate::policy::{Policy, PolicyKey, StoredPolicy};
@@ -19,7 +19,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// A policy of the owner before the `/` in `name`, with these other fields.
-fn policy(name: &str, fields: Value) -> Policy {
+fn policy(name: &str, fields: &Value) -> Policy {
     let key = key(name);
     let mut document = json!({"name": key.name, "match": {}, "effect": "mute", "reason": "so"});
     document
@@ -92,7 +92,7 @@ fn sides(live: &[Policy], draft: Draft) -> Sides {
 fn totals(sides: &Sides, tracks: &[Published], samples_max: usize) -> Totals {
     let mut tally = Tally::new(samples_max);
     for event in tracks {
-        let replayed = replay(event, sides, None);
+        let replayed = replay(event, Known::of(event), sides, None);
         tally.add(event, &replayed, SampleOf { reader: None });
     }
     tally.finish()

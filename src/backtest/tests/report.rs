@@ -13,10 +13,10 @@ fn live() -> Vec<Policy> {
     vec![
         policy(
             "webinar-mics",
-            json!({"match": {"room": "webinar-*"}, "unless": {"identity": "host"}}),
+            &json!({"match": {"room": "webinar-*"}, "unless": {"identity": "host"}}),
         ),
-        policy("sip", json!({"match": {"kind": "SIP"}, "priority": 300})),
-        policy("acme/old", json!({"match": {"room": "lobby"}})),
+        policy("sip", &json!({"match": {"kind": "SIP"}, "priority": 300})),
+        policy("acme/old", &json!({"match": {"room": "lobby"}})),
     ]
 }
 
@@ -25,18 +25,18 @@ fn draft() -> Draft {
         policies: vec![
             policy(
                 "webinar-mics",
-                json!({"match": {"room": ["webinar-*", "lecture"]}, "unless": {"identity": "host"}}),
+                &json!({"match": {"room": ["webinar-*", "lecture"]}, "unless": {"identity": "host"}}),
             ),
-            policy("sip", json!({"match": {"kind": "SIP"}, "priority": 300})),
+            policy("sip", &json!({"match": {"kind": "SIP"}, "priority": 300})),
             policy(
                 "hosts-speak",
-                json!({
+                &json!({
                     "effect": "exempt", "match": {"attributes": {"role": "host"}}, "reason": "they lead",
                 }),
             ),
             policy(
                 "agents",
-                json!({"match": {"kind": "AGENT"}, "mode": "dry_run"}),
+                &json!({"match": {"kind": "AGENT"}, "mode": "dry_run"}),
             ),
         ],
         without: vec![key("acme/old")],

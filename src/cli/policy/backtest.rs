@@ -1,5 +1,6 @@
 //! `quell policy backtest`: what a draft would have done with the tracks that were published.
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,15 +67,24 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let shown = Shown::new(question.range);
         let report = tokio::select! {
             report = backtest::run(pool, question, Pace::Full, |progress| shown.show(progress)) => report,
-            () = stop => anyhow::bail!("stopped before the end: there is no report"),
+            () = stop => {
+                shown.clear();
+                // The page that is being read is waited for.
+                eprintln!("stopping");
+                anyhow::bail!("stopped before the end: there is no report");
+            }
         };
         shown.clear();
         let report = report?;
-        match arguments.format {
-            Format::Text => print!("{report}"),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        let text = match arguments.format {
+            Format::Text => report.to_string(),
+            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // `| head` has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
         }
-        Ok(())
     })
     .await
 }
