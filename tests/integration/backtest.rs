@@ -398,6 +398,7 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     };
     let ((), answer) = tokio::join!(app.finish(), ended);
     assert_eq!(answer.outcome(), "503 UNAVAILABLE");
+    assert_eq!(answer.error(), "quell is being stopped");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{key, policy, sides, stored};
+use super::{key, policy, sides, stored, totals, track};
 use crate::backtest::draft::{Draft, Sides};
 use crate::policy::Policy;
 
@@ -116,4 +116,20 @@ fn a_draft_that_says_nothing_or_two_things_is_refused() {
         refused.contains("the stored policy (operator)/kept"),
         "{refused}"
     );
+}
+
+#[test]
+fn another_owners_policy_of_the_same_name_is_another_and_another_revision_is_not() {
+    let live = [policy("quiet", &json!({}))];
+    let tracks = [track(1, "webinar-1", "ann", &json!({"tenant": "acme"}))];
+    for (drafted, is_another) in [("acme/quiet", 1), ("quiet", 0)] {
+        let draft = Draft {
+            policies: vec![policy(drafted, &json!({"priority": 7}))],
+            without: Vec::new(),
+            alone: true,
+        };
+        let changes = totals(&sides(&live, draft), &tracks, 0).enforced.changes;
+        assert_eq!(changes.muted_by_another.tracks, is_another, "{drafted}");
+        assert_eq!(changes.same.tracks, 1 - is_another, "{drafted}");
+    }
 }
