@@ -1,6 +1,7 @@
 //! The HTTP interface: every route on this page.
 
 pub mod auth;
+mod backtest;
 mod body;
 mod health;
 mod mute;
@@ -19,6 +20,7 @@ use axum::routing::{get, post};
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+pub(crate) use backtest::Backtests;
 use problem::Problem;
 
 /// Every route.
@@ -45,6 +47,7 @@ pub fn router(app: App) -> Router {
             "/v1/policies/{name}/rollback",
             post(policies::revisions::rollback),
         )
+        .route("/v1/backtest", post(backtest::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -10,6 +10,7 @@ use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
+use super::reads::Reads;
 use super::tri::Tri;
 use super::window::Schedule;
 
@@ -137,6 +138,20 @@ impl CompiledPolicy {
     }
 }
 
+impl CompiledPolicy {
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let unless = self.unless.as_deref().map(Condition::reads);
+        let when = self.when.as_ref().map(Expression::reads);
+        let tenant = self.owner().map(|_| Reads::named("room.tenant"));
+        [unless, when, tenant]
+            .into_iter()
+            .flatten()
+            .fold(self.match_.reads().or(self.schedule.reads()), Reads::or)
+    }
+}
+
 /// A set of words that leaves none out.
 pub(super) const ANY_WORD: u8 = u8::MAX;
 
@@ -174,6 +189,13 @@ impl Condition {
             kind: words(of.kind.iter().map(Kind::bit)),
             attributes: of.attributes.iter().map(attribute).collect(),
         })
+    }
+
+    fn reads(&self) -> Reads {
+        let kind = (self.kind != ANY_WORD).then(|| Reads::named("participant.kind"));
+        let attributes = !self.attributes.is_empty();
+        let attributes = attributes.then(|| Reads::named("participant.attributes"));
+        kind.unwrap_or_default().or(attributes.unwrap_or_default())
     }
 
     /// The cheap and always known first: what is false there is false whatever is unknown.

@@ -25,6 +25,8 @@ mod automatic_people;
 mod automatic_replicas;
 mod automatic_rules;
 mod automatic_trouble;
+mod backtest;
+mod backtest_pages;
 mod manual;
 mod manual_access;
 mod manual_body;

@@ -1,6 +1,7 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod backtest;
 mod check;
 mod diff;
 mod files;
@@ -30,6 +31,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
+    /// Try policies on the tracks that were published before, beside what is stored
+    Backtest(backtest::Arguments),
     /// List the policies in force
     List {
         #[command(flatten)]
@@ -88,6 +91,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Backtest(arguments) => backtest::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await
