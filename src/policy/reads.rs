@@ -2,8 +2,10 @@
 
 use super::facts::Facts;
 
+type IsUnknown = fn(&Facts) -> bool;
+
 /// The facts that may be unknown, as documents name them, and whether they are.
-const FACTS: [(&str, fn(&Facts) -> bool); 13] = [
+const FACTS: [(&str, IsUnknown); 13] = [
     ("room.tenant", |facts| facts.room.tenant.is_unknown()),
     ("room.metadata", |facts| facts.room.metadata.is_unknown()),
     ("room.num_participants", |facts| {
