@@ -14,6 +14,7 @@ use crate::audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
+use crate::http::Explains;
 use crate::http::auth::{AuthSetupError, Authenticator};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
@@ -52,6 +53,8 @@ pub struct App {
     pub livekit_timeout: Duration,
     /// What a drain waits for.
     pub tracker: TaskTracker,
+    /// Whose turn it is to be told why, and what time it is then.
+    pub(crate) explains: Explains,
     /// Cancelled when a part of the server has ended that never should.
     pub broken: CancellationToken,
 }
@@ -171,6 +174,7 @@ impl Running {
             metrics,
             livekit_timeout,
             tracker: tracker.clone(),
+            explains: Explains::new(clock.clone()),
             broken: lasting.broken.clone(),
             pool: pool.clone(),
         };

@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod body;
+mod explain;
 mod health;
 mod mute;
 mod policies;
@@ -19,6 +20,7 @@ use axum::routing::{get, post};
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+pub(crate) use explain::Explains;
 use problem::Problem;
 
 /// Every route.
@@ -45,6 +47,7 @@ pub fn router(app: App) -> Router {
             "/v1/policies/{name}/rollback",
             post(policies::revisions::rollback),
         )
+        .route("/v1/explain", post(explain::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -2,6 +2,7 @@
 
 mod apply;
 mod diff;
+mod explain;
 mod files;
 mod history;
 mod output;
@@ -48,6 +49,8 @@ pub(super) enum Command {
     ///
     /// Exits with 0 where nothing differs, with 1 where something does, with 2 on trouble.
     Diff(diff::Arguments),
+    /// Say why a track is muted or not, policy by policy
+    Explain(explain::Arguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
 }
@@ -89,6 +92,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             with_database(async |pool| show::show(pool, name, owner).await).await
         }
         Command::History(arguments) => history::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
     };
