@@ -67,19 +67,21 @@ pub struct Answer {
 pub struct Decided {
     /// The time it is made for.
     pub at: DateTime<Utc>,
-    /// The newest change of policies that it knows of; 0 where that is not said, as with files.
-    pub as_of: i64,
+    /// The number of the newest change of policies that it knows of; none with files, in decisions
+    /// that do not say so, and for a tenant, whom the number would tell of others' changes.
+    pub as_of: Option<i64>,
     /// What is done.
     pub enforced: Verdict,
     /// What would be done if policies on trial were enforced as well.
     pub shadow: Verdict,
 }
 
-impl From<&Decision> for Decided {
-    fn from(decision: &Decision) -> Self {
+impl Decided {
+    pub(super) fn new(decision: &Decision, view: View<'_>) -> Self {
+        let as_of = Some(decision.as_of).filter(|as_of| *as_of > 0);
         Self {
             at: decision.at,
-            as_of: decision.as_of,
+            as_of: as_of.filter(|_| view.0.is_none()),
             enforced: decision.enforced.clone(),
             shadow: decision.shadow.clone(),
         }
@@ -200,7 +202,7 @@ pub(super) fn answer(
             .event
             .map(|event| compare::recorded(event, &decision, view)),
         warnings: case.warnings,
-        decision: Decided::from(&decision),
+        decision: Decided::new(&decision, view),
     }
 }
 

@@ -23,12 +23,15 @@ pub(super) fn recorded(event: Event, again: &Decision, view: View<'_>) -> Record
         differs
     });
     Recorded {
-        event_id: event.event_id,
+        event_id: event.id,
         created_at: event.created_at,
         received_at: event.received_at,
         settlement: event.settlement,
         settled_at: event.settled_at,
-        decision: event.decision.as_ref().map(Decided::from),
+        decision: event
+            .decision
+            .as_ref()
+            .map(|decision| Decided::new(decision, view)),
         same_as_recorded: differs.as_ref().map(Vec::is_empty),
         differs: differs.unwrap_or_default(),
     }

@@ -25,7 +25,7 @@ pub(super) struct Row {
 /// An event, and what was decided then.
 #[derive(Debug)]
 pub(super) struct Event {
-    pub(super) event_id: String,
+    pub(super) id: String,
     pub(super) created_at: DateTime<Utc>,
     pub(super) received_at: DateTime<Utc>,
     pub(super) settlement: Option<String>,
@@ -74,7 +74,7 @@ impl Row {
         let decision = self.decision()?;
         let snapshot = decision.as_ref().map(|decision| decision.as_of);
         let event = Event {
-            event_id: self.event_id,
+            id: self.event_id,
             created_at: self.created_at,
             received_at: self.received_at,
             settlement: self.settlement,

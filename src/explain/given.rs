@@ -5,7 +5,7 @@
 //! no type is `AUDIO`. All else is unknown.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
@@ -19,12 +19,12 @@ const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
 
 /// Reads facts; of `tenant`'s rooms only, where there is one.
 pub(super) fn read(
-    given: Value,
+    given: &Value,
     tenant: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<Case, ExplainError> {
-    check_keys(&given).map_err(ExplainError::Invalid)?;
-    let completed = merged(assumed(at), given.clone());
+    check_keys(given).map_err(ExplainError::Invalid)?;
+    let completed = merged(assumed(at), given);
     let mut facts: Facts = serde_path_to_error::deserialize(&completed).map_err(|error| {
         let hint = if error.inner().to_string().contains("null") {
             "; leave a fact out that is not known"
@@ -35,7 +35,7 @@ pub(super) fn read(
     })?;
     let from_metadata = check_tenant(&mut facts)?;
     let mut sources = sources::all(|path, told| {
-        if sources::is_known(&given, path) || (path == "room.tenant" && from_metadata) {
+        if sources::is_known(given, path) || (path == "room.tenant" && from_metadata) {
             Source::Request
         } else if told == Told::Always {
             Source::Assumed
@@ -66,23 +66,19 @@ fn assumed(at: DateTime<Utc>) -> Value {
     })
 }
 
-fn merged(mut below: Value, above: Value) -> Value {
+fn merged(mut below: Value, above: &Value) -> Value {
     for (section, given) in fields(above) {
-        let under = below.get_mut(&section).and_then(Value::as_object_mut);
+        let under = below.get_mut(section).and_then(Value::as_object_mut);
         if let Some(under) = under {
-            under.extend(fields(given));
+            let given = fields(given);
+            under.extend(given.map(|(key, value)| (key.clone(), value.clone())));
         }
     }
     below
 }
 
-fn fields(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Map::new()
-        }
-    }
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
 }
 
 /// Says all that is wrong with the keys; what the values are is for the types to say.

@@ -212,7 +212,7 @@ impl Explainer {
         match question.subject {
             Subject::Facts(given) => {
                 let at = question.at.unwrap_or(self.now);
-                let case = given::read(given, asker.tenant(), at)?;
+                let case = given::read(&given, asker.tenant(), at)?;
                 Ok(Reply::One(Box::new(self.answer(asker, which, case).await?)))
             }
             Subject::Event(id) => {

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::auth::{AuthError, Scope};
 use super::mute::check_json;
 use super::policies;
-use super::policies::asked::{self, Asked};
+use super::policies::asked::{Asked, OwnerQuery};
 use super::problem::Problem;
 use crate::app::App;
 use crate::clock::Clock;
@@ -141,22 +141,22 @@ struct Body {
 
 pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let is_plain = request.uri().query().is_none_or(str::is_empty);
-    let nobody = Ok(Query(asked::OwnerQuery { owner: None }));
+    let nobody = Ok(Query(OwnerQuery { owner: None }));
     let scope = Scope::PoliciesRead;
-    let asked = Asked::read_up_to(&app, request, nobody, scope, BODY_BYTES_MAX).await?;
+    let read = Asked::read_up_to(&app, request, nobody, scope, BODY_BYTES_MAX).await?;
     if !is_plain {
         return Err(Error::Invalid(
             "this takes no query: everything stands in the body".to_owned(),
         ));
     }
-    check_json(&asked.parts.headers).map_err(Error::Invalid)?;
-    let question = read(&asked.body).map_err(Error::Invalid)?;
-    let Some(id) = asked.caller.id() else {
+    check_json(&read.parts.headers).map_err(Error::Invalid)?;
+    let question = question(&read.body).map_err(Error::Invalid)?;
+    let Some(id) = read.caller.id() else {
         return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
     };
     let asker = Asker::Caller {
         id: id.to_owned(),
-        is_operator: asked.caller.is_operator(),
+        is_operator: read.caller.is_operator(),
     };
     let _turn = match &question.subject {
         Subject::Event(_) => Some(app.explains.turn().await?),
@@ -179,7 +179,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
 const ONE_OF: &str =
     "send one of `facts`, `event_id`, or `room` and `identity` (with `track`, or all its tracks)";
 
-fn read(bytes: &[u8]) -> Result<Question, String> {
+fn question(bytes: &[u8]) -> Result<Question, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("the body is not JSON: {error}"))?;
     if !value.is_object() {

@@ -112,11 +112,11 @@ pub fn explain_to(
         .filter(|(policy, _, applies)| *applies == Tri::True && policy.mode == Mode::Enforce)
         .map(|(policy, _, _)| *policy)
         .collect();
-    let seen: Vec<_> = asked
+    let told: Vec<_> = asked
         .iter()
         .filter(|(policy, _, applies)| sees(policy, *applies))
         .collect();
-    let candidates = seen
+    let candidates = told
         .iter()
         .take(EXPLAINED_MAX)
         .map(|(policy, seen, applies)| Explained {
@@ -135,7 +135,7 @@ pub fn explain_to(
     Explanation {
         decision,
         candidates,
-        left_off: seen.len().saturating_sub(EXPLAINED_MAX),
+        left_off: told.len().saturating_sub(EXPLAINED_MAX),
     }
 }
 

@@ -83,7 +83,7 @@ async fn files_are_explained_with_facts_and_without_a_database() {
     };
     let first = ask(FACTS).await;
     assert_eq!(first["policies"], "files");
-    assert_eq!(first["decision"]["as_of"], 0);
+    assert_eq!(first["decision"]["as_of"], Value::Null);
     let again = ask(&first.to_string()).await;
     assert_eq!(again["facts"], first["facts"]);
     assert_eq!(again["candidates"], first["candidates"]);

@@ -209,12 +209,12 @@ async fn explain(
         now: clock.now(),
     };
     let reply = explainer.explain(&Asker::CommandLine, question).await;
-    reply.map_err(|error| match error {
-        ExplainError::NotRepeatable(policy) => {
-            anyhow::anyhow!(
+    reply.map_err(|error| {
+        if let ExplainError::NotRepeatable(policy) = &error {
+            return anyhow::anyhow!(
                 "the decision cannot be repeated: {policy}\nask by the policies in force with --now"
-            )
+            );
         }
-        error => error.into(),
+        error.into()
     })
 }

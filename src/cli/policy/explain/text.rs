@@ -264,10 +264,10 @@ fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
     };
     let widths: Vec<_> = (0..N).map(width).collect();
     for row in &rows {
-        let cells = row.iter().zip(&widths);
-        let text: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
-            .collect();
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(text, "{cell:<width$}  ").ok();
+        }
         line(shown, text.trim_end());
     }
 }
