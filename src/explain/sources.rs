@@ -120,18 +120,8 @@ fn hangs_on(candidate: &Candidate, path: &str) -> bool {
             let is_tenant = path == "room.tenant" && failed.clause == "owner";
             // A clause that is open says by their names which facts are unknown.
             let found = failed.found.as_deref().unwrap_or_default();
-            is_tenant || names(found, path)
+            is_tenant || found.contains(path)
         })
-}
-
-/// Whether `text` names this fact, and not one whose name only begins with it.
-fn names(text: &str, path: &str) -> bool {
-    text.match_indices(path).any(|(at, _)| {
-        let after = text
-            .get(at + path.len()..)
-            .and_then(|rest| rest.chars().next());
-        !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
-    })
 }
 
 /// Whether the fact at `path` is there, in the JSON of facts.
