@@ -146,6 +146,7 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
         assert_eq!(sources["room.name"], "event");
         assert_eq!(sources["room.tenant"], "ListRooms");
         assert_eq!(sources["participant.kind"], "GetParticipant");
+        assert_eq!(sources["participant.sid"], "GetParticipant");
         assert_eq!(sources["track.source"], "GetParticipant");
         let recorded = &then["recorded"];
         assert_eq!(recorded["event_id"], id.as_str());

@@ -61,6 +61,23 @@ async fn files_are_explained_with_facts_and_without_a_database() {
     assert!(all.contains("(operator)/other-24 "), "{all}");
     assert!(!all.contains("that do not apply"), "{all}");
 
+    // Whoever publishes chooses names, and a terminal obeys them.
+    let hostile = FACTS.replace("\"ann\"", r#""\u001b[2J\n\u009b1A""#);
+    let names = folder(&[("facts.json", &hostile)]);
+    let names = names.path().join("facts.json");
+    let arguments = [
+        "explain",
+        "--facts",
+        names.to_str().unwrap(),
+        "--file",
+        path(&files),
+    ];
+    let shown = policy(None, &arguments).await;
+    assert!(
+        shown.contains(" of \u{fffd}[2J\u{fffd}\u{fffd}1A in webinar-1"),
+        "{shown}"
+    );
+
     // On stdin, and for programs: as REST answers, which can be asked about again.
     let json = [
         "explain",

@@ -116,6 +116,8 @@ fn decisions_are_said_in_a_sentence() {
     let exempt = "  - { name: agents, owner: acme, match: { kind: [STANDARD, AGENT] }, effect: exempt, reason: they speak }\n";
     let soft = "  - { name: mics, match: {}, effect: mute, overridable: true }\n";
     let unless = "  - { name: mics, match: {}, unless: { identity: ann }, effect: mute }\n";
+    let exempt_unless =
+        "  - { name: no-mute, match: {}, unless: { identity: ann }, effect: exempt, reason: x }\n";
     let trial = "  - { name: trial, match: {}, effect: mute, mode: dry_run }\n";
     let sip = "  - { name: sip, owner: acme, match: { kind: SIP }, effect: mute }\n";
     let say = |yaml: &[&str], unknown: &[&str]| {
@@ -146,6 +148,11 @@ fn decisions_are_said_in_a_sentence() {
         say(&[soft, exempt, trial], &[]),
         say(&[unless], &[]),
         say(&[trial], &[]),
+        say(&[exempt_unless], &[]),
+        say(
+            &[&unless.replace("effect: mute", "effect: mute, mode: dry_run")],
+            &[],
+        ),
         say(&[sip], &["participant.kind"]),
         say(
             &[sip],
@@ -202,6 +209,54 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
     assert_eq!(recorded(&excepted, "muted", Some("acme")), "");
     let late = recorded(&excepted, "gone", None);
     assert!(late.contains("LiveKit was asked after that"), "{late}");
+}
+
+#[test]
+fn only_facts_that_a_policy_hangs_on_are_wanted() {
+    let wanted = |policy: &str| {
+        let policies = set(&format!("policies: [{policy}]"));
+        let unknown = [
+            "participant.kind",
+            "participant.attributes",
+            "room.tenant",
+            "room.metadata",
+        ];
+        let facts = without(everything(), &unknown);
+        explained(&policies, &facts, None).asked.wanted.join(" ")
+    };
+    for (policy, expect) in [
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, match: { attributes: { a: b } }, effect: mute }",
+            "participant.attributes",
+        ),
+        (
+            "{ name: a, match: {}, unless: { kind: SIP }, effect: mute }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, owner: acme, match: {}, effect: mute }",
+            "room.tenant",
+        ),
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute, mode: dry_run }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute, mode: \"off\" }",
+            "",
+        ),
+        (
+            "{ name: a, match: { kind: SIP, identity: bob }, effect: mute }",
+            "",
+        ),
+        ("{ name: a, match: {}, effect: mute }", ""),
+    ] {
+        assert_eq!(wanted(policy), expect, "{policy}");
+    }
 }
 
 const MANUAL: &str = include_str!("../../../docs/POLICIES.md");
