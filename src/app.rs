@@ -14,8 +14,8 @@ use crate::audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
-use crate::http::Backtests;
 use crate::http::auth::{AuthSetupError, Authenticator};
+use crate::http::{Backtests, Explains};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError};
@@ -55,6 +55,8 @@ pub struct App {
     pub tracker: TaskTracker,
     /// Whose turn it is to try policies on stored events.
     pub(crate) backtests: Backtests,
+    /// Whose turn it is to be told why, and what time it is then.
+    pub(crate) explains: Explains,
     /// Cancelled when a part of the server has ended that never should.
     pub broken: CancellationToken,
 }
@@ -175,6 +177,7 @@ impl Running {
             livekit_timeout,
             tracker: tracker.clone(),
             backtests: Backtests::new(clock.clone(), stop.clone()),
+            explains: Explains::new(clock.clone()),
             broken: lasting.broken.clone(),
             pool: pool.clone(),
         };

@@ -3,6 +3,7 @@
 pub mod auth;
 mod backtest;
 mod body;
+mod explain;
 mod health;
 mod mute;
 mod policies;
@@ -21,6 +22,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::App;
 pub(crate) use backtest::Backtests;
+pub(crate) use explain::Explains;
 use problem::Problem;
 
 /// Every route.
@@ -48,6 +50,7 @@ pub fn router(app: App) -> Router {
             post(policies::revisions::rollback),
         )
         .route("/v1/backtest", post(backtest::handler))
+        .route("/v1/explain", post(explain::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -35,7 +35,7 @@ pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy, PolicyKey};
 pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
-pub use explain::{Explained, Explanation, Part, explain};
+pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,

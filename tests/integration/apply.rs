@@ -34,7 +34,12 @@ pub(crate) fn policy_command(app: Option<&TestApp>, arguments: &[&str]) -> Comma
 
 /// Runs it; returns its exit code and what it printed, with times taken out.
 pub(crate) async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String {
-    let output = policy_command(app, arguments).output().await.unwrap();
+    printed(policy_command(app, arguments)).await
+}
+
+/// The exit code of a command and what it printed, with times taken out.
+pub(crate) async fn printed(mut command: Command) -> String {
+    let output = command.output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let printed = format!(
         "{}\n{}{}",

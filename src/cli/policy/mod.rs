@@ -4,6 +4,7 @@ mod apply;
 mod backtest;
 mod check;
 mod diff;
+mod explain;
 mod files;
 mod history;
 mod output;
@@ -51,6 +52,8 @@ pub(super) enum Command {
     ///
     /// Exits with 0 where nothing differs, with 1 where something does, with 2 on trouble.
     Diff(diff::Arguments),
+    /// Say why a track is muted or not, policy by policy
+    Explain(explain::Arguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
     /// Print the JSON Schema of policy files, for editors
@@ -97,6 +100,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             with_database(async |pool| show::show(pool, name, owner).await).await
         }
         Command::History(arguments) => history::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
         Command::Schema(arguments) => schema::run(arguments),

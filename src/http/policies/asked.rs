@@ -23,7 +23,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OwnerQuery {
-    pub(super) owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 pub(in crate::http) type NameParam = Result<Path<String>, PathRejection>;

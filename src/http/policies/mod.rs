@@ -3,7 +3,7 @@
 //! A policy's `ETag` is its revision. A change of what is there says which revision it was made
 //! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
 
-mod asked;
+pub(super) mod asked;
 pub(super) mod revisions;
 
 use axum::Json;

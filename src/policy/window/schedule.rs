@@ -226,7 +226,10 @@ impl fmt::Display for Unmet {
                 write!(f, "the room is {age} old, and its first {first} are over")
             }
             Self::First { first, .. } => {
-                write!(f, "whether these are its first {first} is not known")
+                write!(
+                    f,
+                    "room.created_at is unknown, and so whether these are its first {first}"
+                )
             }
         }
     }
