@@ -75,7 +75,8 @@ pub struct CompiledPolicy {
     pub(super) match_: Condition,
     pub(super) unless: Option<Box<Condition>>,
     pub(super) when: Option<Expression>,
-    pub(super) schedule: Schedule,
+    /// None where it is always in force.
+    pub(super) schedule: Option<Box<Schedule>>,
 }
 
 impl CompiledPolicy {
@@ -96,7 +97,9 @@ impl CompiledPolicy {
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
             when: policy.when.clone(),
-            schedule: Schedule::new(policy),
+            schedule: Some(Schedule::new(policy))
+                .filter(|schedule| !schedule.is_always())
+                .map(Box::new),
         })
     }
 
@@ -124,7 +127,10 @@ impl CompiledPolicy {
         let matched = self
             .match_
             .holds(facts)
-            .and_then(|| self.schedule.holds(facts, now))
+            .and_then(|| match &self.schedule {
+                Some(schedule) => schedule.holds(facts, now),
+                None => Tri::True,
+            })
             .and_then(|| match &self.when {
                 Some(when) => when.holds(facts),
                 None => Tri::True,
@@ -145,10 +151,11 @@ impl CompiledPolicy {
         let unless = self.unless.as_deref().map(Condition::reads);
         let when = self.when.as_ref().map(Expression::reads);
         let tenant = self.owner().map(|_| Reads::named("room.tenant"));
-        [unless, when, tenant]
+        let schedule = self.schedule.as_deref().map(Schedule::reads);
+        [unless, when, tenant, schedule]
             .into_iter()
             .flatten()
-            .fold(self.match_.reads().or(self.schedule.reads()), Reads::or)
+            .fold(self.match_.reads(), Reads::or)
     }
 }
 
