@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare advisories bench-heard setup
+.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-backtest setup
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see who is muted and why, on Postgres and a LiveKit double (ARGS=--once ends by itself)
 	@scripts/setup linker postgres
@@ -26,6 +26,11 @@ fmt: ## format the code
 prepare: ## write .sqlx anew after a change of SQL
 	@scripts/prepare
 
+schema: ## write policies/*schema.json anew after a change of what a policy may hold
+	cargo build --bin quell
+	target/debug/quell policy schema > policies/schema.json
+	target/debug/quell policy schema --tests > policies/test.schema.json
+
 advisories: ## known weaknesses of dependencies (asks the network)
 	@scripts/setup deny
 	@. scripts/versions.sh && "$$tools_dir/bin/cargo-deny" check advisories
@@ -34,6 +39,11 @@ bench-heard: ## frames of a forbidden microphone that others hear, with and with
 	@scripts/setup linker postgres python livekit
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/heard/bench_heard.py $(ARGS)
+
+bench-backtest: ## the time of a backtest over a million tracks
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/backtest/bench_backtest.py $(ARGS)
 
 setup: ## install everything that the other targets would
 	@scripts/setup rust linker postgres python livekit sqlx deny

@@ -14,6 +14,7 @@ use crate::audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
+use crate::http::Backtests;
 use crate::http::Explains;
 use crate::http::auth::{AuthSetupError, Authenticator};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
@@ -53,6 +54,8 @@ pub struct App {
     pub livekit_timeout: Duration,
     /// What a drain waits for.
     pub tracker: TaskTracker,
+    /// Whose turn it is to try policies on stored events.
+    pub(crate) backtests: Backtests,
     /// Whose turn it is to be told why, and what time it is then.
     pub(crate) explains: Explains,
     /// Cancelled when a part of the server has ended that never should.
@@ -174,6 +177,7 @@ impl Running {
             metrics,
             livekit_timeout,
             tracker: tracker.clone(),
+            backtests: Backtests::new(clock.clone(), stop.clone()),
             explains: Explains::new(clock.clone()),
             broken: lasting.broken.clone(),
             pool: pool.clone(),

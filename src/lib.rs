@@ -21,6 +21,8 @@ pub mod policy;
 
 pub mod mute;
 
+pub mod backtest;
+
 pub mod audit;
 
 pub mod explain;

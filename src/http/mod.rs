@@ -1,6 +1,7 @@
 //! The HTTP interface: every route on this page.
 
 pub mod auth;
+mod backtest;
 mod body;
 mod explain;
 mod health;
@@ -20,6 +21,7 @@ use axum::routing::{get, post};
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+pub(crate) use backtest::Backtests;
 pub(crate) use explain::Explains;
 use problem::Problem;
 
@@ -47,6 +49,7 @@ pub fn router(app: App) -> Router {
             "/v1/policies/{name}/rollback",
             post(policies::revisions::rollback),
         )
+        .route("/v1/backtest", post(backtest::handler))
         .route("/v1/explain", post(explain::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -7,9 +7,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::document::{Effect, Match, Mode, Policy};
+use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
+use super::reads::Reads;
 use super::tri::Tri;
+use super::window::Schedule;
 
 /// One revision of a policy, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ pub struct CompiledPolicy {
     pub reason: Option<Arc<str>>,
     pub(super) match_: Condition,
     pub(super) unless: Option<Box<Condition>>,
+    pub(super) when: Option<Expression>,
+    pub(super) schedule: Schedule,
 }
 
 impl CompiledPolicy {
@@ -90,6 +95,8 @@ impl CompiledPolicy {
             reason: policy.reason.as_deref().map(Arc::from),
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
+            when: policy.when.clone(),
+            schedule: Schedule::new(policy),
         })
     }
 
@@ -112,17 +119,36 @@ impl CompiledPolicy {
     }
 
     /// What it says of this track at this time.
-    ///
-    /// Further conditions (an expression, time windows) are more terms of `matched`.
     #[must_use]
-    pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
-        let matched = self.match_.holds(facts);
+    pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> Answer {
+        let matched = self
+            .match_
+            .holds(facts)
+            .and_then(|| self.schedule.holds(facts, now))
+            .and_then(|| match &self.when {
+                Some(when) => when.holds(facts),
+                None => Tri::True,
+            });
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),
             _ => Tri::False,
         };
         Answer { matched, unless }
+    }
+}
+
+impl CompiledPolicy {
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let unless = self.unless.as_deref().map(Condition::reads);
+        let when = self.when.as_ref().map(Expression::reads);
+        let tenant = self.owner().map(|_| Reads::named("room.tenant"));
+        [unless, when, tenant]
+            .into_iter()
+            .flatten()
+            .fold(self.match_.reads().or(self.schedule.reads()), Reads::or)
     }
 }
 
@@ -163,6 +189,13 @@ impl Condition {
             kind: words(of.kind.iter().map(Kind::bit)),
             attributes: of.attributes.iter().map(attribute).collect(),
         })
+    }
+
+    fn reads(&self) -> Reads {
+        let kind = (self.kind != ANY_WORD).then(|| Reads::named("participant.kind"));
+        let attributes = !self.attributes.is_empty();
+        let attributes = attributes.then(|| Reads::named("participant.attributes"));
+        kind.unwrap_or_default().or(attributes.unwrap_or_default())
     }
 
     /// The cheap and always known first: what is false there is false whatever is unknown.

@@ -41,6 +41,8 @@ impl fmt::Display for Problem {
         }
         f.write_str(&self.message)?;
         match &self.hint {
+            // What to do stands right of the carets under the fault.
+            Some(hint) if self.message.ends_with('^') => write!(f, " {hint}"),
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }

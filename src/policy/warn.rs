@@ -1,45 +1,59 @@
 //! What is allowed in a policy and probably not meant.
 
+use std::borrow::Cow;
+
 use super::document::{Effect, Match, Policy};
+use super::expression::{Expression, Sway};
 use super::facts::{Source, TrackType};
 
 pub(super) struct Doubt {
     /// The keys on the way to it.
     pub(super) keys: &'static [&'static str],
     pub(super) message: String,
-    pub(super) hint: &'static str,
+    pub(super) hint: Cow<'static, str>,
 }
+
+const UNNAMED_MICROPHONES: &str = "a client may publish a microphone without a source, and slip by";
 
 pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
     let mut doubts = Vec::new();
-    if policy.match_.is_empty() {
+    if policy.match_.is_empty() && policy.when.is_none() {
         doubts.push(Doubt {
             keys: &["match"],
             message: "this matches every track in every room".to_owned(),
-            hint: "name at least a room or a type if that is not meant",
+            hint: "name at least a room or a type if that is not meant".into(),
         });
     }
     if policy.effect == Effect::Mute && misses_unnamed_microphones(&policy.match_) {
         doubts.push(Doubt {
             keys: &["match", "source"],
-            message: "a client may publish a microphone without a source, and slip by".to_owned(),
-            hint: "add UNKNOWN to the list, with `type: AUDIO`",
+            message: UNNAMED_MICROPHONES.to_owned(),
+            hint: "add UNKNOWN to the list, with `type: AUDIO`".into(),
         });
     }
-    let spared = match policy.effect {
-        Effect::Exempt => Some((["match"].as_slice(), &policy.match_)),
-        Effect::Mute => policy
-            .unless
-            .as_ref()
-            .map(|unless| (["unless"].as_slice(), unless)),
-    };
-    if let Some((keys, condition)) = spared
-        && let Some(what) = own_words(condition)
-    {
+    if let Some(when) = &policy.when {
+        let audio =
+            policy.match_.type_.is_empty() || policy.match_.type_.contains(&TrackType::Audio);
+        if policy.effect == Effect::Mute && audio && when.misses_unnamed_microphones() {
+            doubts.push(Doubt {
+                keys: &["when"],
+                message: UNNAMED_MICROPHONES.to_owned(),
+                hint: "write `track.source in [\"MICROPHONE\", \"UNKNOWN\"]`".into(),
+            });
+        }
+        for doubt in when.doubts() {
+            doubts.push(Doubt {
+                keys: &["when"],
+                message: doubt.message(),
+                hint: doubt.hint().unwrap_or_default().to_owned().into(),
+            });
+        }
+    }
+    if let Some((keys, what)) = self_spared(policy) {
         doubts.push(Doubt {
             keys,
             message: format!("participants may be able to spare themselves, by {what}"),
-            hint: "match identity or kind as well, which come from the token",
+            hint: "match identity or kind as well, which come from the token".into(),
         });
     }
     for (keys, condition) in [
@@ -52,7 +66,7 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
                 keys,
                 message: "attributes are compared exactly: `*` is a plain character here"
                     .to_owned(),
-                hint: "list the values that are meant",
+                hint: "list the values that are meant".into(),
             });
         }
     }
@@ -67,17 +81,55 @@ fn misses_unnamed_microphones(condition: &Match) -> bool {
         && !condition.source.contains(&Source::Unknown)
 }
 
-/// What of a condition the participant itself writes, where nothing in it binds who that is.
-fn own_words(condition: &Match) -> Option<&'static str> {
-    if !condition.identity.is_empty() || !condition.kind.is_empty() {
-        return None;
-    }
-    match (condition.attributes.is_empty(), condition.source.is_empty()) {
-        (true, true) => None,
-        (false, true) => Some("the attributes that they set"),
-        (true, false) => Some("the source that they publish with"),
-        (false, false) => {
-            Some("the attributes that they set and the source that they publish with")
+/// Where participants write themselves what spares them, and what that is, where nothing with it
+/// binds who they are.
+fn self_spared(policy: &Policy) -> Option<(&'static [&'static str], String)> {
+    let [match_, unless_, when_] = [&["match"], &["unless"], &["when"]].map(<[_; 1]>::as_slice);
+    let when = policy.when.as_ref();
+    let by_when = when.map(Expression::own_words).unwrap_or_default();
+    match (policy.effect, &policy.unless) {
+        (Effect::Exempt, _) => {
+            let sway = when.map_or(Sway::Open, Expression::sway_to_hold);
+            if sway_of(&policy.match_).and(sway) != Sway::Own {
+                return None;
+            }
+            let by_match = own_words(&policy.match_);
+            let keys = if by_match.is_empty() { when_ } else { match_ };
+            Some((keys, together(by_match, by_when)))
+        }
+        (Effect::Mute, Some(unless)) if sway_of(unless) == Sway::Own => {
+            Some((unless_, together(own_words(unless), Vec::new())))
+        }
+        (Effect::Mute, _) => {
+            let own = when?.sway_to_fail() == Sway::Own;
+            own.then(|| (when_, together(by_when, Vec::new())))
         }
     }
+}
+
+/// What makes a condition hold.
+fn sway_of(condition: &Match) -> Sway {
+    if !condition.identity.is_empty() || !condition.kind.is_empty() {
+        Sway::Bound
+    } else if own_words(condition).is_empty() {
+        Sway::Open
+    } else {
+        Sway::Own
+    }
+}
+
+/// What of a condition the participant itself writes.
+fn own_words(condition: &Match) -> Vec<&'static str> {
+    let attributes = (!condition.attributes.is_empty()).then_some("the attributes that they set");
+    let source = (!condition.source.is_empty()).then_some("the source that they publish with");
+    attributes.into_iter().chain(source).collect()
+}
+
+fn together(mut words: Vec<&'static str>, more: Vec<&'static str>) -> String {
+    for word in more {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(" and ")
 }

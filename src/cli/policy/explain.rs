@@ -14,8 +14,9 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 use sqlx::PgPool;
 
+use super::files::Files;
 use super::output::print_out;
-use super::{configured, files, with_database};
+use super::{configured, with_database};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::explain::{Asker, ExplainError, Explainer, Question, Reply, Subject, Which};
@@ -172,7 +173,7 @@ fn facts(file: &Path) -> anyhow::Result<Value> {
 
 /// The policies of files; they have no revisions yet.
 fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
-    let policies = files::load(paths)?;
+    let policies = Files::find(paths)?.load()?;
     let compiled: Result<Vec<_>, _> = policies
         .iter()
         .map(|policy| CompiledPolicy::new(policy, 0))

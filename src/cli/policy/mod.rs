@@ -1,15 +1,18 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod backtest;
+mod check;
 mod diff;
 mod explain;
 mod files;
 mod history;
 mod output;
 mod rollback;
+mod schema;
 mod show;
+mod test;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -23,14 +26,14 @@ use crate::postgres::Database;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check files without a database
-    Check {
-        /// Files, or folders of *.yaml files
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
+    /// Check files and run their tests, without a database
+    Check(check::Arguments),
+    /// Run the tests beside policies
+    Test(test::Arguments),
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
+    /// Try policies on the tracks that were published before, beside what is stored
+    Backtest(backtest::Arguments),
     /// List the policies in force
     List {
         #[command(flatten)]
@@ -53,6 +56,8 @@ pub(super) enum Command {
     Explain(explain::Arguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
+    /// Print the JSON Schema of policy files, for editors
+    Schema(schema::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -83,10 +88,13 @@ impl OwnerArguments {
 
 pub(super) async fn run(command: &Command) -> ExitCode {
     let done = match command {
-        Command::Check { paths } => files::load(paths).map(|policies| {
-            println!("{} policies, no errors", policies.len());
-        }),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Test(arguments) => match test::run(arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Backtest(arguments) => backtest::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await
@@ -95,6 +103,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
+        Command::Schema(arguments) => schema::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -55,7 +55,7 @@ pub(in crate::http) struct Asked {
     pub(in crate::http) body: Vec<u8>,
     pub(in crate::http) caller: Caller,
     /// Whose policies are meant: the caller's, or those that an operator names.
-    owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -125,7 +125,7 @@ impl Asked {
         })
     }
 
-    pub(super) fn owner(&self) -> Option<&str> {
+    pub(in crate::http) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 

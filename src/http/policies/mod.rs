@@ -21,7 +21,8 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::policy::Problems;
 use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
-use asked::{Asked, NameParam, OwnerParam, stored_name};
+pub(super) use asked::{Asked, OwnerParam};
+use asked::{NameParam, stored_name};
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum Error {

@@ -48,9 +48,9 @@ fn a_stored_policy_that_cannot_be_read_is_never_skipped() {
     };
     let fails = |row| PolicySet::from_stored([row]).unwrap_err();
     assert_eq!(
-        fails(with("when", "true".into())).to_string(),
-        "revision 3 of policy m of tenant \"acme\" cannot be read: when: this version does not \
-         evaluate `when`; take it out if the policy is right without it, or upgrade quell"
+        fails(with("priority", 10_000.into())).to_string(),
+        "revision 3 of policy m of tenant \"acme\" cannot be read: priority: the number 10000 is \
+         no priority; a whole number from 0 to 9999, without quotes"
     );
     let renamed = fails(with("name", "other".into()));
     assert!(matches!(renamed, Unreadable { cause: Cause::Name(name), .. } if name == "other"));

@@ -289,6 +289,25 @@ fn words_of_a_newer_livekit_match_no_word() {
 }
 
 #[test]
+fn an_expression_must_hold_besides_the_rest() {
+    let mut known = facts();
+    known.room.num_participants = Fact::Known(12);
+    for (when, on_known, on_unknown) in [
+        ("room.num_participants > 10", Tri::True, Tri::Unknown),
+        ("room.num_participants > 20", Tri::False, Tri::Unknown),
+        ("room.name == 'webinar-1'", Tri::True, Tri::True),
+        ("room.name == 'other'", Tri::False, Tri::False),
+    ] {
+        let of = |match_: &str| format!("match: {match_}\n    when: \"{when}\"");
+        applies(&of("{ type: AUDIO }"), &known, on_known);
+        applies(&of("{ type: AUDIO }"), &facts(), on_unknown);
+        applies(&of("{ type: VIDEO }"), &known, Tri::False);
+        let spared = format!("{}\n    unless: {{ kind: STANDARD }}", of("{}"));
+        applies(&spared, &known, Tri::False);
+    }
+}
+
+#[test]
 fn the_trace_names_what_matched_or_may_have() {
     let mut facts = of_acme();
     facts.participant.attributes = Fact::Known(attributes(&[]));

@@ -1,0 +1,107 @@
+//! What CEL has and policies do not, and what to write instead.
+
+use cel::IdedExpr;
+use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
+
+use super::check::{Checker, TEXT_TESTS};
+use super::fault::Fault;
+use crate::policy::node::quoted;
+use crate::policy::problem::did_you_mean;
+
+impl Checker {
+    pub(super) fn unsupported(&self, expr: &IdedExpr) -> Fault {
+        let (message, hint) = match &expr.expr {
+            Expr::Call(call) => call_in_words(call),
+            Expr::Comprehension(_) => (
+                "loops over lists and maps are not understood here".to_owned(),
+                "name a key, or ask for `size(...)`".to_owned(),
+            ),
+            Expr::List(_) => (
+                "a list stands after `in` only".to_owned(),
+                "such as `participant.kind in [\"SIP\", \"AGENT\"]`".to_owned(),
+            ),
+            Expr::Map(_) | Expr::Struct(_) => (
+                "maps are not understood here".to_owned(),
+                "compare one key at a time".to_owned(),
+            ),
+            Expr::Literal(LiteralValue::Null) => (
+                "null is not understood here".to_owned(),
+                "has() asks whether a key is there".to_owned(),
+            ),
+            Expr::Literal(LiteralValue::Bytes(_)) => (
+                "bytes are not understood here".to_owned(),
+                "take the b before the quote out".to_owned(),
+            ),
+            Expr::Literal(LiteralValue::UInt(number)) => (
+                "unsigned numbers are not told from others here".to_owned(),
+                format!("write {} without the u", number.inner()),
+            ),
+            Expr::Literal(_) | Expr::Ident(_) | Expr::Select(_) | Expr::Unspecified => (
+                "this is not understood here".to_owned(),
+                "compare fields with values".to_owned(),
+            ),
+        };
+        Fault::new(self.spans.of(expr), message, hint)
+    }
+}
+
+fn call_in_words(call: &CallExpr) -> (String, String) {
+    let name = call.func_name.as_str();
+    let (message, hint) = match name {
+        operators::CONDITIONAL => ("`? :` is not understood here", "write `a && b || !a && c`"),
+        operators::ADD
+        | operators::SUBSTRACT
+        | operators::MULTIPLY
+        | operators::DIVIDE
+        | operators::MODULO
+        | operators::NEGATE => (
+            "nothing is calculated here",
+            "write the result, and compare parts of text with startsWith, endsWith, contains",
+        ),
+        "matches" => (
+            "regular expressions are not understood here",
+            "use startsWith, endsWith or contains, or a glob in `match`",
+        ),
+        "timestamp" | "duration" | "now" => (
+            "there are no times to calculate with here",
+            "`event.created_at` and the like are whole seconds since 1970; a policy's `active` \
+             takes times of day",
+        ),
+        "string" | "int" | "uint" | "double" | "bool" | "dyn" | "type" | "bytes" => (
+            "types are not converted here",
+            "compare with a value of the field's own type",
+        ),
+        "lowerAscii" | "upperAscii" | "lower" | "upper" | "trim" | "replace" | "substring" => (
+            "text is compared as it is",
+            "name the spellings that are meant: `in [\"Host\", \"host\"]`",
+        ),
+        name => return unknown_function(name, call.target.is_some()),
+    };
+    (message.to_owned(), hint.to_owned())
+}
+
+fn unknown_function(name: &str, of_something: bool) -> (String, String) {
+    let example = |name: &str| match name {
+        "has" => "has(room.metadata.theme)".to_owned(),
+        "size" => "size(participant.name)".to_owned(),
+        test => format!("participant.identity.{test}(\"staff-\")"),
+    };
+    let known: Vec<_> = TEXT_TESTS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["has", "size"])
+        .collect();
+    if known.contains(&name) {
+        let message = if of_something {
+            format!("`{name}` takes one value in its brackets")
+        } else {
+            format!("`{name}` is not written this way")
+        };
+        return (message, format!("such as `{}`", example(name)));
+    }
+    let hint = match did_you_mean(name, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    (format!("there is no function {}", quoted(name)), hint)
+}

@@ -1,0 +1,123 @@
+//! The types of operands, and which of them compare.
+
+use super::fault::{Fault, Span};
+use super::lowered::{Comparison, Literal, Operand};
+use crate::policy::node::quoted;
+use crate::policy::problem::did_you_mean;
+
+/// What is known of an operand before there are facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    Number,
+    Flag,
+    /// One of these words of LiveKit's.
+    Word(&'static [&'static str]),
+    /// All attributes.
+    Attributes,
+    /// Metadata: the facts will say.
+    Json,
+}
+
+impl Type {
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "a number",
+            Self::Flag => "true or false",
+            Self::Word(_) => "a word",
+            Self::Attributes => "a map of attributes",
+            Self::Json => "metadata",
+        }
+    }
+}
+
+/// An operand that was checked.
+#[derive(Debug)]
+pub(super) struct Typed {
+    pub(super) operand: Operand,
+    pub(super) type_: Type,
+    pub(super) span: Span,
+    pub(super) literal: bool,
+}
+
+/// Refuses what has no order, or cannot be compared at all.
+pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
+    let (message, hint) = match side.type_ {
+        Type::Attributes => (
+            "attributes are compared one by one",
+            "name one, such as `participant.attributes.role`",
+        ),
+        Type::Flag if how.is_order() => {
+            ("true and false have no order", "compare with `==` or `!=`")
+        }
+        Type::Word(_) if how.is_order() => ("words have no order", "compare with `==` or `in`"),
+        Type::Text | Type::Number | Type::Flag | Type::Word(_) | Type::Json => return Ok(()),
+    };
+    Err(Fault::new(side.span, message, hint))
+}
+
+/// Refuses a comparison that could never be what is meant.
+pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Fault> {
+    match (left.type_, right.type_) {
+        (Type::Word(words), Type::Text) => word(words, left, right),
+        (Type::Text, Type::Word(words)) => word(words, right, left),
+        (Type::Json, _) | (_, Type::Json) => Ok(()),
+        (one, other) if one == other => Ok(()),
+        (one, other) => {
+            let message = match (one, other) {
+                (Type::Word(_), Type::Word(_)) => "these have no word in common".to_owned(),
+                (one, other) => format!("{} is never {}", one.in_words(), other.in_words()),
+            };
+            Err(Fault::new(whole, message, mismatch(left, right)))
+        }
+    }
+}
+
+/// A word is compared with words that exist.
+fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
+    let Operand::Literal(Literal::Text(written)) = &with.operand else {
+        return Ok(());
+    };
+    if words.contains(&&**written) {
+        return Ok(());
+    }
+    let hint = match did_you_mean(written, words) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("one of {}", words.join(", ")),
+    };
+    let name = field.operand.field().map_or("it", |field| field.name);
+    let message = format!("`{name}` is never {}", quoted(written));
+    Err(Fault::new(with.span, message, hint))
+}
+
+/// What to do about two types of which one is never the other.
+fn mismatch(left: &Typed, right: &Typed) -> String {
+    let sides = [left, right];
+    let literal = sides.iter().find_map(|side| match &side.operand {
+        Operand::Literal(literal) => Some(literal),
+        Operand::Field(_)
+        | Operand::Attribute(_)
+        | Operand::Attributes
+        | Operand::Metadata(..)
+        | Operand::Size(_) => None,
+    });
+    let time = sides.iter().any(|side| {
+        let name = side.operand.field().map_or("", |field| field.name);
+        name.ends_with("_at") && side.type_ == Type::Number
+    });
+    match literal {
+        Some(Literal::Text(_)) if time => {
+            "times are whole seconds since 1970, such as 1767225600".to_owned()
+        }
+        Some(Literal::Text(text))
+            if text.parse::<f64>().is_ok() || matches!(&**text, "true" | "false") =>
+        {
+            format!("write {text} without quotes")
+        }
+        Some(Literal::Number(_)) if sides.iter().any(|side| side.type_ == Type::Text) => {
+            "put the number in quotes".to_owned()
+        }
+        Some(_) | None => "compare values of one type".to_owned(),
+    }
+}
