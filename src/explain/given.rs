@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
-use crate::livekit::tenant_of;
+use crate::policy::facts::tenant_in;
 use crate::policy::problem::did_you_mean;
 use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
 
@@ -137,7 +137,7 @@ fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
     let Fact::Known(metadata) = &facts.room.metadata else {
         return Ok(false);
     };
-    let said = tenant_of(&metadata.to_string());
+    let said = tenant_in(metadata).map(str::to_owned);
     match &facts.room.tenant {
         Fact::Known(tenant) if *tenant != said => invalid(format!(
             "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",

@@ -116,11 +116,14 @@ impl Asked {
 fn hangs_on(candidate: &Candidate, path: &str) -> bool {
     let failed = candidate.failed.as_ref();
     candidate.part == Part::Depends
-        && failed.is_some_and(|failed| {
-            let is_tenant = path == "room.tenant" && failed.clause == "owner";
-            // A clause that is open says by their names which facts are unknown.
-            let found = failed.found.as_deref().unwrap_or_default();
-            is_tenant || found.contains(path)
+        && failed.is_some_and(|failed| match failed.clause.as_str() {
+            "owner" => path == "room.tenant",
+            "first" => path == "room.created_at",
+            // All others say by their names which facts are unknown.
+            _ => failed
+                .found
+                .as_ref()
+                .is_some_and(|found| found.contains(path)),
         })
 }
 

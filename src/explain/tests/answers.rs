@@ -220,6 +220,7 @@ fn only_facts_that_a_policy_hangs_on_are_wanted() {
             "participant.attributes",
             "room.tenant",
             "room.metadata",
+            "room.created_at",
         ];
         let facts = without(everything(), &unknown);
         explained(&policies, &facts, None).asked.wanted.join(" ")

@@ -24,11 +24,11 @@ const CLAUSES: [&str; 12] = [
     "match.identity",
     "match.kind",
     "match.attributes",
-    "when",
     "not_before",
     "not_after",
     "active",
     "first",
+    "when",
 ];
 
 /// What is answered, as text.
