@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare advisories bench-heard bench-policy setup
+.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ fmt: ## format the code
 
 prepare: ## write .sqlx anew after a change of SQL
 	@scripts/prepare
+
+schema: ## write policies/*schema.json anew after a change of what a policy may hold
+	cargo build --bin quell
+	target/debug/quell policy schema > policies/schema.json
+	target/debug/quell policy schema --tests > policies/test.schema.json
 
 advisories: ## known weaknesses of dependencies (asks the network)
 	@scripts/setup deny

@@ -14,6 +14,7 @@ use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::clock::Clock;
 use crate::config::LiveKitConfig;
 use crate::mute::Permit;
+use crate::policy::facts::tenant_in;
 
 /// A client of one LiveKit deployment; cheap to clone.
 #[derive(Debug, Clone)]
@@ -138,13 +139,8 @@ fn admin_of(room: &str) -> VideoGrants {
 /// The tenant that room metadata names: `auth_id`, a string that is not blank, in a JSON object.
 #[must_use]
 pub fn tenant_of(metadata: &str) -> Option<String> {
-    let Ok(Value::Object(mut object)) = serde_json::from_str(metadata) else {
-        return None;
-    };
-    match object.remove("auth_id") {
-        Some(Value::String(id)) if !id.trim().is_empty() => Some(id),
-        _ => None,
-    }
+    let metadata: Value = serde_json::from_str(metadata).ok()?;
+    tenant_in(&metadata).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::expression::Reason;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::Glob;
 use super::tri::Tri;
+use super::window::Unmet;
 
 /// A clause of a policy that fails, or depends on what is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,14 +26,39 @@ pub struct Clause {
 impl CompiledPolicy {
     /// The first clause that keeps it from being about this track: of those that fail, where there
     /// is one, else of those that depend on what is not known.
-    pub(super) fn first_failing(&self, facts: &Facts, _now: DateTime<Utc>) -> Option<Clause> {
+    pub(super) fn first_failing(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Clause> {
         let mut clauses = self.match_.clauses("match", facts);
+        let unmet = self.schedule.explain(facts, now);
+        clauses.extend(unmet.map(Clause::from));
         let when = self.when.as_ref().and_then(|when| when.explain(facts));
         clauses.extend(when.map(Clause::from));
         let unless = self.unless.as_deref();
         clauses.extend(unless.and_then(|unless| excepting(unless, facts)));
         let first = |wanted: Tri| clauses.iter().find(|clause| clause.holds == wanted);
         first(Tri::False).or_else(|| first(Tri::Unknown)).cloned()
+    }
+}
+
+impl From<Unmet> for Clause {
+    fn from(unmet: Unmet) -> Self {
+        let key = unmet.key();
+        let wanted = match &unmet {
+            Unmet::NotBefore { .. } => "its first instant to have come",
+            Unmet::NotAfter { .. } => "its last instant not to be over",
+            Unmet::Active { .. } => "a window that is open",
+            Unmet::First { .. } => "a room that is new",
+        };
+        let text = unmet.to_string();
+        Self {
+            clause: key.to_owned(),
+            wanted: wanted.to_owned(),
+            found: text
+                .strip_prefix(key)
+                .unwrap_or(&text)
+                .trim_start_matches(": ")
+                .to_owned(),
+            holds: unmet.tri(),
+        }
     }
 }
 

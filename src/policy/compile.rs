@@ -11,6 +11,7 @@ use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::tri::Tri;
+use super::window::Schedule;
 
 /// One revision of a policy, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,42 +26,6 @@ pub struct PolicyRef {
     pub priority: u16,
     /// Whether a tenant's exemption cancels it.
     pub overridable: bool,
-}
-
-/// Which facts beyond a webhook's own a policy asks for.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact to be had or not"
-)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// The participant's kind.
-    pub kind: bool,
-    /// The participant's attributes.
-    pub attributes: bool,
-    /// Anything of the room but its name and SID.
-    pub room: bool,
-    /// Anything else of the participant but its identity and SID.
-    pub participant: bool,
-}
-
-impl Needs {
-    /// What either asks for.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            kind: self.kind || other.kind,
-            attributes: self.attributes || other.attributes,
-            room: self.room || other.room,
-            participant: self.participant || other.participant,
-        }
-    }
-
-    /// Whether it asks for anything.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self.kind || self.attributes || self.room || self.participant
-    }
 }
 
 /// What a policy says of a track.
@@ -109,6 +74,7 @@ pub struct CompiledPolicy {
     pub(super) match_: Condition,
     pub(super) unless: Option<Box<Condition>>,
     pub(super) when: Option<Expression>,
+    pub(super) schedule: Schedule,
 }
 
 impl CompiledPolicy {
@@ -129,6 +95,7 @@ impl CompiledPolicy {
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
             when: policy.when.clone(),
+            schedule: Schedule::new(policy),
         })
     }
 
@@ -151,14 +118,16 @@ impl CompiledPolicy {
     }
 
     /// What it says of this track at this time.
-    ///
-    /// Further conditions (time windows) are more terms of `matched`.
     #[must_use]
-    pub fn ask(&self, facts: &Facts, _now: DateTime<Utc>) -> Answer {
-        let matched = self.match_.holds(facts).and_then(|| match &self.when {
-            Some(when) => when.holds(facts),
-            None => Tri::True,
-        });
+    pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> Answer {
+        let matched = self
+            .match_
+            .holds(facts)
+            .and_then(|| self.schedule.holds(facts, now))
+            .and_then(|| match &self.when {
+                Some(when) => when.holds(facts),
+                None => Tri::True,
+            });
         let unless = match &self.unless {
             // Most policies are about other tracks: those are not asked any further.
             Some(unless) if matched != Tri::False => unless.holds(facts),

@@ -3,14 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::expression::Expression;
 use super::facts::{Kind, Source, TrackType};
+use super::glob::GLOB_CHARS_MAX;
 use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
+use super::schema::{
+    self, AttributeConditions, Condition, Duration, Instant, Line, OneOrMany, OpenFor, PolicyName,
+    Prose, Tenant,
+};
+use super::window::{Length, Window};
 
 /// A file or a request may have this many bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -22,7 +30,7 @@ pub const PRIORITY_MAX: u16 = 9_999;
 pub const PRIORITY_DEFAULT: u16 = 100;
 
 /// What a policy does to the tracks that it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Mutes them.
@@ -52,10 +60,11 @@ impl fmt::Display for Effect {
 }
 
 /// Whether a policy acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It does.
+    #[default]
     Enforce,
     /// It does not; what it would have done is recorded.
     DryRun,
@@ -85,58 +94,91 @@ impl fmt::Display for Mode {
 }
 
 /// One policy, checked, with its defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("allOf" = schema::rules()))]
 pub struct Policy {
     /// The tenant it belongs to; none is the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Tenant", default)]
     pub owner: Option<String>,
     /// Its name, unique for its owner: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    #[schemars(with = "PolicyName")]
     pub name: String,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Prose", default)]
     pub description: Option<String>,
     /// The tracks it is about.
     #[serde(rename = "match")]
     pub match_: Match,
     /// The tracks among them that it leaves alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Match", default, extend("minProperties" = 1))]
     pub unless: Option<Match>,
     /// What must hold besides `match`, as an expression.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Condition", default)]
     pub when: Option<Expression>,
+    /// When it is in force: whenever any of these is open; without any, at any time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<OpenFor>", default)]
+    pub active: Vec<Window>,
+    /// From when on it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Instant", default)]
+    pub not_before: Option<DateTime<Utc>>,
+    /// Until when it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Instant", default)]
+    pub not_after: Option<DateTime<Utc>>,
+    /// For how long from the making of a room it is in force there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Duration", default)]
+    pub first: Option<Length>,
     /// What it does to them.
     pub effect: Effect,
     /// Whether it acts.
+    #[schemars(default)]
     pub mode: Mode,
     /// Its rank among its owner's, 0 to 9999; the highest wins.
+    #[schemars(default = "priority_default", range(max = PRIORITY_MAX))]
     pub priority: u16,
     /// Whether a tenant's exemption cancels it; the operator's mutes only.
+    #[schemars(default)]
     pub overridable: bool,
     /// Why; an exemption always says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Prose", default)]
     pub reason: Option<String>,
 }
 
 /// Conditions on a track: all of the fields that are not empty, any value within one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Match {
     /// Globs of the room's name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Line<1, GLOB_CHARS_MAX>>", default)]
     pub room: Vec<String>,
     /// Globs of the participant's identity.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Line<1, GLOB_CHARS_MAX>>", default)]
     pub identity: Vec<String>,
     /// Sources of the track.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Source>", default)]
     pub source: Vec<Source>,
     /// Types of the track.
     #[serde(rename = "type", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<TrackType>", default)]
     pub type_: Vec<TrackType>,
     /// Kinds of the participant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Kind>", default)]
     pub kind: Vec<Kind>,
     /// The participant's attributes and their allowed values, compared exactly.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "AttributeConditions", default)]
     pub attributes: BTreeMap<String, Vec<String>>,
 }
 
@@ -158,9 +200,11 @@ pub struct Checked<T> {
 }
 
 /// Policies in the order of their files.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(title = "Policies", deny_unknown_fields)]
 pub struct Document {
     /// The policies.
+    #[schemars(length(max = POLICIES_MAX))]
     pub policies: Vec<Policy>,
 }
 
@@ -216,6 +260,10 @@ impl Document {
     }
 }
 
+fn priority_default() -> u16 {
+    PRIORITY_DEFAULT
+}
+
 fn at(file: &str, place: Place) -> String {
     match place.line {
         Some(line) => format!("{file}:{line}"),
@@ -231,7 +279,7 @@ impl Policy {
             reader.too_long();
             return Err(Problems::new(reader.problems));
         }
-        Self::from_node(node::from_json(text), owner)
+        Self::from_node(Reader::new(None), node::from_json(text), owner)
     }
 
     /// Reads one policy as Postgres keeps it ([`Policy::to_json`]).
@@ -239,14 +287,15 @@ impl Policy {
         document: &serde_json::Value,
         owner: Option<&str>,
     ) -> Result<Self, Problems> {
-        Self::from_node(node::from_value(document), owner).map(|checked| checked.value)
+        Self::from_node(Reader::of_stored(), node::from_value(document), owner)
+            .map(|checked| checked.value)
     }
 
     fn from_node(
+        mut reader: Reader<'_>,
         node: Result<node::Node, Malformed>,
         owner: Option<&str>,
     ) -> Result<Checked<Self>, Problems> {
-        let mut reader = Reader::new(None);
         let policy = match node {
             Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
             Err(malformed) => {

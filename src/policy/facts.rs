@@ -4,9 +4,11 @@
 //! form is stable: LiveKit's words for enums, integer Unix seconds for times, and an absent key
 //! for a fact that could not be had (which is not the same as a value that is not there: `null`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -51,6 +53,20 @@ impl<T: Serialize> Serialize for Fact<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fact<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::Known)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Fact<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 
@@ -104,6 +120,17 @@ macro_rules! words {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(self.as_str())
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            /// What a policy can name.
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "enum": Self::WORDS})
             }
         }
 
@@ -170,7 +197,7 @@ words! {
 }
 
 /// All that a decision is made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
     /// The room.
     pub room: RoomFacts,
@@ -183,7 +210,7 @@ pub struct Facts {
 }
 
 /// The room that the track is in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoomFacts {
     /// Its name, exactly as LiveKit has it.
     pub name: String,
@@ -209,8 +236,15 @@ pub struct RoomFacts {
     pub active_recording: Fact<bool>,
 }
 
+/// The tenant that a room's metadata names: `auth_id`, a text that is not blank, of a JSON object.
+#[must_use]
+pub fn tenant_in(metadata: &Value) -> Option<&str> {
+    let id = metadata.get("auth_id")?.as_str()?;
+    (!id.trim().is_empty()).then_some(id)
+}
+
 /// The participant that publishes the track.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ParticipantFacts {
     /// Its identity, from its token.
     pub identity: String,
@@ -240,7 +274,7 @@ pub struct ParticipantFacts {
 }
 
 /// The track.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackFacts {
     /// Its SID.
     pub sid: String,
@@ -261,7 +295,7 @@ pub struct TrackFacts {
 }
 
 /// What told of the track.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventFacts {
     /// The webhook's event, such as `track_published`, or the name of what else found the track.
     #[serde(rename = "type")]

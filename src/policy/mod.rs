@@ -6,6 +6,7 @@
 //!                                     Facts, now ------------evaluate-> Decision
 //! ```
 
+pub mod case;
 pub mod clause;
 pub mod compile;
 pub mod document;
@@ -15,8 +16,10 @@ pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod problem;
+pub mod schema;
 pub mod set;
 pub mod tri;
+pub mod window;
 
 mod index;
 mod names;
@@ -39,3 +42,4 @@ pub use facts::{
 pub use problem::{Problem, Problems};
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
 pub use tri::Tri;
+pub use window::{Length, Schedule, Window};

@@ -133,7 +133,7 @@ pub(super) fn from_yaml(text: &str) -> Result<Node, Malformed> {
 /// The parser's message, where it is meant for people; ours where it speaks to programmers.
 fn in_words(error: &Error) -> String {
     if matches!(error, Error::MultipleDocuments { .. }) {
-        return "there is a second document in it; one list `policies:` holds all".to_owned();
+        return "there is a second document in it; put all into one".to_owned();
     }
     if matches!(error, Error::RecursiveReferencesRequireWeakTypes { .. }) {
         return "an anchor has an alias to itself inside".to_owned();

@@ -13,9 +13,9 @@ use super::problem::Problem;
 use super::reader::{LIST_ITEMS_MAX, Reader, join};
 use super::warn;
 
-const NAME_CHARS_MAX: usize = 128;
-const OWNER_CHARS_MAX: usize = 256;
-const ATTRIBUTE_CHARS_MAX: usize = 1_000;
+pub(super) const NAME_CHARS_MAX: usize = 128;
+pub(super) const OWNER_CHARS_MAX: usize = 256;
+pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
 pub(super) const POLICY_KEYS: &[&str] = &[
     "name",
@@ -24,6 +24,10 @@ pub(super) const POLICY_KEYS: &[&str] = &[
     "match",
     "unless",
     "when",
+    "active",
+    "not_before",
+    "not_after",
+    "first",
     "effect",
     "mode",
     "priority",
@@ -32,10 +36,6 @@ pub(super) const POLICY_KEYS: &[&str] = &[
 ];
 pub(super) const MATCH_KEYS: &[&str] =
     &["room", "identity", "source", "type", "kind", "attributes"];
-/// Conditions that are not evaluated yet. A policy that names one is refused: without it, it
-/// would act where its author did not want it to.
-pub(super) const UNEVALUATED_KEYS: &[&str] = &["active", "not_before", "not_after", "first"];
-
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
 pub(super) enum Owner<'a> {
@@ -73,7 +73,7 @@ impl Reader<'_> {
             self.refuse(root.place, "", "there are no policies here", hint);
             return Vec::new();
         }
-        let Some(fields) = self.fields(root, "", &["policies"], &[]) else {
+        let Some(fields) = self.fields(root, "", &["policies"]) else {
             return Vec::new();
         };
         let Some(list) = fields.get("policies") else {
@@ -104,7 +104,7 @@ impl Reader<'_> {
     /// One policy; none where it is refused.
     pub(super) fn policy(&mut self, node: &Node, path: &str, owner: Owner<'_>) -> Option<Policy> {
         let known = self.problems.len();
-        let fields = self.fields(node, path, POLICY_KEYS, UNEVALUATED_KEYS)?;
+        let fields = self.fields(node, path, POLICY_KEYS)?;
         let get = |key: &str| fields.get(key).copied();
         let at = |key: &str| join(path, key);
 
@@ -118,6 +118,10 @@ impl Reader<'_> {
         let match_ = match_.and_then(|node| self.match_(node, &at("match")));
         let unless = get("unless").and_then(|node| self.unless(node, &at("unless")));
         let when = get("when").and_then(|node| self.when(node, &at("when")));
+        let active = get("active").map(|node| self.active(node, &at("active")));
+        let not_before = get("not_before").and_then(|n| self.instant(n, &at("not_before")));
+        let not_after = get("not_after").and_then(|n| self.instant(n, &at("not_after")));
+        let first = get("first").and_then(|node| self.length(node, &at("first")));
         let effect = self.required(node, get("effect"), path, "effect", "write mute or exempt");
         let effect = effect.and_then(|node| self.effect(node, &at("effect")));
         let mode = match get("mode") {
@@ -147,6 +151,10 @@ impl Reader<'_> {
             match_: match_?,
             unless,
             when,
+            active: active.unwrap_or_default(),
+            not_before,
+            not_after,
+            first,
             effect: effect?,
             mode: mode?,
             priority: priority?,
@@ -160,6 +168,10 @@ impl Reader<'_> {
                 &at("overridable"),
             )?;
         }
+        if !self.judging {
+            return Some(policy);
+        }
+        self.any_time_left(&policy, node, path)?;
         for doubt in warn::doubts(&policy) {
             let place = node.find(doubt.keys).place;
             let path = doubt
@@ -265,7 +277,7 @@ impl Reader<'_> {
         None
     }
 
-    fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
         if let Value::Bool(flag) = node.value {
             return Some(flag);
         }
@@ -311,7 +323,7 @@ impl Reader<'_> {
     }
 
     fn match_(&mut self, node: &Node, path: &str) -> Option<Match> {
-        let fields = self.fields(node, path, MATCH_KEYS, &[])?;
+        let fields = self.fields(node, path, MATCH_KEYS)?;
         let known = self.problems.len();
         let mut found = Match::default();
         for (key, node) in fields {

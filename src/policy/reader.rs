@@ -8,13 +8,16 @@ use super::problem::{Problem, did_you_mean};
 
 /// A list, or a map of attributes, may have this many entries.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
-const PROSE_CHARS_MAX: usize = 2_000;
+/// Text of any number of lines may have this many characters.
+pub(super) const PROSE_CHARS_MAX: usize = 2_000;
 
 /// Reads one document and collects what is wrong with it.
 pub(super) struct Reader<'a> {
     file: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// Whether what is read is also judged: warned of, and refused where it never acts.
+    pub(super) judging: bool,
 }
 
 pub(super) type Fields<'n> = BTreeMap<&'n str, &'n Node>;
@@ -25,6 +28,16 @@ impl<'a> Reader<'a> {
             file,
             problems: Vec::new(),
             warnings: Vec::new(),
+            judging: true,
+        }
+    }
+
+    /// For what was judged when it was stored. Judging takes longer than reading, and the next
+    /// version of the time zone database may judge otherwise.
+    pub(super) fn of_stored() -> Self {
+        Self {
+            judging: false,
+            ..Self::new(None)
         }
     }
 
@@ -206,14 +219,12 @@ impl<'a> Reader<'a> {
         node
     }
 
-    /// The fields of a map; none where it is no map. Keys that are not `known` are refused, and
-    /// those that are `unevaluated` with other words.
+    /// The fields of a map; none where it is no map. Keys that are not `known` are refused.
     pub(super) fn fields<'n>(
         &mut self,
         node: &'n Node,
         path: &str,
         known: &[&str],
-        unevaluated: &[&str],
     ) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
             let message = format!("a map is wanted here, found {}", node.value);
@@ -239,13 +250,6 @@ impl<'a> Reader<'a> {
                         "keep one",
                     );
                 }
-            } else if unevaluated.contains(&key) {
-                self.refuse(
-                    key_node.place,
-                    &join(path, key),
-                    format!("this version does not evaluate `{key}`"),
-                    "take it out if the policy is right without it, or upgrade quell",
-                );
             } else {
                 self.unknown_key(key_node.place, path, key, known);
             }

@@ -95,6 +95,25 @@ policies:
 const ONE: &str = "policies: [{ name: one, match: { room: [a] }, effect: mute }]";
 const ONE_CHANGED: &str = "policies: [{ name: one, match: { room: [c] }, effect: mute }]";
 
+/// Reading policies knows no clock; the command does.
+#[tokio::test]
+async fn a_policy_whose_time_is_over_is_told_of() {
+    let files = folder(&[(
+        "p.yaml",
+        "
+policies:
+  - { name: old, owner: acme, match: { room: [a] }, effect: mute, not_after: 2020-01-01T00:00:00Z }
+  - { name: new, match: { room: [a] }, effect: mute, not_after: 9000-01-01T00:00:00Z }
+",
+    )]);
+    let said = policy(None, &["check", path(&files)]).await;
+    assert_eq!(
+        said,
+        "0\n2 policies, no errors\nwarning: acme/old: its `not_after` (2020-01-01 00:00:00 UTC) is \
+         over, so it does nothing; remove it or change that\n"
+    );
+}
+
 #[tokio::test]
 async fn the_example_policies_apply_cleanly_and_are_listed_and_shown() {
     let app = TestApp::new().await;
@@ -141,9 +160,10 @@ async fn files_of_several_owners_are_listed_by_owner() {
             "c.yaml",
             "policies: [{ name: p, owner: globex, match: {}, effect: mute, mode: off }]",
         ),
-        // Neither is a policy file.
-        ("p.test.yaml", "tests: []"),
+        // None of these is a policy file.
+        ("b.test.yaml", "tests: []"),
         ("README.md", "read me"),
+        ("schema.json", "{}"),
     ]);
     let applied = policy(Some(&app), &["apply", path(&files)]).await;
     assert!(applied.contains("3 created"), "{applied}");

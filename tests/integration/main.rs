@@ -34,6 +34,7 @@ mod policies_live;
 mod policy_history;
 mod policy_revisions;
 mod policy_rollback;
+mod policy_tests;
 mod programs;
 mod support;
 mod webhooks;

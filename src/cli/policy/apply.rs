@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CommandLine, OwnerArguments, files, full_name, with_database};
+use super::files::Files;
+use super::test::Tests;
+use super::{CommandLine, OwnerArguments, full_name, with_database};
 use crate::policy_store::{self, Applied, OwnerFilter, Prune};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Files, or folders of *.yaml files
+    /// Files, or folders of *.yaml files; the tests beside them must pass
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Remove the policies of --owner or --operator that an earlier apply wrote and no file holds
@@ -20,7 +22,10 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let policies = files::load(&arguments.paths)?;
+    let files = Files::find(&arguments.paths)?;
+    let policies = files.load()?;
+    let tests = Tests::run(&files.tests)?;
+    tests.must_pass("nothing is applied")?;
     let prune = match (arguments.prune, arguments.owner.filter()) {
         (true, OwnerFilter::Is(owner)) => Prune::Owner(owner),
         (true, OwnerFilter::All) | (false, _) => Prune::Nothing,
@@ -33,6 +38,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     with_database(async |pool| {
         let command_line = CommandLine::new();
         let author = command_line.author();
+        if tests.passed() > 0 {
+            println!("{} tests passed", tests.passed());
+        }
         let applied = policy_store::apply(pool, &author, &policies, prune).await?;
         print_applied(&applied);
         Ok(())

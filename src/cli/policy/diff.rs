@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::Value;
 use sqlx::PgPool;
 
+use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
-use super::{OwnerArguments, files, full_name, history, with_database};
+use super::{OwnerArguments, full_name, history, with_database};
 use crate::cli::failed;
 use crate::policy::Policy;
 use crate::policy_store::{
@@ -173,7 +174,7 @@ async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
         ),
         (_, OwnerFilter::All) => Prune::Nothing,
     };
-    let policies = files::load(&arguments.file)?;
+    let policies = Files::find(&arguments.file)?.load()?;
     with_database(async |pool| {
         let planned = policy_store::plan(pool, &policies, prune).await?;
         for planned in &planned {

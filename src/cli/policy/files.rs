@@ -1,4 +1,4 @@
-//! Policies in files, as they are named on the command line.
+//! Policies and their tests in files, as they are named on the command line.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,57 +6,122 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::full_name;
+use crate::clock::Clock;
 use crate::policy::document::DOCUMENT_BYTES_MAX;
-use crate::policy::{Document, Policy};
+use crate::policy::{Checked, Document, Policy};
 
-/// Reads and checks every file; warnings go to stderr.
-pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Policy>> {
-    let mut files = Vec::new();
-    for path in paths {
-        for file in files_at(path)? {
-            let text = text_of(&file)?;
-            files.push((file.display().to_string(), text));
+/// The files that a command line names.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    pub(super) policies: Vec<PathBuf>,
+    /// Those that stand beside the policies' files, and those that are named themselves.
+    pub(super) tests: Vec<PathBuf>,
+}
+
+impl Files {
+    /// The files at these paths. A folder stands for all that it holds, a file of policies for
+    /// itself and its tests.
+    pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut files = Self::default();
+        for path in paths {
+            if path.is_dir() {
+                files.add_folder(path)?;
+            } else if tested_by(path).is_some() {
+                files.tests.push(path.clone());
+            } else {
+                files.policies.push(path.clone());
+                files.tests.extend(tests_beside(path));
+            }
         }
+        // A shell's `*.yaml` names a file of tests that its policies' file stands for as well.
+        files.tests.sort();
+        files.tests.dedup();
+        Ok(files)
     }
-    let named = files
+
+    fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let failed = || format!("{} cannot be read", folder.display());
+        let mut found = Vec::new();
+        for entry in folder.read_dir().with_context(failed)? {
+            let file = entry.with_context(failed)?.path();
+            let extension = file.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some("yaml" | "yml")) && file.is_file() {
+                found.push(file);
+            }
+        }
+        found.sort();
+        let (tests, policies): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|file| tested_by(file).is_some());
+        if policies.is_empty() {
+            anyhow::bail!("{} holds no *.yaml file", folder.display());
+        }
+        self.policies.extend(policies);
+        self.tests.extend(tests);
+        Ok(())
+    }
+
+    /// Reads and checks the policies; warnings go to stderr.
+    pub(super) fn load(&self) -> anyhow::Result<Vec<Policy>> {
+        if self.policies.is_empty() {
+            anyhow::bail!("these are tests alone: name the files of policies too");
+        }
+        let checked = read(&self.policies)?;
+        for warning in &checked.warnings {
+            eprintln!("warning: {warning}");
+        }
+        warn_of_what_is_over(&checked.value.policies);
+        Ok(checked.value.policies)
+    }
+}
+
+/// The files of policies that a file of tests may be about, where it names none: the ones beside
+/// it with its name. None for any other file.
+pub(super) fn tested_by(file: &Path) -> Option<[PathBuf; 2]> {
+    let name = file.file_name()?.to_str()?;
+    let stem = name
+        .strip_suffix(".test.yaml")
+        .or_else(|| name.strip_suffix(".test.yml"))?;
+    Some(["yaml", "yml"].map(|extension| file.with_file_name(format!("{stem}.{extension}"))))
+}
+
+fn tests_beside(policies: &Path) -> impl Iterator<Item = PathBuf> {
+    ["test.yaml", "test.yml"]
+        .map(|extension| policies.with_extension(extension))
+        .into_iter()
+        .filter(|file| file.is_file())
+}
+
+/// Reads and checks these files of policies.
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Checked<Document>> {
+    let mut texts = Vec::new();
+    for file in files {
+        texts.push((file.display().to_string(), text_of(file)?));
+    }
+    let named = texts
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
-    let checked = Document::load(named)
-        .map_err(|problems| anyhow::anyhow!("the policies cannot be used:\n{problems}"))?;
-    for warning in &checked.warnings {
-        eprintln!("warning: {warning}");
-    }
-    Ok(checked.value.policies)
+    Document::load(named)
+        .map_err(|problems| anyhow::anyhow!("the policies cannot be used:\n{problems}"))
 }
 
-/// The file itself, or the *.yaml and *.yml files of a folder, in order of their names.
-fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in path
-        .read_dir()
-        .with_context(|| format!("{} cannot be read", path.display()))?
-    {
-        let file = entry
-            .with_context(|| format!("{} cannot be read", path.display()))?
-            .path();
-        let name = file.to_string_lossy();
-        // Tests stand beside the policies that they test.
-        let is_test = name.ends_with(".test.yaml") || name.ends_with(".test.yml");
-        if (name.ends_with(".yaml") || name.ends_with(".yml")) && !is_test && file.is_file() {
-            files.push(file);
+/// Reading a document knows no clock, so that it says the same at any time; whoever runs this
+/// command wants to know that a policy will never act again.
+fn warn_of_what_is_over(policies: &[Policy]) {
+    let now = Clock::system().now();
+    for policy in policies {
+        if let Some(ended) = policy.not_after.filter(|ended| *ended <= now) {
+            let name = full_name(policy.owner.as_deref(), &policy.name);
+            eprintln!(
+                "warning: {name}: its `not_after` ({ended}) is over, so it does nothing; remove it or change that"
+            );
         }
     }
-    files.sort();
-    if files.is_empty() {
-        anyhow::bail!("{} holds no *.yaml file", path.display());
-    }
-    Ok(files)
 }
 
-fn text_of(file: &Path) -> anyhow::Result<String> {
+/// The text of a file; of one that is too long, enough to be refused for it.
+pub(super) fn text_of(file: &Path) -> anyhow::Result<String> {
     let failed = || format!("{} cannot be read", file.display());
     let mut bytes = Vec::new();
     // One byte more than is allowed is enough to be told that it is too long.

@@ -1,14 +1,16 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod check;
 mod diff;
 mod files;
 mod history;
 mod output;
 mod rollback;
+mod schema;
 mod show;
+mod test;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -22,12 +24,10 @@ use crate::postgres::Database;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check files without a database
-    Check {
-        /// Files, or folders of *.yaml files
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-    },
+    /// Check files and run their tests, without a database
+    Check(check::Arguments),
+    /// Run the tests beside policies
+    Test(test::Arguments),
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
     /// List the policies in force
@@ -50,6 +50,8 @@ pub(super) enum Command {
     Diff(diff::Arguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
+    /// Print the JSON Schema of policy files, for editors
+    Schema(schema::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -80,9 +82,11 @@ impl OwnerArguments {
 
 pub(super) async fn run(command: &Command) -> ExitCode {
     let done = match command {
-        Command::Check { paths } => files::load(paths).map(|policies| {
-            println!("{} policies, no errors", policies.len());
-        }),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Test(arguments) => match test::run(arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Apply(arguments) => apply::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
@@ -91,6 +95,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::History(arguments) => history::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
+        Command::Schema(arguments) => schema::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,6 @@ use serde_json::Value as Json;
 use super::fault::Span;
 use super::schema::{Field, Of, Whose};
 use super::value::{Number, Value};
-use crate::policy::compile::Needs;
 use crate::policy::facts::{Fact, Facts};
 use crate::policy::tri::Tri;
 
@@ -109,16 +108,6 @@ impl Node {
             }
             What::Test(test) => visit(test, wanted),
         }
-    }
-
-    pub(super) fn needs(&self) -> Needs {
-        let mut needs = Needs::default();
-        self.each_test(true, &mut |test, _| {
-            for operand in test.operands() {
-                needs = needs.or(operand.field().map(|field| field.needs).unwrap_or_default());
-            }
-        });
-        needs
     }
 }
 

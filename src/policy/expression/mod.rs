@@ -34,7 +34,6 @@ pub use explain::{Found, Reason};
 pub use fault::ExpressionProblem;
 pub(in crate::policy) use own_words::Sway;
 
-use super::compile::Needs;
 use super::facts::Facts;
 use super::tri::Tri;
 use lowered::Node;
@@ -46,7 +45,6 @@ pub struct Expression(Arc<Checked>);
 struct Checked {
     text: Box<str>,
     root: Node,
-    needs: Needs,
 }
 
 impl Expression {
@@ -58,7 +56,6 @@ impl Expression {
             .map_err(|fault| fault.in_text(text))?;
         Ok(Self(Arc::new(Checked {
             text: text.into(),
-            needs: root.needs(),
             root,
         })))
     }
@@ -73,12 +70,6 @@ impl Expression {
     #[must_use]
     pub fn holds(&self, facts: &Facts) -> Tri {
         self.0.root.holds(facts)
-    }
-
-    /// Which facts beyond a webhook's own it asks for.
-    #[must_use]
-    pub fn needs(&self) -> Needs {
-        self.0.needs
     }
 }
 

@@ -2,7 +2,6 @@
 //! who says what they are.
 
 use super::value::Value;
-use crate::policy::compile::Needs;
 use crate::policy::facts::{Fact, Facts, Kind, Source, TrackType};
 
 /// What of the facts a field is, and how an expression may use it.
@@ -42,8 +41,6 @@ pub(super) struct Field {
     /// Its name: `room.num_participants`.
     pub(super) name: &'static str,
     pub(super) of: Of,
-    /// What has to be asked of LiveKit to know it.
-    pub(super) needs: Needs,
     /// What it is, where the participant itself says it and may say anything.
     pub(super) own_word: Option<&'static str>,
     /// Whether it says who the participant is, by its token.
@@ -56,26 +53,10 @@ impl PartialEq for Field {
     }
 }
 
-const NOTHING: Needs = Needs {
-    kind: false,
-    attributes: false,
-    room: false,
-    participant: false,
-};
-const ROOM: Needs = Needs {
-    room: true,
-    ..NOTHING
-};
-const PARTICIPANT: Needs = Needs {
-    participant: true,
-    ..NOTHING
-};
-
-const fn field(name: &'static str, of: Of, needs: Needs) -> Field {
+const fn field(name: &'static str, of: Of) -> Field {
     Field {
         name,
         of,
-        needs,
         own_word: None,
         binds: false,
     }
@@ -116,52 +97,37 @@ const fn time(read: fn(&Facts) -> Value<'_>) -> Of {
 
 /// Every field, in the order in which it is told of.
 pub(super) static FIELDS: &[Field] = &[
-    field(
-        "room.name",
-        Of::Text(|facts| Value::Text(&facts.room.name)),
-        NOTHING,
-    ),
-    field(
-        "room.sid",
-        Of::Text(|facts| Value::Text(&facts.room.sid)),
-        NOTHING,
-    ),
+    field("room.name", Of::Text(|facts| Value::Text(&facts.room.name))),
+    field("room.sid", Of::Text(|facts| Value::Text(&facts.room.sid))),
     field(
         "room.num_participants",
         count(|facts| known(&facts.room.num_participants, |n| Value::int(*n))),
-        ROOM,
     ),
     field(
         "room.num_publishers",
         count(|facts| known(&facts.room.num_publishers, |n| Value::int(*n))),
-        ROOM,
     ),
     field(
         "room.created_at",
         time(|facts| known(&facts.room.created_at, |n| Value::int(*n))),
-        ROOM,
     ),
     field(
         "room.active_recording",
         Of::Flag(|facts| known(&facts.room.active_recording, |flag| Value::Bool(*flag))),
-        ROOM,
     ),
-    field("room.metadata", Of::Metadata(Whose::Room), ROOM),
+    field("room.metadata", Of::Metadata(Whose::Room)),
     field(
         "participant.identity",
         Of::Text(|facts| Value::Text(&facts.participant.identity)),
-        NOTHING,
     )
     .binding(),
     field(
         "participant.sid",
         Of::Text(|facts| Value::Text(&facts.participant.sid)),
-        NOTHING,
     ),
     field(
         "participant.name",
         Of::Text(|facts| known(&facts.participant.name, |name| Value::Text(name))),
-        PARTICIPANT,
     )
     .own_word("the name that they give"),
     field(
@@ -170,51 +136,27 @@ pub(super) static FIELDS: &[Field] = &[
             read: |facts| known(&facts.participant.kind, |kind| Value::Text(kind.as_str())),
             words: Kind::WORDS,
         },
-        Needs {
-            kind: true,
-            ..NOTHING
-        },
     )
     .binding(),
     field(
         "participant.joined_at",
         time(|facts| known(&facts.participant.joined_at, |n| Value::int(*n))),
-        PARTICIPANT,
     ),
-    field(
-        "participant.attributes",
-        Of::Attributes,
-        Needs {
-            attributes: true,
-            ..NOTHING
-        },
-    )
-    .own_word("the attributes that they set"),
-    field(
-        "participant.metadata",
-        Of::Metadata(Whose::Participant),
-        PARTICIPANT,
-    )
-    .own_word("the metadata that they set"),
+    field("participant.attributes", Of::Attributes).own_word("the attributes that they set"),
+    field("participant.metadata", Of::Metadata(Whose::Participant))
+        .own_word("the metadata that they set"),
     field(
         "participant.is_publisher",
         Of::Flag(|facts| known(&facts.participant.is_publisher, |flag| Value::Bool(*flag))),
-        PARTICIPANT,
     ),
     field(
         "participant.can_publish",
         Of::Flag(|facts| known(&facts.participant.can_publish, |flag| Value::Bool(*flag))),
-        PARTICIPANT,
     ),
-    field(
-        "track.sid",
-        Of::Text(|facts| Value::Text(&facts.track.sid)),
-        NOTHING,
-    ),
+    field("track.sid", Of::Text(|facts| Value::Text(&facts.track.sid))),
     field(
         "track.name",
         Of::Text(|facts| Value::Text(&facts.track.name)),
-        NOTHING,
     )
     .own_word("the track's name that they give"),
     field(
@@ -223,7 +165,6 @@ pub(super) static FIELDS: &[Field] = &[
             read: |facts| Value::Text(facts.track.source.as_str()),
             words: Source::WORDS,
         },
-        NOTHING,
     )
     .own_word("the source that they publish with"),
     field(
@@ -232,22 +173,18 @@ pub(super) static FIELDS: &[Field] = &[
             read: |facts| Value::Text(facts.track.type_.as_str()),
             words: TrackType::WORDS,
         },
-        NOTHING,
     ),
     field(
         "track.mime_type",
         Of::Text(|facts| Value::Text(&facts.track.mime_type)),
-        NOTHING,
     ),
     field(
         "event.type",
         Of::Text(|facts| Value::Text(&facts.event.type_)),
-        NOTHING,
     ),
     field(
         "event.created_at",
         time(|facts| Value::int(facts.event.created_at)),
-        NOTHING,
     ),
 ];
 

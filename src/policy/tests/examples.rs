@@ -1,4 +1,4 @@
-//! The example policies tell the story of a webinar.
+//! The example policies: what each has, and the story of a webinar that they tell.
 
 use std::fmt::Write;
 
@@ -6,22 +6,14 @@ use super::make::{attributes, facts, now, set};
 use crate::policy::{Document, Fact, Kind, Policy, Problem, Source, TrackType, decide};
 
 fn examples() -> (Vec<Policy>, Vec<String>) {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .map(|path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, std::fs::read_to_string(&path).unwrap())
-        })
-        .collect();
-    files.sort();
+    let (files, tests) = super::make::examples();
     for (name, text) in &files {
-        assert!(text.starts_with("# "), "{name} begins with when to use it");
+        let begins = "# yaml-language-server: $schema=schema.json\n# For ";
+        assert!(text.starts_with(begins), "{name} says when to use it");
+    }
+    for (name, text) in &tests {
+        let begins = "# yaml-language-server: $schema=test.schema.json\n";
+        assert!(text.starts_with(begins), "{name} names its schema");
     }
     let files = files
         .iter()

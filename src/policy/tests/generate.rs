@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
 
-use super::make::facts;
+use super::make::{facts, now};
 use crate::policy::{
-    Effect, EventFacts, Expression, Fact, Facts, Kind, Match, Mode, ParticipantFacts, Policy,
-    RoomFacts, Source, TrackFacts, TrackType,
+    Effect, EventFacts, Expression, Fact, Facts, Kind, Length, Match, Mode, ParticipantFacts,
+    Policy, RoomFacts, Source, TrackFacts, TrackType, Window,
 };
 
 /// One of each kind that the index tells apart, with names that they do and do not match.
@@ -62,6 +63,47 @@ fn when() -> impl Strategy<Value = Expression> {
     .prop_map(|text| Expression::parse(text).unwrap())
 }
 
+/// Times around that at which rooms are made, in steps of half an hour.
+pub(super) fn times() -> impl Strategy<Value = DateTime<Utc>> {
+    (-8_i32..=8).prop_map(|halves| now() + TimeDelta::minutes(30) * halves)
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    (
+        select(vec!["*/20 * * * *", "0 14-16 * * *", "30 15 * * MON-FRI"]),
+        select(vec!["10m", "1h", "90m"]),
+        select(vec!["UTC", "Europe/Berlin"]),
+    )
+        .prop_map(|(cron, duration, timezone)| Window::new(cron, duration, timezone).unwrap())
+}
+
+/// Windows, a first and a last instant, and for how long a room is new.
+#[derive(Debug)]
+struct Limits {
+    active: Vec<Window>,
+    not_before: Option<DateTime<Utc>>,
+    not_after: Option<DateTime<Utc>>,
+    first: Option<Length>,
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = |time| proptest::option::weighted(0.2, time);
+    let first = select(vec!["30m", "1h"]).prop_map(|text| Length::parse(text).unwrap());
+    (
+        prop_oneof![3 => Just(Vec::new()), 1 => vec(window(), 1..3)],
+        some(times()),
+        some(times()),
+        proptest::option::weighted(0.2, first),
+    )
+        .prop_map(|(active, not_before, not_after, first)| Limits {
+            // What leaves no time, or none with an open window, is refused.
+            not_after: not_after.filter(|_| not_before.is_none()),
+            active,
+            not_before,
+            first,
+        })
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     (
         (
@@ -70,6 +112,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             match_(),
             proptest::option::weighted(0.3, match_()),
             proptest::option::weighted(0.4, when()),
+            limits(),
         ),
         (
             select(vec![Effect::Mute, Effect::Exempt]),
@@ -79,18 +122,24 @@ fn policy() -> impl Strategy<Value = Policy> {
         ),
     )
         .prop_map(
-            |((owner, name, match_, unless, when), (effect, mode, priority, flag))| Policy {
-                overridable: flag && owner.is_none() && effect == Effect::Mute,
-                owner: owner.map(str::to_owned),
-                name,
-                description: None,
-                match_,
-                unless: unless.filter(|unless| !unless.is_empty()),
-                when,
-                effect,
-                mode,
-                priority,
-                reason: Some("a reason".to_owned()),
+            |((owner, name, match_, unless, when, limits), (effect, mode, priority, flag))| {
+                Policy {
+                    overridable: flag && owner.is_none() && effect == Effect::Mute,
+                    owner: owner.map(str::to_owned),
+                    name,
+                    description: None,
+                    match_,
+                    unless: unless.filter(|unless| !unless.is_empty()),
+                    when,
+                    active: limits.active,
+                    not_before: limits.not_before,
+                    not_after: limits.not_after,
+                    first: limits.first,
+                    effect,
+                    mode,
+                    priority,
+                    reason: Some("a reason".to_owned()),
+                }
             },
         )
 }
@@ -121,12 +170,14 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
             json!({"open": true}),
             json!({"open": "yes"}),
         ]),
+        times(),
     )
         .prop_map(
-            |(room, tenant, identity, kind, role, source, participants, metadata)| {
+            |(room, tenant, identity, kind, role, source, participants, metadata, made)| {
                 let mut facts = facts();
                 facts.room.name = room.to_owned();
                 facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
+                facts.room.created_at = Fact::Known(made.timestamp());
                 facts.participant.identity = identity.to_owned();
                 facts.participant.kind = Fact::Known(kind);
                 let role = role.map(|role| ("role".to_owned(), role.to_owned()));
@@ -140,11 +191,11 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
 }
 
 /// Which facts are hidden.
-pub(super) type Hide = [bool; 5];
+pub(super) type Hide = [bool; 6];
 
 pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
     let mut facts = facts.clone();
-    let [tenant, kind, attributes, participants, metadata] = hide;
+    let [tenant, kind, attributes, participants, metadata, created_at] = hide;
     if tenant {
         facts.room.tenant = Fact::Unknown;
     }
@@ -159,6 +210,9 @@ pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
     }
     if metadata {
         facts.room.metadata = Fact::Unknown;
+    }
+    if created_at {
+        facts.room.created_at = Fact::Unknown;
     }
     facts
 }

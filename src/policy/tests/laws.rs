@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::generate::{Hide, any_facts, hidden, known_facts, policies, some_facts};
-use super::make::{now, set};
+use super::generate::{Hide, any_facts, hidden, known_facts, policies, some_facts, times};
+use super::make::set;
 use crate::policy::{
     Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Policy, PolicyRef,
     PolicySet, StoredPolicy, Tri, Verdict, decide,
@@ -21,8 +22,8 @@ fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
     )
 }
 
-fn decision(policies: &[Policy], facts: &Facts) -> Decision {
-    decide(&set(policies), facts, now())
+fn decision(policies: &[Policy], facts: &Facts, now: DateTime<Utc>) -> Decision {
+    decide(&set(policies), facts, now)
 }
 
 /// What is done, whoever is spared by what: that only says more as more is known.
@@ -46,47 +47,47 @@ proptest! {
     #[test]
     fn the_order_of_policies_never_matters(
         (ordered, shuffled) in policies().prop_flat_map(|p| (Just(p.clone()), Just(p).prop_shuffle())),
-        facts in some_facts(),
+        facts in some_facts(), now in times(),
     ) {
-        prop_assert_eq!(decision(&ordered, &facts), decision(&shuffled, &facts));
+        prop_assert_eq!(decision(&ordered, &facts, now), decision(&shuffled, &facts, now));
     }
 
     #[test]
-    fn the_same_facts_and_time_make_the_same_decision(policies in policies(), facts in some_facts()) {
+    fn the_same_facts_and_time_make_the_same_decision(policies in policies(), facts in some_facts(), now in times()) {
         let set = set(&policies);
-        prop_assert_eq!(decide(&set, &facts, now()), decide(&set, &facts, now()));
+        prop_assert_eq!(decide(&set, &facts, now), decide(&set, &facts, now));
     }
 
     #[test]
-    fn a_policy_that_is_off_is_not_there(policies in policies(), facts in some_facts()) {
+    fn a_policy_that_is_off_is_not_there(policies in policies(), facts in some_facts(), now in times()) {
         let live = without(&policies, |policy| policy.mode != Mode::Off);
-        prop_assert_eq!(decision(&policies, &facts), decision(&live, &facts));
+        prop_assert_eq!(decision(&policies, &facts, now), decision(&live, &facts, now));
     }
 
     #[test]
-    fn a_trial_never_changes_what_is_done(policies in policies(), facts in some_facts()) {
+    fn a_trial_never_changes_what_is_done(policies in policies(), facts in some_facts(), now in times()) {
         let earnest = without(&policies, |policy| policy.mode != Mode::DryRun);
         prop_assert_eq!(
-            decision(&policies, &facts).enforced,
-            decision(&earnest, &facts).enforced
+            decision(&policies, &facts, now).enforced,
+            decision(&earnest, &facts, now).enforced
         );
     }
 
     #[test]
-    fn the_shadow_is_what_would_be_without_trials(policies in policies(), facts in some_facts()) {
+    fn the_shadow_is_what_would_be_without_trials(policies in policies(), facts in some_facts(), now in times()) {
         let mut earnest = policies.clone();
         for policy in &mut earnest {
             if policy.mode == Mode::DryRun {
                 policy.mode = Mode::Enforce;
             }
         }
-        prop_assert_eq!(decision(&policies, &facts).shadow, decision(&earnest, &facts).enforced);
+        prop_assert_eq!(decision(&policies, &facts, now).shadow, decision(&earnest, &facts, now).enforced);
     }
 
     /// An exemption of everything, of at least the priority: nothing of its owner's is muted.
     #[test]
     fn an_exemption_of_at_least_the_priority_wins(
-        policies in policies(), facts in some_facts(), owner in select(vec![None, Some("acme")]),
+        policies in policies(), facts in some_facts(), now in times(), owner in select(vec![None, Some("acme")]),
     ) {
         let mut policies = policies;
         policies.push(Policy {
@@ -96,6 +97,10 @@ proptest! {
             match_: Match::default(),
             unless: None,
             when: None,
+            active: Vec::new(),
+            not_before: None,
+            not_after: None,
+            first: None,
             effect: Effect::Exempt,
             mode: Mode::Enforce,
             priority: 200,
@@ -104,7 +109,7 @@ proptest! {
         });
         let mut facts = facts;
         facts.room.tenant = Fact::Known(Some("acme".to_owned()));
-        let decision = decision(&policies, &facts);
+        let decision = decision(&policies, &facts, now);
         match owner {
             None => prop_assert_eq!(definite(&decision.enforced), Some(Verdict::Nothing { spared: None })),
             Some(_) => prop_assert!(decision.enforced.mute().is_none_or(|mute| mute.owner.is_none())),
@@ -113,7 +118,7 @@ proptest! {
 
     #[test]
     fn a_tenant_changes_what_the_operator_does_only_where_it_is_overridable(
-        policies in policies(), facts in some_facts(),
+        policies in policies(), facts in some_facts(), now in times(),
     ) {
         let operators = without(&policies, |policy| policy.owner.is_none());
         let strict: Vec<_> = policies
@@ -123,36 +128,36 @@ proptest! {
             .collect();
         let strict_operators = without(&strict, |policy| policy.owner.is_none());
         // Nothing overridable: a mute of the operator's stays exactly as it is ...
-        if let Some(mute) = decision(&strict_operators, &facts).enforced.mute() {
-            let all = decision(&strict, &facts);
+        if let Some(mute) = decision(&strict_operators, &facts, now).enforced.mute() {
+            let all = decision(&strict, &facts, now);
             prop_assert_eq!(all.enforced.mute(), Some(mute));
         }
         // ... and one that is overridable is the only kind that can be lost.
-        if let Some(mute) = decision(&operators, &facts).enforced.mute() && !mute.overridable {
-            let all = decision(&policies, &facts);
+        if let Some(mute) = decision(&operators, &facts, now).enforced.mute() && !mute.overridable {
+            let all = decision(&policies, &facts, now);
             prop_assert_eq!(all.enforced.mute(), Some(mute));
         }
     }
 
     #[test]
-    fn a_tenants_policies_see_its_own_rooms_only(policies in policies(), facts in known_facts()) {
+    fn a_tenants_policies_see_its_own_rooms_only(policies in policies(), facts in known_facts(), now in times()) {
         let tenant = facts.room.tenant.known().cloned().flatten();
         let theirs = without(&policies, |policy| policy.owner.is_none() || policy.owner == tenant);
-        prop_assert_eq!(decision(&policies, &facts), decision(&theirs, &facts));
+        prop_assert_eq!(decision(&policies, &facts, now), decision(&theirs, &facts, now));
     }
 
     /// Whatever the unknown facts turn out to be, a definite decision stands.
     #[test]
     fn knowing_more_never_changes_a_definite_decision(
-        policies in policies(), facts in known_facts(),
+        policies in policies(), facts in known_facts(), now in times(),
         hide in any::<Hide>(), show in any::<Hide>(),
     ) {
         let mut left = hide;
         for (left, show) in left.iter_mut().zip(show) {
             *left &= !show;
         }
-        let less = decision(&policies, &hidden(&facts, hide));
-        let more = decision(&policies, &hidden(&facts, left));
+        let less = decision(&policies, &hidden(&facts, hide), now);
+        let more = decision(&policies, &hidden(&facts, left), now);
         for (less, more) in [(&less.enforced, &more.enforced), (&less.shadow, &more.shadow)] {
             if let Some(known) = definite(less) {
                 prop_assert_eq!(Some(known), definite(more));
@@ -161,20 +166,20 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_on_known_facts_is_definite(policies in policies(), facts in known_facts()) {
-        prop_assert!(!decision(&policies, &facts).is_indeterminate());
+    fn a_decision_on_known_facts_is_definite(policies in policies(), facts in known_facts(), now in times()) {
+        prop_assert!(!decision(&policies, &facts, now).is_indeterminate());
     }
 
     /// The rules, written down a second time as plainly as can be.
     #[test]
-    fn decides_as_the_plain_rules_do(policies in policies(), facts in known_facts()) {
+    fn decides_as_the_plain_rules_do(policies in policies(), facts in known_facts(), now in times()) {
         let compiled = set(&policies);
         let mut left: Vec<_> = Vec::new();
         let matching: Vec<_> = compiled
             .visible(&facts)
             .map(|(policy, _)| policy)
             .filter(|policy| policy.mode == Mode::Enforce)
-            .filter(|policy| policy.ask(&facts, now()).applies() == Tri::True)
+            .filter(|policy| policy.ask(&facts, now).applies() == Tri::True)
             .collect();
         for mute in matching.iter().filter(|policy| policy.effect == Effect::Mute) {
             let cancelled = matching.iter().filter(|policy| policy.effect == Effect::Exempt).any(
@@ -189,7 +194,7 @@ proptest! {
             }
         }
         left.sort();
-        let verdict = decision(&policies, &facts).enforced;
+        let verdict = decision(&policies, &facts, now).enforced;
         prop_assert_eq!(
             verdict.mute().map(|mute| (mute.owner.as_deref(), &*mute.name)),
             left.first().map(|(owner, _, name)| (*owner, *name))
@@ -199,18 +204,18 @@ proptest! {
     /// The index leaves out only what cannot be about the track.
     #[test]
     fn what_the_index_finds_is_what_asking_every_policy_finds(
-        policies in policies(), facts in some_facts(),
+        policies in policies(), facts in some_facts(), now in times(),
     ) {
         let compiled = set(&policies);
         let mut asked: Vec<_> = compiled
             .visible(&facts)
             .filter(|(policy, _)| policy.mode != Mode::Off)
-            .map(|(policy, seen)| (policy, policy.ask(&facts, now()).if_seen(seen)))
+            .map(|(policy, seen)| (policy, policy.ask(&facts, now).if_seen(seen)))
             .filter(|(_, answer)| answer.matched != Tri::False)
             .map(|(policy, answer)| (&*policy.id, answer.applies()))
             .collect();
         asked.sort_by(|(one, _), (other, _)| rank(one).cmp(&rank(other)));
-        let decision = decide(&compiled, &facts, now());
+        let decision = decide(&compiled, &facts, now);
         let found: Vec<_> = decision
             .trace
             .iter()
@@ -222,7 +227,7 @@ proptest! {
     /// A set that was changed step by step is the set of what is stored in the end.
     #[test]
     fn changes_one_by_one_come_to_the_same_as_reading_everything(
-        before in policies(), after in policies(), facts in some_facts(),
+        before in policies(), after in policies(), facts in some_facts(), now in times(),
     ) {
         let row = |policy: &Policy| StoredPolicy {
             owner: policy.owner.clone(),
@@ -241,7 +246,7 @@ proptest! {
             set = set.with_changes([change]).unwrap();
         }
         let fresh = PolicySet::from_stored(after.iter().map(row)).unwrap();
-        prop_assert_eq!(decide(&set, &facts, now()), decide(&fresh, &facts, now()));
+        prop_assert_eq!(decide(&set, &facts, now), decide(&fresh, &facts, now));
         prop_assert_eq!(set.len(), fresh.len());
         prop_assert_eq!(set.any_tenant_live(), fresh.any_tenant_live());
     }
@@ -272,6 +277,10 @@ proptest! {
             },
             unless: None,
             when: Expression::parse(&format!("room.name == {text:?} //'")).ok(),
+            active: Vec::new(),
+            not_before: None,
+            not_after: None,
+            first: None,
             effect: Effect::Mute,
             mode: Mode::Off,
             priority: 0,

@@ -9,12 +9,12 @@ use crate::policy::{
     RoomFacts, Source, TrackFacts, TrackType,
 };
 
-pub(super) fn now() -> DateTime<Utc> {
+pub(in crate::policy) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_357_717, 0).unwrap()
 }
 
 /// A microphone of the attendee `attendee-1` in `webinar-1`, a room without tenant.
-pub(super) fn facts() -> Facts {
+pub(in crate::policy) fn facts() -> Facts {
     Facts {
         room: RoomFacts {
             name: "webinar-1".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn facts() -> Facts {
     }
 }
 
-pub(super) fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(in crate::policy) fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -52,14 +52,14 @@ pub(super) fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// The policies of this YAML, in its order.
-pub(super) fn policies(yaml: &str) -> Vec<Policy> {
+pub(in crate::policy) fn policies(yaml: &str) -> Vec<Policy> {
     Document::load([("test.yaml", yaml)])
         .unwrap_or_else(|problems| panic!("{problems}"))
         .value
         .policies
 }
 
-pub(super) fn set(policies: &[Policy]) -> PolicySet {
+pub(in crate::policy) fn set(policies: &[Policy]) -> PolicySet {
     PolicySet::new(
         policies
             .iter()
@@ -70,7 +70,7 @@ pub(super) fn set(policies: &[Policy]) -> PolicySet {
 /// Policies in short: `mute a 100`, `exempt acme/b 200 dry_run overridable unknown never`.
 ///
 /// `unknown` asks for an attribute, so that it depends on attributes; `never` matches no track.
-pub(super) fn short(lines: &[&str]) -> Vec<Policy> {
+pub(in crate::policy) fn short(lines: &[&str]) -> Vec<Policy> {
     lines
         .iter()
         .map(|line| {
@@ -95,4 +95,24 @@ pub(super) fn short(lines: &[&str]) -> Vec<Policy> {
             Policy::from_stored(&document, owner).unwrap_or_else(|problems| panic!("{problems}"))
         })
         .collect()
+}
+
+/// Files by name, and their texts.
+pub(super) type Texts = Vec<(String, String)>;
+
+/// The example policies, and their tests.
+pub(super) fn examples() -> (Texts, Texts) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut files: Texts = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|of| of == "yaml"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    let is_policies = |file: &(String, String)| !file.0.contains(".test.");
+    files.into_iter().partition(is_policies)
 }

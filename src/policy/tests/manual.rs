@@ -1,5 +1,6 @@
 //! docs/POLICIES.md says what is so.
 
+use crate::policy::case::CaseFile;
 use crate::policy::document::PRIORITY_DEFAULT;
 use crate::policy::{Document, Effect, Kind, Mode, Policy, Source, TrackType};
 
@@ -22,7 +23,10 @@ fn every_example_loads_without_a_warning() {
         .filter(|block| block.starts_with("policies:"))
         .collect();
     assert_eq!(readmes.len(), 1);
-    let manuals = blocks(MANUAL, "yaml");
+    let manuals: Vec<_> = blocks(MANUAL, "yaml")
+        .into_iter()
+        .filter(|block| !is_test(block))
+        .collect();
     assert!(manuals.len() >= 2);
     for (index, block) in manuals.into_iter().enumerate() {
         let checked = Document::load([("docs/POLICIES.md", block)])
@@ -31,6 +35,49 @@ fn every_example_loads_without_a_warning() {
     }
     for block in readmes {
         Document::load([("README.md", block)]).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+fn is_test(block: &str) -> bool {
+    block.contains("\ntests:\n")
+}
+
+#[test]
+fn the_tests_pass_with_the_policies_at_the_top() {
+    let blocks = blocks(MANUAL, "yaml");
+    let policies = Document::load([("docs/POLICIES.md", blocks[0])]).unwrap();
+    let tests: Vec<_> = blocks.iter().filter(|block| is_test(block)).collect();
+    assert_eq!(tests.len(), 1);
+    let file = CaseFile::read("docs/POLICIES.md", tests[0]);
+    let file = file.unwrap_or_else(|problems| panic!("{problems}"));
+    let report = file.run(&policies.value.policies).unwrap();
+    let failed: Vec<_> = report.lines(false).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn every_key_of_tests_is_in_the_manual() {
+    fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
+        for (key, value) in schema.as_object().into_iter().flatten() {
+            if key == "properties" {
+                found.extend(value.as_object().unwrap().keys().cloned());
+            }
+            keys(value, found);
+        }
+    }
+    let mut found = Vec::new();
+    keys(&crate::policy::schema::tests(), &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    let (_, section) = MANUAL.split_once("\n## Tests\n").unwrap();
+    for key in found {
+        assert!(section.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[test]
+fn every_example_is_in_the_table() {
+    for (name, _) in super::make::examples().0 {
+        assert!(MANUAL.contains(&format!("\n| `{name}` | ")), "{name}");
     }
 }
 
@@ -63,13 +110,24 @@ policies:
   - { name: a, match: {}, effect: mute }
   - { name: b, match: { source: MICROPHONE }, effect: mute }
   - { name: c, match: { type: AUDIO }, unless: { attributes: { a: 'b*' } }, effect: mute }
-  - { name: d, match: { type: AUDIO }, when: 'room.num_participants >= 0', effect: mute }
-  - { name: e, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
+  - { name: h, match: { type: AUDIO }, when: 'room.num_participants >= 0', effect: mute }
+  - { name: i, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
   - { name: f, match: {}, when: 'room.name == "x" && true', effect: mute }
   - { name: g, match: {}, when: 'room.name == "x" || false', effect: mute }
+  - name: d
+    match: { type: AUDIO }
+    effect: mute
+    active: { cron: '* * * * *', duration: 1m, timezone: UTC }
+  - name: e
+    match: { type: AUDIO }
+    effect: mute
+    active:
+      - { cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }
+      - { cron: '59 2 * OCT SUN', duration: 1m, timezone: Europe/Berlin }
+      - { cron: '0 22 * * *', duration: 8h, timezone: Europe/Berlin }
 "#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 8);
+    assert_eq!(warnings.len(), 12);
     for warning in warnings {
         // The table leaves out what changes with the policy.
         let message = warning
@@ -88,7 +146,7 @@ policies:
         Mode::WORDS,
         crate::policy::read::POLICY_KEYS,
         crate::policy::read::MATCH_KEYS,
-        crate::policy::read::UNEVALUATED_KEYS,
+        crate::policy::window::WINDOW_KEYS,
     ] {
         for word in words {
             assert!(MANUAL.contains(&format!("`{word}`")), "{word}");

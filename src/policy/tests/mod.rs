@@ -1,10 +1,12 @@
+mod cases;
 mod documents;
 mod examples;
 mod explanations;
-mod generate;
+pub(in crate::policy) mod generate;
 mod globs;
 mod laws;
-mod make;
+pub(in crate::policy) mod make;
 mod manual;
+mod schemas;
 mod sets;
 mod tables;

@@ -1,0 +1,28 @@
+//! `quell policy check`: all that `apply` would look at before it writes, without a database.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::files::Files;
+use super::test::Tests;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Files, or folders of *.yaml files; the tests beside them are run
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let files = Files::find(&arguments.paths)?;
+    let policies = files.load()?;
+    let tests = Tests::run(&files.tests)?;
+    tests.must_pass("these policies would not be applied")?;
+    println!(
+        "{} policies, no errors; {} tests passed",
+        policies.len(),
+        tests.passed()
+    );
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! `quell policy schema`: the JSON Schema of the files, for editors.
+
+use clap::Args;
+
+use crate::policy::schema;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// That of *.test.yaml files instead
+    #[arg(long)]
+    tests: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let schema = if arguments.tests {
+        schema::tests()
+    } else {
+        schema::policies()
+    };
+    println!("{}", serde_json::to_string_pretty(&schema)?);
+    Ok(())
+}

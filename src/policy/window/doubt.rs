@@ -1,0 +1,102 @@
+//! What is allowed in windows and probably not meant: always open, or clocks that change.
+//!
+//! Reading a policy knows no clock, so the years that are looked at are fixed: the same document
+//! has the same warnings at any time.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+use super::{Window, state, zone};
+
+/// Noon of 2026-01-01, 2028-01-01 and 2037-12-31.
+const FIRST: DateTime<Utc> = noon(1_767_268_800);
+const LEAP_YEAR: DateTime<Utc> = noon(1_830_340_800);
+const LAST: DateTime<Utc> = noon(2_145_873_600);
+
+const fn noon(seconds: i64) -> DateTime<Utc> {
+    match DateTime::from_timestamp(seconds, 0) {
+        Some(at) => at,
+        None => DateTime::UNIX_EPOCH,
+    }
+}
+
+/// Whether these windows together are open through all of a leap year.
+pub(super) fn always_open(windows: &[Window]) -> bool {
+    state::open_until(windows, LEAP_YEAR, TimeDelta::days(366)).is_none()
+}
+
+pub(super) struct Doubt {
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// What the next change of clocks does to a window, as it is not what is written.
+pub(super) fn of(window: &Window) -> Option<Doubt> {
+    let zone = window.0.zone;
+    zone::changes(zone, FIRST, LAST).find_map(|change| {
+        let (from, to) = (
+            change.before.min(change.after),
+            change.before.max(change.after),
+        );
+        let named = window.0.cron.next(from).filter(|named| *named < to);
+        match named {
+            Some(named) if !stays_open(window, &change) => Some(start_at(window, &change, named)),
+            _ => end_after(window, &change),
+        }
+    })
+}
+
+/// Whether clocks skip a start of a window that is open anyway, from before the skipped time on.
+fn stays_open(window: &Window, change: &zone::Change) -> bool {
+    let before = change.at.checked_sub_signed(TimeDelta::seconds(1));
+    let start = before.and_then(|before| window.last_start(before));
+    let end = start.and_then(|start| window.end_of(start));
+    change.before < change.after && end.is_some_and(|end| end >= change.at)
+}
+
+/// A start in the time that clocks skip, or show twice.
+fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Doubt {
+    let on = format!(
+        "{} on {}",
+        window.timezone(),
+        change.before.format("%Y-%m-%d")
+    );
+    let named = named.format("%H:%M");
+    if change.before < change.after {
+        Doubt {
+            message: format!(
+                "it starts at a time that clocks skip: {named} in {on}; it opens at {} then",
+                change.after.format("%H:%M")
+            ),
+            hint: "start at another hour, or write `timezone: UTC`, if that is not meant",
+        }
+    } else {
+        Doubt {
+            message: format!(
+                "it starts at a time that clocks show twice: {named} in {on}; it opens the first time only"
+            ),
+            hint: "start at another hour, or write `timezone: UTC`, if that is not meant",
+        }
+    }
+}
+
+/// An end that clocks do not show at the usual time, for they change while it is open.
+fn end_after(window: &Window, change: &zone::Change) -> Option<Doubt> {
+    let zone = window.0.zone;
+    let start = window.last_start(change.at.checked_sub_signed(TimeDelta::seconds(1))?)?;
+    let end = window.end_of(start)?;
+    let stays_open = || window.last_start(end).is_some_and(|next| next > start);
+    if end <= change.at || stays_open() {
+        return None;
+    }
+    let usual = zone::local(zone, start)?.checked_add_signed(window.0.length.delta())?;
+    Some(Doubt {
+        message: format!(
+            "clocks change while it is open: in {} on {}, it closes at {} and not at {}",
+            window.timezone(),
+            change.before.format("%Y-%m-%d"),
+            zone::local(zone, end)?.format("%H:%M"),
+            usual.format("%H:%M"),
+        ),
+        hint: "a duration is elapsed time; write `timezone: UTC` if clocks are not to matter",
+    })
+}

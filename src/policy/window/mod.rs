@@ -1,0 +1,241 @@
+//! Time: `active` windows that open by a cron line and close after a duration, and other limits.
+//!
+//! ```text
+//!      22:00              06:00              22:00
+//! -------[ open 8h ---------)-- closed --------[ open 8h --
+//!        start              end = start + duration
+//! ```
+//!
+//! A window is a state and no event: at any instant it is open or closed, whenever anybody asks,
+//! and whatever happened in between. It is open at `t` if `t < previous start + duration`. Starts
+//! are found in the time that clocks on the wall show and taken to instants from there; durations
+//! are elapsed time.
+
+pub mod duration;
+pub mod fault;
+pub mod schedule;
+
+mod cron;
+mod doubt;
+mod fields;
+mod known;
+mod read;
+mod state;
+#[cfg(test)]
+mod tests;
+mod zone;
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::{Serialize, Serializer};
+
+pub use duration::Length;
+pub use fault::Fault;
+pub use schedule::{Schedule, Unmet};
+pub use state::State;
+
+#[cfg(test)]
+pub(super) use read::WINDOW_KEYS;
+
+use cron::Cron;
+use known::Known;
+
+/// A cron line may have this many characters: all minutes, one by one, and some more.
+pub const CRON_CHARS_MAX: usize = 256;
+/// So many runs of starts are followed to find where an open stretch ends, for `is_open`.
+const RUNS_FOLLOWED: usize = 8;
+
+/// When it is open: from each time that a cron line names, in a zone, for a duration.
+///
+/// Cheap to clone: clones share what they know of the last time that they were asked about. Two
+/// are equal where they are written the same.
+#[derive(Clone)]
+pub struct Window(Arc<Inner>);
+
+struct Inner {
+    written: Box<str>,
+    length: Length,
+    zone: Tz,
+    cron: Cron,
+    known: Known,
+}
+
+impl Window {
+    /// Reads its three texts; the fault of the first of them that cannot be used.
+    pub fn new(cron: &str, duration: &str, timezone: &str) -> Result<Self, Fault> {
+        let fields = Cron::parse(cron)?;
+        Ok(Self::of(
+            cron,
+            fields,
+            Length::parse(duration)?,
+            zone::parse(timezone)?,
+        ))
+    }
+
+    fn of(written: &str, cron: Cron, length: Length, zone: Tz) -> Self {
+        Self(Arc::new(Inner {
+            written: written.into(),
+            length,
+            zone,
+            cron,
+            known: Known::default(),
+        }))
+    }
+
+    /// The cron line, as it is written.
+    #[must_use]
+    pub fn cron(&self) -> &str {
+        &self.0.written
+    }
+
+    /// How long it stays open after each start.
+    #[must_use]
+    pub fn duration(&self) -> &Length {
+        &self.0.length
+    }
+
+    /// The name of its time zone.
+    #[must_use]
+    pub fn timezone(&self) -> &'static str {
+        self.0.zone.name()
+    }
+
+    /// Whether it is open then. Asking again about the same stretch of time costs a few ns.
+    #[must_use]
+    pub fn is_open(&self, now: DateTime<Utc>) -> bool {
+        if let Some(open) = self.0.known.at(now) {
+            return open;
+        }
+        if let Some((start, end)) = self.open_run(now) {
+            self.0.known.keep(true, start, end);
+            return true;
+        }
+        if let (Some(from), Some(until)) = (self.last_end(now), self.next_start(now)) {
+            self.0.known.keep(false, from, until);
+        }
+        false
+    }
+
+    /// Whether it is open then, since when and until when.
+    #[must_use]
+    pub fn state_at(&self, now: DateTime<Utc>) -> State {
+        state::of(std::slice::from_ref(self), now)
+    }
+
+    /// When it opens next, or closes next where it is open; none where it stays as it is.
+    #[must_use]
+    pub fn next_change(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.state_at(now).until
+    }
+
+    /// The start that it is open by, and until when it stays open at least.
+    fn open_run(&self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let start = self.last_start(now)?;
+        let mut end = self.end_of(start)?;
+        if end <= now {
+            return None;
+        }
+        let mut last = start;
+        for _ in 0..RUNS_FOLLOWED {
+            match self.last_start(end) {
+                Some(next) if next > last => last = self.last_of_day(next),
+                _ => break,
+            }
+            end = self.end_of(last)?;
+        }
+        Some((start, end))
+    }
+
+    /// The earliest start of that day by which it has been open ever since until `now`.
+    fn opened_by(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let start = self.last_start(now)?;
+        (now < self.end_of(start)?).then(|| self.first_of_day(start))
+    }
+
+    /// The last start, not after that instant.
+    fn last_start(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let named = self.0.cron.previous(zone::shown(self.0.zone, at)?)?;
+        zone::instant(self.0.zone, named)
+    }
+
+    /// The first start after that instant.
+    fn next_start(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let later = zone::shown(self.0.zone, at)?.checked_add_signed(TimeDelta::nanoseconds(1))?;
+        zone::instant(self.0.zone, self.0.cron.next(later)?)
+    }
+
+    fn last_end(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.end_of(self.last_start(at)?)
+    }
+
+    fn end_of(&self, start: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        start.checked_add_signed(self.0.length.delta())
+    }
+
+    /// The last start of that day, where it stays open from one to the other; else the same. So
+    /// that a window by the minute is followed by the day.
+    fn last_of_day(&self, start: DateTime<Utc>) -> DateTime<Utc> {
+        let last = self.start_of_day(start, self.0.cron.last_time());
+        last.map_or(start, |last| last.max(start))
+    }
+
+    fn first_of_day(&self, start: DateTime<Utc>) -> DateTime<Utc> {
+        let first = self.start_of_day(start, self.0.cron.first_time());
+        first.map_or(start, |first| first.min(start))
+    }
+
+    fn start_of_day(&self, start: DateTime<Utc>, time: Option<NaiveTime>) -> Option<DateTime<Utc>> {
+        let zone = self.0.zone;
+        if self.0.cron.gap_minutes_max() > self.0.length.minutes() {
+            return None;
+        }
+        let local = zone::local(zone, start)?;
+        // A start that clocks skip is at another time, and may be on another day, than is named.
+        if self.0.cron.previous(local) != Some(local) {
+            return None;
+        }
+        let other = zone::instant(zone, local.date().and_time(time?))?;
+        // Where clocks change on that day, its starts are not as far apart as their times.
+        zone::same_offset(zone, start, other).then_some(other)
+    }
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Self) -> bool {
+        self.cron() == other.cron()
+            && self.duration() == other.duration()
+            && self.0.zone == other.0.zone
+    }
+}
+
+impl Eq for Window {}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("cron", &self.cron())
+            .field("duration", &self.duration().to_string())
+            .field("timezone", &self.timezone())
+            .finish()
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            cron: &'a str,
+            duration: &'a Length,
+            timezone: &'a str,
+        }
+        let written = Written {
+            cron: self.cron(),
+            duration: self.duration(),
+            timezone: self.timezone(),
+        };
+        written.serialize(serializer)
+    }
+}
