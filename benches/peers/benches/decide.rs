@@ -2,12 +2,13 @@
 
 use std::hint::black_box;
 
+use chrono::TimeDelta;
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
-use quell::policy::{Change, Expression, Facts, PolicySet, decide};
-use quell_peers::mix::{Rule, When, events, now, rules};
+use quell::policy::{Change, Expression, Facts, PolicySet, Window, decide};
+use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
 use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
 
 /// So many events are asked about in turn.
@@ -144,5 +145,28 @@ fn condition(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide_with_many, build, change, condition);
+/// One window, asked about a time in the stretch that it was asked about last, and in another one.
+fn window(c: &mut Criterion) {
+    let mut group = c.benchmark_group("window");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    for hours in [&HOURS[1], &HOURS[4]] {
+        let window = Window::new(hours.cron, hours.duration, hours.timezone).unwrap();
+        let same = vec![now(); EVENTS];
+        let other: Vec<_> = (0..EVENTS as i64)
+            .map(|n| now() + TimeDelta::hours(197 * n))
+            .collect();
+        for (name, times) in [("same_stretch", &same), ("another_stretch", &other)] {
+            group.bench_function(format!("{name}_of_{}", hours.name), |b| {
+                b.iter(|| {
+                    for time in times {
+                        black_box(window.is_open(black_box(*time)));
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide_with_many, build, change, condition, window);
 criterion_main!(benches);

@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 
 use crate::mix::{Effect, Event, Hours, Mode, Place, Rule, When, now};
 
-/// Whether `active` and `first` are in the mix.
-pub const HAS_HOURS: bool = false;
-
 /// The tenant where there is one only.
 pub const TENANT: &str = "tenant-0";
 

@@ -113,15 +113,14 @@ pub enum Mode {
 impl Rule {
     /// The `n`th rule.
     pub fn new(n: usize) -> Self {
-        let hours = crate::ours::HAS_HOURS;
         Self {
             name: format!("policy-{n}"),
             place: Place::new(n),
             microphones: chance(n, 1, 50),
             spares_hosts: chance(n, 2, 33),
             when: chance(n, 3, 20).then(|| When::new(n)),
-            hours: (hours && chance(n, 5, 10)).then(|| &HOURS[random(n, 6) as usize % HOURS.len()]),
-            first_minutes: (hours && chance(n, 7, 4)).then(|| 10 + 10 * (random(n, 8) % 6) as i64),
+            hours: chance(n, 5, 10).then(|| &HOURS[random(n, 6) as usize % HOURS.len()]),
+            first_minutes: chance(n, 7, 4).then(|| 10 + 10 * (random(n, 8) % 6) as i64),
             effect: if chance(n, 9, 10) {
                 Effect::Exempt
             } else {

@@ -3,8 +3,9 @@
 //! Rooms and identities are compared in the matcher; what else a rule asks for stands in the rule
 //! and is only read (`eval`) where those hold.
 
+use ::casbin::function_map::OperatorFunction;
 use ::casbin::rhai::{Dynamic, Map};
-use ::casbin::{CoreApi, DefaultModel, Enforcer, MgmtApi, OperatorFunction};
+use ::casbin::{CoreApi, DefaultModel, Enforcer, MgmtApi};
 
 use super::{Peer, open_hours, quoted};
 use crate::mix::{Effect, Event, Place, Rule, When};

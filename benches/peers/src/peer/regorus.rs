@@ -4,9 +4,11 @@
 //! where that gets slow: what can be compared in full is the key of an object, so that most rules
 //! are found by one look. It is an index made by hand, and stands apart in the results.
 
+use std::num::NonZeroUsize;
+
 use ::regorus::languages::rego::compiler::Compiler;
 use ::regorus::rvm::vm::RegoVM;
-use ::regorus::{Engine, Rc, Value};
+use ::regorus::{Engine, PolicyLengthConfig, Rc, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Peer, open_hours, quoted};
@@ -47,6 +49,12 @@ impl Regorus {
         };
         let data = value(&data);
         let mut engine = Engine::new();
+        // What 10,000 rules are is more than it takes by itself.
+        engine.set_policy_length_config(PolicyLengthConfig {
+            max_file_bytes: NonZeroUsize::MAX,
+            max_lines: NonZeroUsize::MAX,
+            ..PolicyLengthConfig::default()
+        });
         engine.add_policy("quell.rego".to_owned(), module).unwrap();
         if machine == Machine::Interpreter {
             engine.add_data(data).unwrap();
@@ -149,7 +157,7 @@ fn rules(ranked: &[Rule]) -> String {
             all += &format!("; input.room_age_seconds < {}", minutes * 60);
         }
         // Rego has no `or` within a rule: two of the forms are two rules.
-        for when in rule.when.map_or(vec![String::new()], self::when) {
+        for when in rule.when.map_or(vec![String::new()], when) {
             module += &format!("matched contains {rank} if {{ {all}{when} }}\n");
         }
     }
