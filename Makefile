@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-backtest setup
+.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,14 @@ bench-backtest: ## the time of a backtest over a million tracks
 	@scripts/setup linker postgres python
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/backtest/bench_backtest.py $(ARGS)
+
+# A package of its own, with a target folder of its own: nothing else here compiles the other engines.
+bench-policy: export CARGO_TARGET_DIR := $(CURDIR)/target/peers
+bench-policy: ## decisions beside cel, cedar-policy, casbin and regorus, proven equal first
+	@scripts/setup linker
+	cd benches/peers && cargo bench --locked --bench decide --bench peers -- $(ARGS)
+	cd benches/peers && cargo bench --locked --bench memory
+	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
 	@scripts/setup rust linker postgres python livekit sqlx deny
