@@ -36,6 +36,7 @@ mod manual_body;
 mod manual_trouble;
 mod policies;
 mod policies_live;
+mod policies_reload;
 mod policy_history;
 mod policy_revisions;
 mod policy_rollback;
