@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard setup
+.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see who is muted and why, on Postgres and a LiveKit double (ARGS=--once ends by itself)
 	@scripts/setup linker postgres
@@ -39,6 +39,19 @@ bench-heard: ## frames of a forbidden microphone that others hear, with and with
 	@scripts/setup linker postgres python livekit
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/heard/bench_heard.py $(ARGS)
+
+bench-backtest: ## the time of a backtest over a million tracks
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/backtest/bench_backtest.py $(ARGS)
+
+# A package of its own, with a target folder of its own: nothing else here compiles the other engines.
+bench-policy: export CARGO_TARGET_DIR := $(CURDIR)/target/peers
+bench-policy: ## decisions beside cel, cedar-policy, casbin and regorus, proven equal first
+	@scripts/setup linker
+	cd benches/peers && cargo bench --locked --bench decide --bench peers -- $(ARGS)
+	cd benches/peers && cargo bench --locked --bench memory
+	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
 	@scripts/setup rust linker postgres python livekit sqlx deny

@@ -90,6 +90,15 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What names a policy: an owner and a name. Orders as the audit does: the operator's first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// The tenant; none is the operator.
+    pub owner: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
 /// One policy, checked, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("allOf" = schema::rules()))]

@@ -85,7 +85,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// The word that was probably meant.
-pub(super) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| {
         text.chars()
             .filter(|c| c.is_alphanumeric())

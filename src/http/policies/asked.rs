@@ -23,7 +23,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OwnerQuery {
-    pub(super) owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 pub(in crate::http) type NameParam = Result<Path<String>, PathRejection>;
@@ -50,12 +50,12 @@ impl Precondition {
 }
 
 /// A request whose caller is known and may do this.
-pub(super) struct Asked {
-    pub(super) parts: Parts,
-    pub(super) body: Vec<u8>,
-    pub(super) caller: Caller,
+pub(in crate::http) struct Asked {
+    pub(in crate::http) parts: Parts,
+    pub(in crate::http) body: Vec<u8>,
+    pub(in crate::http) caller: Caller,
     /// Whose policies are meant: the caller's, or those that an operator names.
-    owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -81,8 +81,18 @@ impl Asked {
         owner: OwnerParam,
         scope: Scope,
     ) -> Result<Self, Error> {
+        Self::read_up_to(app, request, owner, scope, BODY_BYTES_MAX).await
+    }
+
+    pub(in crate::http) async fn read_up_to(
+        app: &App,
+        request: Request,
+        owner: OwnerParam,
+        scope: Scope,
+        bytes_max: usize,
+    ) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, BODY_BYTES_MAX).await?;
+        let body = body::read(body, bytes_max).await?;
         let caller = app
             .authenticator
             .caller_of_api(
@@ -115,7 +125,7 @@ impl Asked {
         })
     }
 
-    pub(super) fn owner(&self) -> Option<&str> {
+    pub(in crate::http) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 

@@ -1,0 +1,13 @@
+//! quell's decisions beside those of the engines that people would otherwise embed.
+//!
+//! ```text
+//! mix: rules, events --+--> ours (policies, facts) --decide--> mute by which policy, or nothing
+//!                      |                                                 || proven equal, then timed
+//!                      +--> peer (its own form of both) ---------> mute by which policy, or nothing
+//! ```
+
+pub mod mix;
+pub mod ours;
+pub mod peer;
+pub mod proof;
+pub mod results;
