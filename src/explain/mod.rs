@@ -255,7 +255,13 @@ impl Explainer {
         at: Option<DateTime<Utc>>,
     ) -> Result<Case, ExplainError> {
         let row = bounded(event::find(self.pool()?, id, asker.tenant())).await?;
-        row.ok_or(ExplainError::NoEvent)?.into_case(at)
+        let mut case = row.ok_or(ExplainError::NoEvent)?.into_case(at)?;
+        // The event is theirs, so the room is: with an unknown tenant, others' policies would count.
+        if let (Some(tenant), Fact::Unknown) = (asker.tenant(), &case.facts.room.tenant) {
+            case.facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+            case.sources.insert("room.tenant", Source::Event);
+        }
+        Ok(case)
     }
 
     async fn answer(

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Scope;
@@ -135,8 +136,12 @@ pub(super) async fn handler(
 ) -> Result<Response, Error> {
     let scope = Scope::PoliciesRead;
     let asked = Asked::read_up_to(&app, request, owner, scope, BODY_BYTES_MAX).await?;
-    let (question, warnings) = question(&asked, &app.backtests.clock)?;
-    let _turn = app.backtests.turn()?;
+    // Before the policies are checked: thousands of them take their time.
+    let turn = app.backtests.turn()?;
+    let clock = app.backtests.clock.clone();
+    let checked = spawn_blocking(move || (question(&asked, &clock), turn)).await;
+    let (question, _turn) = checked.map_err(|_| Error::Stopping)?;
+    let (question, warnings) = question?;
     let running = backtest::run(&app.pool, question, PACE, |_| ());
     let done = app.backtests.stop.run_until_cancelled(running).await;
     let mut report = done.ok_or(Error::Stopping)??;

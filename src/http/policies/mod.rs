@@ -91,7 +91,7 @@ impl IntoResponse for Error {
             Self::Change(ChangeError::Exists(_)) => {
                 Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
             }
-            Self::Change(ChangeError::TooMany) => {
+            Self::Change(ChangeError::TooMany | ChangeError::TooMuch) => {
                 Problem::new(StatusCode::CONFLICT, "TOO_MANY_POLICIES", text)
             }
             Self::Change(ChangeError::Missing | ChangeError::Stale(_)) => {
