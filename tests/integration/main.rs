@@ -30,6 +30,7 @@ mod manual_access;
 mod manual_body;
 mod manual_trouble;
 mod policies;
+mod policies_hostile;
 mod policies_live;
 mod policy_history;
 mod policy_revisions;
