@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e fuzz lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## unit, integration, contract and e2e tests; installs what they need
 
 e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
+
+fuzz: ## hostile input for all that reads policies (SECONDS=60 in all; ARGS='globs FILE' repeats)
+	@scripts/fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: ## format, clippy, dependencies, prepared SQL
 	@scripts/lint
@@ -54,4 +57,4 @@ bench-policy: ## decisions beside cel, cedar-policy, casbin and regorus, proven 
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
-	@scripts/setup rust linker postgres python livekit sqlx deny
+	@scripts/setup rust linker cpp postgres python livekit sqlx deny

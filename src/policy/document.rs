@@ -220,6 +220,7 @@ impl Document {
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Checked<Self>, Problems> {
         let mut problems = Vec::new();
+        let mut problems_left_off = 0;
         let mut warnings = Vec::new();
         let mut policies: Vec<Policy> = Vec::new();
         let mut defined_at: HashMap<(Option<String>, String), String> = HashMap::new();
@@ -248,6 +249,7 @@ impl Document {
                 }
             }
             problems.append(&mut reader.problems);
+            problems_left_off += reader.problems_left_off;
             warnings.append(&mut reader.warnings);
         }
         if problems.is_empty() {
@@ -256,7 +258,7 @@ impl Document {
                 warnings,
             })
         } else {
-            Err(Problems::new(problems))
+            Err(Problems::new(problems, problems_left_off))
         }
     }
 
@@ -283,7 +285,7 @@ impl Policy {
         if text.len() > DOCUMENT_BYTES_MAX {
             let mut reader = Reader::new(None);
             reader.too_long();
-            return Err(Problems::new(reader.problems));
+            return Err(reader.into_problems());
         }
         Self::from_node(Reader::new(None), node::from_json(text), owner)
     }
@@ -314,7 +316,7 @@ impl Policy {
                 value,
                 warnings: reader.warnings,
             }),
-            _ => Err(Problems::new(reader.problems)),
+            _ => Err(reader.into_problems()),
         }
     }
 

@@ -35,6 +35,7 @@ mod manual_access;
 mod manual_body;
 mod manual_trouble;
 mod policies;
+mod policies_hostile;
 mod policies_live;
 mod policies_reload;
 mod policy_history;

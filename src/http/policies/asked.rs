@@ -150,15 +150,9 @@ impl Asked {
     /// The policy in the body; at a path with a name, the body may leave its name out.
     pub(super) fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Error> {
         check_json(&self.parts.headers).map_err(Error::Invalid)?;
-        let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
-        if let Some(name) = name
-            && let Ok(Value::Object(mut fields)) = serde_json::from_slice(&body)
-            && !fields.contains_key("name")
-        {
-            fields.insert("name".to_owned(), name.into());
-            body = Value::Object(fields).to_string().into_bytes().into();
-        }
-        let checked = Policy::from_json(&body, self.owner())?;
+        let named = name.and_then(|name| with_name(&self.body, name));
+        let body = named.as_deref().unwrap_or(self.body.as_slice());
+        let checked = Policy::from_json(body, self.owner())?;
         if let Some(name) = name
             && checked.value.name != name
         {
@@ -191,6 +185,22 @@ impl Asked {
         let by = author.by();
         Ok(policy_store::put(&app.pool, &by, policy, ManagedBy::Rest, expected).await?)
     }
+}
+
+/// The body with this name in it; none where it has one, or is no JSON object.
+///
+/// It is put in before all else, so that everything that was sent is read, also what stands twice.
+fn with_name(body: &[u8], name: &str) -> Option<Vec<u8>> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    if fields.contains_key("name") {
+        return None;
+    }
+    let (before, after) = body.split_at(body.iter().position(|byte| *byte == b'{')? + 1);
+    let comma = if fields.is_empty() { "" } else { "," };
+    let name = format!("\"name\":{}{comma}", Value::from(name));
+    Some([before, name.as_bytes(), after].concat())
 }
 
 /// A name that a stored policy can have: Postgres would not even look for one with a NUL.

@@ -324,7 +324,7 @@ fn globs_that_cost_much_to_match_are_refused() {
         .to_string();
     assert_eq!(
         refused,
-        "p.yaml:1:32: policies[0].match: the globs have more than 512 characters after what is \
+        "p.yaml:1:30: policies[0].match: the globs have more than 512 characters after what is \
          plain in them; name rooms and identities in full or with one `*` at the end, which are \
          not counted, or split the policy"
     );
