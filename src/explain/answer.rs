@@ -1,5 +1,6 @@
 //! The answer: what is decided and why, as far as whoever asks may know.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -117,6 +118,9 @@ pub struct Failed {
     pub found: Option<String>,
     /// Whether it fails (false), or depends on what is not known (unknown).
     pub holds: Tri,
+    /// The unknown facts that it depends on.
+    #[serde(skip)]
+    pub(super) unknown: BTreeSet<Box<str>>,
 }
 
 /// What was decided on an event when it came, and what became of it.
@@ -155,7 +159,7 @@ impl View<'_> {
     }
 
     /// Whether what its clauses say is to be seen.
-    fn sees_clauses(self, owner: Option<&str>) -> bool {
+    pub(super) fn sees_clauses(self, owner: Option<&str>) -> bool {
         self.0.is_none_or(|tenant| owner == Some(tenant))
     }
 }
@@ -226,6 +230,7 @@ impl From<Clause> for Failed {
             wanted: Some(clause.wanted),
             found: Some(clause.found),
             holds: clause.holds,
+            unknown: clause.unknown,
         }
     }
 }

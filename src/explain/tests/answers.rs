@@ -328,3 +328,38 @@ fn every_field_of_an_answer_is_in_the_manual() {
         assert!(section.contains(&format!("`{word}`")), "{word}");
     }
 }
+
+#[test]
+fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
+    let long = |c: char| c.to_string().repeat(60_000);
+    let key = "k".repeat(200);
+    let globs: Vec<_> = (0..50).map(|n| format!("nomatch-{n}")).collect();
+    let globs = globs.join(", ");
+    let many = (0..600).map(|n| {
+        format!(
+            "  - {{ name: room-{n}, match: {{ room: [{globs}] }}, effect: mute }}
+  - {{ name: attr-{n}, match: {{ attributes: {{ {key}: [{globs}] }} }}, effect: mute }}
+  - {{ name: when-{n}, match: {{}}, when: 'participant.name == \"x\"', effect: mute }}
+  - {{ name: unless-{n}, match: {{}}, unless: {{ identity: \"*\", room: \"*\" }}, effect: mute }}\n"
+        )
+    });
+    let policies = set(&format!("policies:\n{}", many.collect::<String>()));
+    let mut facts: Facts = serde_json::from_value(everything()).unwrap();
+    facts.room.name = long('"');
+    facts.participant.identity = long('\u{202e}');
+    facts.participant.name = crate::policy::Fact::Known(long('x'));
+    facts.participant.attributes =
+        crate::policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
+    let given = serde_json::to_vec(&facts).unwrap().len();
+    let case = Case {
+        sources: sources::of_event(&facts),
+        facts,
+        at: now(),
+        event: None,
+        warnings: Vec::new(),
+    };
+    let answer = answer(&policies, Which::Now, case, None);
+    assert_eq!(answer.candidates.len(), 1_000);
+    let bytes = serde_json::to_vec(&answer).unwrap().len();
+    assert!(bytes < given + (2 << 20), "{bytes} bytes, {given} of facts");
+}
