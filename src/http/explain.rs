@@ -180,7 +180,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         let written = spawn_blocking(move || serde_json::to_vec(&reply));
         Ok::<_, ExplainError>(written.await?)
     };
-    let written = tokio::spawn(work.in_current_span()).await;
+    let written = app.tracker.spawn(work.in_current_span()).await;
     let json = written.map_err(ExplainError::Broken)??;
     let json = json.map_err(|error| Error::Unwritable(error.to_string()))?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
