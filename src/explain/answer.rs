@@ -1,15 +1,18 @@
 //! The answer: what is decided and why, as far as whoever asks may know.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::compare::There;
+use super::event::Name;
 use super::sources::Asked;
 use super::{Case, Which, compare, words};
 use crate::policy::{
-    Clause, CompiledPolicy, Decision, Effect, Explained, Facts, Mode, Part, PolicyRef, PolicySet,
-    Tri, Verdict, explain_to,
+    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, Part, PolicyRef,
+    PolicySet, Tri, Verdict, explain_to,
 };
 
 /// What is answered.
@@ -117,6 +120,9 @@ pub struct Failed {
     pub found: Option<String>,
     /// Whether it fails (false), or depends on what is not known (unknown).
     pub holds: Tri,
+    /// The unknown facts that it depends on.
+    #[serde(skip)]
+    pub(super) unknown: BTreeSet<Box<str>>,
 }
 
 /// What was decided on an event when it came, and what became of it.
@@ -155,7 +161,7 @@ impl View<'_> {
     }
 
     /// Whether what its clauses say is to be seen.
-    fn sees_clauses(self, owner: Option<&str>) -> bool {
+    pub(super) fn sees_clauses(self, owner: Option<&str>) -> bool {
         self.0.is_none_or(|tenant| owner == Some(tenant))
     }
 }
@@ -175,6 +181,13 @@ pub(super) fn answer(
         .into_iter()
         .map(Candidate::from)
         .collect();
+    let there = There {
+        now: case
+            .event
+            .as_ref()
+            .map(|_| there_now(policies, &case.facts)),
+        which,
+    };
     let asked = Asked::new(case.sources, &candidates);
     let decision = explanation.decision;
     let winner = winner(&decision.enforced);
@@ -200,10 +213,20 @@ pub(super) fn answer(
         asked,
         recorded: case
             .event
-            .map(|event| compare::recorded(event, &decision, view)),
+            .map(|event| compare::recorded(event, &decision, &there, view)),
         warnings: case.warnings,
         decision: Decided::new(&decision, view),
     }
+}
+
+/// Every policy that there is, also those that do not see the room.
+fn there_now(policies: &PolicySet, facts: &Facts) -> HashSet<Name> {
+    let mut of_anybody = facts.clone();
+    of_anybody.room.tenant = Fact::Unknown;
+    policies
+        .visible(&of_anybody)
+        .map(|(policy, _)| compare::name(&policy.id))
+        .collect()
 }
 
 impl From<Explained> for Candidate {
@@ -226,6 +249,7 @@ impl From<Clause> for Failed {
             wanted: Some(clause.wanted),
             found: Some(clause.found),
             holds: clause.holds,
+            unknown: clause.unknown,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is recorded of a webhook event: its facts, what was decided on them, and how it ended.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
@@ -33,7 +35,12 @@ pub(super) struct Event {
     pub(super) decision: Option<Decision>,
     /// The snapshot of policies that the decision was made by, where it says so.
     pub(super) snapshot: Option<i64>,
+    /// The policies that there were then, where others are asked now.
+    pub(super) there_then: Option<HashSet<Name>>,
 }
+
+/// A policy's owner and name.
+pub(super) type Name = (Option<String>, String);
 
 impl Event {
     /// When it was decided on; where it was not, when it came in.
@@ -82,6 +89,7 @@ impl Row {
             decision,
             // 0 is none: decisions did not always say so.
             snapshot: snapshot.filter(|snapshot| *snapshot > 0),
+            there_then: None,
         };
         Ok(Case {
             sources: sources::of_event(&facts),

@@ -15,6 +15,8 @@ use crate::policy::problem::did_you_mean;
 use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
+/// LiveKit takes names and identities of 256.
+const TEXT_CHARS_MAX: usize = 1_024;
 const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
 
 /// Reads facts; of `tenant`'s rooms only, where there is one.
@@ -24,6 +26,7 @@ pub(super) fn read(
     at: DateTime<Utc>,
 ) -> Result<Case, ExplainError> {
     check_keys(given).map_err(ExplainError::Invalid)?;
+    check_texts(given).map_err(ExplainError::Invalid)?;
     let completed = merged(assumed(at), given);
     let mut facts: Facts = serde_path_to_error::deserialize(&completed).map_err(|error| {
         let hint = if error.inner().to_string().contains("null") {
@@ -49,7 +52,7 @@ pub(super) fn read(
         sources.insert("room.tenant", Source::Caller);
     }
     Ok(Case {
-        warnings: strange_words(&facts),
+        warnings: flat_metadata(given).chain(strange_words(&facts)).collect(),
         facts,
         sources,
         at,
@@ -114,6 +117,46 @@ fn check_keys(given: &Value) -> Result<(), String> {
         return Ok(());
     }
     Err(wrong.join("\n"))
+}
+
+/// Refuses texts that are longer than any of LiveKit's, and metadata as LiveKit hands it over.
+fn check_texts(given: &Value) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    for (path, text) in texts(given) {
+        let chars = text.chars().count();
+        if path.ends_with(".metadata") {
+            if serde_json::from_str::<Value>(text).is_ok_and(|read| read.is_object()) {
+                wrong.push(format!(
+                    "facts.{path}: this is text; write it as a map, without the quotes around it"
+                ));
+            }
+        } else if chars > TEXT_CHARS_MAX {
+            wrong.push(format!(
+                "facts.{path}: this is {chars} characters long; it may have {TEXT_CHARS_MAX}"
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.join("\n"))
+}
+
+/// The facts that are given as text.
+fn texts(given: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    FACTS.iter().filter_map(|(path, _)| {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        Some((*path, given.pointer(&pointer)?.as_str()?))
+    })
+}
+
+/// Metadata that is text: policies find nothing in it.
+fn flat_metadata(given: &Value) -> impl Iterator<Item = String> {
+    texts(given)
+        .filter(|(path, _)| path.ends_with(".metadata"))
+        .map(|(path, _)| {
+            format!("facts.{path}: this is text, in which no key is found; write it as a map")
+        })
 }
 
 fn unknown_key(path: &str, key: &str, known: &[&str]) -> String {

@@ -34,7 +34,7 @@ pub use sources::{Asked, Source};
 
 use crate::livekit::{LiveKit, LiveKitError};
 use crate::mute::{Authority, Unseen};
-use crate::policy::{Fact, Facts, PolicySet, Unreadable};
+use crate::policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use crate::policy_store::{self, At};
 use crate::postgres::bounded;
 use event::Event;
@@ -268,8 +268,16 @@ impl Explainer {
         &self,
         asker: &Asker,
         which: Which,
-        case: Case,
+        mut case: Case,
     ) -> Result<Answer, ExplainError> {
+        if which != Which::Then
+            && let Some(event) = &mut case.event
+            && event.decision.is_some()
+        {
+            let (_, rows) = self.rows_of_then(event, &case.facts).await?;
+            let names = rows.into_iter().map(|row| (row.owner, row.name));
+            event.there_then = Some(names.collect());
+        }
         let policies = match (which, &case.event) {
             (Which::Then, Some(event)) => Arc::new(self.of_then(event, &case.facts).await?),
             _ => Arc::clone(&self.policies),
@@ -283,6 +291,18 @@ impl Explainer {
 
     /// The policies that `event` was decided by.
     async fn of_then(&self, event: &Event, facts: &Facts) -> Result<PolicySet, ExplainError> {
+        let (snapshot, rows) = self.rows_of_then(event, facts).await?;
+        let read = spawn_blocking(move || PolicySet::from_stored(rows)).await?;
+        let set = read.map_err(ExplainError::NotRepeatable)?;
+        Ok(set.as_of_revision(snapshot))
+    }
+
+    /// What was stored of them, as of which snapshot.
+    async fn rows_of_then(
+        &self,
+        event: &Event,
+        facts: &Facts,
+    ) -> Result<(i64, Vec<StoredPolicy>), ExplainError> {
         let pool = self.pool()?;
         let snapshot = match event.snapshot {
             Some(snapshot) => snapshot,
@@ -296,8 +316,6 @@ impl Explainer {
             // Then any tenant's might have been about it.
             Fact::Unknown => bounded(policy_store::as_of(pool, at)).await?,
         };
-        let read = spawn_blocking(move || PolicySet::from_stored(rows)).await?;
-        let set = read.map_err(ExplainError::NotRepeatable)?;
-        Ok(set.as_of_revision(snapshot))
+        Ok((snapshot, rows))
     }
 }

@@ -115,16 +115,7 @@ impl Asked {
 /// Whether what is unknown at `path` keeps it open whether the policy applies.
 fn hangs_on(candidate: &Candidate, path: &str) -> bool {
     let failed = candidate.failed.as_ref();
-    candidate.part == Part::Depends
-        && failed.is_some_and(|failed| match failed.clause.as_str() {
-            "owner" => path == "room.tenant",
-            "first" => path == "room.created_at",
-            // All others say by their names which facts are unknown.
-            _ => failed
-                .found
-                .as_ref()
-                .is_some_and(|found| found.contains(path)),
-        })
+    candidate.part == Part::Depends && failed.is_some_and(|failed| failed.unknown.contains(path))
 }
 
 /// Whether the fact at `path` is there, in the JSON of facts.

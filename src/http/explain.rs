@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tracing::Instrument as _;
 
 use super::auth::{AuthError, Scope};
 use super::mute::check_json;
@@ -25,12 +26,12 @@ use crate::livekit::LiveKitError;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// The policies of then are read and compiled anew for each: not for all who ask at once.
+/// Each asks all policies, and for an event compiles those of then: not for all who ask at once.
 const AT_ONCE_MAX: usize = 2;
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_AFTER_SECS: u64 = 5;
 
-/// A few explanations of events at a time in this process.
+/// A few explanations at a time in this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Explains {
     turns: Arc<Semaphore>,
@@ -60,6 +61,8 @@ pub(super) enum Error {
     Invalid(String),
     #[error("too many explanations are under way; try again in some seconds")]
     Busy,
+    #[error("the answer cannot be written: {0}")]
+    Unwritable(String),
     #[error(transparent)]
     Explain(#[from] ExplainError),
 }
@@ -77,6 +80,7 @@ impl IntoResponse for Error {
                 response.headers_mut().insert(RETRY_AFTER, after);
                 return response;
             }
+            Self::Unwritable(_) => broken(&text),
             Self::Explain(error) => of_explain(&error, text),
         };
         problem.into_response()
@@ -115,15 +119,14 @@ fn of_explain(error: &ExplainError, text: String) -> Problem {
             tracing::error!(%error, "an explanation failed");
             Problem::unavailable("the database does not answer")
         }
-        ExplainError::Broken(error) => {
-            tracing::error!(%error, "an explanation was broken off");
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "EXPLAIN_FAILED",
-                "the explanation was broken off",
-            )
-        }
+        ExplainError::Broken(_) => broken(&text),
     }
+}
+
+fn broken(error: &str) -> Problem {
+    tracing::error!(%error, "an explanation was broken off");
+    let failed = StatusCode::INTERNAL_SERVER_ERROR;
+    Problem::new(failed, "EXPLAIN_FAILED", "the explanation was broken off")
 }
 
 /// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
@@ -151,6 +154,10 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     }
     check_json(&read.parts.headers).map_err(Error::Invalid)?;
     let question = question(&read.body).map_err(Error::Invalid)?;
+    // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
+    if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
+        return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());
+    }
     let Some(id) = read.caller.id() else {
         return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
     };
@@ -158,10 +165,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         id: id.to_owned(),
         is_operator: read.caller.is_operator(),
     };
-    let _turn = match &question.subject {
-        Subject::Event(_) => Some(app.explains.turn().await?),
-        Subject::Facts(_) | Subject::Live { .. } => None,
-    };
+    let turn = app.explains.turn().await?;
     let explainer = Explainer {
         pool: Some(app.pool.clone()),
         livekit: app
@@ -172,8 +176,18 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         which: Which::Now,
         now: app.explains.clock.now(),
     };
-    let reply = explainer.explain(&asker, question).await?;
-    Ok(Json(reply).into_response())
+    // A task of its own keeps the turn until all is done, also where nobody waits any more.
+    let work = async move {
+        let _turn = turn;
+        let reply = explainer.explain(&asker, question).await?;
+        // A thousand policies a track are much to write down: not on a thread that webhooks need.
+        let written = spawn_blocking(move || serde_json::to_vec(&reply));
+        Ok::<_, ExplainError>(written.await?)
+    };
+    let written = app.tracker.spawn(work.in_current_span()).await;
+    let json = written.map_err(ExplainError::Broken)??;
+    let json = json.map_err(|error| Error::Unwritable(error.to_string()))?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 const ONE_OF: &str =

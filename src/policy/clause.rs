@@ -1,10 +1,12 @@
 //! The clauses of a policy beside the facts, in words: what it asks for, and what there is.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
-use super::expression::Reason;
+use super::expression::{Reason, SHOWN_CHARS_MAX};
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::Glob;
 use super::tri::Tri;
@@ -21,6 +23,31 @@ pub struct Clause {
     pub found: String,
     /// Whether it fails (false), or depends on what is not known (unknown).
     pub holds: Tri,
+    /// The unknown facts that it depends on, such as `room.metadata`; the texts may be cut.
+    #[serde(skip)]
+    pub unknown: BTreeSet<Box<str>>,
+}
+
+impl Clause {
+    /// A clause in texts that are not longer than anybody reads: one answer has a thousand of them,
+    /// and both policies and participants say what is in them.
+    pub(super) fn new(clause: &str, wanted: &str, found: &str, holds: Tri) -> Self {
+        Self {
+            clause: cut(clause),
+            wanted: cut(wanted),
+            found: cut(found),
+            holds,
+            unknown: BTreeSet::new(),
+        }
+    }
+
+    /// The same, hanging on these facts where it is open.
+    pub(super) fn hanging_on<'a>(mut self, facts: impl IntoIterator<Item = &'a str>) -> Self {
+        if self.holds == Tri::Unknown {
+            self.unknown = facts.into_iter().map(Box::from).collect();
+        }
+        self
+    }
 }
 
 impl CompiledPolicy {
@@ -44,35 +71,35 @@ impl From<Unmet> for Clause {
     fn from(unmet: Unmet) -> Self {
         let key = unmet.key();
         let wanted = match &unmet {
-            Unmet::NotBefore { .. } => "its first instant to have come",
-            Unmet::NotAfter { .. } => "its last instant not to be over",
-            Unmet::Active { .. } => "a window that is open",
-            Unmet::First { .. } => "a room that is new",
+            Unmet::NotBefore { .. } => "not_before to have passed".to_owned(),
+            Unmet::NotAfter { .. } => "not_after to be in the future".to_owned(),
+            Unmet::Active { .. } => "an open window".to_owned(),
+            Unmet::First { first, .. } => format!("the first {first} of a room"),
         };
         let text = unmet.to_string();
-        Self {
-            clause: key.to_owned(),
-            wanted: wanted.to_owned(),
-            found: text
-                .strip_prefix(key)
-                .unwrap_or(&text)
-                .trim_start_matches(": ")
-                .to_owned(),
-            holds: unmet.tri(),
-        }
+        let found = text.strip_prefix(key).unwrap_or(&text);
+        let found = found.trim_start_matches(": ");
+        Self::new(key, &wanted, found, unmet.tri()).hanging_on(["room.created_at"])
     }
 }
 
 impl From<Reason> for Clause {
     fn from(reason: Reason) -> Self {
         let found: Vec<_> = reason.found.iter().map(ToString::to_string).collect();
-        Self {
-            clause: "when".to_owned(),
-            wanted: reason.part,
-            found: found.join(", "),
-            holds: reason.holds,
-        }
+        let unknown = reason.found.iter().filter(|one| one.value.is_unknown());
+        Self::new("when", &reason.part, &found.join(", "), reason.holds)
+            .hanging_on(unknown.map(|one| fact_in(&one.name)))
     }
+}
+
+/// The fact that an expression reads from: `room.metadata` of `size(room.metadata.tags)`.
+fn fact_in(name: &str) -> &str {
+    let name = name.trim_start_matches("size(");
+    let is_end = |c: char| !c.is_ascii_alphabetic() && c != '_';
+    let section = name.find('.').map_or(0, |dot| dot + 1);
+    let end = name.get(section..).and_then(|key| key.find(is_end));
+    end.and_then(|end| name.get(..section + end))
+        .unwrap_or(name)
 }
 
 /// Why a track is left alone by an `unless`: all that it names holds, or may.
@@ -93,14 +120,11 @@ fn excepting(unless: &Condition, facts: &Facts) -> Option<Clause> {
         })
         .collect();
     let found: Vec<_> = clauses.iter().map(|clause| clause.found.as_str()).collect();
-    Some(Clause {
-        clause: "unless".to_owned(),
-        wanted: format!("not all of: {}", wanted.join("; ")),
-        found: open.map_or_else(|| found.join("; "), |open| open.found.clone()),
-        holds: match open {
-            Some(_) => Tri::Unknown,
-            None => Tri::False,
-        },
+    let wanted = format!("not all of: {}", wanted.join("; "));
+    Some(match open {
+        Some(open) => Clause::new("unless", &wanted, &open.found, Tri::Unknown)
+            .hanging_on(open.unknown.iter().map(|fact| &**fact)),
+        None => Clause::new("unless", &wanted, &found.join("; "), Tri::False),
     })
 }
 
@@ -109,12 +133,9 @@ impl Condition {
     fn clauses(&self, path: &str, facts: &Facts) -> Vec<Clause> {
         let mut clauses = Vec::new();
         let mut add = |key: &str, wanted: String, found: String, holds: Tri| {
-            clauses.push(Clause {
-                clause: format!("{path}.{key}"),
-                wanted,
-                found,
-                holds,
-            });
+            let clause = Clause::new(&format!("{path}.{key}"), &wanted, &found, holds);
+            let section = key.split('.').next().unwrap_or(key);
+            clauses.push(clause.hanging_on([&*format!("participant.{section}")]));
         };
         let track = &facts.track;
         if self.type_ != ANY_WORD {
@@ -140,7 +161,7 @@ impl Condition {
                 add(
                     key,
                     one_of(globs.iter().map(Glob::text)),
-                    format!("{name:?}"),
+                    quoted(name),
                     holds,
                 );
             }
@@ -157,7 +178,7 @@ impl Condition {
             let key = format!("attributes.{}", attribute.key);
             let found = match &facts.participant.attributes {
                 Fact::Known(attributes) => match attributes.get(&*attribute.key) {
-                    Some(value) => format!("{value:?}"),
+                    Some(value) => quoted(value),
                     None => "no such attribute".to_owned(),
                 },
                 Fact::Unknown => "participant.attributes are unknown".to_owned(),
@@ -167,6 +188,18 @@ impl Condition {
         }
         clauses
     }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Cut before it is quoted, so that little is done about a text of which little is shown.
+fn quoted(text: &str) -> String {
+    format!("{:?}", cut(text))
 }
 
 fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {

@@ -173,10 +173,8 @@ fn part(
 }
 
 fn unseen(seen: Tri) -> Option<Clause> {
-    (seen != Tri::True).then(|| Clause {
-        clause: "owner".to_owned(),
-        wanted: "a room of its tenant".to_owned(),
-        found: "the room's tenant is unknown".to_owned(),
-        holds: seen,
+    (seen != Tri::True).then(|| {
+        let found = "the room's tenant is unknown";
+        Clause::new("owner", "a room of its tenant", found, seen).hanging_on(["room.tenant"])
     })
 }

@@ -64,7 +64,7 @@ pub(in crate::cli) struct Arguments {
     /// How to answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Show every policy, also all that do not apply
+    /// Show the policies that do not apply, not only the 20 nearest; 1,000 policies at most
     #[arg(long)]
     all: bool,
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{everything, explained, now, set, without};
 use crate::explain::answer::{Answer, answer};
 use crate::explain::event::Event;
-use crate::explain::{Case, Which, sources};
-use crate::policy::{Decision, Facts, PolicyRef, decide};
+use crate::explain::{Case, Which, compare, sources};
+use crate::policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
 
 const POLICIES: &str = r#"
 policies:
@@ -184,6 +184,7 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
                 settled_at: Some(at),
                 decision: Some(decision),
                 snapshot: None,
+                there_then: None,
             }),
             warnings: Vec::new(),
         };
@@ -291,6 +292,7 @@ fn every_field_of_an_answer_is_in_the_manual() {
             settled_at: None,
             decision: Some(decide(&policies, &facts, now())),
             snapshot: None,
+            there_then: None,
         }),
         facts,
         at: now(),
@@ -327,4 +329,124 @@ fn every_field_of_an_answer_is_in_the_manual() {
     for word in words {
         assert!(section.contains(&format!("`{word}`")), "{word}");
     }
+}
+
+#[test]
+fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
+    let long = |c: char| c.to_string().repeat(60_000);
+    let key = "k".repeat(200);
+    let globs: Vec<_> = (0..50).map(|n| format!("nomatch-{n}")).collect();
+    let globs = globs.join(", ");
+    let many = (0..600).map(|n| {
+        format!(
+            "  - {{ name: room-{n}, match: {{ room: [{globs}] }}, effect: mute }}
+  - {{ name: attr-{n}, match: {{ attributes: {{ {key}: [{globs}] }} }}, effect: mute }}
+  - {{ name: when-{n}, match: {{}}, when: 'participant.name == \"x\"', effect: mute }}
+  - {{ name: unless-{n}, match: {{}}, unless: {{ identity: \"*\", room: \"*\" }}, effect: mute }}\n"
+        )
+    });
+    let policies = set(&format!("policies:\n{}", many.collect::<String>()));
+    let mut facts: Facts = serde_json::from_value(everything()).unwrap();
+    facts.room.name = long('"');
+    facts.participant.identity = long('\u{202e}');
+    facts.participant.name = crate::policy::Fact::Known(long('x'));
+    facts.participant.attributes =
+        crate::policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
+    let given = serde_json::to_vec(&facts).unwrap().len();
+    let case = Case {
+        sources: sources::of_event(&facts),
+        facts,
+        at: now(),
+        event: None,
+        warnings: Vec::new(),
+    };
+    let answer = answer(&policies, Which::Now, case, None);
+    assert_eq!(answer.candidates.len(), 1_000);
+    let bytes = serde_json::to_vec(&answer).unwrap().len();
+    assert!(bytes < given + (2 << 20), "{bytes} bytes, {given} of facts");
+}
+
+#[test]
+fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
+    let now_and_then = |then: &str, again: &str, which: Which, tenant: Option<&str>| {
+        let facts: Facts = serde_json::from_value(everything()).unwrap();
+        let policies = |yaml: &str| set(&format!("policies: [{yaml}]"));
+        let then = policies(then);
+        let there_then = then.visible(&facts);
+        let there_then = there_then.map(|(policy, _)| compare::name(&policy.id));
+        let event = Event {
+            id: "EV_1".to_owned(),
+            created_at: now(),
+            received_at: now(),
+            settlement: None,
+            settled_at: None,
+            decision: Some(decide(&then, &facts, now())),
+            snapshot: None,
+            there_then: Some(there_then.collect()),
+        };
+        let case = Case {
+            sources: sources::of_event(&facts),
+            facts,
+            at: now(),
+            event: Some(event),
+            warnings: Vec::new(),
+        };
+        let again = match which {
+            Which::Files => {
+                let yaml = format!("policies: [{again}]");
+                let document = Document::load([("test.yaml", &*yaml)]).unwrap().value;
+                let compiled = document.policies.iter();
+                PolicySet::new(compiled.map(|policy| CompiledPolicy::new(policy, 0).unwrap()))
+            }
+            Which::Now | Which::Then => policies(again),
+        };
+        let recorded = answer(&again, which, case, tenant).recorded.unwrap();
+        recorded.differs.join("\n")
+    };
+    let base = "{ name: base, match: {}, effect: mute }";
+    let quiet = "{ name: quiet, owner: acme, match: {}, effect: mute }";
+    let far = "{ name: quiet, owner: acme, match: { room: far }, effect: mute }";
+    let (with, without_it) = (format!("{base}, {quiet}"), base.to_owned());
+    let beside = format!("{base}, {far}");
+    let stands = "revision 1 (mute, enforce) applies";
+    for tenant in [None, Some("acme")] {
+        let ask = |then: &str, again: &str, which| now_and_then(then, again, which, tenant);
+        assert_eq!(
+            ask(&without_it, &with, Which::Now),
+            format!("acme/quiet: it is new, and now {stands}")
+        );
+        assert_eq!(
+            ask(&beside, &with, Which::Now),
+            format!("acme/quiet: then not about it, now {stands}")
+        );
+        assert_eq!(
+            ask(&with, &without_it, Which::Now),
+            format!("acme/quiet: then {stands}; it is not there any more")
+        );
+        assert_eq!(
+            ask(&with, &beside, Which::Now),
+            format!("acme/quiet: then {stands}, now not about it")
+        );
+        assert_eq!(
+            ask(&with, &without_it, Which::Files),
+            format!("acme/quiet: then {stands}; it is not in the files")
+        );
+        assert_eq!(
+            ask(&without_it, &with, Which::Files),
+            "acme/quiet: it is new, and now (mute, enforce) applies"
+        );
+        // Files that say the same decide the same.
+        assert_eq!(ask(&with, &with, Which::Files), "");
+    }
+    // Whether the operator has a policy that does not apply is not a tenant's to know.
+    let theirs = now_and_then(&with, quiet, Which::Now, Some("acme"));
+    assert!(
+        theirs.ends_with(&format!("(operator)/base: then {stands}, now not about it")),
+        "{theirs}"
+    );
+    let operators = now_and_then(&with, quiet, Which::Now, None);
+    assert!(
+        operators.ends_with("it is not there any more"),
+        "{operators}"
+    );
 }

@@ -210,3 +210,55 @@ fn a_tenant_gives_facts_of_its_own_rooms_alone() {
         assert!(error.contains(expect), "{room}: {error}");
     }
 }
+
+#[test]
+fn texts_are_not_longer_than_any_of_livekits() {
+    let long = "a".repeat(1_025);
+    let table = FACTS.iter().filter(|(path, _)| {
+        let fact = everything()
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .cloned();
+        fact.is_some_and(|fact| fact.is_string())
+    });
+    let paths: Vec<_> = table.map(|(path, _)| *path).collect();
+    assert_eq!(paths.len(), 13, "{paths:?}");
+    for path in paths {
+        let (section, key) = path.split_once('.').unwrap();
+        let mut facts = everything();
+        facts[section][key] = json!(long);
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, None, now()) else {
+            panic!("{path} is taken");
+        };
+        let expect = format!("facts.{path}: this is 1025 characters long; it may have 1024");
+        assert_eq!(error, expect);
+    }
+    let mut facts = everything();
+    facts["room"]["name"] = json!("ä".repeat(1_024));
+    assert!(given::read(&facts, None, now()).is_ok());
+}
+
+#[test]
+fn metadata_is_a_map_and_not_the_text_of_one() {
+    let given = |section: &str, metadata: Value| {
+        let facts = without(everything(), &["room.tenant"]);
+        let mut facts = without(facts, &["room.metadata"]);
+        facts[section]["metadata"] = metadata;
+        given::read(&facts, None, now())
+    };
+    for section in ["room", "participant"] {
+        let Err(ExplainError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#))
+        else {
+            panic!("{section}.metadata is taken");
+        };
+        let expect = format!("facts.{section}.metadata: this is text; write it as a map");
+        assert!(error.starts_with(&expect), "{error}");
+        // LiveKit may have such metadata, and then it is what an answer says.
+        let warned = given(section, json!("hello")).unwrap().warnings;
+        let expect = format!(
+            "facts.{section}.metadata: this is text, in which no key is found; write it as a map"
+        );
+        assert_eq!(warned, [expect]);
+    }
+    let case = given("room", json!({"auth_id": "acme"})).unwrap();
+    assert!(case.warnings.is_empty());
+}

@@ -11,7 +11,7 @@ use crate::policy::facts::{Fact, Facts};
 use crate::policy::tri::Tri;
 
 /// A text that was found is shown to this length.
-const SHOWN_CHARS_MAX: usize = 200;
+pub(in crate::policy) const SHOWN_CHARS_MAX: usize = 200;
 
 /// The first part of an expression that does not hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]

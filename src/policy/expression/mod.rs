@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+pub(in crate::policy) use explain::SHOWN_CHARS_MAX;
 pub use explain::{Found, Reason};
 pub use fault::ExpressionProblem;
 pub(in crate::policy) use own_words::Sway;
