@@ -33,6 +33,7 @@ use serde::{Serialize, Serializer};
 pub use explain::{Found, Reason};
 pub use fault::ExpressionProblem;
 pub(in crate::policy) use own_words::Sway;
+pub(in crate::policy) use scan::EXPRESSION_BYTES_MAX;
 
 use super::facts::Facts;
 use super::reads::Reads;
