@@ -138,21 +138,41 @@ fn in_words(error: &Error) -> String {
     if matches!(error, Error::RecursiveReferencesRequireWeakTypes { .. }) {
         return "an anchor has an alias to itself inside".to_owned();
     }
-    if matches!(
+    // It ends in places, which are told already.
+    let message = error.to_string();
+    let message = message
+        .split_once(" at line ")
+        .map_or(&*message, |(message, _)| message);
+    // Errors come wrapped, and their text is all that is left of some of them.
+    let of_budget = matches!(
         error,
         Error::Budget { .. }
             | Error::AliasReplayLimitExceeded { .. }
             | Error::AliasExpansionLimitExceeded { .. }
             | Error::AliasReplayStackDepthExceeded { .. }
-    ) {
-        return "it is nested too deep, has too many nodes, or its aliases multiply".to_owned();
+    );
+    if message.contains("recursion limit") || message.contains("depth") {
+        too_deep()
+    } else if message.contains("alias") && (of_budget || message.contains("limit")) {
+        "its aliases stand for too much; write out what they stand for, or split it".to_owned()
+    } else if of_budget || message.contains("budget") {
+        format!("it is nested deeper than {DEPTH_MAX}, or has too much in it; split it")
+    } else {
+        message.to_owned()
     }
-    // It ends in places, which are told already.
+}
+
+fn too_deep() -> String {
+    "lists and maps are nested too deep in it; a policy needs 5 levels".to_owned()
+}
+
+/// The parser's message on JSON, without its place at the end.
+fn json_in_words(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    match message.split_once(" at line ") {
-        Some((message, _)) => message.to_owned(),
-        None => message,
+    if message.starts_with("recursion limit exceeded") {
+        return too_deep();
     }
+    message
 }
 
 pub(super) fn from_json(text: &[u8]) -> Result<Node, Malformed> {
@@ -160,7 +180,7 @@ pub(super) fn from_json(text: &[u8]) -> Result<Node, Malformed> {
         .map(|Json(node)| node)
         .map_err(|error| Malformed {
             place: Place::default(),
-            message: error.to_string(),
+            message: json_in_words(&error),
         })
 }
 
@@ -169,7 +189,7 @@ pub(super) fn from_value(value: &serde_json::Value) -> Result<Node, Malformed> {
         .map(|Json(node)| node)
         .map_err(|error| Malformed {
             place: Place::default(),
-            message: error.to_string(),
+            message: json_in_words(&error),
         })
 }
 
