@@ -140,6 +140,10 @@ pub(super) fn from_yaml(text: &str) -> Result<Node, Malformed> {
 }
 
 /// The parser's message, where it is meant for people; ours where it speaks to programmers.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the crate has dozens of others, whose own words are told"
+)]
 fn in_words(error: &Error) -> String {
     match error {
         Error::AliasError { error, .. } => in_words(error),
@@ -172,6 +176,10 @@ fn in_words(error: &Error) -> String {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the crate has dozens of others, whose own words are told"
+)]
 fn too_much(breach: &BudgetBreach) -> String {
     match breach {
         BudgetBreach::Depth { .. } => too_deep(),

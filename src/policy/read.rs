@@ -121,9 +121,10 @@ impl Reader<'_> {
         let match_ = match_.and_then(|node| self.match_(node, &at("match")));
         let unless = get("unless").and_then(|node| self.unless(node, &at("unless")));
         let when = get("when").and_then(|node| self.when(node, &at("when")));
-        let active = get("active").map(|node| self.active(node, &at("active")));
         let not_before = get("not_before").and_then(|n| self.instant(n, &at("not_before")));
         let not_after = get("not_after").and_then(|n| self.instant(n, &at("not_after")));
+        let active =
+            get("active").map(|node| self.active(node, &at("active"), not_before, not_after));
         let first = get("first").and_then(|node| self.length(node, &at("first")));
         let effect = self.required(node, get("effect"), path, "effect", "write mute or exempt");
         let effect = effect.and_then(|node| self.effect(node, &at("effect")));
@@ -396,13 +397,16 @@ impl Reader<'_> {
             return attributes;
         };
         if entries.is_empty() || entries.len() > LIST_ITEMS_MAX {
-            let message = format!("1 to {LIST_ITEMS_MAX} attributes are wanted here");
-            self.refuse(
-                node.place,
-                path,
-                message,
-                "take the key out to ask for none",
+            let message = format!(
+                "1 to {LIST_ITEMS_MAX} attributes are wanted here, found {}",
+                entries.len()
             );
+            let hint = if entries.is_empty() {
+                "take the key out to ask for none"
+            } else {
+                "take some out: participants seldom have so many"
+            };
+            self.refuse(node.place, path, message, hint);
             return attributes;
         }
         for (key, value) in entries {

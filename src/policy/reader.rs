@@ -128,12 +128,12 @@ impl<'a> Reader<'a> {
                 "1 to {LIST_ITEMS_MAX} values are wanted here, found {}",
                 nodes.len()
             );
-            self.refuse(
-                node.place,
-                path,
-                message,
-                "take the key out to allow any value",
-            );
+            let hint = if nodes.is_empty() {
+                "take the key out to allow any value"
+            } else {
+                "split it into several policies, or name several values by one glob"
+            };
+            self.refuse(node.place, path, message, hint);
             return Vec::new();
         }
         let mut items = Vec::with_capacity(nodes.len());

@@ -17,11 +17,27 @@ const UNNAMED_MICROPHONES: &str = "a client may publish a microphone without a s
 
 pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
     let mut doubts = Vec::new();
-    if policy.match_.is_empty() && policy.when.is_none() {
+    if names_nothing(&policy.match_) && policy.when.is_none() {
         doubts.push(Doubt {
             keys: &["match"],
             message: "this matches every track in every room".to_owned(),
             hint: "name at least a room or a type if that is not meant".into(),
+        });
+    }
+    if contradicts_itself(&policy.match_) {
+        doubts.push(Doubt {
+            keys: &["match", "source"],
+            message: "clients publish no track of this `type` with this `source`".to_owned(),
+            hint: "change one of them: microphones are AUDIO, cameras are VIDEO".into(),
+        });
+    }
+    let covers = |unless: &Match| covers(unless, &policy.match_);
+    if policy.unless.as_ref().is_some_and(covers) {
+        doubts.push(Doubt {
+            keys: &["unless"],
+            message: "this leaves alone all that `match` is about, so the policy does nothing"
+                .to_owned(),
+            hint: "name less in `unless`, or more in `match`".into(),
         });
     }
     if policy.effect == Effect::Mute && misses_unnamed_microphones(&policy.match_) {
@@ -73,6 +89,60 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
     doubts
 }
 
+/// Whether every name fits one of these globs.
+fn any_name(globs: &[String]) -> bool {
+    let any = |glob: &String| !glob.is_empty() && glob.bytes().all(|byte| byte == b'*');
+    globs.iter().any(any)
+}
+
+/// Whether all tracks match: there is nothing, or `*`.
+fn names_nothing(condition: &Match) -> bool {
+    let open = |globs: &[String]| globs.is_empty() || any_name(globs);
+    open(&condition.room)
+        && open(&condition.identity)
+        && condition.source.is_empty()
+        && condition.type_.is_empty()
+        && condition.kind.is_empty()
+        && condition.attributes.is_empty()
+}
+
+/// Whether every source that is named is one of another type than those that are named.
+fn contradicts_itself(condition: &Match) -> bool {
+    let strange = |type_: &TrackType, source: &Source| {
+        matches!(
+            (type_, source),
+            (TrackType::Audio, Source::Camera | Source::ScreenShare)
+                | (
+                    TrackType::Video,
+                    Source::Microphone | Source::ScreenShareAudio
+                )
+        )
+    };
+    let Match { type_, source, .. } = condition;
+    let mut pairs = type_
+        .iter()
+        .flat_map(|t| source.iter().map(move |s| (t, s)));
+    !type_.is_empty() && !source.is_empty() && pairs.all(|(t, s)| strange(t, s))
+}
+
+/// Whether what `inner` asks for is more than what `outer` does, as far as their words tell.
+fn covers(outer: &Match, inner: &Match) -> bool {
+    fn within<T: PartialEq>(outer: &[T], inner: &[T]) -> bool {
+        outer.is_empty() || !inner.is_empty() && inner.iter().all(|one| outer.contains(one))
+    }
+    let globs = |outer: &[String], inner: &[String]| any_name(outer) || within(outer, inner);
+    let attribute = |(name, values): (&String, &Vec<String>)| {
+        let asked = inner.attributes.get(name);
+        asked.is_some_and(|asked| within(values, asked))
+    };
+    globs(&outer.room, &inner.room)
+        && globs(&outer.identity, &inner.identity)
+        && within(&outer.source, &inner.source)
+        && within(&outer.type_, &inner.type_)
+        && within(&outer.kind, &inner.kind)
+        && outer.attributes.iter().all(attribute)
+}
+
 /// Microphones are asked for by their source, which a client need not give.
 fn misses_unnamed_microphones(condition: &Match) -> bool {
     let audio = condition.type_.is_empty() || condition.type_.contains(&TrackType::Audio);
@@ -109,7 +179,8 @@ fn self_spared(policy: &Policy) -> Option<(&'static [&'static str], String)> {
 
 /// What makes a condition hold.
 fn sway_of(condition: &Match) -> Sway {
-    if !condition.identity.is_empty() || !condition.kind.is_empty() {
+    let by_identity = !condition.identity.is_empty() && !any_name(&condition.identity);
+    if by_identity || !condition.kind.is_empty() {
         Sway::Bound
     } else if own_words(condition).is_empty() {
         Sway::Open

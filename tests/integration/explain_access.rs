@@ -159,6 +159,13 @@ async fn a_token_with_the_scope_to_read_policies_is_needed() {
         let status = answer.status().as_u16().to_string();
         assert!(expect.starts_with(&status), "{scope:?}: {status}");
     }
+    // Whoever looks into a room needs what a mute needs as well.
+    let live = json!({"room": "r", "identity": "p"});
+    for (scope, expect) in [("policies:read", "403"), ("policies:read mute", "404")] {
+        let request = app.http.post(&url).json(&live);
+        let answer = request.bearer_auth(jwt(Some(scope))).send().await.unwrap();
+        assert_eq!(answer.status().as_u16().to_string(), expect, "{scope:?}");
+    }
     let get = app.api(Verb::GET, ACME, "/v1/explain");
     assert_eq!(Answer::to(get).await.outcome(), "405 METHOD_NOT_ALLOWED");
     app.finish().await;

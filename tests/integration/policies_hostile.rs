@@ -28,6 +28,7 @@ async fn send(app: &TestApp, method: Method, path: &str, body: &[u8]) -> (String
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn no_body_is_too_hostile_to_be_refused_in_words() {
     let app = TestApp::new().await;
     let policy = |more: &str| {
@@ -37,7 +38,7 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
         format!("{}1{}", open.repeat(10_000), close.repeat(10_000)).into_bytes()
     };
     let long = "k".repeat(BODY_BYTES_MAX - 100);
-    let keys: String = (0..5_000).map(|i| format!("\"k{i}\": 1,")).collect();
+    let keys = (0..5_000).fold(String::new(), |keys, i| keys + &format!("\"k{i}\": 1,"));
     let items = "1,".repeat(30_000);
     let invalid = "400 INVALID_POLICY";
     for (name, body, status, says) in [
@@ -49,7 +50,7 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
                 .map(|byte| if *byte == b'?' { 0xff } else { *byte })
                 .collect(),
             invalid,
-            "it is not in UTF-8: the byte at 57 is not",
+            "it is not in UTF-8: the byte at 56 is not",
         ),
         (
             "UTF-16",
@@ -132,12 +133,6 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
             "413 PAYLOAD_TOO_LARGE",
             "larger than 65536 bytes",
         ),
-        (
-            "10 MB",
-            b"[".repeat(10 << 20),
-            "413 PAYLOAD_TOO_LARGE",
-            "larger than 65536 bytes",
-        ),
     ] {
         for (method, path) in [
             (Method::POST, "/v1/policies"),
@@ -153,6 +148,7 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
     let response = app.api(Method::GET, ACME, "/v1/policies").send().await;
     let listed: Value = response.unwrap().json().await.unwrap();
     assert_eq!(listed["policies"], json!([]));
+    app.finish().await;
 }
 
 /// A `PUT` may leave the name out; all else is read as it was sent.
@@ -170,4 +166,5 @@ async fn what_stands_twice_in_a_body_without_name_is_refused() {
     let once = br#" {"match": {}, "effect": "mute"}"#;
     let (status, said) = send(&app, Method::PUT, path, once).await;
     assert_eq!(status, "201 ", "{said}");
+    app.finish().await;
 }

@@ -21,8 +21,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tests.must_pass("these policies would not be applied")?;
     let passed = match tests.passed() {
         0 => String::new(),
-        passed => format!("; {passed} tests passed"),
+        passed => format!("; {} passed", counted(passed, "test", "tests")),
     };
-    println!("{} policies, no errors{passed}", policies.len());
+    let policies = counted(policies.len(), "policy", "policies");
+    println!("{policies}, no errors{passed}");
     Ok(())
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -120,6 +120,7 @@ impl Checker {
             Expr::Select(select) if !select.test => self.name(expr),
             Expr::Call(call) if call.func_name == operators::INDEX => self.name(expr),
             Expr::Call(call) if call.func_name == "size" => self.size(call, expr),
+            Expr::Call(call) if is_bent(call) => Err(self.bent(&call.func_name, expr)),
             Expr::Call(call) if answers(call) => Err(self.compared_twice(expr)),
             Expr::Select(_) => Err(self.compared_twice(expr)),
             Expr::Call(_)
@@ -128,6 +129,35 @@ impl Checker {
             | Expr::List(_)
             | Expr::Map(_)
             | Expr::Struct(_) => Err(self.unsupported(expr)),
+        }
+    }
+
+    /// A test of text that does not stand after a field, or takes none or several.
+    fn bent(&self, name: &str, expr: &IdedExpr) -> Fault {
+        Fault::new(
+            self.spans.of(expr),
+            format!("`{name}` stands after a field and takes one text"),
+            format!("such as `room.name.{name}(\"a\")`"),
+        )
+    }
+
+    /// Refuses `!a == b`: `!` takes `a` alone.
+    fn not_turned(&self, left: &IdedExpr) -> Result<(), Fault> {
+        match &left.expr {
+            Expr::Call(call) if call.func_name == operators::LOGICAL_NOT => Err(Fault::new(
+                self.spans.of(left),
+                "`!` turns around only what stands right after it",
+                "put brackets around what is meant, such as `!(room.name in [\"a\"])`, or write `!=`",
+            )),
+            Expr::Unspecified
+            | Expr::Call(_)
+            | Expr::Comprehension(_)
+            | Expr::Ident(_)
+            | Expr::List(_)
+            | Expr::Literal(_)
+            | Expr::Map(_)
+            | Expr::Select(_)
+            | Expr::Struct(_) => Ok(()),
         }
     }
 
@@ -220,6 +250,7 @@ impl Checker {
         right: &IdedExpr,
         whole: &IdedExpr,
     ) -> Result<Test, Fault> {
+        self.not_turned(left)?;
         let (left, right) = (self.operand(left)?, self.operand(right)?);
         for side in [&left, &right] {
             comparable(side, how)?;
@@ -243,6 +274,7 @@ impl Checker {
                 "name the values that are meant",
             ));
         }
+        self.not_turned(item)?;
         let item = self.operand(item)?;
         comparable(&item, Comparison::Equal)?;
         let mut literals = Vec::with_capacity(elements.elements.len());
@@ -281,6 +313,11 @@ impl Checker {
         }
         Ok(Test::Text(how, of.operand, with.operand))
     }
+}
+
+/// Whether it is a test of text with another shape than `field.test(text)`.
+fn is_bent(call: &CallExpr) -> bool {
+    text_test(&call.func_name).is_some() && (call.target.is_none() || call.args.len() != 1)
 }
 
 /// Whether a call answers true or false.

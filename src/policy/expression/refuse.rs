@@ -47,6 +47,20 @@ impl Checker {
 
 fn call_in_words(call: &CallExpr) -> (String, String) {
     let name = call.func_name.as_str();
+    if name == operators::SUBSTRACT {
+        if let Some((before, key)) = with_minus(call) {
+            let message = "nothing is calculated here".to_owned();
+            let key = quoted(&key);
+            let hint = format!("a name with a minus stands in brackets: `{before}[{key}]`");
+            return (message, hint);
+        }
+        let made = |arg: &IdedExpr| dotted(arg).as_deref() == Some("room.created_at");
+        if call.args.iter().any(made) {
+            let message = "nothing is calculated here".to_owned();
+            let hint = "a policy's `first: 10m` is about the first 10 minutes of a room".to_owned();
+            return (message, hint);
+        }
+    }
     let (message, hint) = match name {
         operators::CONDITIONAL => ("`? :` is not understood here", "write `a && b || !a && c`"),
         operators::ADD
@@ -78,6 +92,54 @@ fn call_in_words(call: &CallExpr) -> (String, String) {
         name => return unknown_function(name, call.target.is_some()),
     };
     (message.to_owned(), hint.to_owned())
+}
+
+/// A key with a minus in it that was written after a dot: what is before it, and the key.
+fn with_minus(call: &CallExpr) -> Option<(String, String)> {
+    let [left, right] = call.args.as_slice() else {
+        return None;
+    };
+    let Expr::Ident(end) = &right.expr else {
+        return None;
+    };
+    let (before, start) = match &left.expr {
+        Expr::Select(select) if !select.test => (dotted(&select.operand)?, select.field.clone()),
+        Expr::Call(call) if call.func_name == operators::SUBSTRACT => with_minus(call)?,
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::Ident(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Select(_)
+        | Expr::Struct(_) => return None,
+    };
+    let any_key = [
+        "room.metadata",
+        "participant.metadata",
+        "participant.attributes",
+    ];
+    let has_keys = any_key.iter().any(|field| before.starts_with(field));
+    has_keys.then(|| (before, format!("{start}-{end}")))
+}
+
+/// Names joined by dots, as they are written; none for anything else.
+fn dotted(expr: &IdedExpr) -> Option<String> {
+    match &expr.expr {
+        Expr::Ident(name) => Some(name.clone()),
+        Expr::Select(select) if !select.test => {
+            Some(format!("{}.{}", dotted(&select.operand)?, select.field))
+        }
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Select(_)
+        | Expr::Struct(_) => None,
+    }
 }
 
 fn unknown_function(name: &str, of_something: bool) -> (String, String) {

@@ -9,7 +9,7 @@ use super::fault::{Fault, Span};
 use crate::policy::node::quoted;
 
 /// An expression may have this many bytes.
-pub(super) const EXPRESSION_BYTES_MAX: usize = 1024;
+pub(in crate::policy) const EXPRESSION_BYTES_MAX: usize = 1024;
 /// So deep may its brackets be nested.
 pub(super) const BRACKET_DEPTH_MAX: usize = 16;
 
@@ -64,6 +64,7 @@ impl Tokens {
 }
 
 /// Reads the tokens.
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of token")]
 pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
     if text.len() > EXPRESSION_BYTES_MAX {
         return Err(Fault::whole(
@@ -114,6 +115,12 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
                 "nothing is calculated here",
                 "write the result",
             ));
+        }
+        if let Some(fault) = tokens
+            .last()
+            .and_then(|before| unfit(before, token.kind, span))
+        {
+            return Err(fault);
         }
         let index = tokens.len();
         tokens.push(Token {
@@ -173,6 +180,24 @@ const BRACKETS: [(TokenKind, TokenKind); 3] = [
 fn closer(kind: TokenKind) -> Option<TokenKind> {
     let pair = BRACKETS.iter().find(|(open, _)| *open == kind);
     pair.map(|(_, close)| *close)
+}
+
+/// What is wrong with a token right after another.
+fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
+    if before.span.end != span.start {
+        return None;
+    }
+    let (message, hint) = match (before.kind, kind) {
+        (TokenKind::TokLess, TokenKind::TokGreater) => ("`<>` compares nothing", "write `!=`"),
+        (TokenKind::TokDot, TokenKind::TokDot) => {
+            ("there are two dots here", "write one between two names")
+        }
+        (TokenKind::TokInt, TokenKind::TokDot) => {
+            ("this is no number", "write one such as 10 or 2.5")
+        }
+        _ => return None,
+    };
+    Some(Fault::new(before.span.to(span), message, hint))
 }
 
 /// What is wrong with a token by itself.

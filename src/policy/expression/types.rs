@@ -63,6 +63,7 @@ pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), 
         (Type::Word(words), Type::Text) => word(words, left, right),
         (Type::Text, Type::Word(words)) => word(words, right, left),
         (Type::Json, _) | (_, Type::Json) => Ok(()),
+        (Type::Text, Type::Text) => event(left, right).and_then(|()| event(right, left)),
         (one, other) if one == other => Ok(()),
         (one, other) => {
             let message = match (one, other) {
@@ -88,6 +89,45 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     };
     let name = field.operand.field().map_or("it", |field| field.name);
     let message = format!("`{name}` is never {}", quoted(written));
+    Err(Fault::new(with.span, message, hint))
+}
+
+/// The event that tells of a new track, and those of LiveKit's that never do.
+const TELLS: &str = "track_published";
+const NEVER_TELL: &[&str] = &[
+    "room_started",
+    "room_finished",
+    "participant_joined",
+    "participant_left",
+    "participant_connection_aborted",
+    "track_unpublished",
+    "egress_started",
+    "egress_updated",
+    "egress_ended",
+    "ingress_started",
+    "ingress_ended",
+];
+
+/// An event's type is not compared with events that tell of no track, or with slips.
+fn event(field: &Typed, with: &Typed) -> Result<(), Fault> {
+    let Operand::Literal(Literal::Text(written)) = &with.operand else {
+        return Ok(());
+    };
+    let is_event = field
+        .operand
+        .field()
+        .is_some_and(|field| field.name == "event.type");
+    if !is_event || &**written == TELLS {
+        return Ok(());
+    }
+    let hint = if NEVER_TELL.contains(&&**written) {
+        "a policy is asked when a track is published; leave it out".to_owned()
+    } else if did_you_mean(written, &[TELLS]).is_some() {
+        format!("did you mean \"{TELLS}\"?")
+    } else {
+        return Ok(());
+    };
+    let message = format!("`event.type` is never {}", quoted(written));
     Err(Fault::new(with.span, message, hint))
 }
 

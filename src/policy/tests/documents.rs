@@ -294,6 +294,12 @@ fn doubts_are_warned_of() {
         "match: { attributes: { a: b }, source: UNKNOWN }, effect: exempt, reason: r",
         "match: { attributes: { a: b }, kind: SIP }, effect: exempt, reason: r",
         "match: { attributes: { role: 'ho*' } }, effect: mute",
+        "match: { room: '*' }, effect: mute",
+        "match: { attributes: { a: b }, identity: ['*'] }, effect: exempt, reason: r",
+        "match: { type: VIDEO, source: [CAMERA, MICROPHONE] }, effect: mute",
+        "match: { kind: AGENT }, unless: { kind: AGENT }, effect: mute",
+        "match: { kind: [AGENT, SIP] }, unless: { kind: AGENT }, effect: mute",
+        "match: { kind: AGENT, room: 'a*' }, unless: { kind: [AGENT, SIP], room: '*' }, effect: mute",
     ]
     .iter()
     .map(|policy| {

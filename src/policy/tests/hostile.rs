@@ -136,10 +136,10 @@ fn no_alias_multiplies_without_end() {
     yaml("merges of merges", &merges(3), "anchors, aliases or merges");
     yaml("a chain of merges", &merges(1), "nested deeper than 16");
     let keys = numbered(10_000, |key| format!("k{key}: 1,"));
-    let merged = numbered(500, |i| format!("m{i}: {{<<: *a}}\n"));
+    let many_merges = numbered(500, |i| format!("m{i}: {{<<: *a}}\n"));
     yaml(
         "merges of many",
-        &format!("a: &a {{{keys}}}\n{merged}"),
+        &format!("a: &a {{{keys}}}\n{many_merges}"),
         says,
     );
     let text = "x".repeat(MEGABYTE / 2);
@@ -436,6 +436,7 @@ fn numbers_are_told_of_in_short() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_no_plain_text_is_refused() {
     for (name, text, says) in [
         ("NUL", "policies: \0", "unexpected character: `\\u{0}'"),

@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::{Window, state, zone};
+use super::state::{self, Through};
+use super::{Window, zone};
 
 /// Noon of 2026-01-01, 2028-01-01 and 2037-12-31.
 const FIRST: DateTime<Utc> = noon(1_767_268_800);
@@ -19,9 +20,9 @@ const fn noon(seconds: i64) -> DateTime<Utc> {
     }
 }
 
-/// Whether these windows together are open through all of a leap year.
+/// Whether these windows together are open through all of a leap year, as far as that is soon found.
 pub(super) fn always_open(windows: &[Window]) -> bool {
-    state::open_until(windows, LEAP_YEAR, TimeDelta::days(366)).is_none()
+    state::open_through(windows, LEAP_YEAR, TimeDelta::days(366)) == Through::Open
 }
 
 pub(super) struct Doubt {
@@ -29,10 +30,20 @@ pub(super) struct Doubt {
     pub(super) hint: &'static str,
 }
 
-/// What the next change of clocks does to a window, as it is not what is written.
-pub(super) fn of(window: &Window) -> Option<Doubt> {
+/// What the next change of clocks does to a window, as it is not what is written; of those changes
+/// that come while the policy is in force.
+pub(super) fn of(
+    window: &Window,
+    begins: Option<DateTime<Utc>>,
+    ends: Option<DateTime<Utc>>,
+) -> Option<Doubt> {
     let zone = window.0.zone;
-    zone::changes(zone, FIRST, LAST).find_map(|change| {
+    let first = begins.map_or(FIRST, |begins| begins.max(FIRST));
+    let last = ends.map_or(LAST, |ends| ends.min(LAST));
+    if last <= first {
+        return None;
+    }
+    zone::changes(zone, first, last).find_map(|change| {
         let (from, to) = (
             change.before.min(change.after),
             change.before.max(change.after),

@@ -166,6 +166,9 @@ impl Field {
             None => {
                 let value = self.value(range, item)?;
                 if let Some(step) = step {
+                    if !self.by_number {
+                        return Err(self.no_step(item));
+                    }
                     let hint = format!("write `*/{step}`, or `{range}-{}/{step}`", self.last);
                     return Err(self.fault(item, "has a step without a range", hint));
                 }
@@ -185,8 +188,7 @@ impl Field {
 
     fn stepped(&self, values: &[u32], step: &str, item: &str) -> Result<Vec<u32>, Fault> {
         if !self.by_number {
-            let hint = "weekdays take no step: list them, such as `MON,WED,FRI`";
-            return Err(self.fault(item, "has a step", hint));
+            return Err(self.no_step(item));
         }
         let step = number(step).and_then(|step| usize::try_from(step).ok());
         match step {
@@ -201,6 +203,11 @@ impl Field {
                 Err(self.fault(item, "has a step that leads nowhere", hint))
             }
         }
+    }
+
+    fn no_step(&self, item: &str) -> Fault {
+        let hint = "weekdays take no step: list them, such as `MON,WED,FRI`";
+        self.fault(item, "has a step", hint)
     }
 
     fn value(&self, text: &str, item: &str) -> Result<u32, Fault> {

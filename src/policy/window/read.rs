@@ -19,8 +19,15 @@ const INSTANT_HINT: &str = "such as 2026-03-01T00:00:00Z or 2026-03-01T01:00:00+
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=9998;
 
 impl Reader<'_> {
-    /// The windows, and warnings of what they probably should not be.
-    pub(in crate::policy) fn active(&mut self, node: &Node, path: &str) -> Vec<Window> {
+    /// The windows, and warnings of what they probably should not be in the time that the policy
+    /// is in force.
+    pub(in crate::policy) fn active(
+        &mut self,
+        node: &Node,
+        path: &str,
+        begins: Option<DateTime<Utc>>,
+        ends: Option<DateTime<Utc>>,
+    ) -> Vec<Window> {
         let known = self.problems.len();
         let mut places = Vec::new();
         let windows = self.list(node, path, |reader, node, path| {
@@ -38,7 +45,7 @@ impl Reader<'_> {
             return windows;
         }
         for (window, (place, path)) in windows.iter().zip(places) {
-            if let Some(doubt) = doubt::of(window) {
+            if let Some(doubt) = doubt::of(window, begins, ends) {
                 let warning = self.problem(place, &path, doubt.message, doubt.hint.to_owned());
                 self.warnings.push(warning);
             }

@@ -7,15 +7,18 @@ use super::Window;
 
 /// What stays open for so long is taken to be always open.
 const SIGHT: TimeDelta = TimeDelta::days(9 * 366);
+/// So many times a window is asked to follow one stretch: some 20 ms. Many windows that take turns
+/// by the minute would else be asked millions of times.
+const ASKED_MAX: usize = 100_000;
 
 /// Whether windows are open, and for how long they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct State {
     /// Whether any is open.
     pub is_open: bool,
-    /// Since when that is so; none where that is more than 9 years ago.
+    /// Since when that is so; none where that is more than 9 years ago, or takes too long to find.
     pub from: Option<DateTime<Utc>>,
-    /// Until when that is so; none where that is more than 9 years away.
+    /// Until when that is so; none where that is more than 9 years away, or takes too long to find.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -25,7 +28,10 @@ pub(super) fn of(windows: &[Window], now: DateTime<Utc>) -> State {
         return State {
             is_open: true,
             from: open_from(windows, now),
-            until: open_until(windows, now, SIGHT),
+            until: match open_through(windows, now, SIGHT) {
+                Through::Closes(at) => Some(at),
+                Through::Open | Through::Unsure => None,
+            },
         };
     }
     State {
@@ -41,22 +47,39 @@ pub(super) fn of(windows: &[Window], now: DateTime<Utc>) -> State {
     }
 }
 
-/// When none is open any more; none where that is more than `sight` away.
-pub(super) fn open_until(
-    windows: &[Window],
-    now: DateTime<Utc>,
-    sight: TimeDelta,
-) -> Option<DateTime<Utc>> {
-    let limit = now.checked_add_signed(sight)?;
+/// How it goes on from an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Through {
+    /// Some window is open all the time that was looked at.
+    Open,
+    /// None is open any more from then on.
+    Closes(DateTime<Utc>),
+    /// That takes too long to find.
+    Unsure,
+}
+
+/// Whether some window is open all the time from `now` to `sight` later.
+pub(super) fn open_through(windows: &[Window], now: DateTime<Utc>, sight: TimeDelta) -> Through {
+    let Some(limit) = now.checked_add_signed(sight) else {
+        return Through::Unsure;
+    };
     let mut until = now;
-    while until < limit {
+    for _ in 0..steps_max(windows) {
+        if until >= limit {
+            return Through::Open;
+        }
         let run = |window: &Window| window.open_run(until).map(|(_, end)| end);
         match windows.iter().filter_map(run).max() {
             Some(end) if end > until => until = end,
-            _ => return Some(until),
+            _ => return Through::Closes(until),
         }
     }
-    None
+    Through::Unsure
+}
+
+/// So many steps from window to window are gone, as all are asked for each.
+fn steps_max(windows: &[Window]) -> usize {
+    ASKED_MAX / windows.len().max(1)
 }
 
 fn open_from(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -64,7 +87,10 @@ fn open_from(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     // Starts are whole seconds: what was open a second before one was open until then.
     let mut before = now;
     let mut from = None;
-    while before > limit {
+    for _ in 0..steps_max(windows) {
+        if before <= limit {
+            break;
+        }
         let opened = |window: &Window| window.opened_by(before);
         match windows.iter().filter_map(opened).min() {
             Some(start) if start <= before => {

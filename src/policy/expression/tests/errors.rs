@@ -249,3 +249,25 @@ fn what_is_written_is_what_is_kept() {
     let back = Document::load([("p.yaml", yaml.as_str())]).unwrap().value;
     assert_eq!(back, document, "{yaml}");
 }
+
+#[test]
+fn slips_are_told_what_to_write() {
+    let seen = all(&[
+        "startsWith(room.name, 'a')",
+        "room.name.startsWith()",
+        "room.name.contains('a', 'b')",
+        "!room.name in ['a']",
+        "!room.name == 'a'",
+        "room.metadata.a-b == 1",
+        "participant.attributes.a-b-c == 'x'",
+        "event.created_at - room.created_at < 600",
+        "room.num_participants - 1 > 5",
+        "room.name <> 'x'",
+        "room..name == 'x'",
+        "room.num_participants > 10.",
+        "event.type == 'track_publish'",
+        "event.type in ['track_published', 'room_started']",
+        "event.type == 'track_published'",
+    ]);
+    insta::assert_snapshot!(seen);
+}

@@ -1,5 +1,7 @@
 //! Limits in time as documents have them: refusals, warnings, and what is stored.
 
+use crate::policy::window::Window;
+use crate::policy::window::state::{Through, open_through};
 use crate::policy::{Document, Policy, Problem};
 
 fn load(limits: &str) -> String {
@@ -68,6 +70,9 @@ fn doubtful_windows_are_warned_of() {
         "active: [{ cron: '0 0 * * *', duration: 23h, timezone: UTC }]",
         "active: [{ cron: '0 0 29 2 *', duration: 1d, timezone: UTC }]",
         "not_before: 2026-03-02T00:00:00Z\n  not_after: 2026-03-08T00:00:00Z\n  active: { cron: '0 12 * * SAT', duration: 1h, timezone: UTC }",
+        // In no time that clocks change in.
+        "not_before: 2026-06-01T00:00:00Z\n  not_after: 2026-09-01T00:00:00Z\n  active: [{ cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }]",
+        "not_before: 2026-06-01T00:00:00Z\n  not_after: 2026-12-01T00:00:00Z\n  active: [{ cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }]",
         // Always open.
         "active: [{ cron: '0 0 * * *', duration: 1d, timezone: UTC }]",
         "active: [{ cron: '* * * * *', duration: 1m, timezone: UTC }]",
@@ -147,4 +152,24 @@ fn a_single_window_needs_no_list_and_stored_ones_no_judging() {
     json["not_after"] = "2026-03-03T00:00:00Z".into();
     assert!(Policy::from_json(json.to_string().as_bytes(), None).is_err());
     assert!(Policy::from_stored(&json, None).is_ok());
+}
+
+/// A hundred windows that take turns by the minute: following them through a year would take a minute.
+#[test]
+fn many_windows_are_not_followed_for_ever() {
+    let windows: Vec<_> = (0..100)
+        .map(|n| {
+            format!(
+                "{{ cron: '{} * * * *', duration: 1m, timezone: UTC }}",
+                n % 60
+            )
+        })
+        .collect();
+    let parsed: Vec<_> = (0..100)
+        .map(|n| Window::new(&format!("{} * * * *", n % 60), "1m", "UTC").unwrap())
+        .collect();
+    let year = chrono::TimeDelta::days(366);
+    let through = open_through(&parsed, chrono::DateTime::UNIX_EPOCH, year);
+    assert_eq!(through, Through::Unsure);
+    assert_eq!(load(&format!("active: [{}]", windows.join(", "))), "fine");
 }

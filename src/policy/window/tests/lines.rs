@@ -80,6 +80,7 @@ fn what_cron_programs_do_not_agree_on_is_refused() {
             "0 0 * * 7",
             "0 0 * * MON-5",
             "0 0 * * MON-FRI/2",
+            "0 0 * * MON/2",
             "0 0 * * */2",
             "0 0 * * MONDAY",
             "0 0 * * MO",
