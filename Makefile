@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e lint fmt prepare schema advisories bench-heard bench-policy setup
+.PHONY: help demo test e2e fuzz lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see who is muted and why, on Postgres and a LiveKit double (ARGS=--once ends by itself)
 	@scripts/setup linker postgres
@@ -16,6 +16,9 @@ test: ## unit, integration, contract and e2e tests; installs what they need
 
 e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
+
+fuzz: ## hostile input for all that reads policies (SECONDS=60 in all; ARGS='globs FILE' repeats)
+	@scripts/fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: ## format, clippy, dependencies, prepared SQL
 	@scripts/lint
@@ -40,6 +43,11 @@ bench-heard: ## frames of a forbidden microphone that others hear, with and with
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/heard/bench_heard.py $(ARGS)
 
+bench-backtest: ## the time of a backtest over a million tracks
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/backtest/bench_backtest.py $(ARGS)
+
 # A package of its own, with a target folder of its own: nothing else here compiles the other engines.
 bench-policy: export CARGO_TARGET_DIR := $(CURDIR)/target/peers
 bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, proven equal first
@@ -51,4 +59,4 @@ bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, 
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
-	@scripts/setup rust linker postgres python livekit sqlx deny
+	@scripts/setup rust linker cpp postgres python livekit sqlx deny

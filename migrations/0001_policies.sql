@@ -53,7 +53,8 @@ create trigger policy_revision_is_immutable
 -- a notification is lost where a connection pooler or a reconnect stands between.
 create function quell_policy_changed() returns trigger language plpgsql as $$
 begin
-    perform pg_notify('quell_policy', new.id::text);
+    -- No payload: of equal ones Postgres sends one a transaction, however much it changes.
+    perform pg_notify('quell_policy', '');
     return null;
 end $$;
 

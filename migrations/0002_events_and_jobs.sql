@@ -29,6 +29,8 @@ create table webhook_event (
 ) partition by range (created_at);
 
 create index webhook_event_room on webhook_event (room_name, created_at);
+-- People ask why by the event's id alone, which is what the audit names.
+create index webhook_event_id on webhook_event (event_id);
 
 create table job (
     id uuid primary key,

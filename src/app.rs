@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
+use crate::http::{Backtests, Explains};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError};
@@ -52,6 +53,10 @@ pub struct App {
     pub livekit_timeout: Duration,
     /// What a drain waits for.
     pub tracker: TaskTracker,
+    /// Whose turn it is to try policies on stored events.
+    pub(crate) backtests: Backtests,
+    /// Whose turn it is to be told why, and what time it is then.
+    pub(crate) explains: Explains,
     /// Cancelled when a part of the server has ended that never should.
     pub broken: CancellationToken,
 }
@@ -171,6 +176,8 @@ impl Running {
             metrics,
             livekit_timeout,
             tracker: tracker.clone(),
+            backtests: Backtests::new(clock.clone(), stop.clone()),
+            explains: Explains::new(clock.clone()),
             broken: lasting.broken.clone(),
             pool: pool.clone(),
         };

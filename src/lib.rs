@@ -12,8 +12,8 @@
 //! The modules, in the order in which to read them: [`http`] has every route on one page;
 //! [`inbox`] commits webhooks and works them off; [`policy`] decides, pure; [`mute`] is the one
 //! path to `LiveKit`'s mute; [`audit`] writes down what was wanted and what came of it.
-//! [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the policies,
-//! [`postgres`] the database; [`app`] puts them together; [`simulator`] is a `LiveKit` to test with.
+//! [`explain`] says why; [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the
+//! policies, [`postgres`] the database; [`app`] puts them together; [`simulator`] is a `LiveKit` to test with.
 
 pub mod http;
 pub mod inbox;
@@ -21,8 +21,11 @@ pub mod policy;
 
 pub mod mute;
 
+pub mod backtest;
+
 pub mod audit;
 
+pub mod explain;
 pub mod livekit;
 pub mod policy_store;
 pub mod postgres;

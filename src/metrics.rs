@@ -48,6 +48,7 @@ struct Inner {
     webhooks: Family<ResultLabel, Counter>,
     settled: Family<ResultLabel, Counter>,
     policies: Gauge,
+    newest_revision: Gauge,
 }
 
 // From a tenth of a millisecond (verify, decide) to the seconds of a LiveKit that hangs; dense
@@ -74,6 +75,7 @@ impl Metrics {
         let webhooks = Family::<ResultLabel, Counter>::default();
         let settled = Family::<ResultLabel, Counter>::default();
         let policies = Gauge::default();
+        let newest_revision = Gauge::default();
         registry.register_with_unit(
             "step",
             "Time of each step: Verify (signature), Commit (event and job), Queue (until a worker begins), \
@@ -89,12 +91,18 @@ impl Metrics {
             "Policies in force in this process",
             policies.clone(),
         );
+        registry.register(
+            "newest_policy_revision",
+            "The newest change of policies that is in force in this process (policy_revision.id)",
+            newest_revision.clone(),
+        );
         Self(Arc::new(Inner {
             registry,
             steps,
             webhooks,
             settled,
             policies,
+            newest_revision,
         }))
     }
 
@@ -122,11 +130,12 @@ impl Metrics {
         self.0.settled.get_or_create(&label).inc();
     }
 
-    /// Says how many policies are in force.
-    pub fn policies(&self, count: usize) {
+    /// Says how many policies are in force, and up to which change of them.
+    pub fn policies(&self, count: usize, newest_revision: i64) {
         self.0
             .policies
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.0.newest_revision.set(newest_revision);
     }
 
     /// The text that a scraper reads.

@@ -1,10 +1,12 @@
 """How much of a forbidden microphone others hear, with quell and without it.
 
-    make bench-heard [ARGS="--publishes 20 --write"]
+    make bench-heard [ARGS="--publishes 20 --policies 10000 --write"]
 
 A participant joins and publishes a tone that a policy forbids; another counts the frames of 10 ms
-that it hears of it in the two seconds after. The same without quell is the yardstick. The time of
-each step between webhook and mute is taken from quell's own /metrics, publish by publish.
+that it hears of it in the two seconds after. The same without quell is the yardstick. quell is
+measured twice: with the few policies of the e2e tests, and with thousands around them that all turn
+out not to be about the tone (many_policies.py). The time of each step between webhook and mute is
+taken from quell's own /metrics, publish by publish.
 Everything runs on one machine, the livekit-server and the clients too, and Postgres syncs to disk.
 """
 
@@ -24,14 +26,19 @@ import httpx
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests/e2e"))
 
+import many_policies
 from support.client import Client
 from support.livekit_server import LiveKitServer
 from support.postgres import Postgres
+from support.postgres import rows as query
 from support.processes import eventually
 from support.quell import Quell
 from support.twirp import RoomService
 
-ROOM = "webinar-bench"
+ROOM, TENANT = "webinar-bench", "acme"
+FEW = REPOSITORY / "tests/e2e/policies/e2e.yaml"
+# The one that decides, with however many others.
+DECIDES = "webinar-mics"
 WINDOW_FRAMES = 200
 # The room starts, two join, the host publishes; then who joins, publishes, unpublishes and leaves.
 EVENTS_BEFORE, EVENTS_A_PUBLISH = 4, 4
@@ -53,6 +60,7 @@ STEPS = {
 class Run:
     """What one series of publishes gave."""
 
+    name: str
     frames: list[int]
     """Heard, by publish."""
     steps_ms: dict[str, list[float]]
@@ -83,6 +91,11 @@ class Steps:
         text = httpx.get(f"{self._url}/metrics", timeout=5).text
         return sum(float(value) for value in re.findall(r"quell_webhooks_total{[^}]*} (\S+)", text))
 
+    def policies(self) -> int:
+        """How many are in force."""
+        text = httpx.get(f"{self._url}/metrics", timeout=5).text
+        return sum(int(value) for value in re.findall(r"^quell_policies (\d+)", text, re.MULTILINE))
+
     def muted(self) -> bool:
         """Whether the mute of this publish is over."""
         count, _ = self._read().get("WebhookToMute", (0, 0))
@@ -112,16 +125,17 @@ async def publish_and_count(url: str, ears: Client, number: int, steps: Steps | 
     return ears.heard[who].loud
 
 
-async def series(url: str, publishes: int, quell: Quell | None) -> Run:
+async def series(name: str, url: str, publishes: int, quell: Quell | None) -> Run:
     """A series of publishes in a room where a host speaks."""
+    print(f"{name}:", file=sys.stderr)
     api = RoomService(url)
-    await api.create_room(ROOM, json.dumps({"auth_id": "acme"}))
+    await api.create_room(ROOM, json.dumps({"auth_id": TENANT}))
     ears = await Client.join(url, ROOM, "ears")
     host = await Client.join(url, ROOM, "host", attributes={"role": "host"})
     await host.publish_tone()
     await ears.hears("host")
     steps = Steps(quell.url) if quell else None
-    run = Run([], {step: [] for step in STEPS} if quell else {})
+    run = Run(name, [], {step: [] for step in STEPS} if quell else {})
     for number in range(publishes):
         run.frames.append(await publish_and_count(url, ears, number, steps))
         if steps is not None:
@@ -138,22 +152,42 @@ async def without_quell(directory: Path, publishes: int) -> Run:
     """Nobody mutes."""
     livekit = LiveKitServer(directory, remote_unmute=False, name="livekit-alone")
     try:
-        return await series(livekit.url, publishes, None)
+        return await series("without quell", livekit.url, publishes, None)
     finally:
         livekit.stop()
 
 
-async def with_quell(directory: Path, publishes: int) -> Run:
-    """quell mutes what its policies forbid."""
+async def with_quell(directory: Path, publishes: int, policies: int) -> Run:
+    """quell mutes what its policies forbid: the few, or with others around them so many in all."""
+    folder = directory / f"policies-{policies}"
+    folder.mkdir()
+    few = FEW.read_text()
+    (folder / FEW.name).write_text(few)
+    if policies > 0:
+        many_policies.write(folder, policies - few.count("- name:"), room=ROOM, tenant=TENANT)
     with Postgres(durable=True) as postgres:
         quell = Quell(directory, postgres.new_database())
         livekit = LiveKitServer(directory, webhook_urls=[quell.webhook_url], remote_unmute=False)
         try:
-            quell.start(livekit.url, REPOSITORY / "tests/e2e/policies", QUELL_LOG="warn")
-            return await series(livekit.url, publishes, quell)
+            quell.start(livekit.url, folder, QUELL_LOG="warn")
+            in_force = Steps(quell.url).policies()
+            run = await series(f"with quell, {in_force:,} policies", livekit.url, publishes, quell)
+            check_who_decided(quell, publishes)
+            return run
         finally:
             quell.stop()
             livekit.stop()
+
+
+def check_who_decided(quell: Quell, publishes: int) -> None:
+    """Fails where another policy than the one that is measured had a say, also on trial."""
+    found = query(
+        quell.database_url,
+        "select policy_name, outcome, count(*) from moderation_history"
+        " where origin = 'webhook' group by 1, 2",
+    )
+    if found != [{"policy_name": DECIDES, "outcome": "done", "count": publishes}]:
+        raise RuntimeError(f"not every publish was muted by {DECIDES}, and by nothing else: {found}")
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
@@ -162,26 +196,28 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     return " / ".join(f"{value:.{digits}f}" for value in three)
 
 
-def table(alone: Run, quiet: Run) -> str:
-    """The two runs side by side, in Markdown."""
+def table(alone: Run, quiet: Sequence[Run]) -> str:
+    """The runs side by side, in Markdown."""
     lines = [
         "| | publishes | heard at all | frames of 10 ms heard, min / median / max |",
         "|---|---|---|---|",
     ]
-    for name, run in (("without quell", alone), ("with quell", quiet)):
+    for run in (alone, *quiet):
         heard = sum(1 for frames in run.frames if frames)
-        lines.append(f"| {name} | {len(run.frames)} | {heard} | {spread(run.frames)} |")
-    lines += ["", "| step | ms, min / median / max |", "|---|---|"]
-    lines += [f"| {STEPS[step]} | {spread(taken, 2)} |" for step, taken in quiet.steps_ms.items() if taken]
+        lines.append(f"| {run.name} | {len(run.frames)} | {heard} | {spread(run.frames)} |")
+    lines += ["", f"| ms, min / median / max | {' | '.join(run.name for run in quiet)} |"]
+    lines += ["|---|" + "---|" * len(quiet)]
+    for step, name in STEPS.items():
+        lines.append(f"| {name} | {' | '.join(spread(run.steps_ms[step], 2) for run in quiet)} |")
     lines += ["", f"In the {WINDOW_FRAMES} frames after each publish; {machine()}, everything on it."]
-    lines += [why_heard(quiet, number) for number, frames in enumerate(quiet.frames) if frames]
+    lines += [why_heard(run, number) for run in quiet for number, frames in enumerate(run.frames) if frames]
     return "\n".join(lines)
 
 
 def why_heard(run: Run, number: int) -> str:
     """Where the time went in a publish that was heard."""
     steps = ", ".join(f"{step} {taken[number]:.1f}" for step, taken in run.steps_ms.items())
-    return f"Publish {number + 1}: {run.frames[number]} frames heard; ms: {steps}."
+    return f"{run.name.capitalize()}, publish {number + 1}: {run.frames[number]} frames heard; ms: {steps}."
 
 
 def machine() -> str:
@@ -197,23 +233,24 @@ def write(readme: Path, text: str) -> None:
     readme.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
 
 
-async def measure(publishes: int) -> str:
-    """Both runs."""
-    with tempfile.TemporaryDirectory() as directory:
-        print("without quell:", file=sys.stderr)
-        alone = await without_quell(Path(directory), publishes)
-        print("with quell:", file=sys.stderr)
-        quiet = await with_quell(Path(directory), publishes)
-    return table(alone, quiet)
+async def measure(publishes: int, policies: int) -> str:
+    """All runs, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        alone = await without_quell(directory, publishes)
+        few = await with_quell(directory, publishes, 0)
+        many = await with_quell(directory, publishes, policies)
+    return table(alone, [few, many])
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Measures, prints the table, and writes it into the README where asked to."""
     parser = argparse.ArgumentParser(description="frames heard of a forbidden microphone")
     parser.add_argument("--publishes", type=int, default=20)
+    parser.add_argument("--policies", type=int, default=10_000, help="so many in the run with many of them")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    text = asyncio.run(measure(options.publishes))
+    text = asyncio.run(measure(options.publishes, options.policies))
     print(text)
     if options.write:
         write(REPOSITORY / "README.md", text)

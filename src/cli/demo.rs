@@ -3,6 +3,7 @@
 mod story;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::pin;
 
 use anyhow::Context;
@@ -17,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, environment};
 use crate::policy::Document;
 use crate::policy_store::{self, Author, Prune};
-use crate::postgres::{Database, demo_data_folder};
+use crate::postgres::{Database, DatabaseError, demo_data_folder};
 use crate::simulator::{Simulator, SimulatorConfig};
 use story::Story;
 
@@ -61,19 +62,38 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     .await?;
     let mut config = config(&simulator)?;
     super::log(&config.log_filter, config.log_format)?;
+    let mut own_data = None;
     if config.database.pg_data.is_none() {
         // Apart from the data of `quell serve`: a demo must not write its policies there.
-        config.database.pg_data = Some(demo_data_folder(&config.database)?);
+        own_data = Some(demo_data_folder(&config.database)?);
+        config.database.pg_data.clone_from(&own_data);
     }
     println!("Starting Postgres, a LiveKit double and quell ...");
     let database = tokio::select! {
-        opened = Database::open(&config.database) => opened?,
+        opened = Database::open(&config.database) =>
+            opened.map_err(|error| what_to_do(error, own_data.as_deref()))?,
         () = &mut stop => return Ok(()),
     };
     let done = show(arguments, &config, &simulator, &database, stop).await;
     simulator.shutdown().await;
     database.close().await;
     done
+}
+
+/// Demos share a folder, and an earlier one may have been another quell's.
+fn what_to_do(error: DatabaseError, own_data: Option<&Path>) -> anyhow::Error {
+    let is_anothers = matches!(
+        error,
+        DatabaseError::Changed { .. } | DatabaseError::Newer { .. }
+    );
+    match own_data {
+        Some(folder) if is_anothers => anyhow::Error::new(error).context(format!(
+            "the demo before this one was another version's: remove its data, {}, which holds \
+             nothing else, or set QUELL_PG_DATA to another folder",
+            folder.display()
+        )),
+        _ => error.into(),
+    }
 }
 
 async fn show(
@@ -229,5 +249,36 @@ fn print_what_to_try(story: &Story<'_>, track: &story::Muted, database: &Databas
             "  {} -c 'select started_at, actor, action, outcome, identity, policy_name from moderation_history order by started_at desc limit 20'",
             local.psql_hint()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_another_version_is_told_of_with_what_to_do() {
+        let changed = |own_data| {
+            let error = DatabaseError::Changed {
+                place: "the database".to_owned(),
+                version: 1,
+            };
+            format!("{:#}", what_to_do(error, own_data))
+        };
+        assert_eq!(
+            changed(Some(Path::new("/var/lib/quell/demo"))),
+            "the demo before this one was another version's: remove its data, /var/lib/quell/demo, \
+             which holds nothing else, or set QUELL_PG_DATA to another folder: migration 1 of the \
+             database is not the one that this quell has: it was changed after it had run. Run the \
+             quell that made this database, or use another database"
+        );
+        // Where somebody has named a folder, it may hold what is dear to them.
+        assert!(changed(None).starts_with("migration 1 of the database"));
+        let other = DatabaseError::TooOld {
+            place: "the database".to_owned(),
+            version: "14.1".to_owned(),
+        };
+        let other = what_to_do(other, Some(Path::new("/var/lib/quell/demo")));
+        assert!(other.to_string().starts_with("the database runs Postgres"));
     }
 }

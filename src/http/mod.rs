@@ -1,7 +1,9 @@
 //! The HTTP interface: every route on this page.
 
 pub mod auth;
+mod backtest;
 mod body;
+mod explain;
 mod health;
 mod mute;
 mod policies;
@@ -19,6 +21,8 @@ use axum::routing::{get, post};
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+pub(crate) use backtest::Backtests;
+pub(crate) use explain::Explains;
 use problem::Problem;
 
 /// Every route.
@@ -45,6 +49,8 @@ pub fn router(app: App) -> Router {
             "/v1/policies/{name}/rollback",
             post(policies::revisions::rollback),
         )
+        .route("/v1/backtest", post(backtest::handler))
+        .route("/v1/explain", post(explain::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

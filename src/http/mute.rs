@@ -39,12 +39,7 @@ impl IntoResponse for Error {
             Self::Auth(error) => error.into(),
             Self::Invalid(error) => Problem::invalid_request(error),
             Self::NotConfigured => internal("LIVEKIT_NOT_CONFIGURED", self.to_string()),
-            // Room, participant, track or access: one answer, so that nobody learns which.
-            Self::Mute(ManualMuteError::NotFound) => Problem::new(
-                StatusCode::NOT_FOUND,
-                "PARTICIPANT_NOT_FOUND",
-                "no such room, participant or track",
-            ),
+            Self::Mute(ManualMuteError::NotFound) => Problem::participant_not_found(),
             Self::Mute(ManualMuteError::Mute(error @ MuteError::RemoteUnmuteDisabled)) => {
                 internal("REMOTE_UNMUTE_DISABLED", error.to_string())
             }

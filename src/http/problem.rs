@@ -52,6 +52,17 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", error)
     }
 
+    /// 404 `PARTICIPANT_NOT_FOUND`. Room, participant, track or access: one answer, so that nobody
+    /// learns which.
+    #[must_use]
+    pub fn participant_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "PARTICIPANT_NOT_FOUND",
+            "no such room, participant or track",
+        )
+    }
+
     /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
     #[must_use]
     pub fn unavailable(error: impl Into<String>) -> Self {

@@ -1,6 +1,7 @@
 //! LiveKit: what it tells us (signed webhooks) and what we ask of it (its `RoomService`).
 
 pub mod event;
+pub(crate) mod facts;
 mod room;
 pub mod signature;
 mod twirp;

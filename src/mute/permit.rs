@@ -61,28 +61,33 @@ impl Permit {
     }
 }
 
-/// Checks that `authority` may act in `room`, as LiveKit lists it now.
+/// Checks that `authority` may mute this track in `room`, as LiveKit lists it now.
 pub(super) fn authorize(
     authority: Authority<'_>,
     room: &LiveRoom,
     identity: &str,
     track: &TrackInfo,
 ) -> Result<Permit, Denied> {
-    match authority {
-        Authority::Caller { id: None } | Authority::PolicyOwner { tenant: None } => {}
-        Authority::Caller { id: Some(id) } | Authority::PolicyOwner { tenant: Some(id) } => {
-            match room.tenant.as_deref() {
-                Some(tenant) if tenant == id => {}
-                Some(_) => return Err(Denied::OtherTenant),
-                None => return Err(Denied::NoTenant),
-            }
-        }
-    }
+    reaches(authority, room)?;
     Ok(Permit {
         room_name: room.info.name.clone(),
         identity: identity.to_owned(),
         track_sid: track.sid.clone(),
     })
+}
+
+/// Checks that `authority` reaches into `room`, to mute there or to look.
+pub(super) fn reaches(authority: Authority<'_>, room: &LiveRoom) -> Result<(), Denied> {
+    match authority {
+        Authority::Caller { id: None } | Authority::PolicyOwner { tenant: None } => Ok(()),
+        Authority::Caller { id: Some(id) } | Authority::PolicyOwner { tenant: Some(id) } => {
+            match room.tenant.as_deref() {
+                Some(tenant) if tenant == id => Ok(()),
+                Some(_) => Err(Denied::OtherTenant),
+                None => Err(Denied::NoTenant),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

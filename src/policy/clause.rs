@@ -28,7 +28,8 @@ impl CompiledPolicy {
     /// is one, else of those that depend on what is not known.
     pub(super) fn first_failing(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Clause> {
         let mut clauses = self.match_.clauses("match", facts);
-        let unmet = self.schedule.explain(facts, now);
+        let schedule = self.schedule.as_deref();
+        let unmet = schedule.and_then(|schedule| schedule.explain(facts, now));
         clauses.extend(unmet.map(Clause::from));
         let when = self.when.as_ref().and_then(|when| when.explain(facts));
         clauses.extend(when.map(Clause::from));

@@ -10,6 +10,7 @@ use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, Source, TrackType};
 use super::glob::{Glob, GlobError};
+use super::reads::Reads;
 use super::tri::Tri;
 use super::window::Schedule;
 
@@ -74,7 +75,8 @@ pub struct CompiledPolicy {
     pub(super) match_: Condition,
     pub(super) unless: Option<Box<Condition>>,
     pub(super) when: Option<Expression>,
-    pub(super) schedule: Schedule,
+    /// None where it is always in force.
+    pub(super) schedule: Option<Box<Schedule>>,
 }
 
 impl CompiledPolicy {
@@ -95,7 +97,9 @@ impl CompiledPolicy {
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
             when: policy.when.clone(),
-            schedule: Schedule::new(policy),
+            schedule: Some(Schedule::new(policy))
+                .filter(|schedule| !schedule.is_always())
+                .map(Box::new),
         })
     }
 
@@ -123,7 +127,10 @@ impl CompiledPolicy {
         let matched = self
             .match_
             .holds(facts)
-            .and_then(|| self.schedule.holds(facts, now))
+            .and_then(|| match &self.schedule {
+                Some(schedule) => schedule.holds(facts, now),
+                None => Tri::True,
+            })
             .and_then(|| match &self.when {
                 Some(when) => when.holds(facts),
                 None => Tri::True,
@@ -134,6 +141,21 @@ impl CompiledPolicy {
             _ => Tri::False,
         };
         Answer { matched, unless }
+    }
+}
+
+impl CompiledPolicy {
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let unless = self.unless.as_deref().map(Condition::reads);
+        let when = self.when.as_ref().map(Expression::reads);
+        let tenant = self.owner().map(|_| Reads::named("room.tenant"));
+        let schedule = self.schedule.as_deref().map(Schedule::reads);
+        [unless, when, tenant, schedule]
+            .into_iter()
+            .flatten()
+            .fold(self.match_.reads(), Reads::or)
     }
 }
 
@@ -174,6 +196,13 @@ impl Condition {
             kind: words(of.kind.iter().map(Kind::bit)),
             attributes: of.attributes.iter().map(attribute).collect(),
         })
+    }
+
+    fn reads(&self) -> Reads {
+        let kind = (self.kind != ANY_WORD).then(|| Reads::named("participant.kind"));
+        let attributes = !self.attributes.is_empty();
+        let attributes = attributes.then(|| Reads::named("participant.attributes"));
+        kind.unwrap_or_default().or(attributes.unwrap_or_default())
     }
 
     /// The cheap and always known first: what is false there is false whatever is unknown.

@@ -14,10 +14,7 @@ use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
-use super::schema::{
-    self, AttributeConditions, Condition, Duration, Instant, Line, OneOrMany, OpenFor, PolicyName,
-    Prose, Tenant,
-};
+use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
 use super::window::{Length, Window};
 
 /// A file or a request may have this many bytes.
@@ -93,6 +90,15 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What names a policy: an owner and a name. Orders as the audit does: the operator's first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// The tenant; none is the operator.
+    pub owner: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
 /// One policy, checked, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("allOf" = schema::rules()))]
@@ -117,23 +123,23 @@ pub struct Policy {
     pub unless: Option<Match>,
     /// What must hold besides `match`, as an expression.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Condition", default)]
+    #[schemars(with = "schema::Condition", default)]
     pub when: Option<Expression>,
     /// When it is in force: whenever any of these is open; without any, at any time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "OneOrMany<OpenFor>", default)]
+    #[schemars(with = "OneOrMany<schema::Window>", default)]
     pub active: Vec<Window>,
     /// From when on it is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant", default)]
+    #[schemars(with = "schema::Instant", default)]
     pub not_before: Option<DateTime<Utc>>,
     /// Until when it is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Instant", default)]
+    #[schemars(with = "schema::Instant", default)]
     pub not_after: Option<DateTime<Utc>>,
     /// For how long from the making of a room it is in force there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Duration", default)]
+    #[schemars(with = "schema::Duration", default)]
     pub first: Option<Length>,
     /// What it does to them.
     pub effect: Effect,
@@ -214,6 +220,7 @@ impl Document {
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Checked<Self>, Problems> {
         let mut problems = Vec::new();
+        let mut problems_left_off = 0;
         let mut warnings = Vec::new();
         let mut policies: Vec<Policy> = Vec::new();
         let mut defined_at: HashMap<(Option<String>, String), String> = HashMap::new();
@@ -242,6 +249,7 @@ impl Document {
                 }
             }
             problems.append(&mut reader.problems);
+            problems_left_off += reader.problems_left_off;
             warnings.append(&mut reader.warnings);
         }
         if problems.is_empty() {
@@ -250,7 +258,7 @@ impl Document {
                 warnings,
             })
         } else {
-            Err(Problems::new(problems))
+            Err(Problems::new(problems, problems_left_off))
         }
     }
 
@@ -277,7 +285,7 @@ impl Policy {
         if text.len() > DOCUMENT_BYTES_MAX {
             let mut reader = Reader::new(None);
             reader.too_long();
-            return Err(Problems::new(reader.problems));
+            return Err(reader.into_problems());
         }
         Self::from_node(Reader::new(None), node::from_json(text), owner)
     }
@@ -308,7 +316,7 @@ impl Policy {
                 value,
                 warnings: reader.warnings,
             }),
-            _ => Err(Problems::new(reader.problems)),
+            _ => Err(reader.into_problems()),
         }
     }
 

@@ -78,6 +78,18 @@ pub enum Part {
 /// Decides on one track, and says of every policy that sees its room why it is or is not about it.
 #[must_use]
 pub fn explain(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Explanation {
+    explain_to(policies, facts, now, |_, _| true)
+}
+
+/// The same for somebody who is told only of the policies that `sees` says yes to, by what they
+/// are and whether they apply. What is decided is the same, and so is what comes of each.
+#[must_use]
+pub fn explain_to(
+    policies: &PolicySet,
+    facts: &Facts,
+    now: DateTime<Utc>,
+    sees: impl Fn(&CompiledPolicy, Tri) -> bool,
+) -> Explanation {
     let decision = decide(policies, facts, now);
     let mut asked: Vec<_> = policies
         .visible(facts)
@@ -100,7 +112,11 @@ pub fn explain(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Expla
         .filter(|(policy, _, applies)| *applies == Tri::True && policy.mode == Mode::Enforce)
         .map(|(policy, _, _)| *policy)
         .collect();
-    let candidates = asked
+    let told: Vec<_> = asked
+        .iter()
+        .filter(|(policy, _, applies)| sees(policy, *applies))
+        .collect();
+    let candidates = told
         .iter()
         .take(EXPLAINED_MAX)
         .map(|(policy, seen, applies)| Explained {
@@ -119,7 +135,7 @@ pub fn explain(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Expla
     Explanation {
         decision,
         candidates,
-        left_off: asked.len().saturating_sub(EXPLAINED_MAX),
+        left_off: told.len().saturating_sub(EXPLAINED_MAX),
     }
 }
 

@@ -104,6 +104,15 @@ impl Glob {
         })
     }
 
+    /// How many steps it takes beyond its plain start and a `*` at its end: what it may cost to
+    /// match it is this by the length of the name.
+    pub(super) fn wild_steps(&self) -> usize {
+        match &*self.steps {
+            [] | [Step::Star] => 0,
+            steps => steps.len(),
+        }
+    }
+
     /// The glob as it was written.
     pub(super) fn text(&self) -> &str {
         &self.text

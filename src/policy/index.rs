@@ -43,13 +43,21 @@ impl<'a> Probe<'a> {
 /// left out without looking at them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Entry {
-    position: u32,
+    pub(super) position: u32,
     source: u8,
     type_: u8,
     kind: u8,
 }
 
 impl Entry {
+    #[cfg(test)]
+    pub(super) fn at(position: u32) -> Self {
+        Self {
+            position,
+            ..Self::default()
+        }
+    }
+
     fn may_be_about(self, probe: &Probe<'_>) -> bool {
         self.source & probe.source != 0
             && self.type_ & probe.type_ != 0

@@ -16,6 +16,7 @@ pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod problem;
+pub mod reads;
 pub mod schema;
 pub mod set;
 pub mod tri;
@@ -32,14 +33,15 @@ mod warn;
 
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
-pub use document::{Checked, Document, Effect, Match, Mode, Policy};
+pub use document::{Checked, Document, Effect, Match, Mode, Policy, PolicyKey};
 pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
-pub use explain::{Explained, Explanation, Part, explain};
+pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
 pub use problem::{Problem, Problems};
+pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
 pub use tri::Tri;
 pub use window::{Length, Schedule, Window};

@@ -101,8 +101,13 @@ impl Names {
             all(end.and_then(|end| self.ends.texts.get(&self.hash.hash_one(end))));
         }
         if let Some(inside) = &self.inside {
-            for text in inside.texts.find_overlapping_iter(name) {
-                all(inside.spans.get(text.pattern().as_usize()));
+            let found = inside.texts.find_overlapping_iter(name);
+            let mut texts: Vec<_> = found.map(|text| text.pattern().as_usize()).collect();
+            // A text may be in the name many times.
+            texts.sort_unstable();
+            texts.dedup();
+            for text in texts {
+                all(inside.spans.get(text));
             }
         }
     }
@@ -125,7 +130,16 @@ impl NamesBuilder {
                 Shape::Whole(text) => self.whole.add(&self.hash, text, entry),
                 Shape::Start(text) => self.starts.add(&self.hash, text, entry),
                 Shape::End(text) => self.ends.add(&self.hash, &text, entry),
-                Shape::Inside(text) => self.inside.entry(text).or_default().push(entry),
+                Shape::Inside(text) => {
+                    let entries = self.inside.entry(text).or_default();
+                    // Several globs of a policy may ask for the same text.
+                    if entries
+                        .last()
+                        .is_none_or(|last| last.position != entry.position)
+                    {
+                        entries.push(entry);
+                    }
+                }
             }
         }
     }
@@ -181,6 +195,9 @@ impl Keyed {
     fn lay_out(mut self, all: &mut Vec<Entry>) -> Affixes {
         // Stable: the entries of a text stay in the order of their positions.
         self.entries.sort_by_key(|(number, _)| *number);
+        // Several globs of a policy may ask for the same text.
+        self.entries
+            .dedup_by_key(|(number, entry)| (*number, entry.position));
         let mut spans = Vec::with_capacity(self.numbers.len());
         for of_text in self.entries.chunk_by(|(one, _), (other, _)| one == other) {
             let entries = of_text.iter().map(|(_, entry)| *entry);
@@ -202,4 +219,32 @@ fn lay_out(entries: impl Iterator<Item = Entry>, all: &mut Vec<Entry>) -> Span {
     all.extend(entries);
     let end = here(all);
     Span { start, end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However often a text is in the name, and however many of its globs ask for it.
+    #[test]
+    fn an_entry_is_found_once_for_each_text() {
+        let globs: Vec<_> = ["*a*z", "*a?*z", "?a*b*", "x*", "x*y", "*q", "?*q"]
+            .into_iter()
+            .map(|glob| Glob::new(glob).unwrap())
+            .collect();
+        let mut builder = NamesBuilder::default();
+        for position in 0..3 {
+            builder.add(&globs, Entry::at(position));
+        }
+        let names = builder.build();
+        for (name, times) in [("aaaaaaaaaaaaaaaa", 1), ("xxxxaaaaq", 3), ("bbb", 0)] {
+            let mut found = Vec::new();
+            names.find(name, &mut |entries| {
+                found.extend(entries.iter().map(|entry| entry.position));
+            });
+            found.sort_unstable();
+            let expected: Vec<_> = (0..3).flat_map(|n| vec![n; times]).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
 }

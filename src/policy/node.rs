@@ -7,17 +7,22 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Error, Location, Spanned};
 
 /// So deep may a document be nested; a policy needs 5.
 const DEPTH_MAX: usize = 16;
-/// A document of 10,000 policies has some 300,000 nodes.
-const NODES_MAX: usize = 600_000;
-/// So many anchors and aliases may stand in a document ...
+/// A document of 10,000 policies has some 100,000 nodes.
+const NODES_MAX: usize = 300_000;
+/// So many anchors, aliases and merges may stand in a document ...
 const ALIASES_MAX: usize = 1_000;
-/// ... and so many nodes may come of them: no bomb of aliases goes off.
+/// ... and so many nodes may come of them: no bomb of aliases goes off ...
 const REPLAYED_MAX: usize = 50_000;
+/// ... nor one of long texts. Of its own a document has at most `DOCUMENT_BYTES_MAX`.
+const TEXT_BYTES_MAX: usize = 8 << 20;
+/// What a parser says is cut here: it may quote the whole document.
+const MALFORMED_CHARS_MAX: usize = 300;
 
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -50,7 +55,8 @@ impl fmt::Display for Value {
             Self::Null => f.write_str("nothing"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "the number {value}"),
-            Self::Float(value) => write!(f, "the number {value}"),
+            // In full, the largest have 300 digits.
+            Self::Float(value) => write!(f, "the number {value:?}"),
             Self::Text(value) => write!(f, "the text {}", quoted(value)),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a map"),
@@ -107,6 +113,9 @@ pub(super) fn from_yaml(text: &str) -> Result<Node, Malformed> {
             max_anchors: ALIASES_MAX,
             max_aliases: ALIASES_MAX,
             max_merge_keys: ALIASES_MAX,
+            max_total_scalar_bytes: TEXT_BYTES_MAX,
+            // Many policies may share one anchor: what comes of that is limited below.
+            enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: REPLAYED_MAX,
@@ -132,36 +141,93 @@ pub(super) fn from_yaml(text: &str) -> Result<Node, Malformed> {
 
 /// The parser's message, where it is meant for people; ours where it speaks to programmers.
 fn in_words(error: &Error) -> String {
-    if matches!(error, Error::MultipleDocuments { .. }) {
-        return "there is a second document in it; put all into one".to_owned();
-    }
-    if matches!(error, Error::RecursiveReferencesRequireWeakTypes { .. }) {
-        return "an anchor has an alias to itself inside".to_owned();
-    }
-    if matches!(
-        error,
-        Error::Budget { .. }
-            | Error::AliasReplayLimitExceeded { .. }
-            | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. }
-    ) {
-        return "it is nested too deep, has too many nodes, or its aliases multiply".to_owned();
-    }
-    // It ends in places, which are told already.
-    let message = error.to_string();
-    match message.split_once(" at line ") {
-        Some((message, _)) => message.to_owned(),
-        None => message,
+    match error {
+        Error::AliasError { error, .. } => in_words(error),
+        Error::MultipleDocuments { .. } => {
+            "there is a second document in it; put all into one".to_owned()
+        }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an anchor has an alias to itself inside".to_owned()
+        }
+        Error::Budget { breach, .. } => too_much(breach),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
+            format!("its aliases multiply to more than {REPLAYED_MAX} values")
+        }
+        Error::AliasReplayStackDepthExceeded { .. } => too_deep(),
+        Error::NonFiniteFloat { value, .. } => {
+            format!("{} is no number, or too large a one", quoted(value))
+        }
+        Error::BinaryNotUtf8 { .. } | Error::InvalidBinaryBase64 { .. } => {
+            "this `!!binary` is no text; write the text itself".to_owned()
+        }
+        other => {
+            // It ends in places, which are told already.
+            let message = other.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            if message == "recursion limit exceeded" {
+                return too_deep();
+            }
+            message.chars().take(MALFORMED_CHARS_MAX).collect()
+        }
     }
 }
 
+fn too_much(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => too_deep(),
+        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
+            format!("it has more than {NODES_MAX} values")
+        }
+        BudgetBreach::ScalarBytes { .. } => {
+            format!("its aliases multiply to more than {TEXT_BYTES_MAX} bytes of text")
+        }
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::MergeKeys { .. } => {
+            format!("it has more than {ALIASES_MAX} anchors, aliases or merges")
+        }
+        _ => "it is too large, or its aliases multiply".to_owned(),
+    }
+}
+
+fn too_deep() -> String {
+    format!("lists and maps are nested deeper than {DEPTH_MAX}")
+}
+
 pub(super) fn from_json(text: &[u8]) -> Result<Node, Malformed> {
-    serde_json::from_slice::<Json>(text)
-        .map(|Json(node)| node)
-        .map_err(|error| Malformed {
-            place: Place::default(),
-            message: error.to_string(),
+    encoding(text)
+        .and_then(|()| {
+            let read = serde_json::from_slice::<Json>(text);
+            read.map_err(|error| {
+                let message = error.to_string();
+                message.replace("recursion limit exceeded", "it is nested too deep")
+            })
         })
+        .map(|Json(node)| node)
+        .map_err(|message| Malformed {
+            place: Place::default(),
+            message,
+        })
+}
+
+/// What a parser of JSON has no words for: it is not even in UTF-8, or it is nothing.
+fn encoding(text: &[u8]) -> Result<(), String> {
+    match text {
+        [] => return Err("there is nothing in it".to_owned()),
+        [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..] => {
+            return Err("it is in UTF-16 or UTF-32; send it in UTF-8".to_owned());
+        }
+        [0xEF, 0xBB, 0xBF, ..] => {
+            return Err("it begins with a byte order mark; send it without".to_owned());
+        }
+        _ => {}
+    }
+    std::str::from_utf8(text).map(|_| ()).map_err(|error| {
+        format!(
+            "it is not in UTF-8: the byte at {} is not",
+            error.valid_up_to()
+        )
+    })
 }
 
 pub(super) fn from_value(value: &serde_json::Value) -> Result<Node, Malformed> {

@@ -62,8 +62,9 @@ pub struct Problems {
 pub const PROBLEMS_MAX: usize = 100;
 
 impl Problems {
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        let left_off = problems.len().saturating_sub(PROBLEMS_MAX);
+    /// The first of these; `left_off` more are not among them.
+    pub(super) fn new(mut problems: Vec<Problem>, left_off: usize) -> Self {
+        let left_off = left_off + problems.len().saturating_sub(PROBLEMS_MAX);
         problems.truncate(PROBLEMS_MAX);
         Self { problems, left_off }
     }
@@ -85,7 +86,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// The word that was probably meant.
-pub(super) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| {
         text.chars()
             .filter(|c| c.is_alphanumeric())
@@ -96,17 +97,23 @@ pub(super) fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str>
     if word.is_empty() {
         return None;
     }
+    let length = word.chars().count();
     let near = known
         .iter()
-        .map(|candidate| {
+        .filter_map(|candidate| {
             let candidate_plain = plain(candidate);
+            let candidate_length = candidate_plain.chars().count();
+            let allowed = candidate_length.div_ceil(3);
+            // So many letters too many or too few are no typo. Comparing takes the one length times
+            // the other, in time and in memory.
+            if candidate_length.abs_diff(length) > allowed {
+                return None;
+            }
             let distance = strsim::damerau_levenshtein(&word, &candidate_plain);
-            let allowed = candidate_plain.chars().count().div_ceil(3);
-            (distance, allowed, *candidate)
+            (distance <= allowed).then_some((distance, *candidate))
         })
-        .filter(|(distance, allowed, _)| distance <= allowed)
-        .min_by_key(|(distance, _, _)| *distance)
-        .map(|(_, _, candidate)| candidate);
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate);
     near.or_else(|| {
         // A shortened word: `mic`, `rec`.
         let mut longer = known

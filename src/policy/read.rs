@@ -15,6 +15,9 @@ use super::warn;
 
 pub(super) const NAME_CHARS_MAX: usize = 128;
 pub(super) const OWNER_CHARS_MAX: usize = 256;
+/// So much may the globs of a `match` have beyond a plain start and a `*` at the end: thousands of
+/// policies may have to be matched while somebody speaks.
+const WILD_STEPS_MAX: usize = 512;
 pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
 pub(super) const POLICY_KEYS: &[&str] = &[
@@ -352,6 +355,18 @@ impl Reader<'_> {
                 }
                 _ => found.attributes = self.attributes(node, &path),
             }
+        }
+        let globs = found.room.iter().chain(&found.identity);
+        let wild_steps = globs
+            .filter_map(|glob| Glob::new(glob).ok())
+            .map(|glob| glob.wild_steps());
+        if wild_steps.sum::<usize>() > WILD_STEPS_MAX {
+            let message = format!(
+                "the globs have more than {WILD_STEPS_MAX} characters after what is plain in them"
+            );
+            let hint = "name rooms and identities in full or with one `*` at the end, which are not \
+                        counted, or split the policy";
+            self.refuse(node.place, path, message, hint);
         }
         (self.problems.len() == known).then_some(found)
     }

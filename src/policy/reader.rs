@@ -4,17 +4,25 @@ use std::collections::BTreeMap;
 
 use super::document::DOCUMENT_BYTES_MAX;
 use super::node::{Malformed, Node, Place, Value, quoted};
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Problem, Problems, did_you_mean};
 
 /// A list, or a map of attributes, may have this many entries.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
 /// Text of any number of lines may have this many characters.
 pub(super) const PROSE_CHARS_MAX: usize = 2_000;
 
+/// So many problems are kept, which are put in the order of the document and cut to
+/// `PROBLEMS_MAX`; further ones are only counted.
+const PROBLEMS_KEPT_MAX: usize = 1_000;
+/// So many of them are told what was probably meant.
+const SUGGESTIONS_MAX: usize = 200;
+
 /// Reads one document and collects what is wrong with it.
 pub(super) struct Reader<'a> {
     file: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
+    /// How many more there are. Once it counts, what is read is refused whatever comes of it.
+    pub(super) problems_left_off: usize,
     pub(super) warnings: Vec<Problem>,
     /// Whether what is read is also judged: warned of, and refused where it never acts.
     pub(super) judging: bool,
@@ -27,6 +35,7 @@ impl<'a> Reader<'a> {
         Self {
             file,
             problems: Vec::new(),
+            problems_left_off: 0,
             warnings: Vec::new(),
             judging: true,
         }
@@ -65,8 +74,26 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        if self.problems.len() == PROBLEMS_KEPT_MAX {
+            self.problems_left_off += 1;
+            return;
+        }
         let problem = self.problem(place, path, message.into(), hint.into());
         self.problems.push(problem);
+    }
+
+    /// The word that was probably meant. Looking for it takes longer than reading does.
+    pub(super) fn suggestion<'w>(&self, word: &str, words: &[&'w str]) -> Option<&'w str> {
+        if self.problems.len() < SUGGESTIONS_MAX {
+            did_you_mean(word, words)
+        } else {
+            None
+        }
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_problems(self) -> Problems {
+        Problems::new(self.problems, self.problems_left_off)
     }
 
     pub(super) fn malformed(&mut self, language: &str, malformed: &Malformed) {
@@ -132,7 +159,7 @@ impl<'a> Reader<'a> {
         if words.contains(&word.as_str()) {
             return Some(from(word));
         }
-        let hint = match did_you_mean(word, words) {
+        let hint = match self.suggestion(word, words) {
             Some(near) => format!("did you mean {near}?"),
             None => one_of(words),
         };
@@ -258,7 +285,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
-        let hint = match did_you_mean(key, known) {
+        let hint = match self.suggestion(key, known) {
             Some(near) => format!("did you mean {near}?"),
             None => one_of(known),
         };

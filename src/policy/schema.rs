@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use super::document::Document;
 use super::read::{ATTRIBUTE_CHARS_MAX, NAME_CHARS_MAX, OWNER_CHARS_MAX};
 use super::reader::{LIST_ITEMS_MAX, PROSE_CHARS_MAX};
+use super::window::{CRON_CHARS_MAX, WINDOW_KEYS};
 
 /// Text of one line: no control characters.
 const LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
@@ -93,49 +94,51 @@ written!(
 );
 
 written!(
-    /// An expression in CEL.
-    Condition => json_schema!({"type": "string", "pattern": r"\S"})
+    /// A tenant.
+    Tenant => not_blank(OWNER_CHARS_MAX)
 );
 
 written!(
-    /// A window in time.
-    OpenFor => json_schema!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": ["cron", "duration", "timezone"],
-        "properties": {
-            "cron": {
-                "description": "When it opens: minute, hour, day of the month, month, weekday.",
-                "type": "string",
-                "examples": ["0 22 * * MON-FRI"],
-            },
-            "duration": Duration::json_schema(&mut generator()),
-            "timezone": {
-                "description": "A name of the time zone database.",
-                "type": "string",
-                "examples": ["Europe/Berlin", "UTC"],
-            },
-        },
-    })
+    /// An expression, in CEL.
+    Condition => json_schema!({"type": "string", "minLength": 1})
 );
 
 written!(
-    /// A date and time with its offset.
+    /// An instant with its offset.
     Instant => instant()
 );
 
 written!(
-    /// A duration in whole minutes.
-    Duration => json_schema!({
-        "description": "1 minute to 7 days, such as 90m, 8h, 1h30m or 2d.",
-        "type": "string",
-        "pattern": "^([0-9]+[dhm]){1,3}$",
-    })
+    /// How long something lasts.
+    Duration => duration()
 );
 
 written!(
-    /// A tenant.
-    Tenant => not_blank(OWNER_CHARS_MAX)
+    /// A window in time.
+    Window => {
+        let mut duration = duration();
+        let description = "How long it stays open: `90m`, `8h`, `1h30m`, `2d`; to 7 days.";
+        duration.insert("description".to_owned(), description.into());
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": WINDOW_KEYS,
+            "properties": {
+                "cron": {
+                    "description": "When it opens: minute, hour, day of the month, month, weekday.",
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": CRON_CHARS_MAX,
+                },
+                "duration": duration,
+                "timezone": {
+                    "description": "Whose clocks it goes by, such as `Europe/Berlin` or `UTC`.",
+                    "type": "string",
+                    "minLength": 1,
+                },
+            },
+        })
+    }
 );
 
 written!(
@@ -168,6 +171,14 @@ pub(super) fn line(chars_min: usize, chars_max: usize) -> Schema {
         schema.insert("minLength".to_owned(), chars_min.into());
     }
     schema
+}
+
+fn duration() -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?$",
+    })
 }
 
 /// An instant with its offset.

@@ -112,33 +112,21 @@ impl OwnerPolicies {
 
     /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
     fn ask<'a>(&'a self, asked: &Asked<'_>, seen: Tri, matched: &mut Vec<Matched<'a>>) {
-        let first = matched.len();
-        self.index.find(&asked.probe, |position| {
+        let mut positions = Vec::new();
+        self.index
+            .find(&asked.probe, |position| positions.push(position));
+        // A policy can be found by more than one of its globs, and is asked once.
+        positions.sort_unstable();
+        positions.dedup();
+        for position in positions {
             let place = usize::try_from(position).unwrap_or(usize::MAX);
             let Some(policy) = self.live.get(place) else {
-                return;
+                continue;
             };
             let answer = policy.ask(asked.facts, asked.now).if_seen(seen);
             if answer.matched != Tri::False {
-                matched.push(Matched {
-                    position,
-                    policy,
-                    answer,
-                });
+                matched.push(Matched { policy, answer });
             }
-        });
-        // A policy can be found by more than one of its globs.
-        if let Some(found) = matched.get_mut(first..)
-            && found.len() > 1
-        {
-            found.sort_unstable_by_key(|found| found.position);
-            let mut last = None;
-            let mut place = 0;
-            matched.retain(|found| {
-                let is_old = place < first;
-                place += 1;
-                is_old || last.replace(found.position) != Some(found.position)
-            });
         }
     }
 }
@@ -153,7 +141,6 @@ struct Asked<'a> {
 /// A policy whose `match` is not known to fail, and what it says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matched<'a> {
-    position: u32,
     pub(super) policy: &'a CompiledPolicy,
     pub(super) answer: Answer,
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::changing::{Changing, Write};
+use super::changing::{Changing, OWNER_BYTES_MAX, Write};
 use super::read::{OwnerFilter, Stored};
 use crate::audit::Origin;
 use crate::policy::Policy;
@@ -150,6 +150,12 @@ pub enum ChangeError {
         "this owner has {POLICIES_MAX} policies, which is the limit: remove one first, or say the same with fewer (a list takes several values)"
     )]
     TooMany,
+    /// The owner's policies are as long as they may be.
+    #[error(
+        "the policies of this owner have more than {} MiB together, which is the limit: remove one first, or shorten them",
+        OWNER_BYTES_MAX >> 20
+    )]
+    TooMuch,
     /// The database.
     #[error("the database does not answer: {0}")]
     Database(#[from] sqlx::Error),

@@ -1,5 +1,7 @@
 //! One transaction of changes: behind the lock it writes documents, revisions and audit rows.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -12,12 +14,23 @@ use crate::policy::document::POLICIES_MAX;
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.
 const CHANGE_LOCK: i64 = 0x7175_656c_6c01;
+/// So much JSON may the policies of one owner be, all together.
+pub(super) const OWNER_BYTES_MAX: i64 = 16 << 20;
 
 /// A transaction that holds the lock; dropped, it has changed nothing.
 pub(super) struct Changing<'a> {
     tx: Transaction<'static, Postgres>,
     by: &'a Author<'a>,
     at: DateTime<Utc>,
+    /// What owners have; read once, and counted on with every change.
+    held: HashMap<Option<String>, Held>,
+}
+
+/// How much one owner has stored.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    policies: i64,
+    bytes: i64,
 }
 
 /// What a policy is to be from now on.
@@ -51,7 +64,12 @@ impl<'a> Changing<'a> {
         let at = sqlx::query_scalar!(r#"select clock_timestamp() as "at!""#)
             .fetch_one(&mut *tx)
             .await?;
-        Ok(Self { tx, by, at })
+        Ok(Self {
+            tx,
+            by,
+            at,
+            held: HashMap::new(),
+        })
     }
 
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
@@ -83,9 +101,8 @@ impl<'a> Changing<'a> {
         write: Write<'_>,
         before: Option<Stored>,
     ) -> Result<Changed, ChangeError> {
-        if before.is_none() {
-            self.check_count(write.owner).await?;
-        }
+        self.make_room(write.owner, before.as_ref(), Some(&write.document))
+            .await?;
         let (outcome, verb, change) = match before {
             Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
             None => (Outcome::Created, Verb::PolicyCreate, "create"),
@@ -132,6 +149,9 @@ impl<'a> Changing<'a> {
         mut stored: Stored,
         managed_by: ManagedBy,
     ) -> Result<Changed, ChangeError> {
+        let owner = stored.owner.clone();
+        self.make_room(owner.as_deref(), Some(&stored), None)
+            .await?;
         let row = Row {
             owner: stored.owner.as_deref(),
             name: &stored.name,
@@ -158,18 +178,48 @@ impl<'a> Changing<'a> {
         })
     }
 
-    async fn check_count(&mut self, owner: Option<&str>) -> Result<(), ChangeError> {
-        let count = sqlx::query_scalar!(
-            r#"select count(*) as "count!" from policy where owner is not distinct from $1"#,
-            owner,
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        if usize::try_from(count).is_ok_and(|count| count < POLICIES_MAX) {
-            Ok(())
-        } else {
-            Err(ChangeError::TooMany)
+    /// Counts a change, and refuses what would be more than one owner may have: every replica
+    /// holds all of it.
+    async fn make_room(
+        &mut self,
+        owner: Option<&str>,
+        before: Option<&Stored>,
+        after: Option<&Value>,
+    ) -> Result<(), ChangeError> {
+        let bytes =
+            |document: &Value| i64::try_from(document.to_string().len()).unwrap_or(i64::MAX);
+        let key = owner.map(str::to_owned);
+        let mut held = match self.held.get(&key) {
+            Some(held) => *held,
+            None => {
+                sqlx::query_as!(
+                    Held,
+                    r#"select count(*) as "policies!",
+                              coalesce(sum(octet_length(document::text)), 0)::bigint as "bytes!"
+                       from policy where owner is not distinct from $1"#,
+                    owner,
+                )
+                .fetch_one(&mut *self.tx)
+                .await?
+            }
+        };
+        if let Some(before) = before {
+            held.policies -= 1;
+            held.bytes -= bytes(&before.document);
         }
+        if let Some(document) = after {
+            if before.is_none() && held.policies >= i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX)
+            {
+                return Err(ChangeError::TooMany);
+            }
+            held.policies += 1;
+            held.bytes += bytes(document);
+            if held.bytes > OWNER_BYTES_MAX {
+                return Err(ChangeError::TooMuch);
+            }
+        }
+        self.held.insert(key, held);
+        Ok(())
     }
 
     /// Writes the next revision; numbers go on where a deleted policy of the name left off, so

@@ -1,19 +1,20 @@
 //! The policies in force in this process: a snapshot that is swapped when something changed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::read::{StoreError, changes_since, everything};
+use super::read::{Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
 use crate::policy::PolicySet;
+use crate::policy::set::Unreadable;
 use crate::postgres::bounded;
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
@@ -28,8 +29,10 @@ pub struct Policies(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     snapshot: ArcSwap<PolicySet>,
-    /// Whether the snapshot was ever read, and is not just the empty one to begin with.
-    is_loaded: AtomicBool,
+    /// What the snapshot was read at; none where it never was, and is just the empty one to begin
+    /// with. Held while a change is taken over: of two at once, the one with the older news could
+    /// end last.
+    seen: Mutex<Option<Newest>>,
     metrics: Metrics,
 }
 
@@ -38,7 +41,7 @@ impl Policies {
     pub async fn load(pool: &PgPool, metrics: Metrics) -> Result<Self, StoreError> {
         let policies = Self(Arc::new(Inner {
             snapshot: ArcSwap::default(),
-            is_loaded: AtomicBool::new(false),
+            seen: Mutex::new(None),
             metrics,
         }));
         policies.refresh(pool).await?;
@@ -53,35 +56,48 @@ impl Policies {
 
     /// Takes over what has changed since the last look, if anything has.
     pub async fn refresh(&self, pool: &PgPool) -> Result<(), StoreError> {
-        // Revisions are written one after the other: the largest id tells of every change.
-        let before = self.snapshot();
-        let (newest, changes) = bounded(changes_since(pool, before.as_of())).await?;
-        let is_first = !self.0.is_loaded.load(Ordering::SeqCst);
-        if newest == before.as_of() && !is_first {
-            return Ok(());
-        }
-        let (begun, change_count) = (Instant::now(), changes.len());
-        // Thousands of policies take a while to compile: not on a thread that webhooks need.
-        let set = if is_first || newest < before.as_of() {
-            // Less than was seen before: the database was put back to an earlier state.
-            let (newest, rows) = bounded(everything(pool)).await?;
-            let set = spawn_blocking(move || PolicySet::from_stored(rows)).await;
-            set.map_err(broken)??.as_of_revision(newest)
-        } else {
-            let set = spawn_blocking(move || before.with_changes(changes)).await;
-            set.map_err(broken)??.as_of_revision(newest)
+        let mut seen = self.0.seen.lock().await;
+        let since = match *seen {
+            // Revisions are written one after the other: the largest id tells of every change.
+            Some(seen) => bounded(changes_since(pool, seen)).await?,
+            None => Since::AnotherHistory,
         };
-        let took = begun.elapsed();
-        tracing::info!(
-            policies = set.len(),
-            changes = change_count,
-            ?took,
-            "policies are in force"
-        );
-        self.0.metrics.policies(set.len());
-        self.0.snapshot.store(Arc::new(set));
-        self.0.is_loaded.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        let newest = match since {
+            Since::Changed(newest, _) if *seen == Some(newest) => return Ok(()),
+            Since::Changed(newest, changes) => {
+                self.put_in_force(newest, |before| before.with_changes(changes))
+                    .await?;
+                newest
+            }
+            Since::AnotherHistory => {
+                let (newest, rows) = bounded(everything(pool)).await?;
+                self.put_in_force(newest, |_| PolicySet::from_stored(rows))
+                    .await?;
+                newest
+            }
+        };
+        *seen = Some(newest);
+        let policies = self.snapshot().len();
+        self.0.metrics.policies(policies, newest.id);
+        tracing::info!(policies, took = ?begun.elapsed(), "policies are in force");
         Ok(())
+    }
+
+    /// Thousands of policies take a while to compile, and to drop: not on a thread that webhooks
+    /// need.
+    async fn put_in_force(
+        &self,
+        newest: Newest,
+        compile: impl FnOnce(&PolicySet) -> Result<PolicySet, Unreadable> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.0);
+        let work = move || {
+            let set = compile(&inner.snapshot.load())?.as_of_revision(newest.id);
+            inner.snapshot.store(Arc::new(set));
+            Ok(())
+        };
+        spawn_blocking(work).await.map_err(broken)?
     }
 
     /// Keeps the snapshot fresh until `stop`. Where a change cannot be read, the policies before
@@ -89,13 +105,20 @@ impl Policies {
     pub async fn watch(self, pool: PgPool, stop: CancellationToken) {
         let watching = async {
             let mut listener = None;
+            let mut told_of = None;
             loop {
                 if listener.is_none() {
                     listener = listen(&pool).await;
                 }
-                if let Err(error) = self.refresh(&pool).await {
+                let trouble = self.refresh(&pool).await.err();
+                let trouble = trouble.map(|error| error.to_string());
+                // Once, and not twice a second.
+                if let Some(error) = &trouble
+                    && trouble != told_of
+                {
                     tracing::error!(%error, "a change of policies cannot be taken over; those before it stay in force");
                 }
+                told_of = trouble;
                 match &mut listener {
                     Some(heard) => {
                         let told = tokio::time::timeout(POLL_INTERVAL, heard.try_recv()).await;
@@ -107,7 +130,7 @@ impl Policies {
                 }
             }
         };
-        stop.run_until_cancelled(watching).await;
+        stop.run_until_cancelled(Box::pin(watching)).await;
     }
 }
 
@@ -115,9 +138,9 @@ async fn listen(pool: &PgPool) -> Option<PgListener> {
     let listener = async {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
-        Ok::<_, sqlx::Error>(listener)
+        Ok(listener)
     };
-    listener
+    bounded(listener)
         .await
         .inspect_err(|error| tracing::warn!(%error, "changes of policies cannot be listened for; looking twice a second"))
         .ok()

@@ -20,5 +20,7 @@ pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub use plan::{Planned, plan};
 pub use read::{OwnerFilter, StoreError, Stored, get, list};
-pub use revisions::{At, PAGE_MAX, Page, Revision, as_of, history, latest, revision, snapshot_at};
+pub use revisions::{
+    At, PAGE_MAX, Page, Revision, as_of, as_of_room, history, latest, revision, snapshot_at,
+};
 pub use rollback::{Rollback, RollbackError, rollback};

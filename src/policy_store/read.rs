@@ -93,19 +93,39 @@ pub async fn get(
     .await
 }
 
+/// The newest revision of all, as a replica remembers what it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Newest {
+    /// 0 where there is none.
+    pub(super) id: i64,
+    /// When it was written. Databases that are put back give an id again, but not at the same time.
+    pub(super) at: Option<DateTime<Utc>>,
+}
+
+/// What became of the policies since a look.
+pub(super) enum Since {
+    /// These changed, and no others.
+    Changed(Newest, Vec<Change>),
+    /// What was seen is no part of what is stored: the database was put back to an earlier state.
+    AnotherHistory,
+}
+
 /// The newest revision of all, and every policy with it: one look, so that both belong together.
 pub(super) async fn everything(
     db: impl PgExecutor<'_>,
-) -> Result<(i64, Vec<StoredPolicy>), sqlx::Error> {
+) -> Result<(Newest, Vec<StoredPolicy>), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select newest.id as "newest!", policy.owner, policy.name as "name?",
-                  policy.revision as "revision?", policy.document as "document?"
-           from (select coalesce(max(id), 0) as id from policy_revision) as newest
+        r#"select newest.id as "newest?", newest.created_at as "newest_at?", policy.owner,
+                  policy.name as "name?", policy.revision as "revision?",
+                  policy.document as "document?"
+           from (select) as one
+           left join (select id, created_at from policy_revision order by id desc limit 1) as newest
+               on true
            left join policy on true"#,
     )
     .fetch_all(db)
     .await?;
-    let newest = rows.first().map_or(0, |row| row.newest);
+    let newest = newest(rows.first().map(|row| (row.newest, row.newest_at)));
     let policies = rows.into_iter().filter_map(|row| {
         Some(StoredPolicy {
             owner: row.owner,
@@ -121,21 +141,31 @@ pub(super) async fn everything(
 /// `seen`: one look, so that both belong together.
 pub(super) async fn changes_since(
     db: impl PgExecutor<'_>,
-    seen: i64,
-) -> Result<(i64, Vec<Change>), sqlx::Error> {
+    seen: Newest,
+) -> Result<Since, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select newest.id as "newest!", changed.owner, changed.name as "name?",
+        r#"select newest.id as "newest?", newest.created_at as "newest_at?",
+                  $1 = 0 or exists (
+                      select from policy_revision where id = $1 and created_at = $2
+                  ) as "is_known!",
+                  changed.owner, changed.name as "name?",
                   policy.revision as "revision?", policy.document as "document?"
-           from (select coalesce(max(id), 0) as id from policy_revision) as newest
+           from (select) as one
+           left join (select id, created_at from policy_revision order by id desc limit 1) as newest
+               on true
            left join (select distinct owner, name from policy_revision where id > $1) as changed
                on true
            left join policy
                on policy.name = changed.name and policy.owner is not distinct from changed.owner"#,
-        seen,
+        seen.id,
+        seen.at,
     )
     .fetch_all(db)
     .await?;
-    let newest = rows.first().map_or(0, |row| row.newest);
+    if rows.first().is_some_and(|row| !row.is_known) {
+        return Ok(Since::AnotherHistory);
+    }
+    let newest = newest(rows.first().map(|row| (row.newest, row.newest_at)));
     let changes = rows.into_iter().filter_map(|row| {
         let (owner, name) = (row.owner, row.name?);
         let stored = row.revision.zip(row.document);
@@ -150,5 +180,13 @@ pub(super) async fn changes_since(
             name,
         })
     });
-    Ok((newest, changes.collect()))
+    Ok(Since::Changed(newest, changes.collect()))
+}
+
+fn newest(row: Option<(Option<i64>, Option<DateTime<Utc>>)>) -> Newest {
+    let (id, at) = row.unwrap_or_default();
+    Newest {
+        id: id.unwrap_or(0),
+        at,
+    }
 }

@@ -196,3 +196,31 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
     .fetch_all(pool)
     .await
 }
+
+/// The same of those policies alone that see a room of `tenant` (none: a room of no tenant): the
+/// operator's and the tenant's.
+pub async fn as_of_room(
+    pool: &PgPool,
+    at: At,
+    tenant: Option<&str>,
+) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let snapshot = match at {
+        At::Snapshot(id) => id,
+        At::Time(time) => snapshot_at(pool, time).await?,
+    };
+    sqlx::query_as!(
+        StoredPolicy,
+        r#"select owner, name, revision, document as "document!"
+           from (
+               select distinct on (name, owner) name, owner, revision, document
+               from policy_revision
+               where id <= $1 and (owner is null or owner = $2)
+               order by name desc, owner desc, revision desc
+           ) latest
+           where document is not null"#,
+        snapshot,
+        tenant,
+    )
+    .fetch_all(pool)
+    .await
+}

@@ -6,45 +6,12 @@ from typing import Any
 import pytest
 
 from support.client import Client, Source
-from support.postgres import rows as query
 from support.processes import eventually
 from support.site import Join, Site
+from support.told import facts_of, history, is_muted, settlement, tenant_room
 from support.twirp import RoomService
 
 pytestmark = pytest.mark.livekit
-
-
-def tenant_room(tenant: str) -> str:
-    """The metadata that makes a room a tenant's."""
-    return json.dumps({"auth_id": tenant})
-
-
-async def history(site: Site, room: str, count: int) -> list[dict[str, Any]]:
-    """The room's rows of the public view, once there are `count` settled ones."""
-    found: list[dict[str, Any]] = []
-
-    def settled() -> bool:
-        found[:] = query(
-            site.quell.database_url,
-            "select * from moderation_history where room_name = %(room)s order by started_at",
-            room=room,
-        )
-        return len(found) >= count and all(row["outcome"] != "unsettled" for row in found)
-
-    await eventually(settled, f"{count} settled actions in {room}, found {found}")
-    assert len(found) == count, found
-    return found
-
-
-def facts_of(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Some columns of a row."""
-    return {name: row[name] for name in names}
-
-
-async def is_muted(rooms: RoomService, room: str, identity: str, sid: str) -> bool:
-    """Whether LiveKit says so."""
-    track = await rooms.track(room, identity, sid)
-    return bool(track and track["muted"])
 
 
 async def stays_silent(ears: Client, silent: str, clock: str) -> None:
@@ -106,25 +73,6 @@ async def test_forbidden_audio_is_muted_and_falls_silent_while_a_host_is_heard(
     assert row["event_id"].startswith("EV_")
     assert await settlement(site, host_track) == "nothing"
     assert await settlement(site, track) == "muted"
-
-
-async def settlement(site: Site, track: str) -> str:
-    """What came of the webhook of a publish: it is stored with the event, muted or not."""
-    found: list[dict[str, Any]] = []
-
-    def settled() -> bool:
-        found[:] = query(
-            site.quell.database_url,
-            "select settlement, facts, decision from webhook_event"
-            " where track_sid = %(track)s and event = 'track_published' and settlement is not null",
-            track=track,
-        )
-        return bool(found)
-
-    await eventually(settled, f"the event of {track} settles")
-    assert found[0]["facts"] is not None
-    assert found[0]["decision"] is not None
-    return str(found[0]["settlement"])
 
 
 async def test_a_tenants_policy_mutes_phones_in_its_own_rooms_only(

@@ -14,9 +14,8 @@ use tokio::process::Command;
 
 use crate::support::{OPERATOR, TestApp};
 
-/// Runs `quell policy` in the project's folder; returns its exit code and what it printed, with
-/// times taken out.
-pub(crate) async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String {
+/// `quell policy` in the project's folder.
+pub(crate) fn policy_command(app: Option<&TestApp>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
     command
         .arg("policy")
@@ -30,6 +29,16 @@ pub(crate) async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String 
         let url = app.config.database.url.as_ref().unwrap();
         command.env("DATABASE_URL", url.expose_secret());
     }
+    command
+}
+
+/// Runs it; returns its exit code and what it printed, with times taken out.
+pub(crate) async fn policy(app: Option<&TestApp>, arguments: &[&str]) -> String {
+    printed(policy_command(app, arguments)).await
+}
+
+/// The exit code of a command and what it printed, with times taken out.
+pub(crate) async fn printed(mut command: Command) -> String {
     let output = command.output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let printed = format!(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ACME, GLOBEX, OPERATOR, Setup, TestApp};
 
-const JWT_SECRET: &str = "jwt-secret-0123456789abcdef-0123456789ab";
+pub(crate) const JWT_SECRET: &str = "jwt-secret-0123456789abcdef-0123456789ab";
 
 /// A policy that mutes microphones, of this priority.
 fn mics(priority: u16) -> Value {
@@ -249,7 +249,7 @@ async fn a_token_is_always_needed_in_the_header_and_its_scopes_hold() {
     }
 }
 
-fn jwt(scope: Option<&str>) -> String {
+pub(crate) fn jwt(scope: Option<&str>) -> String {
     let exp = Clock::system().unix_seconds() + 600;
     let mut claims = json!({"sub": "acme", "exp": exp});
     if let Some(scope) = scope {

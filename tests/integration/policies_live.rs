@@ -45,6 +45,7 @@ async fn a_change_is_in_force_on_every_replica_within_a_second_told_of_or_not() 
         for url in [&app.url, &other] {
             app.wait_for("the policy is in force", async || {
                 app.metric(url, "quell_policies").await == in_force
+                    && app.metric(url, "quell_newest_policy_revision").await == in_force
             })
             .await;
         }

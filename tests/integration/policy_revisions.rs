@@ -389,10 +389,15 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
     );
 
     for (step, (at, sid)) in decided.into_iter().enumerate() {
-        let then = policy_store::as_of(&app.pool, At::Time(at)).await.unwrap();
-        let set = PolicySet::from_stored(then).unwrap();
         let facts: Facts = serde_json::from_value(app.stored("facts", &sid).await).unwrap();
         let decision = app.stored("decision", &sid).await;
+        let newest = decision["as_of"].as_i64().unwrap();
+        let then = policy_store::as_of(&app.pool, At::Snapshot(newest))
+            .await
+            .unwrap();
+        let by_time = policy_store::as_of(&app.pool, At::Time(at)).await.unwrap();
+        assert_eq!(then.len(), by_time.len());
+        let set = PolicySet::from_stored(then).unwrap().as_of_revision(newest);
         let decided_at = decision["at"].as_str().unwrap().parse().unwrap();
         let again = serde_json::to_value(decide(&set, &facts, decided_at)).unwrap();
         assert_eq!(again, decision, "{step}");

@@ -176,6 +176,8 @@ async fn policies_that_no_test_names_are_counted() {
         .unwrap();
     }
     let files = folder(&[("many.yaml", &yaml)]);
+    let checked = policy(None, &["check", path(&files)]).await;
+    assert_eq!(checked, "0\n13 policies, no errors\n");
     let printed = policy(None, &["test", path(&files)]).await;
     assert!(
         printed.starts_with("0\n0 passed, 0 failed\n13 policies have no test: (operator)/p00, ")

@@ -19,10 +19,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policies = files.load()?;
     let tests = Tests::run(&files.tests)?;
     tests.must_pass("these policies would not be applied")?;
-    println!(
-        "{} policies, no errors; {} tests passed",
-        policies.len(),
-        tests.passed()
-    );
+    let passed = match tests.passed() {
+        0 => String::new(),
+        passed => format!("; {passed} tests passed"),
+    };
+    println!("{} policies, no errors{passed}", policies.len());
     Ok(())
 }

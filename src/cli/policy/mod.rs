@@ -1,8 +1,10 @@
 //! `quell policy`: one file for each thing that can be done with policies.
 
 mod apply;
+mod backtest;
 mod check;
 mod diff;
+mod explain;
 mod files;
 mod history;
 mod output;
@@ -30,6 +32,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
+    /// Try policies on the tracks that were published before, beside what is stored
+    Backtest(backtest::Arguments),
     /// List the policies in force
     List {
         #[command(flatten)]
@@ -48,6 +52,8 @@ pub(super) enum Command {
     ///
     /// Exits with 0 where nothing differs, with 1 where something does, with 2 on trouble.
     Diff(diff::Arguments),
+    /// Say why a track is muted or not, policy by policy
+    Explain(explain::Arguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
     /// Print the JSON Schema of policy files, for editors
@@ -88,11 +94,13 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Backtest(arguments) => backtest::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await
         }
         Command::History(arguments) => history::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
         Command::Schema(arguments) => schema::run(arguments),

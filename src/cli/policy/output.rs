@@ -61,7 +61,7 @@ pub(super) fn unified_diff(old: &Side, new: &Side) -> Option<String> {
 }
 
 /// A terminal obeys control characters, and a document may be one that nobody checked here.
-fn without_controls(text: &str) -> String {
+pub(super) fn without_controls(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}")
 }
 

@@ -23,7 +23,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OwnerQuery {
-    pub(super) owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 pub(in crate::http) type NameParam = Result<Path<String>, PathRejection>;
@@ -50,12 +50,12 @@ impl Precondition {
 }
 
 /// A request whose caller is known and may do this.
-pub(super) struct Asked {
-    pub(super) parts: Parts,
-    pub(super) body: Vec<u8>,
-    pub(super) caller: Caller,
+pub(in crate::http) struct Asked {
+    pub(in crate::http) parts: Parts,
+    pub(in crate::http) body: Vec<u8>,
+    pub(in crate::http) caller: Caller,
     /// Whose policies are meant: the caller's, or those that an operator names.
-    owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -81,8 +81,18 @@ impl Asked {
         owner: OwnerParam,
         scope: Scope,
     ) -> Result<Self, Error> {
+        Self::read_up_to(app, request, owner, scope, BODY_BYTES_MAX).await
+    }
+
+    pub(in crate::http) async fn read_up_to(
+        app: &App,
+        request: Request,
+        owner: OwnerParam,
+        scope: Scope,
+        bytes_max: usize,
+    ) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, BODY_BYTES_MAX).await?;
+        let body = body::read(body, bytes_max).await?;
         let caller = app
             .authenticator
             .caller_of_api(
@@ -115,7 +125,7 @@ impl Asked {
         })
     }
 
-    pub(super) fn owner(&self) -> Option<&str> {
+    pub(in crate::http) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 
@@ -140,15 +150,9 @@ impl Asked {
     /// The policy in the body; at a path with a name, the body may leave its name out.
     pub(super) fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Error> {
         check_json(&self.parts.headers).map_err(Error::Invalid)?;
-        let mut body = std::borrow::Cow::Borrowed(self.body.as_slice());
-        if let Some(name) = name
-            && let Ok(Value::Object(mut fields)) = serde_json::from_slice(&body)
-            && !fields.contains_key("name")
-        {
-            fields.insert("name".to_owned(), name.into());
-            body = Value::Object(fields).to_string().into_bytes().into();
-        }
-        let checked = Policy::from_json(&body, self.owner())?;
+        let named = name.and_then(|name| with_name(&self.body, name));
+        let body = named.as_deref().unwrap_or(self.body.as_slice());
+        let checked = Policy::from_json(body, self.owner())?;
         if let Some(name) = name
             && checked.value.name != name
         {
@@ -181,6 +185,22 @@ impl Asked {
         let by = author.by();
         Ok(policy_store::put(&app.pool, &by, policy, ManagedBy::Rest, expected).await?)
     }
+}
+
+/// The body with this name in it; none where it has one, or is no JSON object.
+///
+/// It is put in before all else, so that everything that was sent is read, also what stands twice.
+fn with_name(body: &[u8], name: &str) -> Option<Vec<u8>> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    if fields.contains_key("name") {
+        return None;
+    }
+    let (before, after) = body.split_at(body.iter().position(|byte| *byte == b'{')? + 1);
+    let comma = if fields.is_empty() { "" } else { "," };
+    let name = format!("\"name\":{}{comma}", Value::from(name));
+    Some([before, name.as_bytes(), after].concat())
 }
 
 /// A name that a stored policy can have: Postgres would not even look for one with a NUL.

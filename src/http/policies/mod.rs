@@ -3,7 +3,7 @@
 //! A policy's `ETag` is its revision. A change of what is there says which revision it was made
 //! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
 
-mod asked;
+pub(super) mod asked;
 pub(super) mod revisions;
 
 use axum::Json;
@@ -21,7 +21,8 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::policy::Problems;
 use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
-use asked::{Asked, NameParam, OwnerParam, stored_name};
+pub(super) use asked::{Asked, OwnerParam};
+use asked::{NameParam, stored_name};
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum Error {
@@ -90,7 +91,7 @@ impl IntoResponse for Error {
             Self::Change(ChangeError::Exists(_)) => {
                 Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
             }
-            Self::Change(ChangeError::TooMany) => {
+            Self::Change(ChangeError::TooMany | ChangeError::TooMuch) => {
                 Problem::new(StatusCode::CONFLICT, "TOO_MANY_POLICIES", text)
             }
             Self::Change(ChangeError::Missing | ChangeError::Stale(_)) => {

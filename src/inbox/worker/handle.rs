@@ -11,6 +11,7 @@ use crate::inbox::case::{self, Case, End};
 use crate::inbox::look::{self, Seen};
 use crate::inbox::settle::{self, Record, Retry, Settlement};
 use crate::livekit::LiveKit;
+use crate::livekit::facts::told_by;
 use crate::metrics::Step;
 use crate::policy::{Decision, Facts, PolicySet, Verdict, decide};
 use crate::postgres::bounded;
@@ -32,7 +33,7 @@ impl Worker {
             .metrics
             .observe(Step::Queue, job.held_since.elapsed());
         let mut case = Case {
-            facts: look::told_by(&job.event),
+            facts: told_by(&job.event),
             decision: None,
         };
         let end = if job.is_spent {

@@ -10,6 +10,10 @@ use crate::policy::facts::{Facts, Kind, Source, TrackType, tenant_in};
 use crate::policy::node::{Node, Value};
 use crate::policy::reader::{LIST_ITEMS_MAX, Reader, join};
 
+/// The defaults stand in each test of a file: so many bytes may come of that.
+const REPEATED_BYTES_MAX: usize = 64 << 20;
+/// What a value takes besides its text.
+const VALUE_BYTES: usize = 64;
 /// A text among the facts may have this many characters.
 pub(super) const TEXT_CHARS_MAX: usize = 1_000;
 
@@ -149,6 +153,25 @@ fn add_tenant(all: &mut Json) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// Whether these defaults, in each of so many tests, are more than can be kept.
+pub(super) fn are_too_much(defaults: &Json, tests: usize) -> bool {
+    bytes(defaults).saturating_mul(tests) > REPEATED_BYTES_MAX
+}
+
+/// About so much memory holds a value.
+fn bytes(value: &Json) -> usize {
+    VALUE_BYTES
+        + match value {
+            Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+            Json::String(text) => text.len(),
+            Json::Array(items) => items.iter().map(bytes).sum(),
+            Json::Object(fields) => fields
+                .iter()
+                .map(|(key, value)| VALUE_BYTES + key.len() + bytes(value))
+                .sum(),
+        }
 }
 
 fn put(all: &mut Json, section: &str, key: &str, value: Json) {

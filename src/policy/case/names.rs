@@ -3,10 +3,11 @@
 use super::{Case, Expected, Name};
 use crate::policy::document::{Effect, Policy};
 use crate::policy::node::quoted;
-use crate::policy::problem::did_you_mean;
 use crate::policy::reader::Reader;
 
 const OPERATOR: &str = "(operator)";
+/// Of several policies of one name, so many are told of.
+const NAMES_SHOWN_MAX: usize = 5;
 
 /// An outcome that a case asks for, with the policies that it names.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +104,8 @@ impl Reader<'_> {
                 if owner.is_none() {
                     known.extend(policies.iter().map(|policy| policy.name.as_str()));
                 }
-                let hint = did_you_mean(&wanted.text, &known)
+                let hint = self
+                    .suggestion(&wanted.text, &known)
                     .map(|near| format!("did you mean {near}?"))
                     .unwrap_or_default();
                 let message = format!(
@@ -114,9 +116,13 @@ impl Reader<'_> {
                 None
             }
             several => {
-                let names: Vec<_> = several.iter().map(|policy| full(policy)).collect();
+                let shown = several.iter().take(NAMES_SHOWN_MAX);
+                let names: Vec<_> = shown.map(|policy| full(policy)).collect();
                 let message = format!("several owners have a policy {name}");
-                let hint = format!("write one of {}", names.join(", "));
+                let hint = match several.len() - names.len() {
+                    0 => format!("write one of {}", names.join(", ")),
+                    more => format!("write one of {} ({more} more)", names.join(", ")),
+                };
                 self.refuse(wanted.place, &wanted.path, message, hint);
                 None
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
-use super::facts::{ROWS, Row, merged};
+use super::facts::{ROWS, Row, are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
 use crate::policy::document::DOCUMENT_BYTES_MAX;
 use crate::policy::node::{self, Node, Value, quoted};
@@ -43,7 +43,7 @@ impl CaseFile {
                 reader
                     .problems
                     .sort_by_key(|problem| (problem.line, problem.column));
-                Err(Problems::new(reader.problems))
+                Err(reader.into_problems())
             }
         }
     }
@@ -75,6 +75,14 @@ impl Reader<'_> {
         if items.len() > CASES_MAX {
             let message = format!("more than {CASES_MAX} tests");
             self.refuse(tests.place, "tests", message, "split the file");
+            return None;
+        }
+        if let Some(node) = fields.get("defaults")
+            && are_too_much(&defaults, items.len())
+        {
+            let message = format!("these facts are too many for each of {} tests", items.len());
+            let hint = "give long metadata in the tests that it is for, or split the file";
+            self.refuse(node.place, "defaults", message, hint);
             return None;
         }
         let mut cases: Vec<Case> = Vec::new();

@@ -32,7 +32,7 @@ impl CaseFile {
             PolicySet::default()
         });
         if !reader.problems.is_empty() {
-            return Err(Problems::new(reader.problems));
+            return Err(reader.into_problems());
         }
         let mut named = BTreeSet::new();
         let mut results = Vec::with_capacity(self.cases.len());

@@ -35,8 +35,9 @@ pub use fault::ExpressionProblem;
 pub(in crate::policy) use own_words::Sway;
 
 use super::facts::Facts;
+use super::reads::Reads;
 use super::tri::Tri;
-use lowered::Node;
+use lowered::{Node, Operand};
 
 /// A condition in CEL, checked. Equal to another where its text is.
 #[derive(Clone)]
@@ -70,6 +71,18 @@ impl Expression {
     #[must_use]
     pub fn holds(&self, facts: &Facts) -> Tri {
         self.0.root.holds(facts)
+    }
+
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        self.0.root.each_test(true, &mut |test, _| {
+            for field in test.operands().filter_map(Operand::field) {
+                reads = reads.or(Reads::named(field.name));
+            }
+        });
+        reads
     }
 }
 

@@ -304,3 +304,28 @@ fn doubts_are_warned_of() {
     let seen = seen.join("\n");
     insta::assert_snapshot!("warnings", seen);
 }
+
+#[test]
+fn globs_that_cost_much_to_match_are_refused() {
+    let yaml = |globs: &str| {
+        format!("policies: [{{ name: p, match: {{ room: [{globs}] }}, effect: mute }}]")
+    };
+    let check = |globs: &str| Document::load([("p.yaml", yaml(globs).as_str())]);
+    let many = |glob: &str, count| vec![glob; count].join(", ");
+    // Whole names and starts of names are looked up, and cost nothing.
+    for cheap in [
+        many("'webinar-long-name-*'", 100),
+        many("'*-12345678901234'", 32),
+    ] {
+        assert!(check(&cheap).is_ok(), "{cheap}");
+    }
+    let refused = check(&many("'*-12345678901234'", 33))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refused,
+        "p.yaml:1:30: policies[0].match: the globs have more than 512 characters after what is \
+         plain in them; name rooms and identities in full or with one `*` at the end, which are \
+         not counted, or split the policy"
+    );
+}

@@ -91,12 +91,18 @@ fn every_policy_of_the_curl_examples_is_one() {
         // A rollback names a revision instead.
         .filter(|body| !body.starts_with(r#"{"to""#))
         .collect();
-    assert_eq!(bodies.len(), 3);
+    assert_eq!(bodies.len(), 4);
     for body in bodies {
-        let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
-        body["name"] = "any".into();
-        Policy::from_json(body.to_string().as_bytes(), None)
-            .unwrap_or_else(|problems| panic!("{body}: {problems}"));
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let policies = match body["policies"].as_array() {
+            Some(policies) => policies.clone(),
+            None => vec![body],
+        };
+        for mut policy in policies {
+            policy["name"] = "any".into();
+            Policy::from_json(policy.to_string().as_bytes(), None)
+                .unwrap_or_else(|problems| panic!("{policy}: {problems}"));
+        }
     }
     let answer: serde_json::Value = serde_json::from_str(blocks(MANUAL, "json")[0]).unwrap();
     let policy = Policy::from_json(answer["policy"].to_string().as_bytes(), None);

@@ -4,6 +4,7 @@ mod examples;
 mod explanations;
 pub(in crate::policy) mod generate;
 mod globs;
+mod hostile;
 mod laws;
 pub(in crate::policy) mod make;
 mod manual;

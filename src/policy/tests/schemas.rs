@@ -183,6 +183,31 @@ both    match: {}, effect: mute, unless: { kind: SIP }
 neither match: {}, effect: mute, unless: { kind: sip }
 neither match: {}, effect: mute, unless: null
 neither match: {}, effect: mute, whenever: x
+both    match: {}, effect: mute, when: 'room.num_participants > 10'
+neither match: {}, effect: mute, when: true
+neither match: {}, effect: mute, when: ''
+neither match: {}, effect: mute, when: null
+schema  match: {}, effect: mute, when: 'room.num_participant > 10'
+both    match: {}, effect: mute, active: { cron: '0 22 * * *', duration: 8h, timezone: UTC }
+both    match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 1d2h3m, timezone: UTC }]
+neither match: {}, effect: mute, active: []
+neither match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 8h }]
+neither match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 8h, timezone: UTC, zone: UTC }]
+neither match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 8 hours, timezone: UTC }]
+neither match: {}, effect: mute, active: [{ cron: 22, duration: 8h, timezone: UTC }]
+schema  match: {}, effect: mute, active: [{ cron: '0 25 * * *', duration: 8h, timezone: UTC }]
+schema  match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 8d, timezone: UTC }]
+schema  match: {}, effect: mute, active: [{ cron: '0 22 * * *', duration: 8h, timezone: Mars }]
+both    match: {}, effect: mute, not_before: 2026-01-01T00:00:00Z
+both    match: {}, effect: mute, not_after: 2026-01-01T00:00:00+01:00
+both    match: {}, effect: mute, not_before: 2026-01-01 00:00:00Z
+neither match: {}, effect: mute, not_before: 2026-01-01
+neither match: {}, effect: mute, not_after: 5
+schema  match: {}, effect: mute, not_before: 2026-01-02T00:00:00Z, not_after: 2026-01-01T00:00:00Z
+both    match: {}, effect: mute, first: 10m
+neither match: {}, effect: mute, first: 10
+neither match: {}, effect: mute, first: 10 minutes
+schema  match: {}, effect: mute, first: 0m
 neither match: [], effect: mute
 neither match: { rooms: x }, effect: mute
 both    match: { room: x }, effect: mute

@@ -37,7 +37,6 @@ pub use fault::Fault;
 pub use schedule::{Schedule, Unmet};
 pub use state::State;
 
-#[cfg(test)]
 pub(super) use read::WINDOW_KEYS;
 
 use cron::Cron;

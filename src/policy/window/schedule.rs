@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Length, State, Window, state};
 use crate::policy::document::Policy;
 use crate::policy::facts::{Fact, Facts};
+use crate::policy::reads::Reads;
 use crate::policy::tri::Tri;
 
 /// The limits in time of one policy; without any it is always in force.
@@ -74,6 +75,13 @@ impl Schedule {
             && self.not_after.is_none_or(|ends| now < ends)
             && (self.active.is_empty() || self.active.iter().any(|window| window.is_open(now)));
         Tri::from(in_time).and_then(|| self.first_holds(facts, now))
+    }
+
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let first = self.first.as_ref();
+        first.map_or(Reads::default(), |_| Reads::named("room.created_at"))
     }
 
     /// Why it does not hold, or may not: the first clause that fails; none where all hold.
@@ -218,7 +226,10 @@ impl fmt::Display for Unmet {
                 write!(f, "the room is {age} old, and its first {first} are over")
             }
             Self::First { first, .. } => {
-                write!(f, "whether these are its first {first} is not known")
+                write!(
+                    f,
+                    "room.created_at is unknown, and so whether these are its first {first}"
+                )
             }
         }
     }

@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
 from .livekit_server import API_KEY, API_SECRET
-from .processes import REPOSITORY, Child, free_port
+from .postgres import rows
+from .processes import REPOSITORY, Child, eventually, free_port
 
 # Callers: a tenant and its API secret.
 SECRETS = {
@@ -18,6 +20,8 @@ SECRETS = {
     "operations": "secret-of-operations-0123456789",
 }
 OPERATOR = "operations"
+IN_FORCE_SECONDS = 2
+"""What is asked for is one; as much again for a machine that has other things to do."""
 
 
 def executable() -> Path:
@@ -84,6 +88,22 @@ class Quell:
         env = self.environment(livekit_url) | settings
         self._child = Child(self._name, [executable(), "serve"], env, self._directory)
         self._child.wait_until(self._ready)
+
+    async def apply(self, policies: Sequence[Mapping[str, object]]) -> None:
+        """Applies policies, and waits until they are in force in the process that serves."""
+        file = self._directory / f"{self._name}-applied.yaml"
+        file.write_text(json.dumps({"policies": policies}))
+        self.command("policy", "apply", file)
+        [newest] = rows(self.database_url, "select max(id) as id from policy_revision")
+        await eventually(
+            lambda: self.newest_revision() == newest["id"], "a change is in force", IN_FORCE_SECONDS
+        )
+
+    def newest_revision(self) -> int:
+        """The newest change of policies that is in force."""
+        text = httpx.get(f"{self.url}/metrics", timeout=5).text
+        found = re.search(r"^quell_newest_policy_revision (\d+)$", text, re.MULTILINE)
+        return int(found[1]) if found else 0
 
     def _ready(self) -> bool:
         try:

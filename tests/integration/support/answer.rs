@@ -5,13 +5,16 @@ use serde_json::Value;
 
 use super::{ACME, GLOBEX, OPERATOR};
 
-/// What no answer may ever hold: callers' tokens, LiveKit's secret, and the start of every JWT.
-const SECRETS: [&str; 5] = [
+/// What no answer may ever hold: callers' tokens, LiveKit's secret, and the start of every JWT (by
+/// which field comes first: `eyJ` alone can be a part of a track's SID).
+const SECRETS: [&str; 7] = [
     ACME,
     GLOBEX,
     OPERATOR,
     "secret-that-is-long-enough-for-livekit-0123",
-    "eyJ",
+    "eyJhbGciOi",
+    "eyJ0eXAiOi",
+    "eyJraWQiOi",
 ];
 
 /// Status, headers and body of one answer.

@@ -169,6 +169,14 @@ impl TestApp {
         &self.running.as_ref().unwrap().app
     }
 
+    /// The same of every replica, this one first.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.running
+            .iter()
+            .chain(&self.others)
+            .map(|running| &running.app)
+    }
+
     /// `POST /livekit/participant/mute`, ready to be changed and sent.
     pub(crate) fn mute(
         &self,

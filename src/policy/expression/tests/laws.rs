@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::generate::{Spec, Test, expression, facts, hidden, known};
-use crate::policy::{Expression, Tri};
+use crate::policy::{Expression, Reads, Tri};
 
 fn parse(spec: &Spec) -> Expression {
     super::parse(&spec.text(&mut Test::text))
@@ -33,6 +33,18 @@ proptest! {
     fn an_answer_on_known_facts_is_definite(spec in expression(), known in known()) {
         let expression = parse(&spec);
         prop_assert_ne!(expression.holds(&facts(&known)), Tri::Unknown, "{}", expression);
+    }
+
+    /// What an expression does not read leaves nothing open.
+    #[test]
+    fn only_what_is_read_can_leave_it_open(
+        spec in expression(), known in known(), hide in any::<[bool; 12]>(),
+    ) {
+        let expression = parse(&spec);
+        let facts = hidden(&known, hide);
+        let open = expression.reads().and(Reads::unknown_in(&facts));
+        let holds = expression.holds(&facts);
+        prop_assert!(holds != Tri::Unknown || !open.is_empty(), "{}", expression);
     }
 
     /// What is said to be always or never so is so, of the whole and of every part.

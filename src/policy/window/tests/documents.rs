@@ -131,14 +131,20 @@ policies:
     );
 }
 
-/// Stored policies are read on every change of any: what was doubtful has been said.
+/// Stored policies are read on every change of any: they were judged when they were written.
 #[test]
-fn a_single_window_needs_no_list_and_stored_ones_no_doubts() {
+fn a_single_window_needs_no_list_and_stored_ones_no_judging() {
     let one = r#"{"name": "p", "match": {"type": "AUDIO"}, "effect": "mute",
         "active": {"cron": "* * * * *", "duration": "1m", "timezone": "UTC"}}"#;
     let checked = Policy::from_json(one.as_bytes(), None).unwrap();
     assert_eq!(checked.value.active.len(), 1);
     assert_eq!(checked.warnings.len(), 1);
-    let json = checked.value.to_json();
+    let mut json = checked.value.to_json();
     assert_eq!(json["active"].as_array().map(Vec::len), Some(1));
+    // What would be refused today, by another time zone database, say, is still read.
+    json["active"][0]["cron"] = "0 12 * * SAT".into();
+    json["not_before"] = "2026-03-02T00:00:00Z".into();
+    json["not_after"] = "2026-03-03T00:00:00Z".into();
+    assert!(Policy::from_json(json.to_string().as_bytes(), None).is_err());
+    assert!(Policy::from_stored(&json, None).is_ok());
 }

@@ -150,6 +150,33 @@ const STATES: &[(&str, &str, &str)] = &[
         "2011-12-30T10:05:00Z",
         "open from 2011-12-29T15:00:00Z until 2011-12-30T10:10:00Z",
     ),
+    (
+        "*/5 * 29,30 * * for 10m in Pacific/Apia",
+        "2011-12-30T09:00:00Z",
+        "open from 2011-12-29T10:00:00Z until 2011-12-30T10:10:00Z",
+    ),
+    (
+        "*/5 5-23 * * * for 10m in Pacific/Apia",
+        "2011-12-30T09:00:00Z",
+        "open from 2011-12-29T15:00:00Z until 2011-12-30T10:10:00Z",
+    ),
+    // The longest way back, and on.
+    (
+        "0 0 29 FEB * for 1d in UTC",
+        "2104-02-28T23:59:59Z",
+        "closed from 2096-03-01T00:00:00Z until 2104-02-29T00:00:00Z",
+    ),
+    (
+        "0 0 29 FEB * for 1d in UTC",
+        "2096-03-01T00:00:00Z",
+        "closed from 2096-03-01T00:00:00Z until 2104-02-29T00:00:00Z",
+    ),
+    // Not long enough to reach the next one.
+    (
+        "30 * * * * for 45m in UTC",
+        "2026-03-04T12:40:00Z",
+        "open from 2026-03-04T12:30:00Z until 2026-03-04T13:15:00Z",
+    ),
 ];
 
 #[test]
@@ -202,6 +229,21 @@ proptest! {
                 prop_assert_eq!(asked.is_open(now), answer);
             }
         }
+    }
+}
+
+/// What is remembered has room for the years 1425 to 2514.
+#[test]
+fn a_stretch_out_of_range_is_not_taken_for_another() {
+    let asked = window("0 0 * * * for 12h in UTC");
+    for (far, seconds) in [
+        ("2600-01-01T01:00:00Z", -(1_i64 << 35)),
+        ("1300-01-01T01:00:00Z", 1 << 35),
+    ] {
+        assert!(asked.is_open(at(far)));
+        let other = at(far) + TimeDelta::seconds(seconds);
+        let fresh = window("0 0 * * * for 12h in UTC");
+        assert_eq!(asked.is_open(other), fresh.is_open(other), "{other}");
     }
 }
 

@@ -1,0 +1,29 @@
+//! Files of policies: what is read is written back to the same, what is not says why and where.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use quell_fuzz::policy::Document;
+use quell_fuzz::{laws, problems};
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let checked = match Document::load([("policies.yaml", text)]) {
+        Ok(checked) => checked,
+        Err(refused) => return problems::check_in_text(&refused, text),
+    };
+    for warning in &checked.warnings {
+        problems::check_message(warning);
+        problems::check_place(warning, text);
+    }
+    let written = checked
+        .value
+        .to_yaml()
+        .unwrap_or_else(|error| panic!("cannot be written: {error}"));
+    match Document::load([("again.yaml", written.as_str())]) {
+        Ok(again) => assert_eq!(again.value, checked.value, "{written}"),
+        Err(refused) => panic!("what is written cannot be read: {refused}\n{written}"),
+    }
+    laws::check(&checked.value.policies, input);
+});

@@ -1,0 +1,147 @@
+//! How many tracks each policy mutes or spares, by what is live and by the draft.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::tally::{Ruling, View};
+
+/// Tracks, by what is live and by the draft.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// By what is live.
+    pub live: u64,
+    /// By the draft.
+    pub draft: u64,
+}
+
+/// What one policy does, or would.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Deeds {
+    /// Tracks that it mutes.
+    pub mutes: Beside,
+    /// Tracks that it spares, as an exemption.
+    pub spares: Beside,
+}
+
+/// One policy and the tracks that are muted or spared in its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyRow {
+    /// The tenant; none is the operator.
+    pub owner: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// In earnest.
+    pub enforced: Deeds,
+    /// If the policies on trial were enforced as well.
+    pub with_trial: Deeds,
+}
+
+impl Beside {
+    /// The draft's more, or less.
+    #[must_use]
+    pub fn difference(self) -> i128 {
+        i128::from(self.draft) - i128::from(self.live)
+    }
+}
+
+type Names = HashMap<String, [Deeds; 2]>;
+
+/// Counts by policy; as many as there are policies.
+#[derive(Debug, Default)]
+pub(super) struct ByPolicy {
+    operator: Names,
+    tenants: HashMap<String, Names>,
+}
+
+impl ByPolicy {
+    pub(super) fn add(&mut self, view: View, live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>) {
+        for (ruling, is_draft) in [(live, false), (draft, true)] {
+            let (policy, is_mute) = match ruling {
+                Some(Ruling::Muted(policy)) => (policy, true),
+                Some(Ruling::Spared(spared)) => (&*spared.by, false),
+                Some(Ruling::Left) | None => continue,
+            };
+            let count = |[enforced, with_trial]: &mut [Deeds; 2]| {
+                let deeds = match view {
+                    View::Enforced => enforced,
+                    View::WithTrial => with_trial,
+                };
+                let beside = if is_mute {
+                    &mut deeds.mutes
+                } else {
+                    &mut deeds.spares
+                };
+                *(if is_draft {
+                    &mut beside.draft
+                } else {
+                    &mut beside.live
+                }) += 1;
+            };
+            match policy.owner.as_deref() {
+                None => with(&mut self.operator, &policy.name, count),
+                Some(owner) => with(&mut self.tenants, owner, |names| {
+                    with(names, &policy.name, count);
+                }),
+            }
+        }
+    }
+
+    /// Those with the largest difference first, then those that do most.
+    pub(super) fn finish(self) -> Vec<PolicyRow> {
+        let operator = self
+            .operator
+            .into_iter()
+            .map(|(name, deeds)| (None, name, deeds));
+        let tenants = self.tenants.into_iter().flat_map(|(owner, names)| {
+            names
+                .into_iter()
+                .map(move |(name, deeds)| (Some(owner.clone()), name, deeds))
+        });
+        let mut rows: Vec<_> = operator
+            .chain(tenants)
+            .map(|(owner, name, [enforced, with_trial])| PolicyRow {
+                owner,
+                name,
+                enforced,
+                with_trial,
+            })
+            .collect();
+        rows.sort_by_cached_key(|row| {
+            let besides = row.besides();
+            let difference = besides.map(|beside| beside.difference().abs());
+            let all: u64 = besides
+                .map(|beside| beside.live.max(beside.draft))
+                .iter()
+                .sum();
+            let difference: i128 = difference.iter().sum();
+            (
+                Reverse(difference),
+                Reverse(all),
+                row.owner.clone(),
+                row.name.clone(),
+            )
+        });
+        rows
+    }
+}
+
+impl PolicyRow {
+    fn besides(&self) -> [Beside; 4] {
+        [
+            self.enforced.mutes,
+            self.enforced.spares,
+            self.with_trial.mutes,
+            self.with_trial.spares,
+        ]
+    }
+}
+
+/// Changes the entry of that name, which is copied only where it is new.
+fn with<V: Default>(map: &mut HashMap<String, V>, name: &str, change: impl FnOnce(&mut V)) {
+    match map.get_mut(name) {
+        Some(value) => change(value),
+        None => change(map.entry(name.to_owned()).or_default()),
+    }
+}

@@ -1,0 +1,273 @@
+//! Two sets of policies to compare: what is stored, and what would be with a draft put over it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use super::name_of;
+use crate::policy::{
+    CompiledPolicy, Effect, Mode, Policy, PolicyKey, PolicyRef, PolicySet, Reads, StoredPolicy,
+};
+
+/// What is to be tried.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// Policies that take the place of the stored ones of their owner and name, or are new.
+    pub policies: Vec<Policy>,
+    /// Stored policies that are left out.
+    pub without: Vec<PolicyKey>,
+    /// Nothing else of what is stored is in it.
+    pub alone: bool,
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// Neither policies nor a removal.
+    #[error("there is no draft: name policies to try, or one to try without")]
+    Empty,
+    /// One policy twice.
+    #[error("{0} stands in the draft twice: keep one")]
+    Twice(String),
+    /// A policy in the draft and to be left out.
+    #[error("{0} is in the draft and to be left out of it: take one of the two away")]
+    InAndOut(String),
+    /// Nothing to leave out.
+    #[error("there is no stored policy {0} to try without: `quell policy list` shows all")]
+    NotStored(String),
+    /// A policy that is about other rooms.
+    #[error("{0} is another tenant's policy: it is never about {1}'s rooms")]
+    OtherTenant(String, String),
+    /// A stored policy that this version cannot use.
+    #[error("the stored policy {0} cannot be read by this version: {1}")]
+    Unreadable(String, String),
+}
+
+/// How a policy of the draft stands to what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// There is none of its name.
+    Created,
+    /// The stored one is another.
+    Updated,
+    /// The stored one is left out.
+    Removed,
+    /// The stored one is the same.
+    Unchanged,
+}
+
+impl Change {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Removed => "removed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One policy of the draft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// The tenant; none is the operator.
+    pub owner: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// How it stands to what is stored.
+    pub change: Change,
+    /// What it does; of a removed one, what it did.
+    pub effect: Effect,
+    /// Whether it acts; of a removed one, whether it did.
+    pub mode: Mode,
+    /// The fields that an updated one has otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// Policies that decide together.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    pub(super) set: PolicySet,
+    /// Whether any of them is on trial.
+    pub(super) on_trial: bool,
+    /// Of those that ask for more than a webhook's own facts.
+    reads: HashMap<PolicyKey, Reads>,
+}
+
+/// Live and draft.
+#[derive(Debug)]
+pub(super) struct Sides {
+    pub(super) live: Side,
+    pub(super) draft: Side,
+    /// The draft's policies, what changes first.
+    pub(super) changes: Vec<Changed>,
+    /// The stored policies that neither the draft holds nor `without` names.
+    pub(super) others: Vec<PolicyKey>,
+}
+
+impl Side {
+    /// What a policy of it reads.
+    pub(super) fn reads(&self, policy: &PolicyRef) -> Reads {
+        self.reads.get(&key_of(policy)).copied().unwrap_or_default()
+    }
+
+    fn new(policies: Vec<CompiledPolicy>) -> Self {
+        let reads = policies
+            .iter()
+            .map(|policy| (key_of(&policy.id), policy.reads()))
+            .filter(|(_, reads)| !reads.is_empty())
+            .collect();
+        Self {
+            reads,
+            on_trial: policies.iter().any(|policy| policy.mode == Mode::DryRun),
+            set: PolicySet::new(policies),
+        }
+    }
+}
+
+fn key_of(policy: &PolicyRef) -> PolicyKey {
+    PolicyKey {
+        owner: policy.owner.as_deref().map(str::to_owned),
+        name: policy.name.to_string(),
+    }
+}
+
+impl Draft {
+    /// Puts the draft over what is stored. With a tenant, all is about that tenant's rooms.
+    pub(super) fn over(
+        self,
+        stored: impl IntoIterator<Item = StoredPolicy>,
+        tenant: Option<&str>,
+    ) -> Result<Sides, DraftError> {
+        if self.policies.is_empty() && self.without.is_empty() {
+            return Err(DraftError::Empty);
+        }
+        let mut without: BTreeSet<_> = self.without.into_iter().collect();
+        let mut drafted = by_key(self.policies, &without, tenant)?;
+        let (mut live, mut draft) = (Vec::new(), Vec::new());
+        let (mut changes, mut others) = (Vec::new(), Vec::new());
+        for row in stored {
+            let (policy, compiled) = read(&row)?;
+            let key = key_of(&compiled.id);
+            if let Some(new) = drafted.remove(&key) {
+                let fields = differing(&policy, &new);
+                let change = if fields.is_empty() {
+                    draft.push(compiled.clone());
+                    Change::Unchanged
+                } else {
+                    draft.push(compile(&new, row.revision.saturating_add(1))?);
+                    Change::Updated
+                };
+                changes.push(changed(&new, change, fields));
+            } else if without.remove(&key) {
+                changes.push(changed(&policy, Change::Removed, Vec::new()));
+            } else {
+                if !self.alone {
+                    draft.push(compiled.clone());
+                }
+                others.push(key);
+            }
+            live.push(compiled);
+        }
+        if let Some(key) = without.first() {
+            return Err(DraftError::NotStored(name_of(key)));
+        }
+        for new in drafted.values() {
+            draft.push(compile(new, 1)?);
+            changes.push(changed(new, Change::Created, Vec::new()));
+        }
+        changes.sort_by(|a, b| (a.change, &a.owner, &a.name).cmp(&(b.change, &b.owner, &b.name)));
+        Ok(Sides {
+            live: Side::new(live),
+            draft: Side::new(draft),
+            changes,
+            others,
+        })
+    }
+}
+
+fn by_key(
+    policies: Vec<Policy>,
+    without: &BTreeSet<PolicyKey>,
+    tenant: Option<&str>,
+) -> Result<BTreeMap<PolicyKey, Policy>, DraftError> {
+    let mut drafted = BTreeMap::new();
+    for policy in policies {
+        let key = PolicyKey {
+            owner: policy.owner.clone(),
+            name: policy.name.clone(),
+        };
+        if let (Some(tenant), Some(owner)) = (tenant, &key.owner)
+            && tenant != owner
+        {
+            return Err(DraftError::OtherTenant(name_of(&key), tenant.to_owned()));
+        }
+        if without.contains(&key) {
+            return Err(DraftError::InAndOut(name_of(&key)));
+        }
+        if drafted.insert(key.clone(), policy).is_some() {
+            return Err(DraftError::Twice(name_of(&key)));
+        }
+    }
+    Ok(drafted)
+}
+
+fn read(row: &StoredPolicy) -> Result<(Policy, CompiledPolicy), DraftError> {
+    let key = PolicyKey {
+        owner: row.owner.clone(),
+        name: row.name.clone(),
+    };
+    let unreadable = |why: String| DraftError::Unreadable(name_of(&key), why);
+    let policy = Policy::from_stored(&row.document, row.owner.as_deref())
+        .map_err(|problems| unreadable(problems.to_string()))?;
+    if policy.name != row.name {
+        return Err(unreadable(format!(
+            "its document has the name {}",
+            policy.name
+        )));
+    }
+    let compiled = compile(&policy, row.revision)?;
+    Ok((policy, compiled))
+}
+
+fn compile(policy: &Policy, revision: i32) -> Result<CompiledPolicy, DraftError> {
+    CompiledPolicy::new(policy, revision).map_err(|error| {
+        let key = PolicyKey {
+            owner: policy.owner.clone(),
+            name: policy.name.clone(),
+        };
+        DraftError::Unreadable(name_of(&key), error.to_string())
+    })
+}
+
+fn changed(policy: &Policy, change: Change, fields: Vec<String>) -> Changed {
+    Changed {
+        owner: policy.owner.clone(),
+        name: policy.name.clone(),
+        change,
+        effect: policy.effect,
+        mode: policy.mode,
+        fields,
+    }
+}
+
+/// The fields in which two policies differ, by their names in the canonical form.
+fn differing(one: &Policy, other: &Policy) -> Vec<String> {
+    let (one, other) = (one.to_json(), other.to_json());
+    let keys = |value: &serde_json::Value| -> BTreeSet<String> {
+        let fields = value.as_object();
+        fields
+            .into_iter()
+            .flat_map(|fields| fields.keys().cloned())
+            .collect()
+    };
+    keys(&one)
+        .union(&keys(&other))
+        .filter(|key| one.get(key.as_str()) != other.get(key.as_str()))
+        .cloned()
+        .collect()
+}

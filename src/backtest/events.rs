@@ -1,0 +1,130 @@
+//! Reads stored `track_published` events, oldest first, a page at a time.
+//!
+//! Why pages by key and no one long query: each is a short statement in a read-only transaction of
+//! its own, so that no snapshot stays open that would keep vacuum back, no partition is held that
+//! is to be dropped, and the connection is everybody else's in between.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::since::Range;
+use crate::postgres::bounded;
+
+/// A page that nobody read lately comes from slow disks.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A track that was published, as it is stored.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Published {
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) event_id: String,
+    pub(super) room_sid: Option<String>,
+    pub(super) room_name: Option<String>,
+    pub(super) identity: Option<String>,
+    pub(super) track_sid: Option<String>,
+    pub(super) settlement: Option<String>,
+    /// JSON as text: it is read once, on a thread that nobody waits for.
+    pub(super) facts: Option<String>,
+    pub(super) decision: Option<String>,
+}
+
+/// Up to and with which event is read already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) created_at: DateTime<Utc>,
+    event_id: String,
+}
+
+impl Cursor {
+    /// Before everything at or after `instant`: no event's id is empty.
+    pub(super) fn before(instant: DateTime<Utc>) -> Self {
+        Self {
+            created_at: instant,
+            event_id: String::new(),
+        }
+    }
+}
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) pool: PgPool,
+    pub(super) range: Range,
+    /// This tenant's rooms; none is all rooms.
+    pub(super) tenant: Option<String>,
+    /// So many events of any kind are passed over with each page.
+    pub(super) page_events: i64,
+}
+
+/// Some events, and where the next page begins; none where there is no more.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) tracks: Vec<Published>,
+    pub(super) next: Option<Cursor>,
+}
+
+impl Source {
+    /// The page after `cursor`.
+    pub(super) async fn page(&self, cursor: &Cursor) -> Result<Page, sqlx::Error> {
+        let read = tokio::time::timeout(PAGE_TIMEOUT, self.read(cursor));
+        let timed_out = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        read.await.map_err(timed_out)?
+    }
+
+    async fn read(&self, cursor: &Cursor) -> Result<Page, sqlx::Error> {
+        let mut tx = self.pool.begin_with("begin read only").await?;
+        // Where the page ends is looked up first, in the index alone: where few events are asked
+        // for out of many, a page is bounded by what it passes over and not by what it finds.
+        // (Row comparisons are what the index takes; the plain ones leave partitions out.)
+        let end = sqlx::query!(
+            "select created_at, event_id from webhook_event
+             where created_at >= $1 and created_at < $3 and (created_at, event_id) > ($1, $2)
+             order by created_at, event_id
+             offset $4 limit 1",
+            cursor.created_at,
+            cursor.event_id,
+            self.range.until,
+            self.page_events - 1,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let next = end.map(|end| Cursor {
+            created_at: end.created_at,
+            event_id: end.event_id,
+        });
+        let last = next
+            .clone()
+            .unwrap_or_else(|| Cursor::before(self.range.until));
+        let mut tracks = sqlx::query_as!(
+            Published,
+            "select created_at, received_at, event_id, room_sid, room_name, identity, track_sid,
+                    settlement, facts::text, decision::text
+             from webhook_event
+             where created_at >= $1 and created_at <= $3
+               and (created_at, event_id) > ($1, $2) and (created_at, event_id) <= ($3, $4)
+               and event = 'track_published' and ($5::text is null or tenant = $5)",
+            cursor.created_at,
+            cursor.event_id,
+            last.created_at,
+            last.event_id,
+            self.tenant,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        // Here and not there: Postgres would carry the facts through a sort on disk.
+        tracks.sort_by(|a, b| (a.created_at, &a.event_id).cmp(&(b.created_at, &b.event_id)));
+        Ok(Page { tracks, next })
+    }
+
+    /// When the oldest event of all that are stored was; none where nothing is.
+    pub(super) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+        bounded(
+            sqlx::query_scalar!("select min(created_at) from webhook_event").fetch_one(&self.pool),
+        )
+        .await
+    }
+}

@@ -1,0 +1,359 @@
+//! A report as people read it in a terminal.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use super::by_policy::{Beside, Deeds, PolicyRow};
+use super::count::Counted;
+use super::draft::{Change, Changed};
+use super::full_name;
+use super::report::Report;
+use super::sample::{PolicyName, Sample, SampleRuling, Word};
+use super::tally::{Comparison, Shift, View};
+
+/// So many policies are shown; JSON has more.
+const POLICIES_SHOWN_MAX: usize = 20;
+/// Names of rooms and participants are as long as LiveKit lets them.
+const NAME_CHARS_MAX: usize = 48;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rooms = match &self.owner {
+            Some(tenant) => format!("the rooms of {}", shown(tenant)),
+            None => "all rooms".to_owned(),
+        };
+        writeln!(
+            f,
+            "Backtest over {rooms}, {} to {}",
+            time(self.range.since),
+            time(self.range.until)
+        )?;
+        writeln!(f, "{} published", in_words(self.published))?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        self.write_draft(f)?;
+        write_comparison(f, "WHAT IS DONE", &self.enforced)?;
+        if self.any_on_trial {
+            let title = "IF THE POLICIES ON TRIAL (mode: dry_run) WERE ENFORCED TOO";
+            write_comparison(f, title, &self.with_trial)?;
+        }
+        self.write_recorded(f)?;
+        self.write_apart(f)?;
+        self.write_policies(f)?;
+        self.write_samples(f)
+    }
+}
+
+impl Report {
+    fn write_draft(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nTHE DRAFT")?;
+        for changed in &self.draft.policies {
+            let Changed {
+                owner,
+                name,
+                change,
+                effect,
+                mode,
+                fields,
+            } = changed;
+            let name = full_name(owner.as_deref(), name);
+            write!(
+                f,
+                "  {:<9}  {}  {effect}, {mode}",
+                change.as_str(),
+                shown(&name)
+            )?;
+            if *change == Change::Updated {
+                write!(f, "; other than before: {}", fields.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        if self.draft.policies_left_off > 0 {
+            writeln!(f, "  and {} more", self.draft.policies_left_off)?;
+        }
+        match (self.draft.others, self.draft.alone) {
+            (0, _) => Ok(()),
+            (others, true) => writeln!(f, "  left out   {others} more that are stored"),
+            (others, false) => writeln!(f, "  as stored  {others} more"),
+        }
+    }
+
+    fn write_recorded(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recorded: Vec<_> = self
+            .recorded
+            .iter()
+            .map(|(settlement, tracks)| format!("{settlement} {}", grouped(*tracks)))
+            .collect();
+        writeln!(f, "\nAs it ended then: {}", recorded.join(", "))
+    }
+
+    fn write_apart(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let apart = &self.apart;
+        if apart.tracks == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nNOT COMPARED: {} tracks, for what was not recorded",
+            grouped(apart.tracks)
+        )?;
+        for group in &apart.missing {
+            let facts = if group.facts.is_empty() {
+                "facts that policies of others ask for".to_owned()
+            } else {
+                group.facts.join(", ")
+            };
+            let why = if group.by_event_alone {
+                "LiveKit was not asked: the event alone had decided"
+            } else {
+                "LiveKit did not answer, or had nothing to show"
+            };
+            writeln!(f, "{:>12}  without {facts} ({why})", grouped(group.tracks))?;
+        }
+        for (tracks, what) in [
+            (apart.missing_left_off, "without other facts"),
+            (
+                apart.not_settled,
+                "still to be dealt with: nothing is recorded yet",
+            ),
+            (apart.without_facts, "given up before anything was known"),
+            (
+                apart.unreadable,
+                "recorded in a way that this version does not read",
+            ),
+        ] {
+            if tracks > 0 {
+                writeln!(f, "{:>12}  {what}", grouped(tracks))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_policies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.policies.is_empty() {
+            return Ok(());
+        }
+        heading(f, "TRACKS BY POLICY")?;
+        for row in self.policies.iter().take(POLICIES_SHOWN_MAX) {
+            self.write_policy(f, row)?;
+        }
+        let more = self.policies.len().saturating_sub(POLICIES_SHOWN_MAX) + self.policies_left_off;
+        if more > 0 {
+            writeln!(f, "  and {more} more policies")?;
+        }
+        Ok(())
+    }
+
+    fn write_policy(&self, f: &mut fmt::Formatter<'_>, row: &PolicyRow) -> fmt::Result {
+        let name = full_name(row.owner.as_deref(), &row.name);
+        writeln!(f, "  {}", shown(&name))?;
+        let mut views = vec![("", row.enforced)];
+        if self.any_on_trial && row.with_trial != row.enforced {
+            views.push((" with those on trial", row.with_trial));
+        }
+        for (with, Deeds { mutes, spares }) in views {
+            for (what, beside) in [("mutes", mutes), ("spares", spares)] {
+                if beside != Beside::default() {
+                    line(f, &format!("    {what}{with}"), beside.live, beside.draft)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_samples(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = None;
+        for sample in &self.samples {
+            let kind = (sample.view, sample.change);
+            if before != Some(kind) {
+                before = Some(kind);
+                let count = self
+                    .samples
+                    .iter()
+                    .filter(|other| (other.view, other.change) == kind);
+                let comparison = match sample.view {
+                    View::Enforced => &self.enforced,
+                    View::WithTrial => &self.with_trial,
+                };
+                let (title, all) = match sample.change {
+                    Shift::NewlyMuted => ("newly muted", comparison.changes.newly_muted),
+                    Shift::NoLongerMuted => ("no longer muted", comparison.changes.no_longer_muted),
+                    Shift::MutedByAnother => (
+                        "muted by another policy",
+                        comparison.changes.muted_by_another,
+                    ),
+                    Shift::Same => ("the same", comparison.changes.same),
+                    Shift::NotCompared => ("not compared", comparison.not_compared),
+                };
+                let on_trial = match sample.view {
+                    View::Enforced => "",
+                    View::WithTrial => ", if the policies on trial were enforced too",
+                };
+                let (count, all) = (count.count(), grouped(all.tracks));
+                writeln!(f, "\nSAMPLES, {title}{on_trial} ({count} of {all})")?;
+            }
+            write_sample(f, sample)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_sample(f: &mut fmt::Formatter<'_>, sample: &Sample) -> fmt::Result {
+    writeln!(
+        f,
+        "  {}  {} ({})  {}  {}  {}",
+        time(sample.at),
+        shown(&sample.room),
+        shown(&sample.room_sid),
+        shown(&sample.identity),
+        shown(&sample.source),
+        shown(&sample.track_sid),
+    )?;
+    if sample.missing.is_empty() {
+        writeln!(
+            f,
+            "    live: {}; draft: {}",
+            ruling(&sample.live),
+            ruling(&sample.draft)
+        )
+    } else {
+        let missing = sample.missing.join(", ");
+        writeln!(
+            f,
+            "    live: {}; draft: {}; without {missing}",
+            ruling(&sample.live),
+            ruling(&sample.draft)
+        )
+    }
+}
+
+fn ruling(ruling: &SampleRuling) -> String {
+    let name = |name: &PolicyName| shown(&full_name(name.owner.as_deref(), &name.name));
+    let by = ruling.by.as_ref().map(name).unwrap_or_default();
+    match ruling.ruling {
+        Word::Muted => format!("muted by {by}"),
+        Word::Spared => {
+            let mute = ruling.mute.as_ref().map(name).unwrap_or_default();
+            let reason = ruling.reason.as_deref().map(shown);
+            let reason = reason
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            format!("spared from {mute} by {by}{reason}")
+        }
+        Word::LeftAlone if by.is_empty() => "left alone".to_owned(),
+        Word::LeftAlone => format!("left alone by the `unless` of {by}"),
+        Word::NotDecided => "not decided".to_owned(),
+    }
+}
+
+fn write_comparison(f: &mut fmt::Formatter<'_>, title: &str, of: &Comparison) -> fmt::Result {
+    heading(f, title)?;
+    for (what, live, draft) in [
+        ("muted", of.live.muted, of.draft.muted),
+        ("spared by an exemption", of.live.spared, of.draft.spared),
+        ("left alone", of.live.left_alone, of.draft.left_alone),
+    ] {
+        line(f, &format!("  {what}: tracks"), live.tracks, draft.tracks)?;
+        line(f, "    rooms", live.rooms, draft.rooms)?;
+        line(f, "    participants", live.participants, draft.participants)?;
+    }
+    writeln!(f)?;
+    for (what, counted) in [
+        ("newly muted", of.changes.newly_muted),
+        ("no longer muted", of.changes.no_longer_muted),
+        ("muted by another policy", of.changes.muted_by_another),
+        ("the same", of.changes.same),
+        ("not compared", of.not_compared),
+    ] {
+        writeln!(f, "  {what:<26}{}", in_words(counted))?;
+    }
+    Ok(())
+}
+
+fn heading(f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
+    // Too long for the column of a table's first: the columns' names stand below it.
+    if title.chars().count() > 34 {
+        writeln!(f, "\n{title}")?;
+        return writeln!(
+            f,
+            "{:<34}{:>12}{:>12}{:>12}",
+            "", "live", "draft", "difference"
+        );
+    }
+    writeln!(
+        f,
+        "\n{title:<34}{:>12}{:>12}{:>12}",
+        "live", "draft", "difference"
+    )
+}
+
+fn line(f: &mut fmt::Formatter<'_>, what: &str, live: u64, draft: u64) -> fmt::Result {
+    let difference = Beside { live, draft }.difference();
+    let sign = match difference {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    let size = u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX);
+    let difference = format!("{sign}{}", grouped(size));
+    writeln!(
+        f,
+        "{what:<34}{:>12}{:>12}{difference:>12}",
+        grouped(live),
+        grouped(draft)
+    )
+}
+
+fn in_words(counted: Counted) -> String {
+    let Counted {
+        tracks,
+        rooms,
+        participants,
+    } = counted;
+    let of = |count: u64, one: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{} {one}{plural}", grouped(count))
+    };
+    if tracks == 0 {
+        return "0 tracks".to_owned();
+    }
+    format!(
+        "{} of {} in {}",
+        of(tracks, "track"),
+        of(participants, "participant"),
+        of(rooms, "room")
+    )
+}
+
+/// A number with commas: `1,234,567`.
+#[must_use]
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn time(at: DateTime<Utc>) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%SZ")
+}
+
+/// Text that others chose, in one line of a terminal: no control characters, and not for ever.
+fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(NAME_CHARS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().count() > NAME_CHARS_MAX {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,179 @@
+//! `quell policy backtest`: what a draft would have done with the tracks that were published.
+
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use super::files::Files;
+use super::{OwnerArguments, with_database};
+use crate::backtest::{
+    self, Draft, Pace, Progress, Question, Range, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
+    grouped,
+};
+use crate::cli::told_to_stop;
+use crate::clock::Clock;
+use crate::policy::PolicyKey;
+use crate::policy_store::OwnerFilter;
+
+/// How often a line says how far it is, where no bar can.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Policies to put over the stored ones: a file, or a folder of *.yaml files; once or more
+    #[arg(
+        long = "file",
+        value_name = "PATH",
+        required_unless_present = "without"
+    )]
+    files: Vec<PathBuf>,
+    /// A stored policy to try without: of --owner, else of the operator; once or more
+    #[arg(long, value_name = "NAME")]
+    without: Vec<String>,
+    /// Try the files alone, as if nothing else were stored
+    #[arg(long, requires = "files", conflicts_with = "without")]
+    alone: bool,
+    /// From when on: how long ago (7d, 36h, 90m) or when (2026-03-01, 2026-03-01T12:00:00Z)
+    #[arg(long, value_name = "TIME", default_value = SINCE_DEFAULT)]
+    since: String,
+    /// Until when, in the same way; else until now
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How many examples of each kind of change are shown
+    #[arg(long, value_name = "N", default_value_t = SAMPLES_DEFAULT)]
+    samples: usize,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    owner: OwnerArguments,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let question = question(arguments)?;
+    with_database(async |pool| {
+        let stop = told_to_stop()?;
+        let shown = Shown::new(question.range);
+        let report = tokio::select! {
+            report = backtest::run(pool, question, Pace::Full, |progress| shown.show(progress)) => report,
+            () = stop => {
+                shown.clear();
+                // The page that is being read is waited for.
+                eprintln!("stopping");
+                anyhow::bail!("stopped before the end: there is no report");
+            }
+        };
+        shown.clear();
+        let report = report?;
+        let text = match arguments.format {
+            Format::Text => report.to_string(),
+            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
+            // `| head` has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    })
+    .await
+}
+
+fn question(arguments: &Arguments) -> anyhow::Result<Question> {
+    let owner = match arguments.owner.filter() {
+        OwnerFilter::Is(Some(tenant)) => Some(tenant.to_owned()),
+        OwnerFilter::Is(None) | OwnerFilter::All => None,
+    };
+    if arguments.samples > SAMPLES_MAX {
+        anyhow::bail!("--samples is at most {SAMPLES_MAX}");
+    }
+    let policies = if arguments.files.is_empty() {
+        Vec::new()
+    } else {
+        Files::find(&arguments.files)?.load()?
+    };
+    let without = arguments.without.iter().map(|name| PolicyKey {
+        owner: owner.clone(),
+        name: name.clone(),
+    });
+    Ok(Question {
+        draft: Draft {
+            policies,
+            without: without.collect(),
+            alone: arguments.alone,
+        },
+        range: Range::read(
+            &arguments.since,
+            arguments.until.as_deref(),
+            Clock::system().now(),
+        )?,
+        tenant: owner,
+        is_tenants_own: false,
+        samples_max: arguments.samples,
+    })
+}
+
+/// How far it is, on stderr: a bar in a terminal, else a line now and then.
+struct Shown {
+    bar: ProgressBar,
+    since: DateTime<Utc>,
+    begun: Instant,
+    line_at: std::cell::Cell<Instant>,
+}
+
+impl Shown {
+    /// How many events there will be is not known without reading them: the bar goes by their time.
+    fn new(range: Range) -> Self {
+        let seconds = (range.until - range.since).num_seconds();
+        let bar = ProgressBar::with_draw_target(
+            Some(u64::try_from(seconds).unwrap_or_default()),
+            ProgressDrawTarget::stderr(),
+        );
+        // Only a template that cannot be read fails: then there is the crate's own.
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  eta {eta}")
+        {
+            bar.set_style(style);
+        }
+        let begun = Instant::now();
+        Self {
+            bar,
+            since: range.since,
+            begun,
+            line_at: std::cell::Cell::new(begun),
+        }
+    }
+
+    fn show(&self, progress: Progress) {
+        let Progress { tracks, at } = progress;
+        let millis = self.begun.elapsed().as_millis().max(1);
+        let a_second = u128::from(tracks) * 1_000 / millis;
+        let a_second = u64::try_from(a_second).unwrap_or(u64::MAX);
+        let done = format!("{} tracks, {}/s", grouped(tracks), grouped(a_second));
+        if self.bar.is_hidden() {
+            if self.line_at.get().elapsed() >= LINE_EVERY {
+                self.line_at.set(Instant::now());
+                eprintln!("{done}, up to {}", at.format("%Y-%m-%d %H:%M:%SZ"));
+            }
+            return;
+        }
+        let position = (at - self.since).num_seconds();
+        self.bar
+            .set_position(u64::try_from(position).unwrap_or_default());
+        self.bar.set_message(done);
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

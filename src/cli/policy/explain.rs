@@ -1,0 +1,221 @@
+//! `quell policy explain`: why a track is muted or not, by facts, by an event, or by who is in a
+//! room.
+
+mod text;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use clap::{ArgGroup, Args, ValueEnum};
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::files::Files;
+use super::output::print_out;
+use super::{configured, with_database};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::explain::{Asker, ExplainError, Explainer, Question, Reply, Subject, Which};
+use crate::livekit::LiveKit;
+use crate::policy::{CompiledPolicy, PolicySet};
+use crate::policy_store::{self, At, OwnerFilter};
+
+const FACTS_BYTES_MAX: u64 = 1 << 20;
+
+const USAGE: &str = "quell policy explain --event <ID> [--then | --now]
+       quell policy explain --room <ROOM> --identity <IDENTITY> [--track <SID>]
+       quell policy explain --facts <FILE>";
+
+#[derive(Debug, Args)]
+#[command(override_usage = USAGE)]
+#[command(group(ArgGroup::new("subject").required(true).args(["event", "room", "facts"])))]
+pub(in crate::cli) struct Arguments {
+    /// The track that this webhook event told of, as it was recorded: `EV_...`, as the audit has it
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// The tracks of --identity in this room, as LiveKit shows them now
+    #[arg(long, requires = "identity")]
+    room: Option<String>,
+    /// Who publishes
+    #[arg(long, requires = "room", conflicts_with_all = ["event", "facts"])]
+    identity: Option<String>,
+    /// This track only
+    #[arg(long, value_name = "SID", requires = "room", conflicts_with_all = ["event", "facts"])]
+    track: Option<String>,
+    /// A track of which these facts are known, as JSON; - reads them from stdin
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+    /// Decide by the policies in force when the event was decided on (usual for an event)
+    #[arg(long, conflicts_with_all = ["now", "room", "facts"])]
+    then: bool,
+    /// Decide on the event by the policies in force now
+    #[arg(long, conflicts_with_all = ["room", "facts"])]
+    now: bool,
+    /// Decide by the policies in these files, or folders of *.yaml files, instead of the stored ones
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["then", "now"])]
+    file: Vec<PathBuf>,
+    /// For when, such as 2026-03-02T22:30:00+01:00; else now, or when the event was decided on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<DateTime<Utc>>,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Show every policy, also all that do not apply
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs, as `POST /v1/explain` answers
+    Json,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let question = question(arguments)?;
+    let of_files = match arguments.file.as_slice() {
+        [] => None,
+        paths => Some(compiled(paths)?),
+    };
+    let reply = match of_files {
+        Some(policies) if arguments.event.is_none() => {
+            // Neither the policies nor the facts are in the database.
+            let config = arguments.room.as_ref().map(|_| configured()).transpose()?;
+            explain(None, config.as_ref(), policies, Which::Files, question).await?
+        }
+        of_files => {
+            let config = arguments.room.as_ref().map(|_| Config::from_env());
+            let config = config.transpose()?;
+            with_database(async |pool| {
+                let (policies, which) = match of_files {
+                    Some(policies) => (policies, Which::Files),
+                    None => (in_force(pool).await?, Which::Now),
+                };
+                explain(Some(pool), config.as_ref(), policies, which, question).await
+            })
+            .await?
+        }
+    };
+    let shown = match arguments.format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&reply)?),
+        Format::Text => text::of(&reply, arguments.all),
+    };
+    print_out(&shown)
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
+        format!("{error}; write it with its offset, such as 2026-03-02T22:30:00+01:00")
+    })?;
+    Ok(time.to_utc())
+}
+
+fn question(arguments: &Arguments) -> anyhow::Result<Question> {
+    let subject = match (&arguments.event, &arguments.room, &arguments.identity) {
+        (Some(event), ..) => Subject::Event(event.clone()),
+        (None, Some(room), Some(identity)) => Subject::Live {
+            room: room.clone(),
+            identity: identity.clone(),
+            track: arguments.track.clone(),
+        },
+        _ => {
+            let file = arguments.facts.as_deref();
+            Subject::Facts(facts(file.unwrap_or_else(|| Path::new("-")))?)
+        }
+    };
+    let policies = match (arguments.then, arguments.now) {
+        (true, _) => Some(Which::Then),
+        (_, true) => Some(Which::Now),
+        _ => None,
+    };
+    Ok(Question {
+        subject,
+        at: arguments.at,
+        policies,
+    })
+}
+
+/// The facts in a file: as such, or as they stand in what was asked or answered (`facts`).
+fn facts(file: &Path) -> anyhow::Result<Value> {
+    let is_stdin = file.as_os_str() == "-";
+    let name = if is_stdin {
+        "stdin".to_owned()
+    } else {
+        file.display().to_string()
+    };
+    let failed = || format!("{name} cannot be read");
+    let mut text = String::new();
+    let mut input: Box<dyn Read> = if is_stdin {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(File::open(file).with_context(failed)?)
+    };
+    // One byte more than is allowed is enough to be told that it is too long.
+    let read = input.by_ref().take(FACTS_BYTES_MAX + 1);
+    let length = { read }.read_to_string(&mut text).with_context(failed)?;
+    if u64::try_from(length)? > FACTS_BYTES_MAX {
+        anyhow::bail!("{name} is longer than {FACTS_BYTES_MAX} bytes: these are no facts");
+    }
+    let mut value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
+    Ok(match value.get_mut("facts") {
+        Some(facts) => facts.take(),
+        None => value,
+    })
+}
+
+/// The policies of files; they have no revisions yet.
+fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
+    let policies = Files::find(paths)?.load()?;
+    let compiled: Result<Vec<_>, _> = policies
+        .iter()
+        .map(|policy| CompiledPolicy::new(policy, 0))
+        .collect();
+    Ok(PolicySet::new(compiled?))
+}
+
+/// The stored policies, as of the last change.
+async fn in_force(pool: &PgPool) -> anyhow::Result<PolicySet> {
+    let page = policy_store::latest(pool, OwnerFilter::All, None, 1).await?;
+    let newest = page.revisions.first().map_or(0, |newest| newest.id);
+    let rows = policy_store::as_of(pool, At::Snapshot(newest)).await?;
+    Ok(PolicySet::from_stored(rows)?.as_of_revision(newest))
+}
+
+async fn explain(
+    pool: Option<&PgPool>,
+    config: Option<&Config>,
+    policies: PolicySet,
+    which: Which,
+    question: Question,
+) -> anyhow::Result<Reply> {
+    let clock = Clock::system();
+    let livekit = config.and_then(|config| config.livekit.as_ref());
+    let livekit = match livekit {
+        Some(config) => Some((LiveKit::new(config, clock.clone())?, config.timeout)),
+        None => None,
+    };
+    let explainer = Explainer {
+        pool: pool.cloned(),
+        livekit,
+        policies: Arc::new(policies),
+        which,
+        now: clock.now(),
+    };
+    let reply = explainer.explain(&Asker::CommandLine, question).await;
+    reply.map_err(|error| {
+        if let ExplainError::NotRepeatable(policy) = &error {
+            return anyhow::anyhow!(
+                "the decision cannot be repeated: {policy}\nask by the policies in force with --now"
+            );
+        }
+        error.into()
+    })
+}

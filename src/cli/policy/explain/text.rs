@@ -1,0 +1,287 @@
+//! Answers for people: what is done and why, then every policy, then what is known.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::cli::policy::output::{TIME, without_controls};
+use crate::explain::{Answer, Candidate, Reply, Source, Which};
+use crate::policy::{Part, PolicyRef, Tri};
+
+/// The facts in the order in which people ask for them.
+const SECTIONS: [&str; 4] = ["room.", "participant.", "track.", "event."];
+/// So many policies that do not apply are shown: those that come closest to it.
+const FAILING_MAX: usize = 20;
+/// What is longer is cut.
+const CELL_CHARS_MAX: usize = 48;
+const VALUE_CHARS_MAX: usize = 100;
+/// The clauses of a policy in the order in which they are looked at.
+const CLAUSES: [&str; 12] = [
+    "owner",
+    "match.type",
+    "match.source",
+    "match.room",
+    "match.identity",
+    "match.kind",
+    "match.attributes",
+    "not_before",
+    "not_after",
+    "active",
+    "first",
+    "when",
+];
+
+/// What is answered, as text.
+pub(super) fn of(reply: &Reply, all: bool) -> String {
+    match reply {
+        Reply::One(answer) => one(answer, all),
+        Reply::Live(live) => {
+            if live.tracks.is_empty() {
+                return "the participant is there, and publishes no track\n".to_owned();
+            }
+            let tracks: Vec<_> = live.tracks.iter().map(|answer| one(answer, all)).collect();
+            let mut shown = tracks.join("\n");
+            if live.left_off > 0 {
+                shown.push('\n');
+                let more = format!("{} more tracks; ask with --track", live.left_off);
+                line(&mut shown, &more);
+            }
+            shown
+        }
+    }
+}
+
+fn one(answer: &Answer, all: bool) -> String {
+    let mut shown = String::new();
+    for warning in &answer.warnings {
+        line(&mut shown, &format!("warning: {warning}"));
+    }
+    line(&mut shown, &head(answer));
+    line(&mut shown, &format!("  {}", answer.in_words));
+    if let Some(shadow) = &answer.shadow_in_words {
+        line(
+            &mut shown,
+            &format!("  with the policies on trial: {shadow}"),
+        );
+    }
+    recorded(&mut shown, answer);
+    policies(&mut shown, answer, all);
+    facts(&mut shown, answer);
+    shown
+}
+
+fn head(answer: &Answer) -> String {
+    let (room, participant, track) = (
+        &answer.facts.room,
+        &answer.facts.participant,
+        &answer.facts.track,
+    );
+    let sid = if track.sid.is_empty() {
+        "a track"
+    } else {
+        &track.sid
+    };
+    let policies = match answer.policies {
+        Which::Now => "by the policies in force",
+        Which::Then => "by the policies in force then",
+        Which::Files => "by the policies in the files",
+    };
+    format!(
+        "{sid} ({} {}) of {} in {}, {}, {policies}:",
+        track.type_,
+        track.source,
+        participant.identity,
+        room.name,
+        answer.at.format(TIME),
+    )
+}
+
+fn recorded(shown: &mut String, answer: &Answer) {
+    let Some(recorded) = &answer.recorded else {
+        return;
+    };
+    let ended = recorded.settlement.as_deref().map_or_else(
+        || "it is not settled yet".to_owned(),
+        |settlement| format!("it ended as: {settlement}"),
+    );
+    let same = match recorded.same_as_recorded {
+        Some(true) => "the same was decided when it came",
+        Some(false) => "this is not what was decided when it came",
+        None => "nothing was decided when it came",
+    };
+    line(shown, &format!("  {ended}; {same}"));
+    for difference in &recorded.differs {
+        line(shown, &format!("    {difference}"));
+    }
+}
+
+fn policies(shown: &mut String, answer: &Answer, all: bool) {
+    let (failing, others): (Vec<_>, Vec<_>) = answer
+        .candidates
+        .iter()
+        .partition(|candidate| candidate.applies == Tri::False);
+    let mut nearest = failing;
+    if !all {
+        nearest.sort_by_key(|candidate| std::cmp::Reverse(reached(candidate)));
+    }
+    let count = if all { nearest.len() } else { FAILING_MAX };
+    let left_off = nearest.len().saturating_sub(count) + answer.left_off;
+    shown.push('\n');
+    if others.is_empty() && nearest.is_empty() {
+        line(shown, "There is no policy that sees this room.");
+        return;
+    }
+    let mut rows = vec![
+        [
+            "POLICY", "EFFECT", "PRIORITY", "COMES TO", "CLAUSE", "WANTED", "FOUND",
+        ]
+        .map(str::to_owned),
+    ];
+    let is_open = answer.decision.enforced.is_indeterminate();
+    let row = |candidate| row(candidate, is_open);
+    rows.extend(
+        others
+            .into_iter()
+            .chain(nearest.into_iter().take(count))
+            .map(row),
+    );
+    table(shown, &rows);
+    if left_off > 0 {
+        let how = if all { "" } else { "; --all shows them" };
+        line(shown, &format!("... and {left_off} that do not apply{how}"));
+    }
+}
+
+/// How far a policy that does not apply was looked at.
+fn reached(candidate: &Candidate) -> usize {
+    let clause = candidate.failed.as_ref().map(|failed| &failed.clause);
+    let place = CLAUSES.iter().position(|known| {
+        clause.is_some_and(|clause| {
+            let rest = clause.strip_prefix(known);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    });
+    // `unless` comes last: all else holds.
+    place.unwrap_or(CLAUSES.len())
+}
+
+fn row(candidate: &Candidate, is_open: bool) -> [String; 7] {
+    let failed = candidate.failed.as_ref();
+    [
+        named(&candidate.policy),
+        candidate.effect.to_string(),
+        candidate.policy.priority.to_string(),
+        comes_to(&candidate.part, is_open),
+        failed.map_or_else(String::new, |failed| failed.clause.clone()),
+        failed
+            .and_then(|failed| failed.wanted.clone())
+            .unwrap_or_default(),
+        failed
+            .and_then(|failed| failed.found.clone())
+            .unwrap_or_default(),
+    ]
+}
+
+fn comes_to(part: &Part, is_open: bool) -> String {
+    match part {
+        Part::Mutes => "mutes".to_owned(),
+        // Of all that want a mute, none has been found to be the one.
+        Part::AlsoMutes if is_open => "wants a mute".to_owned(),
+        Part::AlsoMutes => "mutes as well".to_owned(),
+        Part::Cancelled { by } => format!("cancelled by {}", named(by)),
+        Part::Spares => "spares".to_owned(),
+        Part::SparesNothing => "cancels no mute".to_owned(),
+        Part::OnTrial => "on trial".to_owned(),
+        Part::Off => "off".to_owned(),
+        Part::DoesNotApply => "does not apply".to_owned(),
+        Part::Depends => "may apply".to_owned(),
+    }
+}
+
+fn named(policy: &PolicyRef) -> String {
+    crate::cli::policy::full_name(policy.owner.as_deref(), &policy.name)
+}
+
+fn facts(shown: &mut String, answer: &Answer) {
+    let calls = match answer.asked.calls.as_slice() {
+        [] => "LiveKit told none of them".to_owned(),
+        calls => format!("LiveKit answered {}", calls.join(" and ")),
+    };
+    shown.push('\n');
+    line(shown, &format!("Facts ({calls}):"));
+    let known = serde_json::to_value(&answer.facts).unwrap_or_default();
+    let mut sources: Vec<_> = answer.asked.sources.iter().collect();
+    sources.sort_by_key(|(path, _)| SECTIONS.iter().position(|start| path.starts_with(start)));
+    let mut rows = Vec::new();
+    for (path, source) in sources {
+        let is_wanted = answer.asked.wanted.contains(path);
+        let (value, source) = match (source, is_wanted) {
+            (Source::Unknown, true) => ("unknown, and wanted".to_owned(), String::new()),
+            (Source::Unknown, false) => ("unknown".to_owned(), String::new()),
+            (source, _) => (value(&known, path), said(*source).to_owned()),
+        };
+        rows.push([(*path).to_owned(), source, value]);
+    }
+    table(shown, &rows);
+}
+
+fn said(source: Source) -> &'static str {
+    match source {
+        Source::Request => "as asked",
+        Source::Caller => "the caller",
+        Source::Assumed => "assumed",
+        Source::Event => "the event",
+        Source::ListRooms => "ListRooms",
+        Source::GetParticipant => "GetParticipant",
+        Source::Unknown => "unknown",
+    }
+}
+
+fn value(facts: &Value, path: &str) -> String {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    let value = facts.pointer(&pointer).map(Value::to_string);
+    cut(&value.unwrap_or_default(), VALUE_CHARS_MAX)
+}
+
+/// Rows in columns as wide as their widest cell; the last column is as long as it is.
+fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| {
+            let mut cells = row.clone();
+            for cell in cells.iter_mut().take(N.saturating_sub(1)) {
+                *cell = cut(cell, CELL_CHARS_MAX);
+            }
+            if let Some(last) = cells.last_mut() {
+                *last = cut(last, VALUE_CHARS_MAX);
+            }
+            cells
+        })
+        .collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..N).map(width).collect();
+    for row in &rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(text, "{cell:<width$}  ").ok();
+        }
+        line(shown, text.trim_end());
+    }
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars_max.saturating_sub(3)).collect();
+    format!("{kept}...")
+}
+
+/// Participants choose much of what is in a line, and a terminal obeys control characters.
+fn line(shown: &mut String, text: &str) {
+    // Writing to a text does not fail.
+    writeln!(shown, "{}", without_controls(text)).ok();
+}

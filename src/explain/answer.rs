@@ -1,0 +1,265 @@
+//! The answer: what is decided and why, as far as whoever asks may know.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::sources::Asked;
+use super::{Case, Which, compare, words};
+use crate::policy::{
+    Clause, CompiledPolicy, Decision, Effect, Explained, Facts, Mode, Part, PolicyRef, PolicySet,
+    Tri, Verdict, explain_to,
+};
+
+/// What is answered.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To facts, or to an event.
+    One(Box<Answer>),
+    /// To a participant in a room.
+    Live(Live),
+}
+
+/// The tracks of a participant.
+#[derive(Debug, Clone, Serialize)]
+pub struct Live {
+    /// One answer a track.
+    pub tracks: Vec<Answer>,
+    /// How many more there are.
+    pub left_off: usize,
+}
+
+/// Why one track is muted or not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The time that it is decided for.
+    pub at: DateTime<Utc>,
+    /// By which policies.
+    pub policies: Which,
+    /// What is decided, in a sentence.
+    pub in_words: String,
+    /// What would be with the policies on trial, where that is something else.
+    pub shadow_in_words: Option<String>,
+    /// What is decided.
+    pub decision: Decided,
+    /// The policy that has its way: the mute, or the exemption that cancels it.
+    pub winner: Option<Arc<PolicyRef>>,
+    /// Those that apply and want the opposite.
+    pub losers: Vec<Arc<PolicyRef>>,
+    /// The policies that see the room: those that apply, those that may, the rest.
+    pub candidates: Vec<Candidate>,
+    /// How many more there are.
+    pub left_off: usize,
+    /// What is known.
+    pub facts: Facts,
+    /// From where.
+    pub asked: Asked,
+    /// What was decided on the event when it came; none where no event is asked about.
+    pub recorded: Option<Recorded>,
+    /// What is doubtful about the question.
+    pub warnings: Vec<String>,
+}
+
+/// A decision without its trace, which the candidates tell better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decided {
+    /// The time it is made for.
+    pub at: DateTime<Utc>,
+    /// The number of the newest change of policies that it knows of; none with files, in decisions
+    /// that do not say so, and for a tenant, whom the number would tell of others' changes.
+    pub as_of: Option<i64>,
+    /// What is done.
+    pub enforced: Verdict,
+    /// What would be done if policies on trial were enforced as well.
+    pub shadow: Verdict,
+}
+
+impl Decided {
+    pub(super) fn new(decision: &Decision, view: View<'_>) -> Self {
+        let as_of = Some(decision.as_of).filter(|as_of| *as_of > 0);
+        Self {
+            at: decision.at,
+            as_of: as_of.filter(|_| view.0.is_none()),
+            enforced: decision.enforced.clone(),
+            shadow: decision.shadow.clone(),
+        }
+    }
+}
+
+/// What one policy has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// Which.
+    pub policy: Arc<PolicyRef>,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Whether it applies to the track.
+    pub applies: Tri,
+    /// What it comes to.
+    #[serde(flatten)]
+    pub part: Part,
+    /// The first of its clauses that fails or depends on what is not known; none where it applies.
+    pub failed: Option<Failed>,
+}
+
+/// A clause that keeps a policy from being about the track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The way to it, such as `match.room`.
+    pub clause: String,
+    /// What it asks for; none where that is not the asker's to know.
+    pub wanted: Option<String>,
+    /// What there is; none where that would tell what it asks for.
+    pub found: Option<String>,
+    /// Whether it fails (false), or depends on what is not known (unknown).
+    pub holds: Tri,
+}
+
+/// What was decided on an event when it came, and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// The event's id.
+    pub event_id: String,
+    /// When it was, by LiveKit's clock.
+    pub created_at: DateTime<Utc>,
+    /// When it came in, by Postgres's clock.
+    pub received_at: DateTime<Utc>,
+    /// How it ended; none where it has not ended yet.
+    pub settlement: Option<String>,
+    /// When that was.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// What was decided; none where nothing was.
+    pub decision: Option<Decided>,
+    /// Whether the same is decided here; none where nothing was decided then.
+    pub same_as_recorded: Option<bool>,
+    /// What is different.
+    pub differs: Vec<String>,
+}
+
+/// Who may be told of what: everybody of everything, but for a tenant.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a>(pub(super) Option<&'a str>);
+
+impl View<'_> {
+    /// Whether this policy is to be seen: of the operator's, a tenant's audit names those that apply.
+    pub(super) fn sees(self, owner: Option<&str>, mode: Mode, applies: Tri) -> bool {
+        match (self.0, owner) {
+            (None, _) => true,
+            (Some(tenant), Some(owner)) => tenant == owner,
+            (Some(_), None) => mode != Mode::Off && applies != Tri::False,
+        }
+    }
+
+    /// Whether what its clauses say is to be seen.
+    fn sees_clauses(self, owner: Option<&str>) -> bool {
+        self.0.is_none_or(|tenant| owner == Some(tenant))
+    }
+}
+
+/// Explains one track to `tenant`, or to somebody who sees everything.
+pub(super) fn answer(
+    policies: &PolicySet,
+    which: Which,
+    case: Case,
+    tenant: Option<&str>,
+) -> Answer {
+    let view = View(tenant);
+    let sees = |policy: &CompiledPolicy, applies| view.sees(policy.owner(), policy.mode, applies);
+    let explanation = explain_to(policies, &case.facts, case.at, sees);
+    let mut candidates: Vec<_> = explanation
+        .candidates
+        .into_iter()
+        .map(Candidate::from)
+        .collect();
+    let asked = Asked::new(case.sources, &candidates);
+    let decision = explanation.decision;
+    let winner = winner(&decision.enforced);
+    let losers = losers(&decision.enforced, &candidates);
+    let (in_words, shadow_in_words) = words::of(&decision, &candidates, &asked.wanted);
+    for candidate in &mut candidates {
+        if !view.sees_clauses(candidate.policy.owner.as_deref())
+            && let Some(failed) = &mut candidate.failed
+        {
+            failed.hide();
+        }
+    }
+    Answer {
+        at: case.at,
+        policies: which,
+        in_words,
+        shadow_in_words,
+        winner,
+        losers,
+        candidates,
+        left_off: explanation.left_off,
+        facts: case.facts,
+        asked,
+        recorded: case
+            .event
+            .map(|event| compare::recorded(event, &decision, view)),
+        warnings: case.warnings,
+        decision: Decided::new(&decision, view),
+    }
+}
+
+impl From<Explained> for Candidate {
+    fn from(explained: Explained) -> Self {
+        Self {
+            policy: explained.policy,
+            effect: explained.effect,
+            mode: explained.mode,
+            applies: explained.applies,
+            part: explained.part,
+            failed: explained.failed.map(Failed::from),
+        }
+    }
+}
+
+impl From<Clause> for Failed {
+    fn from(clause: Clause) -> Self {
+        Self {
+            clause: clause.clause,
+            wanted: Some(clause.wanted),
+            found: Some(clause.found),
+            holds: clause.holds,
+        }
+    }
+}
+
+impl Failed {
+    /// Leaves the kind of clause and no more: `match.attributes` of `match.attributes.vip`.
+    fn hide(&mut self) {
+        (self.wanted, self.found) = (None, None);
+        let parts: Vec<_> = self.clause.split('.').take(2).collect();
+        self.clause = parts.join(".");
+    }
+}
+
+fn winner(enforced: &Verdict) -> Option<Arc<PolicyRef>> {
+    match enforced {
+        Verdict::Mute { policy } => Some(Arc::clone(policy)),
+        Verdict::Nothing { spared } => spared.as_ref().map(|spared| Arc::clone(&spared.by)),
+        Verdict::Indeterminate => None,
+    }
+}
+
+fn losers(enforced: &Verdict, candidates: &[Candidate]) -> Vec<Arc<PolicyRef>> {
+    let lost = match enforced {
+        Verdict::Mute { .. } => Effect::Exempt,
+        Verdict::Nothing { .. } => Effect::Mute,
+        Verdict::Indeterminate => return Vec::new(),
+    };
+    candidates
+        .iter()
+        .filter(|candidate| {
+            candidate.effect == lost
+                && candidate.mode == Mode::Enforce
+                && candidate.applies == Tri::True
+        })
+        .map(|candidate| Arc::clone(&candidate.policy))
+        .collect()
+}

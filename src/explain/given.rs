@@ -1,0 +1,199 @@
+//! Facts as a question gives them: the form in which they are stored, read strictly.
+//!
+//! Only `room.name` and `participant.identity` have to be there. What a webhook always tells is
+//! assumed where it is left out, as LiveKit's own form on the wire reads: no source is `UNKNOWN`,
+//! no type is `AUDIO`. All else is unknown.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::sources::{self, FACTS, Source, Told};
+use super::{Case, ExplainError};
+use crate::livekit::event::TRACK_PUBLISHED;
+use crate::policy::facts::tenant_in;
+use crate::policy::problem::did_you_mean;
+use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
+
+const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
+const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
+
+/// Reads facts; of `tenant`'s rooms only, where there is one.
+pub(super) fn read(
+    given: &Value,
+    tenant: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<Case, ExplainError> {
+    check_keys(given).map_err(ExplainError::Invalid)?;
+    let completed = merged(assumed(at), given);
+    let mut facts: Facts = serde_path_to_error::deserialize(&completed).map_err(|error| {
+        let hint = if error.inner().to_string().contains("null") {
+            "; leave a fact out that is not known"
+        } else {
+            ""
+        };
+        ExplainError::Invalid(format!("facts.{}: {}{hint}", error.path(), error.inner()))
+    })?;
+    let from_metadata = check_tenant(&mut facts)?;
+    let mut sources = sources::all(|path, told| {
+        if sources::is_known(given, path) || (path == "room.tenant" && from_metadata) {
+            Source::Request
+        } else if told == Told::Always {
+            Source::Assumed
+        } else {
+            Source::Unknown
+        }
+    });
+    if let Some(tenant) = tenant
+        && only_own(&mut facts, tenant)?
+    {
+        sources.insert("room.tenant", Source::Caller);
+    }
+    Ok(Case {
+        warnings: strange_words(&facts),
+        facts,
+        sources,
+        at,
+        event: None,
+    })
+}
+
+fn assumed(at: DateTime<Utc>) -> Value {
+    json!({
+        "room": {"sid": ""},
+        "participant": {"sid": ""},
+        "track": {"sid": "", "source": "UNKNOWN", "type": "AUDIO"},
+        "event": {"type": TRACK_PUBLISHED, "created_at": at.timestamp()},
+    })
+}
+
+fn merged(mut below: Value, above: &Value) -> Value {
+    for (section, given) in fields(above) {
+        let under = below.get_mut(section).and_then(Value::as_object_mut);
+        if let Some(under) = under {
+            let given = fields(given);
+            under.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+        }
+    }
+    below
+}
+
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// Says all that is wrong with the keys; what the values are is for the types to say.
+fn check_keys(given: &Value) -> Result<(), String> {
+    let Value::Object(found) = given else {
+        return Err("`facts` must be an object with room, participant, track and event".to_owned());
+    };
+    let mut wrong = Vec::new();
+    for (section, given) in found {
+        if !SECTIONS.contains(&section.as_str()) {
+            wrong.push(unknown_key("facts", section, SECTIONS));
+            continue;
+        }
+        let Value::Object(found) = given else {
+            wrong.push(format!("facts.{section}: an object is wanted here"));
+            continue;
+        };
+        let known: Vec<_> = FACTS
+            .iter()
+            .filter_map(|(path, _)| path.split_once('.'))
+            .filter(|(of, _)| of == section)
+            .map(|(_, key)| key)
+            .collect();
+        let strange = found.keys().filter(|key| !known.contains(&key.as_str()));
+        wrong.extend(strange.map(|key| unknown_key(&format!("facts.{section}"), key, &known)));
+    }
+    let missing = NEEDED.into_iter().filter(|path| {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        given.pointer(&pointer).is_none()
+    });
+    wrong.extend(missing.map(|path| format!("facts.{path}: this is missing")));
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.join("\n"))
+}
+
+fn unknown_key(path: &str, key: &str, known: &[&str]) -> String {
+    let hint = match did_you_mean(key, known) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    format!("{path}: there is no {key:?} among the facts; {hint}")
+}
+
+/// A room's tenant is what its metadata says; either may be given. Whether it was taken from there.
+fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
+    let invalid = |text: String| Err(ExplainError::Invalid(text));
+    if let Fact::Known(Some(tenant)) = &facts.room.tenant
+        && tenant.trim().is_empty()
+    {
+        return invalid(
+            "facts.room.tenant: it is blank; write null for a room of no tenant".to_owned(),
+        );
+    }
+    let Fact::Known(metadata) = &facts.room.metadata else {
+        return Ok(false);
+    };
+    let said = tenant_in(metadata).map(str::to_owned);
+    match &facts.room.tenant {
+        Fact::Known(tenant) if *tenant != said => invalid(format!(
+            "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",
+            json!(tenant),
+            json!(said),
+        )),
+        Fact::Known(_) => Ok(false),
+        Fact::Unknown => {
+            facts.room.tenant = Fact::Known(said);
+            Ok(true)
+        }
+    }
+}
+
+/// Refuses facts of another's room; whether the tenant was filled in.
+fn only_own(facts: &mut Facts, tenant: &str) -> Result<bool, ExplainError> {
+    match &facts.room.tenant {
+        Fact::Known(Some(owner)) if owner == tenant => Ok(false),
+        Fact::Known(Some(_)) => Err(ExplainError::OtherTenant(
+            "facts.room: this is another tenant's room; only an operator may ask about it"
+                .to_owned(),
+        )),
+        Fact::Known(None) => Err(ExplainError::OtherTenant(
+            "facts.room: this is a room of no tenant; only an operator may ask about it. Leave `tenant` out to mean your own, and write your `auth_id` where you give `metadata`"
+                .to_owned(),
+        )),
+        Fact::Unknown => {
+            facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+            Ok(true)
+        }
+    }
+}
+
+/// Words that no policy can name: those of a newer LiveKit, or slips.
+fn strange_words(facts: &Facts) -> Vec<String> {
+    let track = &facts.track;
+    let kind = facts.participant.kind.known();
+    [
+        (
+            "track.source",
+            Some(track.source.as_str()),
+            TrackSource::WORDS,
+        ),
+        ("track.type", Some(track.type_.as_str()), TrackType::WORDS),
+        ("participant.kind", kind.map(Kind::as_str), Kind::WORDS),
+    ]
+    .into_iter()
+    .filter_map(|(path, word, words)| {
+        let word = word.filter(|word| !words.contains(word))?;
+        let hint = match did_you_mean(word, words) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", words.join(", ")),
+        };
+        Some(format!(
+            "facts.{path}: {word:?} is a word that no policy can name; {hint}"
+        ))
+    })
+    .collect()
+}

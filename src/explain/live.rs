@@ -1,0 +1,89 @@
+//! A participant that is in a room now: its tracks, as if they were published now.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use livekit_protocol::TrackInfo;
+use tokio::time::Instant;
+
+use super::{Case, ExplainError, sources};
+use crate::livekit::LiveKit;
+use crate::livekit::event::TRACK_PUBLISHED;
+use crate::livekit::facts::{add_participant, add_room, add_track};
+use crate::mute::{Authority, Sight, look};
+use crate::policy::{
+    EventFacts, Fact, Facts, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
+};
+
+/// So many tracks of one participant are explained; further ones are only counted.
+const TRACKS_MAX: usize = 20;
+
+/// Whom to look at.
+pub(super) struct Wanted<'a> {
+    pub(super) room: &'a str,
+    pub(super) identity: &'a str,
+    /// This track only.
+    pub(super) track: Option<&'a str>,
+}
+
+/// The tracks of whom is wanted, and how many there are more.
+pub(super) async fn cases(
+    livekit: &LiveKit,
+    authority: Authority<'_>,
+    wanted: &Wanted<'_>,
+    timeout: Duration,
+    at: DateTime<Utc>,
+) -> Result<(Vec<Case>, usize), ExplainError> {
+    let deadline = Instant::now() + timeout;
+    let sight = look(livekit, authority, wanted.room, wanted.identity, deadline).await?;
+    let tracks = sight.participant().tracks.iter();
+    let tracks: Vec<_> = tracks
+        .filter(|track| wanted.track.is_none_or(|sid| track.sid == sid))
+        .collect();
+    if tracks.is_empty() && wanted.track.is_some() {
+        return Err(ExplainError::NotFound);
+    }
+    let left_off = tracks.len().saturating_sub(TRACKS_MAX);
+    let cases = tracks
+        .into_iter()
+        .take(TRACKS_MAX)
+        .map(|track| Case {
+            facts: facts(&sight, track, at),
+            sources: sources::of_live(),
+            at,
+            event: None,
+            warnings: Vec::new(),
+        })
+        .collect();
+    Ok((cases, left_off))
+}
+
+fn facts(sight: &Sight, track: &TrackInfo, at: DateTime<Utc>) -> Facts {
+    let mut facts = Facts {
+        room: RoomFacts {
+            name: sight.room().info.name.clone(),
+            sid: sight.room().info.sid.clone(),
+            ..RoomFacts::default()
+        },
+        participant: ParticipantFacts {
+            identity: sight.participant().identity.clone(),
+            ..ParticipantFacts::default()
+        },
+        track: TrackFacts {
+            sid: track.sid.clone(),
+            name: track.name.clone(),
+            source: Source::Unknown,
+            type_: TrackType::Audio,
+            mime_type: String::new(),
+            muted: Fact::Unknown,
+        },
+        event: EventFacts {
+            type_: TRACK_PUBLISHED.to_owned(),
+            created_at: at.timestamp(),
+        },
+    };
+    add_room(&mut facts, sight.room());
+    add_participant(&mut facts, sight.participant());
+    add_track(&mut facts, track);
+    facts
+}

@@ -1,0 +1,330 @@
+//! What is told to whom, and in which words.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{everything, explained, now, set, without};
+use crate::explain::answer::{Answer, answer};
+use crate::explain::event::Event;
+use crate::explain::{Case, Which, sources};
+use crate::policy::{Decision, Facts, PolicyRef, decide};
+
+const POLICIES: &str = r#"
+policies:
+  - { name: op-mutes, match: { room: "webinar-*" }, effect: mute, overridable: true }
+  - { name: op-vip, match: { attributes: { vip-secret: gold-secret } }, effect: exempt, reason: x, priority: 50 }
+  - { name: op-kind-secret, match: { kind: SIP }, effect: mute }
+  - { name: op-excepts-secret, match: {}, unless: { identity: ann }, effect: mute }
+  - { name: op-off-secret, match: {}, effect: mute, mode: "off" }
+  - { name: op-trial, match: {}, effect: mute, mode: dry_run }
+  - { name: mutes, owner: acme, match: { identity: "a*" }, effect: mute }
+  - { name: exempts, owner: acme, match: { identity: "b*" }, effect: exempt, reason: x }
+  - { name: draft, owner: acme, match: {}, effect: mute, mode: "off" }
+  - { name: globex-secret, owner: globex, match: {}, effect: mute }
+"#;
+
+fn lines(answer: &Answer) -> Vec<String> {
+    let candidates = answer.candidates.iter();
+    candidates
+        .map(|one| {
+            let failed = one.failed.as_ref().map(|failed| {
+                format!(
+                    " {} {} {}",
+                    failed.clause,
+                    failed.wanted.as_deref().unwrap_or("-"),
+                    failed.found.as_deref().unwrap_or("-")
+                )
+            });
+            format!(
+                "{} {:?}{}",
+                one.policy.name,
+                one.part,
+                failed.unwrap_or_default()
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
+    let policies = set(POLICIES);
+    let facts = without(everything(), &["participant.attributes"]);
+    let all = explained(&policies, &facts, None);
+    assert_eq!(
+        lines(&all),
+        [
+            "op-mutes Mutes",
+            "op-off-secret Off",
+            "op-trial OnTrial",
+            "draft Off",
+            "mutes AlsoMutes",
+            r#"op-vip Depends match.attributes.vip-secret "gold-secret" participant.attributes are unknown"#,
+            r#"op-excepts-secret DoesNotApply unless not all of: identity "ann" "ann""#,
+            "op-kind-secret DoesNotApply match.kind SIP STANDARD",
+            r#"exempts DoesNotApply match.identity "b*" "ann""#,
+        ]
+    );
+    let acmes = explained(&policies, &facts, Some("acme"));
+    assert_eq!(
+        lines(&acmes),
+        [
+            "op-mutes Mutes",
+            "op-trial OnTrial",
+            "draft Off",
+            "mutes AlsoMutes",
+            "op-vip Depends match.attributes - -",
+            r#"exempts DoesNotApply match.identity "b*" "ann""#,
+        ]
+    );
+    let json = serde_json::to_string(&acmes).unwrap();
+    assert!(!json.contains("secret"), "{json}");
+    assert_eq!(acmes.left_off, 0);
+    // Nothing else is different.
+    assert_eq!(acmes.decision.enforced, all.decision.enforced);
+    assert_eq!(acmes.decision.shadow, all.decision.shadow);
+    assert_eq!(acmes.in_words, all.in_words);
+    assert_eq!(acmes.asked.wanted, ["participant.attributes"]);
+}
+
+#[test]
+fn a_tenants_own_policies_are_told_of_before_any_is_left_off() {
+    let many = (0..1_200).map(|n| {
+        format!("  - {{ name: op-{n}, match: {{ room: x-{n} }}, effect: mute, priority: 500 }}\n")
+    });
+    let yaml = format!("policies:\n{}", many.collect::<String>());
+    let yaml =
+        format!("{yaml}  - {{ name: own, owner: acme, match: {{ room: y }}, effect: mute }}\n");
+    let policies = set(&yaml);
+    let acmes = explained(&policies, &everything(), Some("acme"));
+    assert_eq!(
+        lines(&acmes),
+        [r#"own DoesNotApply match.room "y" "webinar-1""#]
+    );
+    assert_eq!(acmes.left_off, 0);
+    let all = explained(&policies, &everything(), None);
+    assert_eq!((all.candidates.len(), all.left_off), (1_000, 201));
+}
+
+#[test]
+fn decisions_are_said_in_a_sentence() {
+    let one = "  - { name: mics, match: {}, effect: mute }\n";
+    let more = "  - { name: b, match: {}, effect: mute, priority: 5 }\n";
+    let third = "  - { name: c, match: {}, effect: mute, priority: 4 }\n";
+    let exempt = "  - { name: agents, owner: acme, match: { kind: [STANDARD, AGENT] }, effect: exempt, reason: they speak }\n";
+    let soft = "  - { name: mics, match: {}, effect: mute, overridable: true }\n";
+    let unless = "  - { name: mics, match: {}, unless: { identity: ann }, effect: mute }\n";
+    let exempt_unless =
+        "  - { name: no-mute, match: {}, unless: { identity: ann }, effect: exempt, reason: x }\n";
+    let trial = "  - { name: trial, match: {}, effect: mute, mode: dry_run }\n";
+    let sip = "  - { name: sip, owner: acme, match: { kind: SIP }, effect: mute }\n";
+    let say = |yaml: &[&str], unknown: &[&str]| {
+        let policies = set(&format!("policies:\n{}", yaml.concat()));
+        let answer = explained(&policies, &without(everything(), unknown), None);
+        let names = |names: &[Arc<PolicyRef>]| {
+            let names: Vec<_> = names.iter().map(|name| &*name.name).collect();
+            names.join(" ")
+        };
+        let winner: Vec<_> = answer.winner.clone().into_iter().collect();
+        let (winner, losers) = (names(&winner), names(&answer.losers));
+        let shadow = answer.shadow_in_words.unwrap_or_else(|| "-".to_owned());
+        format!(
+            "{}\n    on trial: {shadow}\n    {winner} > {losers}",
+            answer.in_words
+        )
+    };
+    let said = [
+        say(
+            &["  - { name: x, match: { room: x }, effect: mute }\n"],
+            &[],
+        ),
+        say(&[one], &[]),
+        say(&[one, more], &[]),
+        say(&[one, more, third], &[]),
+        say(&[one, exempt], &[]),
+        say(&[soft, exempt], &[]),
+        say(&[soft, exempt, trial], &[]),
+        say(&[unless], &[]),
+        say(&[trial], &[]),
+        say(&[exempt_unless], &[]),
+        say(
+            &[&unless.replace("effect: mute", "effect: mute, mode: dry_run")],
+            &[],
+        ),
+        say(&[sip], &["participant.kind"]),
+        say(
+            &[sip],
+            &["participant.kind", "room.tenant", "room.metadata"],
+        ),
+        say(&[soft, exempt], &["participant.kind"]),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn what_was_recorded_is_compared_with_what_is_decided_now() {
+    let at = now();
+    let recorded = |yaml: &str, settlement: &str, tenant: Option<&str>| {
+        let facts: Facts = serde_json::from_value(everything()).unwrap();
+        let then = decide(&set(yaml), &facts, at);
+        // As it comes back from the database.
+        let text = serde_json::to_string(&then).unwrap();
+        let decision: Decision = serde_json::from_str(&text).unwrap();
+        let case = Case {
+            sources: sources::of_event(&facts),
+            facts,
+            at: at + TimeDelta::hours(1),
+            event: Some(Event {
+                id: "EV_1".to_owned(),
+                created_at: at,
+                received_at: at,
+                settlement: Some(settlement.to_owned()),
+                settled_at: Some(at),
+                decision: Some(decision),
+                snapshot: None,
+            }),
+            warnings: Vec::new(),
+        };
+        let answer = answer(&set(POLICIES), Which::Now, case, tenant);
+        let recorded = answer.recorded.unwrap();
+        assert_eq!(recorded.same_as_recorded, Some(recorded.differs.is_empty()));
+        recorded.differs.join("\n")
+    };
+    assert_eq!(recorded(POLICIES, "muted", None), "");
+    let other = POLICIES.replace("ann }, effect: mute", "bob }, effect: mute");
+    insta::assert_snapshot!(recorded(&other, "muted", None));
+    // The operator's policy that does not apply now is not the tenant's to know of now.
+    insta::assert_snapshot!(
+        "recorded_of_tenant",
+        recorded(&other, "muted", Some("acme"))
+    );
+    let excepted = POLICIES.replace("{}, unless: { identity: ann }", "{ identity: bob }");
+    let seen = recorded(&excepted, "muted", None);
+    assert!(
+        seen.contains("op-excepts-secret: then not about it"),
+        "{seen}"
+    );
+    assert_eq!(recorded(&excepted, "muted", Some("acme")), "");
+    let late = recorded(&excepted, "gone", None);
+    assert!(late.contains("LiveKit was asked after that"), "{late}");
+}
+
+#[test]
+fn only_facts_that_a_policy_hangs_on_are_wanted() {
+    let wanted = |policy: &str| {
+        let policies = set(&format!("policies: [{policy}]"));
+        let unknown = [
+            "participant.kind",
+            "participant.attributes",
+            "room.tenant",
+            "room.metadata",
+            "room.created_at",
+        ];
+        let facts = without(everything(), &unknown);
+        explained(&policies, &facts, None).asked.wanted.join(" ")
+    };
+    for (policy, expect) in [
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, match: { attributes: { a: b } }, effect: mute }",
+            "participant.attributes",
+        ),
+        (
+            "{ name: a, match: {}, unless: { kind: SIP }, effect: mute }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, owner: acme, match: {}, effect: mute }",
+            "room.tenant",
+        ),
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute, mode: dry_run }",
+            "participant.kind",
+        ),
+        (
+            "{ name: a, match: { kind: SIP }, effect: mute, mode: \"off\" }",
+            "",
+        ),
+        (
+            "{ name: a, match: { kind: SIP, identity: bob }, effect: mute }",
+            "",
+        ),
+        ("{ name: a, match: {}, effect: mute }", ""),
+    ] {
+        assert_eq!(wanted(policy), expect, "{policy}");
+    }
+}
+
+const MANUAL: &str = include_str!("../../../docs/POLICIES.md");
+
+#[test]
+fn every_field_of_an_answer_is_in_the_manual() {
+    fn keys(json: &Value, found: &mut BTreeSet<String>) {
+        match json {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    found.insert(key.clone());
+                    // What is below is told of elsewhere, or is a path.
+                    if !matches!(key.as_str(), "facts" | "sources") {
+                        keys(value, found);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let facts: Facts = serde_json::from_value(everything()).unwrap();
+    let policies = set(POLICIES);
+    let case = Case {
+        sources: sources::of_event(&facts),
+        event: Some(Event {
+            id: "EV_1".to_owned(),
+            created_at: now(),
+            received_at: now(),
+            settlement: None,
+            settled_at: None,
+            decision: Some(decide(&policies, &facts, now())),
+            snapshot: None,
+        }),
+        facts,
+        at: now(),
+        warnings: Vec::new(),
+    };
+    let answer = answer(&policies, Which::Then, case, None);
+    let mut found = BTreeSet::new();
+    keys(&serde_json::to_value(&answer).unwrap(), &mut found);
+    assert!(found.len() > 35, "{found:?}");
+    let (_, section) = MANUAL.split_once("\n## Why was this muted?\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let words = found.iter().map(String::as_str).chain([
+        "tracks",
+        "mutes",
+        "also_mutes",
+        "cancelled",
+        "spares",
+        "spares_nothing",
+        "on_trial",
+        "off",
+        "does_not_apply",
+        "depends",
+        "request",
+        "caller",
+        "assumed",
+        "event",
+        "ListRooms",
+        "GetParticipant",
+        "unknown",
+        "now",
+        "then",
+        "files",
+    ]);
+    for word in words {
+        assert!(section.contains(&format!("`{word}`")), "{word}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Facts as they are given, and where they come from.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{everything, now, without};
+use crate::explain::sources::{self, FACTS, Source, Told};
+use crate::explain::{ExplainError, given};
+use crate::policy::{Fact, Facts};
+
+#[test]
+fn the_table_of_facts_is_all_that_facts_have() {
+    let facts: Facts = serde_json::from_value(everything()).unwrap();
+    let stored = serde_json::to_value(&facts).unwrap();
+    assert_eq!(stored, everything());
+    let mut found = BTreeSet::new();
+    for (section, fields) in stored.as_object().unwrap() {
+        let keys = fields.as_object().unwrap().keys();
+        found.extend(keys.map(|key| format!("{section}.{key}")));
+    }
+    let table: BTreeSet<_> = FACTS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(table, found);
+    assert_eq!(table.len(), FACTS.len());
+    // What webhooks always tell is what is there without an answer of LiveKit's.
+    let told = json!({
+        "room": {"name": "", "sid": ""}, "participant": {"identity": "", "sid": ""},
+        "track": {"sid": "", "source": "", "type": ""}, "event": {"type": "", "created_at": 0},
+    });
+    let told: Facts = serde_json::from_value(told).unwrap();
+    let told = serde_json::to_value(told).unwrap();
+    for (path, by) in FACTS {
+        assert_eq!(
+            sources::is_known(&told, path),
+            *by == Told::Always,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn facts_of_an_answer_can_be_asked_about_again() {
+    let case = given::read(&everything(), None, now()).unwrap();
+    assert_eq!(serde_json::to_value(&case.facts).unwrap(), everything());
+    assert!(case.warnings.is_empty());
+    let not_asked = case.sources.values().find(|one| **one != Source::Request);
+    assert_eq!(not_asked, None);
+}
+
+#[test]
+fn what_a_webhook_always_tells_is_assumed_and_the_rest_is_unknown() {
+    let least = json!({"room": {"name": "r"}, "participant": {"identity": "p"}});
+    let case = given::read(&least, None, now()).unwrap();
+    assert_eq!(
+        serde_json::to_value(&case.facts).unwrap(),
+        json!({
+            "room": {"name": "r", "sid": ""}, "participant": {"identity": "p", "sid": ""},
+            "track": {"sid": "", "name": "", "source": "UNKNOWN", "type": "AUDIO", "mime_type": ""},
+            "event": {"type": "track_published", "created_at": now().timestamp()},
+        })
+    );
+    for (path, told) in FACTS {
+        let expect = match (*path, told) {
+            ("room.name" | "participant.identity", _) => Source::Request,
+            (_, Told::Always) => Source::Assumed,
+            _ => Source::Unknown,
+        };
+        assert_eq!(case.sources[path], expect, "{path}");
+    }
+}
+
+#[test]
+fn bad_facts_are_refused_with_the_way_to_them() {
+    let change = |pointer: &str, value: Value| {
+        let mut facts = everything();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        facts.pointer_mut(parent).unwrap()[key] = value;
+        facts
+    };
+    let cases = [
+        (json!([]), "`facts` must be an object"),
+        (json!("x"), "`facts` must be an object"),
+        (
+            json!({}),
+            "facts.room.name: this is missing\nfacts.participant.identity: this is missing",
+        ),
+        (
+            without(everything(), &["room.name"]),
+            "facts.room.name: this is missing",
+        ),
+        (
+            change("/rooms", json!({})),
+            r#"facts: there is no "rooms" among the facts; did you mean room?"#,
+        ),
+        (
+            change("/x", json!({})),
+            r#"facts: there is no "x" among the facts; there are room, participant, track, event"#,
+        ),
+        (
+            change("/room", json!([])),
+            "facts.room: an object is wanted here",
+        ),
+        (
+            change("/track/mimetype", json!("")),
+            r#"facts.track: there is no "mimetype" among the facts; did you mean mime_type?"#,
+        ),
+        (
+            change("/room/kind", json!("")),
+            r#"facts.room: there is no "kind" among the facts; there are name, sid"#,
+        ),
+        (
+            change("/room/name", json!(7)),
+            "facts.room.name: invalid type: integer `7`, expected a string",
+        ),
+        (
+            change("/room/num_participants", json!(-1)),
+            "facts.room.num_participants: invalid value: integer `-1`, expected u32",
+        ),
+        (
+            change("/room/created_at", json!("today")),
+            r#"facts.room.created_at: invalid type: string "today", expected i64"#,
+        ),
+        (
+            change("/room/active_recording", json!("no")),
+            "facts.room.active_recording: ",
+        ),
+        (
+            change("/participant/kind", json!(null)),
+            "facts.participant.kind: invalid type: null, expected a string; leave a fact out that is not known",
+        ),
+        (
+            change("/participant/attributes/role", json!(1)),
+            "facts.participant.attributes.role: invalid type: integer `1`, expected a string",
+        ),
+        (change("/track/source", json!(2)), "facts.track.source: "),
+        (
+            change("/event/created_at", json!(1.5)),
+            "facts.event.created_at: ",
+        ),
+        (
+            change("/room/tenant", json!("  ")),
+            "facts.room.tenant: it is blank",
+        ),
+        (
+            change("/room/tenant", json!("globex")),
+            r#"facts.room.tenant: it is "globex", but `auth_id` in room.metadata makes it "acme""#,
+        ),
+        (
+            change("/room/metadata", json!({})),
+            r#"facts.room.tenant: it is "acme", but `auth_id` in room.metadata makes it null"#,
+        ),
+    ];
+    for (facts, expect) in cases {
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, None, now()) else {
+            panic!("{facts} is taken");
+        };
+        assert!(error.starts_with(expect), "{error}\nis not\n{expect}");
+    }
+}
+
+#[test]
+fn words_that_no_policy_can_name_are_warned_of() {
+    let mut facts = everything();
+    facts["track"]["source"] = "microphone".into();
+    facts["participant"]["kind"] = "HOLOGRAM".into();
+    let case = given::read(&facts, None, now()).unwrap();
+    assert_eq!(
+        case.warnings,
+        [
+            r#"facts.track.source: "microphone" is a word that no policy can name; did you mean MICROPHONE?"#,
+            r#"facts.participant.kind: "HOLOGRAM" is a word that no policy can name; there are STANDARD, INGRESS, EGRESS, SIP, AGENT, CONNECTOR, BRIDGE"#,
+        ]
+    );
+}
+
+#[test]
+fn a_tenant_gives_facts_of_its_own_rooms_alone() {
+    let of = |room: Value| {
+        let facts = json!({"room": room, "participant": {"identity": "p"}});
+        match given::read(&facts, Some("acme"), now()) {
+            Ok(case) => {
+                assert_eq!(case.facts.room.tenant, Fact::Known(Some("acme".to_owned())));
+                format!("{:?}", case.sources["room.tenant"])
+            }
+            Err(ExplainError::OtherTenant(error)) => error,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(of(json!({"name": "r"})), "Caller");
+    assert_eq!(of(json!({"name": "r", "tenant": "acme"})), "Request");
+    assert_eq!(
+        of(json!({"name": "r", "metadata": {"auth_id": "acme"}})),
+        "Request"
+    );
+    for (room, expect) in [
+        (json!({"name": "r", "tenant": "globex"}), "another tenant's"),
+        (json!({"name": "r", "tenant": "Acme"}), "another tenant's"),
+        (
+            json!({"name": "r", "metadata": {"auth_id": "globex"}}),
+            "another tenant's",
+        ),
+        (json!({"name": "r", "tenant": null}), "of no tenant"),
+        (json!({"name": "r", "metadata": null}), "of no tenant"),
+        (
+            json!({"name": "r", "metadata": {"auth_id": ""}}),
+            "of no tenant",
+        ),
+    ] {
+        let error = of(room.clone());
+        assert!(error.contains(expect), "{room}: {error}");
+    }
+}

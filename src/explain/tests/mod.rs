@@ -1,0 +1,50 @@
+//! Tests of explanations: facts as they are given, and what is told to whom.
+
+mod answers;
+mod facts;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, answer};
+use super::{Which, given};
+use crate::policy::{CompiledPolicy, Document, PolicySet};
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_357_717, 0).unwrap()
+}
+
+/// Every fact, known.
+fn everything() -> Value {
+    json!({
+        "room": {"name": "webinar-1", "sid": "RM_1", "tenant": "acme",
+                 "metadata": {"auth_id": "acme"}, "num_participants": 3, "num_publishers": 2,
+                 "created_at": 1_795_357_000, "active_recording": false},
+        "participant": {"identity": "ann", "sid": "PA_1", "name": "Ann", "kind": "STANDARD",
+                        "joined_at": 1_795_357_100, "attributes": {"role": "guest"},
+                        "metadata": null, "is_publisher": true, "can_publish": true},
+        "track": {"sid": "TR_1", "name": "mic", "source": "MICROPHONE", "type": "AUDIO",
+                  "mime_type": "audio/opus", "muted": false},
+        "event": {"type": "track_published", "created_at": 1_795_357_717},
+    })
+}
+
+fn set(yaml: &str) -> PolicySet {
+    let document = Document::load([("test.yaml", yaml)]).unwrap().value;
+    let compiled = document.policies.iter();
+    PolicySet::new(compiled.map(|policy| CompiledPolicy::new(policy, 1).unwrap()))
+}
+
+fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Answer {
+    let case = given::read(facts, tenant, now()).unwrap();
+    answer(policies, Which::Now, case, tenant)
+}
+
+/// The facts at these paths are taken out.
+fn without(mut facts: Value, paths: &[&str]) -> Value {
+    for path in paths {
+        let (section, key) = path.split_once('.').unwrap();
+        facts[section].as_object_mut().unwrap().remove(key).unwrap();
+    }
+    facts
+}

@@ -1,0 +1,122 @@
+//! Decisions in a sentence.
+
+use super::answer::Candidate;
+use crate::policy::{Decision, Effect, Mode, Part, PolicyRef, Tri, Verdict};
+
+/// So many policies that may apply are named in a sentence.
+const OPEN_NAMED_MAX: usize = 3;
+
+/// A policy's name with its owner's.
+pub(super) fn named(policy: &PolicyRef) -> String {
+    let owner = policy.owner.as_deref().unwrap_or("(operator)");
+    format!("{owner}/{}", policy.name)
+}
+
+/// What is decided, and what the policies on trial would make of it where that is not the same.
+pub(super) fn of(
+    decision: &Decision,
+    candidates: &[Candidate],
+    wanted: &[&str],
+) -> (String, Option<String>) {
+    let enforced = sentence(&decision.enforced, candidates, wanted, false);
+    if decision.shadow == decision.enforced {
+        return (enforced, None);
+    }
+    let shadow = sentence(&decision.shadow, candidates, wanted, true);
+    (enforced, Some(shadow))
+}
+
+/// A verdict by the names of policies alone.
+pub(super) fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Mute { policy } => format!("muted by {}", ranked(policy)),
+        Verdict::Nothing {
+            spared: Some(spared),
+        } => format!(
+            "left alone: {} cancels {}{}",
+            ranked(&spared.by),
+            ranked(&spared.mute),
+            because(spared.reason.as_deref())
+        ),
+        Verdict::Nothing { spared: None } => "left alone: no mute applies".to_owned(),
+        Verdict::Indeterminate => "not decided: facts are unknown that would decide".to_owned(),
+    }
+}
+
+fn sentence(
+    enforced: &Verdict,
+    candidates: &[Candidate],
+    wanted: &[&str],
+    with_trials: bool,
+) -> String {
+    let counts = |mode| mode == Mode::Enforce || (with_trials && mode == Mode::DryRun);
+    match enforced {
+        Verdict::Mute { .. } => {
+            let is_also = |one: &&Candidate| !with_trials && one.part == Part::AlsoMutes;
+            let decided = verdict(enforced);
+            match candidates.iter().filter(is_also).count() {
+                0 => decided,
+                1 => format!("{decided}; one more mute applies"),
+                many => format!("{decided}; {many} more mutes apply"),
+            }
+        }
+        Verdict::Nothing { spared: None } => {
+            let excepted = candidates.iter().find(|one| {
+                let failed = one.failed.as_ref();
+                let is_unless = failed.is_some_and(|failed| failed.clause == "unless");
+                let is_mute = one.effect == Effect::Mute && counts(one.mode);
+                is_mute && one.applies == Tri::False && is_unless
+            });
+            match excepted {
+                Some(one) => format!(
+                    "left alone: no mute applies; {} does not because of its `unless`",
+                    ranked(&one.policy)
+                ),
+                None => verdict(enforced),
+            }
+        }
+        Verdict::Nothing { spared: Some(_) } => verdict(enforced),
+        Verdict::Indeterminate => undecided(candidates, wanted, counts),
+    }
+}
+
+fn undecided(candidates: &[Candidate], wanted: &[&str], counts: impl Fn(Mode) -> bool) -> String {
+    let open: Vec<_> = candidates
+        .iter()
+        .filter(|one| one.applies == Tri::Unknown && counts(one.mode))
+        .collect();
+    let mut policies: Vec<_> = open
+        .iter()
+        .take(OPEN_NAMED_MAX)
+        .map(|one| ranked(&one.policy))
+        .collect();
+    let more = open.len().saturating_sub(OPEN_NAMED_MAX);
+    if more > 0 {
+        policies.push(format!("{more} more"));
+    }
+    match (wanted, policies.as_slice()) {
+        ([], _) | (_, []) => verdict(&Verdict::Indeterminate),
+        ([fact], policies) => format!(
+            "not decided: {fact} is unknown, and {} may apply",
+            policies.join(", ")
+        ),
+        (facts, policies) => format!(
+            "not decided: {} are unknown, and {} may apply",
+            facts.join(", "),
+            policies.join(", ")
+        ),
+    }
+}
+
+fn ranked(policy: &PolicyRef) -> String {
+    let (name, priority) = (named(policy), policy.priority);
+    match policy.revision {
+        // Policies of files have none yet.
+        0 => format!("{name} (priority {priority})"),
+        revision => format!("{name} (revision {revision}, priority {priority})"),
+    }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
+}

@@ -1,0 +1,234 @@
+//! `POST /v1/backtest`: what a draft would have done with the tracks in the caller's rooms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Scope;
+use super::mute::check_json;
+use super::policies::{self, Asked, OwnerParam};
+use super::problem::Problem;
+use crate::app::App;
+use crate::backtest::{
+    self, BacktestError, Draft, DraftError, Pace, Question, Range, RangeError, SAMPLES_DEFAULT,
+    SINCE_DEFAULT,
+};
+use crate::clock::Clock;
+use crate::policy::document::POLICIES_MAX;
+use crate::policy::problem::PROBLEMS_MAX;
+use crate::policy::{Policy, PolicyKey, Problems};
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// So many samples of each kind of change: an answer stays below a megabyte.
+const SAMPLES_MAX: usize = 100;
+const PACE: Pace = Pace::Gentle {
+    tracks_max: 200_000,
+    time_max: Duration::from_secs(20),
+};
+/// Half of what one may take.
+const RETRY_AFTER_SECS: u64 = 10;
+
+/// One backtest at a time in this process, and none beyond its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Backtests {
+    turn: Arc<Semaphore>,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+impl Backtests {
+    pub(crate) fn new(clock: Clock, stop: CancellationToken) -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            clock,
+            stop,
+        }
+    }
+
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.turn)
+            .try_acquire_owned()
+            .map_err(|_| Error::Busy)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Asked(#[from] policies::Error),
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    #[error("another backtest is under way; try again in some seconds")]
+    Busy,
+    #[error("quell is being stopped")]
+    Stopping,
+    #[error(transparent)]
+    Backtest(#[from] BacktestError),
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let text = self.to_string();
+        let problem = match self {
+            Self::Asked(error) => return error.into_response(),
+            Self::Invalid(_) | Self::Range(_) => Problem::invalid_request(text),
+            Self::Busy => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "BACKTEST_BUSY", text);
+                let mut response = problem.into_response();
+                let after = HeaderValue::from(RETRY_AFTER_SECS);
+                response.headers_mut().insert(RETRY_AFTER, after);
+                return response;
+            }
+            Self::Stopping => Problem::unavailable(text),
+            Self::Backtest(error) => of_backtest(&error),
+        };
+        problem.into_response()
+    }
+}
+
+fn of_backtest(error: &BacktestError) -> Problem {
+    match error {
+        // What is wrong with it may be another's.
+        BacktestError::Draft(DraftError::Unreadable(..)) => {
+            tracing::error!(%error, "a backtest is not possible");
+            Problem::unavailable("a stored policy cannot be read by this version")
+        }
+        BacktestError::Draft(error) => Problem::invalid_request(error.to_string()),
+        BacktestError::NoEvents(text) => Problem::new(StatusCode::NOT_FOUND, "NO_EVENTS", text),
+        BacktestError::Database(_) | BacktestError::Broken(_) => {
+            tracing::error!(%error, "a backtest failed");
+            Problem::unavailable("the database does not answer")
+        }
+    }
+}
+
+/// The body of a request; `policies` as at `/v1/policies`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(default)]
+    policies: Vec<Box<RawValue>>,
+    #[serde(default)]
+    without: Vec<String>,
+    #[serde(default)]
+    alone: bool,
+    since: Option<String>,
+    until: Option<String>,
+    samples: Option<usize>,
+}
+
+pub(super) async fn handler(
+    State(app): State<App>,
+    owner: OwnerParam,
+    request: Request,
+) -> Result<Response, Error> {
+    let scope = Scope::PoliciesRead;
+    let asked = Asked::read_up_to(&app, request, owner, scope, BODY_BYTES_MAX).await?;
+    // Before the policies are checked: thousands of them take their time.
+    let turn = app.backtests.turn()?;
+    let clock = app.backtests.clock.clone();
+    let checked = spawn_blocking(move || (question(&asked, &clock), turn)).await;
+    let (question, _turn) = checked.map_err(|_| Error::Stopping)?;
+    let (question, warnings) = question?;
+    let running = backtest::run(&app.pool, question, PACE, |_| ());
+    let done = app.backtests.stop.run_until_cancelled(running).await;
+    let mut report = done.ok_or(Error::Stopping)??;
+    report.warnings = warnings;
+    Ok(Json(report).into_response())
+}
+
+fn question(asked: &Asked, clock: &Clock) -> Result<(Question, Vec<String>), Error> {
+    check_json(&asked.parts.headers).map_err(Error::Invalid)?;
+    let is_tenants_own = !asked.caller.is_operator();
+    if is_tenants_own && asked.owner.is_none() {
+        // None is all rooms, and those are an operator's to see.
+        return Err(policies::Error::OtherOwner.into());
+    }
+    let body: Body = serde_json::from_slice(&asked.body)
+        .map_err(|error| Error::Invalid(format!("the body cannot be read: {error}")))?;
+    let samples_max = body.samples.unwrap_or(SAMPLES_DEFAULT);
+    if samples_max > SAMPLES_MAX {
+        return Err(Error::Invalid(format!(
+            "`samples` is at most {SAMPLES_MAX}"
+        )));
+    }
+    if body.alone && (body.policies.is_empty() || !body.without.is_empty()) {
+        return Err(Error::Invalid(
+            "`alone` is for `policies`, and leaves nothing for `without`".to_owned(),
+        ));
+    }
+    let since = body.since.as_deref().unwrap_or(SINCE_DEFAULT);
+    let range = Range::read(since, body.until.as_deref(), clock.now())?;
+    let (policies, warnings) = drafted(&body.policies, asked.owner())?;
+    let without = body.without.into_iter().map(|name| PolicyKey {
+        owner: asked.owner.clone(),
+        name,
+    });
+    let question = Question {
+        draft: Draft {
+            policies,
+            without: without.collect(),
+            alone: body.alone,
+        },
+        range,
+        tenant: asked.owner.clone(),
+        is_tenants_own,
+        samples_max,
+    };
+    Ok((question, warnings))
+}
+
+/// The policies of a body, or everything that is wrong with any of them.
+fn drafted(
+    texts: &[Box<RawValue>],
+    owner: Option<&str>,
+) -> Result<(Vec<Policy>, Vec<String>), Error> {
+    if texts.len() > POLICIES_MAX {
+        return Err(Error::Invalid(format!(
+            "`policies` holds at most {POLICIES_MAX}"
+        )));
+    }
+    let (mut policies, mut warnings) = (Vec::new(), Vec::new());
+    let mut refused = Problems {
+        problems: Vec::new(),
+        left_off: 0,
+    };
+    for (index, text) in texts.iter().enumerate() {
+        let located = |mut problem: crate::policy::Problem| {
+            let dot = if problem.path.is_empty() { "" } else { "." };
+            problem.path = format!("policies[{index}]{dot}{}", problem.path);
+            problem
+        };
+        match Policy::from_json(text.get().as_bytes(), owner) {
+            Ok(checked) => {
+                policies.push(checked.value);
+                let doubts = checked.warnings.into_iter().map(located);
+                warnings.extend(doubts.map(|warning| warning.to_string()));
+            }
+            Err(problems) => {
+                refused.left_off += problems.left_off;
+                refused
+                    .problems
+                    .extend(problems.problems.into_iter().map(located));
+            }
+        }
+    }
+    if refused.problems.is_empty() {
+        return Ok((policies, warnings));
+    }
+    refused.left_off += refused.problems.len().saturating_sub(PROBLEMS_MAX);
+    refused.problems.truncate(PROBLEMS_MAX);
+    Err(policies::Error::Policy(refused).into())
+}

@@ -1,0 +1,91 @@
+//! What LiveKit says, as facts: its events, and its answers about rooms, participants and tracks.
+
+use std::collections::BTreeMap;
+
+use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType, participant_info};
+use serde_json::Value;
+
+use super::event::Event;
+use super::room::LiveRoom;
+use crate::policy::facts::{
+    EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts,
+    TrackType as Type,
+};
+
+/// The facts that an event itself holds.
+pub(crate) fn told_by(event: &Event) -> Facts {
+    Facts {
+        room: RoomFacts {
+            name: event.room.name.clone(),
+            sid: event.room.sid.clone(),
+            ..RoomFacts::default()
+        },
+        participant: ParticipantFacts {
+            identity: event.participant.identity.clone(),
+            sid: event.participant.sid.clone(),
+            ..ParticipantFacts::default()
+        },
+        track: TrackFacts {
+            sid: event.track.sid.clone(),
+            name: event.track.name.clone(),
+            source: Source::from(event.track.source.as_str()),
+            type_: Type::from(event.track.track_type.as_str()),
+            mime_type: event.track.mime_type.clone(),
+            // What the client said when it published; it may have unmuted since.
+            muted: Fact::Unknown,
+        },
+        event: EventFacts {
+            type_: event.name.clone(),
+            created_at: event.created_at.timestamp(),
+        },
+    }
+}
+
+fn json_or_null(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+/// Adds what `ListRooms` says of the room.
+pub(crate) fn add_room(facts: &mut Facts, room: &LiveRoom) {
+    facts.room.tenant = Fact::Known(room.tenant.clone());
+    facts.room.metadata = Fact::Known(json_or_null(&room.info.metadata));
+    facts.room.num_participants = Fact::Known(room.info.num_participants);
+    facts.room.num_publishers = Fact::Known(room.info.num_publishers);
+    facts.room.created_at = Fact::Known(room.info.creation_time);
+    facts.room.active_recording = Fact::Known(room.info.active_recording);
+}
+
+/// Adds what `GetParticipant` says of the participant.
+pub(crate) fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) {
+    let kind = participant_info::Kind::try_from(participant.kind)
+        .map_or_else(|n| n.0.to_string(), |kind| kind.as_str_name().to_owned());
+    let to = &mut facts.participant;
+    to.sid.clone_from(&participant.sid);
+    to.name = Fact::Known(participant.name.clone());
+    to.kind = Fact::Known(Kind::from(kind.as_str()));
+    to.joined_at = Fact::Known(participant.joined_at);
+    let attributes: BTreeMap<_, _> = participant.attributes.clone().into_iter().collect();
+    to.attributes = Fact::Known(attributes);
+    to.metadata = Fact::Known(json_or_null(&participant.metadata));
+    to.is_publisher = Fact::Known(participant.is_publisher);
+    to.can_publish = Fact::Known(
+        participant
+            .permission
+            .as_ref()
+            .is_none_or(|permission| permission.can_publish),
+    );
+}
+
+/// Adds what `GetParticipant` says of the track: LiveKit's present word beats the event's.
+pub(crate) fn add_track(facts: &mut Facts, track: &TrackInfo) {
+    let source = TrackSource::try_from(track.source).map_or_else(
+        |n| n.0.to_string(),
+        |source| source.as_str_name().to_owned(),
+    );
+    let track_type = TrackType::try_from(track.r#type)
+        .map_or_else(|n| n.0.to_string(), |t| t.as_str_name().to_owned());
+    facts.track.source = Source::from(source.as_str());
+    facts.track.type_ = Type::from(track_type.as_str());
+    facts.track.mime_type.clone_from(&track.mime_type);
+    facts.track.muted = Fact::Known(track.muted);
+}

@@ -1,0 +1,640 @@
+//! Documents from strangers: each is refused in words, soon, and nothing goes off.
+
+use std::time::{Duration, Instant};
+
+use crate::policy::case::CaseFile;
+use crate::policy::problem::PROBLEMS_MAX;
+use crate::policy::{Document, Policy, Problems};
+
+/// The slowest of them takes a tenth of a second in a release build, and some 2 s in a debug build
+/// on a busy machine. What is not bounded takes minutes, or all memory.
+const SOON: Duration = Duration::from_secs(20);
+const MEGABYTE: usize = 1 << 20;
+
+fn soon<T>(name: &str, read: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let read = read();
+    assert!(begun.elapsed() < SOON, "{name}: {:?}", begun.elapsed());
+    read
+}
+
+fn check(name: &str, problems: &Problems, says: &str) {
+    let told = problems.to_string();
+    let start: String = told.chars().take(1_000).collect();
+    assert!(told.contains(says), "{name}: {start}");
+    assert!(problems.problems.len() <= PROBLEMS_MAX, "{name}");
+    for problem in &problems.problems {
+        let length = problem.to_string().chars().count();
+        assert!(length < 2_000, "{name}: a message of {length}: {start}");
+    }
+}
+
+fn yaml(name: &str, text: &str, says: &str) -> Problems {
+    let problems = soon(name, || Document::load([("p.yaml", text)])).unwrap_err();
+    check(name, &problems, says);
+    problems
+}
+
+fn json(name: &str, text: &[u8], says: &str) -> Problems {
+    let problems = soon(name, || Policy::from_json(text, None)).unwrap_err();
+    check(name, &problems, says);
+    problems
+}
+
+fn cases(name: &str, text: &str, says: &str) -> Problems {
+    let problems = soon(name, || CaseFile::read("p.test.yaml", text)).unwrap_err();
+    check(name, &problems, says);
+    problems
+}
+
+/// A mute with more in it.
+fn policy(more: &str) -> String {
+    format!("policies:\n  - name: a\n    effect: mute\n    match: {{}}\n{more}\n")
+}
+
+/// A mute whose `match` has this in it.
+fn matching(what: &str) -> String {
+    format!("policies:\n  - name: a\n    effect: mute\n    match: {{ {what} }}\n")
+}
+
+fn numbered(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn what_is_too_long_is_not_read() {
+    let says = "this has more than 1048576 bytes; split it";
+    yaml("a map", &"a: b\n".repeat(2 * MEGABYTE), says);
+    yaml("a word", &"a".repeat(10 * MEGABYTE), says);
+    yaml("open brackets", &"[".repeat(10 * MEGABYTE), says);
+    json("open brackets", &b"[".repeat(10 * MEGABYTE), says);
+    json("no text", &b"\xff".repeat(10 * MEGABYTE), says);
+}
+
+#[test]
+fn what_is_nested_deep_is_refused_at_the_seventeenth_level() {
+    let says = "lists and maps are nested deeper than 16";
+    for (name, open, close) in [
+        ("lists", "[", "]"),
+        ("maps", "{a: ", "}"),
+        ("keys that are maps", "{? ", "}"),
+        ("both", "[{a: ", "}]"),
+        ("never closed", "[", ""),
+        ("block lists", "- ", ""),
+        ("block keys", "? ", ""),
+        ("block values", ": ", ""),
+        ("anchored", "&a [", "]"),
+    ] {
+        for depth in [17, 10_000] {
+            let text = format!("{}{}", open.repeat(depth), close.repeat(depth));
+            let problems = yaml(name, &text, says);
+            assert_eq!(problems.problems[0].line, Some(1), "{name}");
+        }
+    }
+    let block = numbered(1_000, |depth| format!("{}a:\n", " ".repeat(depth)));
+    yaml("block maps", &block, says);
+    let parentheses = format!("{}true{}", "(".repeat(10_000), ")".repeat(10_000));
+    let when = policy(&format!("    when: '{parentheses}'"));
+    yaml(
+        "an expression",
+        &when,
+        "the expression has more than 1024 bytes",
+    );
+    for (name, open, close) in [("lists", "[", "]"), ("maps", "{\"a\":", "}")] {
+        for depth in [200, 10_000] {
+            let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            json(name, text.as_bytes(), "it is nested too deep");
+        }
+    }
+}
+
+#[test]
+fn no_alias_multiplies_without_end() {
+    let laughs = |open: &str, of: fn(char) -> String, close: &str| {
+        let first = format!("a: &a {open}{}{close}\n", of('a').replace("*a", "x"));
+        ('b'..='h').fold(first, |text, name| {
+            let before = char::from_u32(u32::from(name) - 1).unwrap();
+            format!("{text}{name}: &{name} {open}{}{close}\n", of(before))
+        })
+    };
+    let says = "its aliases multiply to more than 50000 values";
+    let list = laughs("[", |name| format!("*{name},").repeat(9), "]");
+    yaml("a list of lists", &list, says);
+    let map = laughs(
+        "{",
+        |name| numbered(9, |key| format!("k{key}: *{name},")),
+        "}",
+    );
+    yaml("a map of maps", &map, says);
+    let merges = |times: usize| {
+        let first = "a0: &a0 {k0: 1}\n".to_owned();
+        (1..900).fold(first, |text, i| {
+            let before = format!("*a{},", i - 1).repeat(times);
+            format!("{text}a{i}: &a{i} {{<<: [{before}], k{i}: 1}}\n")
+        })
+    };
+    yaml("merges of merges", &merges(3), "anchors, aliases or merges");
+    yaml("a chain of merges", &merges(1), "nested deeper than 16");
+    let keys = numbered(10_000, |key| format!("k{key}: 1,"));
+    let merged = numbered(500, |i| format!("m{i}: {{<<: *a}}\n"));
+    yaml(
+        "merges of many",
+        &format!("a: &a {{{keys}}}\n{merged}"),
+        says,
+    );
+    let text = "x".repeat(MEGABYTE / 2);
+    let long = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(900));
+    yaml("a long text", &long, "more than 8388608 bytes of text");
+    let aliases = format!("a: &a x\nb: [{}]\n", "*a,".repeat(100_000));
+    let says = "it has more than 1000 anchors, aliases or merges";
+    yaml("aliases", &aliases, says);
+    yaml(
+        "anchors",
+        &numbered(50_000, |i| format!("- &a{i} x\n")),
+        says,
+    );
+    yaml(
+        "one anchor again and again",
+        &"- &a x\n".repeat(100_000),
+        says,
+    );
+    let says = "an anchor has an alias to itself inside";
+    yaml("a list in itself", "a: &a [*a]\n", says);
+    yaml("a merge of itself", "a: &a {<<: *a}\n", says);
+    yaml(
+        "no anchor",
+        "policies: *x\n",
+        "alias references unknown anchor",
+    );
+    // What is meant so is fine: one anchor, and all policies refer to it.
+    let shared = numbered(900, |i| {
+        format!("- {{name: a{i}, match: *m, effect: mute}}\n")
+    });
+    let shared =
+        format!("policies:\n- {{name: a, match: &m {{room: [x, y]}}, effect: mute}}\n{shared}");
+    let read = Document::load([("p.yaml", shared.as_str())]).unwrap();
+    assert_eq!(read.value.policies.len(), 901);
+}
+
+#[test]
+fn lists_and_maps_have_an_end() {
+    let many = |item: &str| item.repeat(100_000);
+    for (name, text, says) in [
+        (
+            "globs",
+            matching(&format!("room: [{}]", many("x,"))),
+            "1 to 100 values are wanted here, found 100000",
+        ),
+        (
+            "words",
+            matching(&format!("source: [{}]", many("x,"))),
+            "1 to 100 values are wanted here, found 100000",
+        ),
+        (
+            "windows",
+            policy(&format!("    active: [{}]", many("{},"))),
+            "1 to 100 values are wanted here, found 100000",
+        ),
+        (
+            "whole windows",
+            policy(&format!(
+                "    active: [{}]",
+                "{cron: '0 0 * * *', duration: 1h, timezone: UTC},".repeat(10_000)
+            )),
+            "1 to 100 values are wanted here, found 10000",
+        ),
+        (
+            "attributes",
+            matching(&format!(
+                "attributes: {{ {} }}",
+                numbered(80_000, |i| format!("a{i}: x,"))
+            )),
+            "1 to 100 attributes are wanted here",
+        ),
+        (
+            "an expression",
+            policy(&format!("    when: [{}]", many("x,"))),
+            "an expression is wanted here, found a list",
+        ),
+        (
+            "numbers",
+            format!("policies: [{}]", "1,".repeat(500_000)),
+            "it has more than 300000 values",
+        ),
+        (
+            "lists",
+            format!("policies: [{}]", "[],".repeat(300_000)),
+            "it has more than 300000 values",
+        ),
+        (
+            "policies",
+            format!("policies: [{}]", many("{},")),
+            "the key `name` is missing",
+        ),
+    ] {
+        yaml(name, &text, says);
+    }
+}
+
+/// Every fault is counted, and so many are told of as anybody reads.
+#[test]
+fn no_number_of_faults_is_too_many() {
+    for (name, text, says, faults) in [
+        (
+            "unknown keys",
+            policy(&numbered(80_000, |i| format!("    k{i}:\n"))),
+            "there is no key \"k0\"",
+            80_000,
+        ),
+        (
+            "typos",
+            policy(&"    nme:\n".repeat(90_000)),
+            "did you mean name?",
+            90_000,
+        ),
+        (
+            "one key",
+            policy(&"    mode:\n".repeat(80_000)),
+            "stands here twice",
+            80_000,
+        ),
+        (
+            "keys of a file",
+            numbered(100_000, |i| format!("k{i}:\n")),
+            "there is no key \"k0\"; write policies",
+            100_001,
+        ),
+        (
+            "long keys",
+            policy(&numbered(1_000, |i| {
+                format!("    {}{i}:\n", "k".repeat(900))
+            })),
+            "there is no key",
+            1_000,
+        ),
+        (
+            "words",
+            format!(
+                "policies: [{}]",
+                format!("{{match: {{source: [{}]}}}},", "X,".repeat(90)).repeat(3_000)
+            ),
+            "there is no source \"X\"",
+            // No name and no effect, either.
+            3_000 * 92,
+        ),
+    ] {
+        let problems = yaml(name, &text, says);
+        assert_eq!(problems.problems.len(), PROBLEMS_MAX, "{name}");
+        assert_eq!(problems.left_off, faults - PROBLEMS_MAX, "{name}");
+    }
+    let keys = numbered(4_000, |i| format!("\"k{i}\": 1,"));
+    let body = format!("{{{keys} \"match\": {{}}, \"name\": \"a\", \"effect\": \"mute\"}}");
+    assert_eq!(
+        json("keys", body.as_bytes(), "there is no key").left_off,
+        3_900
+    );
+}
+
+#[test]
+fn long_words_are_cut_where_they_are_told_of() {
+    let long = "k".repeat(MEGABYTE - 200);
+    let windows = |cron: &str| {
+        policy(&format!(
+            "    active: {{cron: '{cron}', duration: 1h, timezone: UTC}}"
+        ))
+    };
+    for (name, text, says) in [
+        (
+            "a key",
+            policy(&format!("    ? {long}\n    : x")),
+            "there is no key \"kkk",
+        ),
+        (
+            "a simple key",
+            policy(&format!("    {long}: x")),
+            "simple key expected ':'",
+        ),
+        (
+            "a word",
+            policy(&format!("    mode: {long}")),
+            "there is no mode \"kkk",
+        ),
+        (
+            "words",
+            matching(&format!(
+                "source: [{}]",
+                format!("{},", "k".repeat(9_000)).repeat(100)
+            )),
+            "there is no source \"kkk",
+        ),
+        (
+            "a name",
+            format!("policies: [{{name: {long}}}]"),
+            "is longer than 128 characters",
+        ),
+        (
+            "an owner",
+            policy(&format!("    owner: {long}")),
+            "is longer than 256 characters",
+        ),
+        (
+            "prose",
+            policy(&format!("    description: {long}")),
+            "is longer than 2000 characters",
+        ),
+        (
+            "a glob",
+            matching(&format!("room: '{}'", "*a".repeat(500_000))),
+            "it has more than 256 characters",
+        ),
+        (
+            "an expression",
+            policy(&format!("    when: {long}")),
+            "the expression has more than 1024 bytes",
+        ),
+        (
+            "minutes",
+            windows(&"0,".repeat(5_000)),
+            "is longer than 256 characters",
+        ),
+        (
+            "a cron line",
+            windows(&"* ".repeat(500_000)),
+            "is longer than 256 characters",
+        ),
+        (
+            "a duration",
+            policy(&format!("    first: '{}h'", "9".repeat(1_000_000))),
+            "is longer than 32 characters",
+        ),
+        (
+            "a short duration",
+            policy(&format!("    first: '{}h'", "9".repeat(31))),
+            "is too long; the shortest is 1m",
+        ),
+        (
+            "a time",
+            policy(&format!("    not_before: {long}")),
+            "is longer than 64 characters",
+        ),
+        (
+            "a list in place of a text",
+            policy("    owner: []"),
+            "text is wanted here, found a list",
+        ),
+    ] {
+        yaml(name, &text, says);
+    }
+    let body = format!("{{\"{long}\": 1}}");
+    json("a key", body.as_bytes(), "there is no key \"kkk");
+    let body = format!("{{\"mode\": \"{long}\"}}");
+    json("a word", body.as_bytes(), "there is no mode \"kkk");
+}
+
+#[test]
+fn numbers_are_told_of_in_short() {
+    let nines = "9".repeat(900_000);
+    for (number, says) in [
+        (nines.as_str(), "is no number, or too large a one"),
+        (
+            &format!("{nines}.5e{}", "9".repeat(99_000)),
+            "is no number, or too large a one",
+        ),
+        (".inf", "\".inf\" is no number, or too large a one"),
+        (".nan", "\".nan\" is no number, or too large a one"),
+        (&"9".repeat(40), "the number 1e40 is no priority"),
+        (
+            "1.7976931348623157e308",
+            "the number 1.7976931348623157e308 is no priority",
+        ),
+        (&"9".repeat(38), "is no priority"),
+        (&format!("0x{}", "f".repeat(900_000)), "is no priority"),
+        ("-1", "the number -1 is no priority"),
+        ("10000", "the number 10000 is no priority"),
+        ("5.0", "the number 5.0 is no priority"),
+    ] {
+        yaml(
+            "a number",
+            &policy(&format!("    priority: {number}")),
+            says,
+        );
+    }
+    for (number, says) in [
+        (nines.as_str(), "number out of range"),
+        ("1e400", "number out of range"),
+        (
+            "18446744073709551616",
+            "the number 1.8446744073709552e19 is no priority",
+        ),
+    ] {
+        json(
+            "a number",
+            format!("{{\"priority\": {number}}}").as_bytes(),
+            says,
+        );
+    }
+}
+
+#[test]
+fn what_is_no_plain_text_is_refused() {
+    for (name, text, says) in [
+        ("NUL", "policies: \0", "unexpected character: `\\u{0}'"),
+        (
+            "escape",
+            &policy("    reason: \u{1b}[31mx"),
+            "unexpected character: `\\u{1b}'",
+        ),
+        (
+            "escape in quotes",
+            &policy("    reason: \"\\e[31m\""),
+            "\"\\u{1b}[31m\" has a control character in it",
+        ),
+        (
+            "NUL in quotes",
+            &policy("    reason: \"\\0\""),
+            "\"\\0\" has a control character in it",
+        ),
+        (
+            "escape in a key",
+            &policy("    \"\\e[31m\": x"),
+            "there is no key \"\\u{1b}[31m\"",
+        ),
+        (
+            "UTF-16 as UTF-8",
+            "p\0o\0l\0i\0c\0i\0e\0s\0:\0",
+            "unexpected character: `\\u{0}'",
+        ),
+        (
+            "mark inside",
+            "policies:\n\u{feff}- name: x\n",
+            "a BOM must not appear inside a document",
+        ),
+        ("tabs", "policies:\n\t- name: x\n", "tabs disallowed"),
+        (
+            "documents",
+            &"---\na\n".repeat(100_000),
+            "there is a second document in it",
+        ),
+        (
+            "directives",
+            &"%YAML 1.2\n".repeat(90_000),
+            "duplicate version directive",
+        ),
+        (
+            "bytes",
+            &policy("    reason: !!binary //79/A=="),
+            "this `!!binary` is no text",
+        ),
+        (
+            "no base64",
+            &policy("    reason: !!binary '*'"),
+            "this `!!binary` is no text",
+        ),
+        (
+            "a program",
+            "policies: !!python/object/apply:os.system ['x']\n",
+            "a map is wanted here",
+        ),
+        (
+            "nothing",
+            &"\n".repeat(MEGABYTE),
+            "there are no policies here",
+        ),
+        (
+            "spaces",
+            &" ".repeat(MEGABYTE),
+            "there are no policies here",
+        ),
+        (
+            "remarks",
+            &"# x\n".repeat(MEGABYTE / 4),
+            "there are no policies here",
+        ),
+        (
+            "a quote",
+            &("\"".to_owned() + &"x\n".repeat(MEGABYTE / 2 - 1)),
+            "unclosed quote",
+        ),
+        (
+            "colons",
+            &":".repeat(MEGABYTE),
+            "mapping values are not allowed",
+        ),
+        (
+            "commas",
+            &("[".to_owned() + &",".repeat(MEGABYTE - 1)),
+            "this is not YAML",
+        ),
+        ("tag", &"!".repeat(MEGABYTE), "this is not YAML"),
+        (
+            "anchor",
+            &"&".repeat(MEGABYTE),
+            "there are no policies here",
+        ),
+        (
+            "alias",
+            &"*".repeat(MEGABYTE),
+            "alias references unknown anchor",
+        ),
+    ] {
+        yaml(name, text, says);
+    }
+    assert!(Document::load([("p.yaml", "\u{feff}policies: []\n")]).is_ok());
+    let utf16 =
+        |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    for (name, text, says) in [
+        ("nothing", b"".as_slice(), "there is nothing in it"),
+        (
+            "no UTF-8",
+            b"{\"name\": \"\xff\"}",
+            "it is not in UTF-8: the byte at 10 is not",
+        ),
+        (
+            "cut off",
+            b"{\"name\": \"\xc3",
+            "it is not in UTF-8: the byte at 10 is not",
+        ),
+        (
+            "UTF-16",
+            &utf16("{\"name\": 1}"),
+            "it is in UTF-16 or UTF-32; send it in UTF-8",
+        ),
+        (
+            "UTF-16 with its mark",
+            &utf16("\u{feff}{\"name\": 1}"),
+            "it is in UTF-16 or UTF-32",
+        ),
+        (
+            "UTF-8 with a mark",
+            b"\xef\xbb\xbf{}",
+            "it begins with a byte order mark; send it without",
+        ),
+        (
+            "half a pair",
+            br#"{"name": "\ud800"}"#,
+            "unexpected end of hex escape",
+        ),
+        (
+            "NUL",
+            br#"{"name": "\u0000"}"#,
+            "\"\\0\" has a control character in it",
+        ),
+        ("NUL as it is", b"{\"name\": \"\0\"}", "control character"),
+        ("two", b"{} {}", "trailing characters"),
+        ("no JSON", b"name: x", "this is not JSON that can be read"),
+    ] {
+        json(name, text, says);
+    }
+}
+
+/// Defaults stand in every test of a file: a megabyte of them in a thousand tests is a gigabyte.
+#[test]
+fn the_facts_of_tests_have_an_end() {
+    let tests = |count: usize| numbered(count, |i| format!("- {{name: a{i}, expect: nothing}}\n"));
+    let file = |metadata: &str, count: usize| {
+        format!(
+            "defaults: {{room: {{metadata: {metadata}}}}}\ntests:\n{}",
+            tests(count)
+        )
+    };
+    let says = "these facts are too many for each of 1000 tests; give long metadata in the tests";
+    cases(
+        "values",
+        &file(&format!("[{}]", "1,".repeat(100_000)), 1_000),
+        says,
+    );
+    cases("text", &file(&"x".repeat(900_000), 1_000), says);
+    let keys = numbered(50_000, |i| format!("k{i}: 1,"));
+    cases("keys", &file(&format!("{{{keys}}}"), 1_000), says);
+    cases(
+        "tests",
+        &format!("tests:\n{}", tests(1_001)),
+        "more than 1000 tests",
+    );
+    let endless = file(".nan", 1);
+    cases(
+        "no number",
+        &endless,
+        "\".nan\" is no number, or too large a one",
+    );
+    for (name, text) in [
+        (
+            "short in many",
+            file(&format!("[{}]", "1,".repeat(500)), 1_000),
+        ),
+        ("long in one", file(&"x".repeat(900_000), 1)),
+    ] {
+        soon(name, || CaseFile::read("p.test.yaml", &text)).unwrap();
+    }
+    let unknown = numbered(1_000, |i| {
+        format!("- {{name: a{i}, expect: {{mute: p{i}}}}}\n")
+    });
+    let file = CaseFile::read("p.test.yaml", &format!("tests:\n{unknown}")).unwrap();
+    let policies = numbered(3_000, |i| {
+        format!("- {{name: q{i}, match: {{}}, effect: mute}}\n")
+    });
+    let policies = super::make::policies(&format!("policies:\n{policies}"));
+    let problems = soon("names", || file.run(&policies)).unwrap_err();
+    check("names", &problems, "there is no policy \"p0\" in the files");
+    assert_eq!(problems.left_off, 900);
+}

@@ -1,0 +1,266 @@
+//! Who is told why of what, and what is no question.
+
+use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use reqwest::Method as Verb;
+use serde_json::{Value, json};
+
+use crate::explain::{WEBINAR, event_id, told, why};
+use crate::policies::{JWT_SECRET, jwt};
+use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
+
+fn bytes(answer: &Answer) -> (u16, &str) {
+    (answer.status, &answer.body)
+}
+
+#[tokio::test]
+async fn a_tenant_is_told_of_its_own_events_and_policies_alone() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    app.room("webinar-1", "acme");
+    let ann = app.publish("webinar-1", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    let question = json!({"event_id": event_id(&app, &ann.sid)});
+    let nothing = why(&app, GLOBEX, &json!({"event_id": "EV_none"})).await;
+    assert_eq!(nothing.outcome(), "404 EVENT_NOT_FOUND");
+    let theirs = why(&app, GLOBEX, &question).await;
+    assert_eq!(bytes(&theirs), bytes(&nothing));
+    // A NUL is in no id.
+    let nul = why(&app, OPERATOR, &json!({"event_id": "EV_\u{0}"})).await;
+    assert_eq!(bytes(&nul), bytes(&nothing));
+
+    let names = |answer: &Value| -> Vec<String> {
+        let candidates = answer["candidates"].as_array().unwrap().iter();
+        let name = |one: &Value| one["policy"]["name"].as_str().unwrap().to_owned();
+        candidates.map(name).collect()
+    };
+    let own = told(&app, ACME, &question).await;
+    assert_eq!(names(&own), ["webinar-mics", "quiet-rooms"]);
+    let failed = &own["candidates"][1]["failed"];
+    assert_eq!(failed["wanted"], "\"quiet-*\"");
+    let all = told(&app, OPERATOR, &question).await;
+    assert_eq!(
+        names(&all),
+        [
+            "webinar-mics",
+            "agents-may-speak",
+            "phones",
+            "cameras-trial",
+            "quiet-rooms"
+        ]
+    );
+    for what in ["in_words", "winner", "losers", "facts", "at", "asked"] {
+        assert_eq!(own[what], all[what], "{what}");
+    }
+    assert_eq!(own["decision"]["enforced"], all["decision"]["enforced"]);
+    assert_eq!(own["recorded"]["same_as_recorded"], true);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn facts_of_anothers_room_are_refused_and_ones_own_tenant_is_filled_in() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    let ask = async |token: &str, room: Value| {
+        let facts = json!({"room": room, "participant": {"identity": "p", "kind": "SIP"}});
+        why(&app, token, &json!({"facts": facts})).await
+    };
+    for room in [
+        json!({"name": "quiet-1", "tenant": "globex"}),
+        json!({"name": "quiet-1", "tenant": null}),
+        json!({"name": "quiet-1", "metadata": {"auth_id": "globex"}}),
+        json!({"name": "quiet-1", "metadata": {"topic": "x"}}),
+    ] {
+        let refused = ask(ACME, room.clone()).await;
+        assert_eq!(refused.outcome(), "403 FORBIDDEN", "{room}");
+        assert_eq!(ask(OPERATOR, room).await.status, 200);
+    }
+    let own = ask(ACME, json!({"name": "quiet-1"})).await.json();
+    assert_eq!(own["facts"]["room"]["tenant"], "acme");
+    assert_eq!(own["asked"]["sources"]["room.tenant"], "caller");
+    assert_eq!(own["winner"]["name"], "phones");
+    let unknown = ask(OPERATOR, json!({"name": "quiet-1"})).await.json();
+    assert_eq!(unknown["facts"]["room"].get("tenant"), None);
+    assert_eq!(unknown["asked"]["wanted"], json!(["room.tenant"]));
+    app.finish().await;
+}
+
+/// As `what_is_missing_and_what_is_forbidden_are_the_same_bytes` of a mute, by the same check.
+#[tokio::test]
+async fn a_live_room_is_shown_to_whom_may_mute_there_and_to_nobody_else() {
+    let app = Setup::default().start_without_webhooks().await;
+    let mine = app.speaker("mine", "acme");
+    let theirs = app.speaker("theirs", "globex");
+    app.simulator.create_room("nobodys", None);
+    let nobodys = app.publish("nobodys", Join::new("speaker"), Publish::microphone());
+    let operators = app.speaker("operators", "ops");
+    let ask = async |token: &str, room: &str, identity: &str, track: &str| {
+        let question = json!({"room": room, "identity": identity, "track": track});
+        let told = why(&app, token, &question).await;
+        let muted = Answer::to(app.mute(token, room, identity, track, true)).await;
+        assert_eq!(told.status, muted.status, "{room} {identity} {track}");
+        if told.status != 200 {
+            assert_eq!(bytes(&told), bytes(&muted), "{room} {identity} {track}");
+            assert_eq!(told.outcome(), "404 PARTICIPANT_NOT_FOUND");
+        }
+        let all = why(&app, token, &json!({"room": room, "identity": identity})).await;
+        (told.status, all.status)
+    };
+    for (token, room, identity, track, expect) in [
+        (ACME, "mine", "speaker", &mine, (200, 200)),
+        (GLOBEX, "theirs", "speaker", &theirs, (200, 200)),
+        (OPERATOR, "operators", "speaker", &operators, (200, 200)),
+        (ACME, "theirs", "speaker", &theirs, (404, 404)),
+        (GLOBEX, "mine", "speaker", &mine, (404, 404)),
+        (ACME, "nobodys", "speaker", &nobodys.sid, (404, 404)),
+        // An operator mutes by hand in its own rooms only, and so it looks.
+        (OPERATOR, "mine", "speaker", &mine, (404, 404)),
+        (OPERATOR, "nobodys", "speaker", &nobodys.sid, (404, 404)),
+        (ACME, "mine", "Speaker", &mine, (404, 404)),
+        (ACME, "mine", "speaker", &theirs, (404, 200)),
+        (ACME, "theirs", "nobody", &mine, (404, 404)),
+        (ACME, "none", "speaker", &mine, (404, 404)),
+    ] {
+        let outcome = ask(token, room, identity, track).await;
+        assert_eq!(outcome, expect, "{token} {room} {identity}");
+    }
+    // Not even LiveKit's trouble with a participant tells that the room is there.
+    let fault = Fault::of(Method::GetParticipant, FaultKind::Unavailable);
+    app.simulator.set_faults([fault]);
+    for (room, expect) in [
+        ("theirs", "404 PARTICIPANT_NOT_FOUND"),
+        ("none", "404 PARTICIPANT_NOT_FOUND"),
+        ("mine", "502 LIVEKIT_FAILED"),
+    ] {
+        let question = json!({"room": room, "identity": "speaker"});
+        let answer = why(&app, ACME, &question).await;
+        assert_eq!(answer.outcome(), expect, "{room}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_with_the_scope_to_read_policies_is_needed() {
+    let setup = Setup::default().env("AUTH_REQUIRED", "false");
+    let app = setup.env("QUELL_JWT_SECRET", JWT_SECRET).start().await;
+    let facts = json!({"facts": {"room": {"name": "r"}, "participant": {"identity": "p"}}});
+    let url = format!("{}/v1/explain", app.url);
+    let nobody = Answer::to(app.http.post(&url).json(&facts)).await;
+    assert_eq!(nobody.outcome(), "401 UNAUTHORIZED");
+    let in_query = app.http.post(format!("{url}?api_key={ACME}")).json(&facts);
+    assert_eq!(Answer::to(in_query).await.outcome(), "401 UNAUTHORIZED");
+    for (scope, expect) in [
+        (None, "200"),
+        (Some("policies:read"), "200"),
+        (Some("policies:write mute audit:read"), "403 FORBIDDEN"),
+        (Some(""), "403 FORBIDDEN"),
+    ] {
+        let request = app.http.post(&url).json(&facts);
+        let answer = request.bearer_auth(jwt(scope)).send().await.unwrap();
+        let status = answer.status().as_u16().to_string();
+        assert!(expect.starts_with(&status), "{scope:?}: {status}");
+    }
+    let get = app.api(Verb::GET, ACME, "/v1/explain");
+    assert_eq!(Answer::to(get).await.outcome(), "405 METHOD_NOT_ALLOWED");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_no_question_is_refused_with_what_to_send() {
+    let app = TestApp::new().await;
+    let facts = json!({"room": {"name": "r"}, "participant": {"identity": "p"}});
+    let cases = [
+        (
+            "{}".to_owned(),
+            "nothing is asked about: send one of `facts`",
+        ),
+        ("[]".to_owned(), "the body must be a JSON object"),
+        ("{".to_owned(), "the body is not JSON"),
+        (
+            json!({"event_id": "EV", "facts": facts}).to_string(),
+            "more than one thing",
+        ),
+        (
+            json!({"event_id": "EV", "room": "r"}).to_string(),
+            "more than one thing",
+        ),
+        (
+            json!({"facts": facts, "track": "TR"}).to_string(),
+            "more than one thing",
+        ),
+        (json!({"room": "r"}).to_string(), "`identity` is missing"),
+        (
+            json!({"identity": "p", "track": "TR"}).to_string(),
+            "`room` is missing",
+        ),
+        (json!({"track": "TR"}).to_string(), "`room` is missing"),
+        (
+            json!({"room": " ", "identity": "p"}).to_string(),
+            "`room` must not be empty",
+        ),
+        (
+            json!({"event_id": ""}).to_string(),
+            "`event_id` must not be empty",
+        ),
+        (
+            json!({"room": "r", "identity": "p", "track": ""}).to_string(),
+            "`track` must not be empty",
+        ),
+        (
+            json!({"event_id": 7}).to_string(),
+            "`event_id`: invalid type: integer `7`",
+        ),
+        (
+            json!({"event": "EV"}).to_string(),
+            "unknown field `event`, expected one of `facts`, `event_id`",
+        ),
+        (
+            json!({"event_id": "EV", "at": "today"}).to_string(),
+            "`at` must be a time with its offset",
+        ),
+        (
+            json!({"event_id": "EV", "at": "2026-03-02T22:30:00"}).to_string(),
+            "`at` must be a time with its offset",
+        ),
+        (
+            json!({"event_id": "EV", "policies": "files"}).to_string(),
+            "`policies`: unknown variant `files`, expected `now` or `then`",
+        ),
+        (
+            json!({"facts": facts, "policies": "then"}).to_string(),
+            "`policies: then` is for an event",
+        ),
+        (
+            json!({"room": "r", "identity": "p", "policies": "then"}).to_string(),
+            "`policies: then` is for an event",
+        ),
+        (
+            json!({"facts": {"room": {"name": 7}, "participant": {"identity": "p"}}}).to_string(),
+            "facts.room.name: invalid type: integer `7`",
+        ),
+        (
+            json!({"facts": {"rom": {}}}).to_string(),
+            "did you mean room?",
+        ),
+    ];
+    for (body, expect) in cases {
+        let request = app.api(Verb::POST, ACME, "/v1/explain");
+        let request = request.header("Content-Type", "application/json");
+        let answer = Answer::to(request.body(body.clone())).await;
+        assert_eq!(answer.outcome(), "400 INVALID_REQUEST", "{body}");
+        assert!(
+            answer.error().contains(expect),
+            "{body}: {}",
+            answer.error()
+        );
+    }
+    let plain = app.api(Verb::POST, ACME, "/v1/explain").body("{}");
+    let answer = Answer::to(plain).await;
+    assert!(answer.error().contains("Content-Type: application/json"));
+    let query = app.api(Verb::POST, ACME, "/v1/explain?owner=acme");
+    let answer = Answer::to(query.json(&json!({"event_id": "EV"}))).await;
+    assert!(answer.error().contains("takes no query"), "{answer:?}");
+    let long = json!({"event_id": "x".repeat(257 << 10)});
+    let answer = why(&app, ACME, &long).await;
+    assert_eq!(answer.outcome(), "413 PAYLOAD_TOO_LARGE");
+    app.finish().await;
+}
