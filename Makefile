@@ -50,10 +50,12 @@ bench-backtest: ## the time of a backtest over a million tracks
 
 # A package of its own, with a target folder of its own: nothing else here compiles the other engines.
 bench-policy: export CARGO_TARGET_DIR := $(CURDIR)/target/peers
-bench-policy: ## decisions beside cel, cedar-policy, casbin and regorus, proven equal first
+bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, proven equal first
 	@scripts/setup linker
-	cd benches/peers && cargo bench --locked --bench decide --bench peers -- $(ARGS)
 	cd benches/peers && cargo bench --locked --bench memory
+	cd benches/peers && cargo bench --locked --bench decide -- $(ARGS)
+	cd benches/peers && cargo bench --locked --features peers --bench peers_memory
+	cd benches/peers && cargo bench --locked --features peers --bench peers -- $(ARGS)
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use quell_peers::results::{Loaded, read, target_dir};
+use quell_peers::loaded::{Loaded, read, target_dir};
 use serde_json::Value;
 
 /// What is measured of quell alone: criterion's name, ours, and the goal in seconds.
@@ -83,7 +83,6 @@ struct Measured {
 fn main() {
     println!("{}", machine());
     let criterion = target_dir().join("criterion");
-    let loaded = read();
     println!("| | measured | 95 % between | goal |\n|---|---|---|---|");
     for (id, name, goal) in OURS {
         if let Some(measured) = measured(&criterion, id) {
@@ -95,7 +94,7 @@ fn main() {
             println!("{}", row(&name, &measured, goal));
         }
     }
-    for of in loaded.iter().filter(|of| of.name.starts_with("quell")) {
+    for of in read("memory") {
         let goal = if of.rules == 100_000 { "100 MB" } else { "" };
         let (name, rules) = (&of.name, thousands(of.rules));
         println!(
@@ -107,6 +106,7 @@ fn main() {
     println!("| 10,000 rules | an event | 95 % between | beside quell | loaded in | memory |");
     println!("|---|---|---|---|---|---|");
     let quell = measured(&criterion, "peers/quell");
+    let loaded = read("peers_memory");
     for (id, name) in PEERS {
         let Some(theirs) = measured(&criterion, &format!("peers/{id}")) else {
             continue;

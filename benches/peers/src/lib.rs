@@ -6,8 +6,10 @@
 //!                      +--> peer (its own form of both) ---------> mute by which policy, or nothing
 //! ```
 
+pub mod loaded;
 pub mod mix;
 pub mod ours;
+#[cfg(feature = "peers")]
 pub mod peer;
+#[cfg(feature = "peers")]
 pub mod proof;
-pub mod results;
