@@ -49,7 +49,7 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
                 .map(|byte| if *byte == b'?' { 0xff } else { *byte })
                 .collect(),
             invalid,
-            "it is not in UTF-8: the byte at 57 is not",
+            "it is not in UTF-8: the byte at 56 is not",
         ),
         (
             "UTF-16",
@@ -132,12 +132,6 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
             "413 PAYLOAD_TOO_LARGE",
             "larger than 65536 bytes",
         ),
-        (
-            "10 MB",
-            b"[".repeat(10 << 20),
-            "413 PAYLOAD_TOO_LARGE",
-            "larger than 65536 bytes",
-        ),
     ] {
         for (method, path) in [
             (Method::POST, "/v1/policies"),
@@ -153,6 +147,7 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
     let response = app.api(Method::GET, ACME, "/v1/policies").send().await;
     let listed: Value = response.unwrap().json().await.unwrap();
     assert_eq!(listed["policies"], json!([]));
+    app.finish().await;
 }
 
 /// A `PUT` may leave the name out; all else is read as it was sent.
@@ -170,4 +165,5 @@ async fn what_stands_twice_in_a_body_without_name_is_refused() {
     let once = br#" {"match": {}, "effect": "mute"}"#;
     let (status, said) = send(&app, Method::PUT, path, once).await;
     assert_eq!(status, "201 ", "{said}");
+    app.finish().await;
 }
