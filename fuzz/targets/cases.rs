@@ -15,9 +15,10 @@ static POLICIES: LazyLock<Vec<Policy>> = LazyLock::new(|| {
     let mut texts: Vec<_> = files
         .filter_map(|file| {
             let path = file.ok()?.path();
-            let name = path.to_str()?.to_owned();
-            let is_policies = name.ends_with(".yaml") && !name.ends_with(".test.yaml");
-            is_policies.then(|| std::fs::read_to_string(&path).ok())?
+            // Not `.test.yaml`, which are tests.
+            let (_, extension) = path.file_name()?.to_str()?.split_once('.')?;
+            let text = || std::fs::read_to_string(&path).ok();
+            (extension == "yaml").then(text)?
         })
         .collect();
     texts.sort();

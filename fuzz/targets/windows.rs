@@ -7,7 +7,11 @@ use quell_fuzz::policy::window::{Length, State, Window};
 use quell_fuzz::samples;
 
 /// So many times are asked about.
-const TIMES_MAX: usize = 8;
+const TIMES_MAX: usize = 4;
+/// From each of them on, through so many stretches of being open or closed ...
+const STRETCHES: usize = 3;
+/// ... and within a stretch, at so many times.
+const PROBES: i32 = 16;
 /// The years that policies are about; beyond them nothing is promised but an answer.
 const YEARS_UNIX_SECS: std::ops::Range<i64> = 0..253_000_000_000;
 
@@ -18,13 +22,9 @@ fuzz_target!(|input: &[u8]| {
     let mut lines = text.split('\n');
     let mut line = || lines.next().unwrap_or_default();
     let (cron, duration, timezone) = (line(), line(), line());
-    let read = || Window::new(cron, duration, timezone);
-    let window = match read() {
+    let window = match Window::new(cron, duration, timezone) {
         Ok(window) => window,
-        Err(fault) => {
-            assert!(!fault.message.trim().is_empty());
-            return;
-        }
+        Err(fault) => return assert!(!fault.message.trim().is_empty()),
     };
     assert_eq!(window.cron(), cron);
     assert_eq!(window.duration().to_string(), duration);
@@ -33,17 +33,18 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(again.as_ref(), Ok(&window));
     let given = lines.filter_map(|line| line.parse().ok()).take(TIMES_MAX);
     for seconds in given.chain([samples::noon().timestamp()]) {
-        let Some(at) = DateTime::from_timestamp(seconds, 0) else {
-            continue;
-        };
-        // What it remembers of other times changes no answer.
-        let Ok(fresh) = read() else {
-            panic!("refused the second time");
-        };
-        let state = fresh.state_at(at);
-        assert_eq!(window.is_open(at), state.is_open);
-        if YEARS_UNIX_SECS.contains(&seconds) {
-            check(&window, &state, at);
+        let mut next = DateTime::from_timestamp(seconds, 0);
+        // Most of the time a window is closed: those after it are looked at as well.
+        for _ in 0..STRETCHES {
+            let Some(at) = next else {
+                break;
+            };
+            let state = window.state_at(at);
+            assert_eq!(is_open(&window, at), state.is_open);
+            if YEARS_UNIX_SECS.contains(&at.timestamp()) {
+                check(&window, &state, at);
+            }
+            next = state.until;
         }
     }
 });
@@ -51,21 +52,38 @@ fuzz_target!(|input: &[u8]| {
 /// It is as it is from one change to the next, and otherwise at both ends.
 fn check(window: &Window, state: &State, at: DateTime<Utc>) {
     let second = TimeDelta::seconds(1);
-    let is_open = |at: DateTime<Utc>| {
-        assert_eq!(window.is_open(at), window.state_at(at).is_open, "{at}");
-        window.is_open(at)
-    };
     if let Some(from) = state.from {
         assert!(from <= at, "{state:?}");
-        assert_eq!(is_open(from), state.is_open, "{state:?}");
-        assert_ne!(is_open(from - second), state.is_open, "{state:?}");
+        assert_ne!(is_open(window, from - second), state.is_open, "{state:?}");
     }
     if let Some(until) = state.until {
         assert!(at < until, "{state:?}");
-        assert_eq!(is_open(until - second), state.is_open, "{state:?}");
-        assert_ne!(is_open(until), state.is_open, "{state:?}");
-        let halfway = at + (until - at) / 2;
-        assert_eq!(is_open(halfway), state.is_open, "{state:?}");
+        assert_ne!(is_open(window, until), state.is_open, "{state:?}");
+        assert_eq!(is_open(window, until - second), state.is_open, "{state:?}");
     }
-    assert_eq!(is_open(at), state.is_open);
+    let from = state.from.unwrap_or(at);
+    let step = (state.until.unwrap_or(at) - from) / PROBES;
+    for probe in 0..PROBES {
+        let between = from + step * probe;
+        assert_eq!(
+            is_open(window, between),
+            state.is_open,
+            "{between} {state:?}"
+        );
+    }
+    assert_eq!(is_open(window, at), state.is_open);
+}
+
+/// Whether it is open then: what it remembers of other times, and follows from there, must be what
+/// one says that knows of nothing.
+fn is_open(window: &Window, at: DateTime<Utc>) -> bool {
+    let fresh = Window::new(
+        window.cron(),
+        &window.duration().to_string(),
+        window.timezone(),
+    );
+    let fresh = fresh.unwrap_or_else(|fault| panic!("refused the second time: {}", fault.message));
+    let is_open = fresh.is_open(at);
+    assert_eq!(window.is_open(at), is_open, "{at}");
+    is_open
 }

@@ -2,6 +2,7 @@ mod cases;
 mod documents;
 mod examples;
 mod explanations;
+mod fuzzed;
 pub(in crate::policy) mod generate;
 mod globs;
 mod hostile;
