@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
@@ -162,11 +163,15 @@ impl CompiledPolicy {
 /// A set of words that leaves none out.
 pub(super) const ANY_WORD: u8 = u8::MAX;
 
+/// The globs of one name. Most conditions have one, which is not worth a visit to another place
+/// in memory.
+pub(super) type Globs = SmallVec<[Glob; 1]>;
+
 /// A compiled `Match`: a field without values asks for nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
-    pub(super) room: Box<[Glob]>,
-    pub(super) identity: Box<[Glob]>,
+    pub(super) room: Globs,
+    pub(super) identity: Globs,
     pub(super) source: u8,
     pub(super) type_: u8,
     pub(super) kind: u8,
@@ -181,7 +186,7 @@ pub(super) struct Attribute {
 
 impl Condition {
     fn new(of: &Match) -> Result<Self, GlobError> {
-        let globs = |texts: &[String]| -> Result<Box<[Glob]>, GlobError> {
+        let globs = |texts: &[String]| -> Result<Globs, GlobError> {
             texts.iter().map(|text| Glob::new(text)).collect()
         };
         let attribute = |(key, allowed): (&String, &Vec<String>)| Attribute {

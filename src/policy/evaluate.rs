@@ -9,12 +9,11 @@
 //! mutes or more exemptions only back. So the most and the least that could turn out to be so are
 //! both decided, and where they agree nothing that is unknown can change the outcome.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::compile::{CompiledPolicy, PolicyRef};
 use super::document::{Effect, Mode};
@@ -24,6 +23,9 @@ use super::tri::Tri;
 
 /// A trace names so many policies; further ones are only counted.
 pub const TRACE_MAX: usize = 200;
+
+/// The policies that a decision names. Mostly there are one or two, for which nothing is allocated.
+pub type Trace = SmallVec<[Candidate; 2]>;
 
 /// What came of facts, policies and time. Stored as JSON with the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub struct Decision {
     /// What would be done if policies on trial (`mode: dry_run`) were enforced as well.
     pub shadow: Verdict,
     /// The policies whose `match` holds, or may; in the order in which they are named.
-    pub trace: Vec<Candidate>,
+    pub trace: Trace,
     /// How many more there are than the trace names.
     #[serde(default)]
     pub trace_left_off: usize,
@@ -120,6 +122,18 @@ impl Verdict {
 }
 
 impl Decision {
+    /// That no policy is about the track.
+    fn nothing(at: DateTime<Utc>, as_of: i64) -> Self {
+        Self {
+            at,
+            as_of,
+            enforced: Verdict::Nothing { spared: None },
+            shadow: Verdict::Nothing { spared: None },
+            trace: Trace::new(),
+            trace_left_off: 0,
+        }
+    }
+
     /// Whether facts that could not be had would decide what is done or what would be.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
@@ -145,6 +159,9 @@ impl Decision {
 #[must_use]
 pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decision {
     let matched = policies.matched(facts, now);
+    if matched.is_empty() {
+        return Decision::nothing(now, policies.as_of());
+    }
     let enforced = verdict(&matched, |policy| policy.mode == Mode::Enforce);
     let is_trial = matched
         .iter()
@@ -189,10 +206,15 @@ fn verdict(matched: &[Matched<'_>], counts: fn(&CompiledPolicy) -> bool) -> Verd
     };
     let certain = || those(|applies| applies == Tri::True);
     let possible = || those(|applies| applies != Tri::False);
+    let is_open = those(|applies| applies == Tri::Unknown).next().is_some();
     // The most that could be muted: every mute that may apply, the exemptions that surely do.
     let most = first_mute(possible(), certain());
     // The least: the mutes that surely apply, every exemption that may.
-    let least = first_mute(certain(), possible());
+    let least = if is_open {
+        first_mute(certain(), possible())
+    } else {
+        most
+    };
     match (most, least) {
         (Some(most), Some(least)) if std::ptr::eq(most, least) => Verdict::Mute {
             policy: Arc::clone(&most.id),
@@ -236,48 +258,33 @@ pub(super) fn cancels(exemption: &PolicyRef, mute: &PolicyRef) -> bool {
 }
 
 /// What a group of exemptions cancels, without asking each of them: `cancels` for any of them.
+///
+/// Those of one tenant at most surely apply, and where the tenant is unknown none does: a tenant's mute is
+/// weighed against exemptions of its own, or is only possible and is weighed against none.
 #[derive(Default)]
-struct Shield<'a> {
+struct Shield {
     operator: Option<u16>,
-    /// Almost always one tenant's are all there are.
-    tenant: Option<(&'a str, u16)>,
-    other_tenants: HashMap<&'a str, u16, RandomState>,
+    tenant: Option<u16>,
 }
 
-impl<'a> Shield<'a> {
-    fn new(policies: impl Iterator<Item = &'a CompiledPolicy>) -> Self {
+impl Shield {
+    fn new<'a>(policies: impl Iterator<Item = &'a CompiledPolicy>) -> Self {
         let mut shield = Self::default();
         for policy in policies.filter(|policy| policy.effect == Effect::Exempt) {
-            let priority = policy.id.priority;
-            match (policy.owner(), &mut shield.tenant) {
-                (None, _) => shield.operator = shield.operator.max(Some(priority)),
-                (Some(tenant), Some((first, highest))) if *first == tenant => {
-                    *highest = priority.max(*highest);
-                }
-                (Some(tenant), Some(_)) => {
-                    let highest = shield.other_tenants.entry(tenant).or_default();
-                    *highest = priority.max(*highest);
-                }
-                (Some(tenant), none) => *none = Some((tenant, priority)),
-            }
+            let highest = match policy.owner() {
+                None => &mut shield.operator,
+                Some(_) => &mut shield.tenant,
+            };
+            *highest = (*highest).max(Some(policy.id.priority));
         }
         shield
     }
 
     fn cancels(&self, mute: &CompiledPolicy) -> bool {
-        let of_tenant = |tenant| match &self.tenant {
-            Some((first, highest)) if *first == tenant => Some(highest),
-            _ => self.other_tenants.get(tenant),
-        };
+        let priority = Some(mute.id.priority);
         match mute.owner() {
-            None => {
-                self.operator >= Some(mute.id.priority)
-                    || mute.id.overridable && self.tenant.is_some()
-            }
-            Some(tenant) => {
-                self.operator.is_some()
-                    || of_tenant(tenant).is_some_and(|highest| *highest >= mute.id.priority)
-            }
+            None => self.operator >= priority || mute.id.overridable && self.tenant.is_some(),
+            Some(_) => self.operator.is_some() || self.tenant >= priority,
         }
     }
 }

@@ -1,15 +1,28 @@
 //! Which of one owner's policies could be about a track: looked up by the room's name, the
-//! participant's identity or the track's source, instead of asked one by one.
+//! participant's identity, an attribute or the track's source, instead of asked one by one.
 //!
 //! A policy that names rooms stands under each of their globs; one that names no room, but
-//! identities, under those; any other under each source that it is about. A glob is looked up by
-//! the longest text that it asks for: a whole name, the start or the end of one in a hash map, a
-//! text inside by a search for all such texts at once. What is found is asked in full afterwards:
-//! the index only leaves out what cannot be.
+//! identities, under those; one that names neither, but attributes, under the values of one of
+//! them; any other under each source that it is about. A glob is looked up by the longest text
+//! that it asks for: a whole name, the start or the end of one in a hash map, a text inside by a
+//! search for all such texts at once. What is found is asked in full afterwards: the index only
+//! leaves out what cannot be.
+//!
+//! Texts are kept as their hashes only, which are seeded anew for each set: nobody outside can choose
+//! texts that share one. Two that do are found together, which does no harm. The texts themselves
+//! would cost memory, and for each look a visit to a far place in it.
 
-use super::compile::CompiledPolicy;
+mod build;
+mod inside;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use super::facts::{Fact, Facts};
-use super::names::{Names, NamesBuilder};
+use inside::Inside;
 
 /// Sources that tracks are indexed by: a bit of `Source` each.
 const SOURCES: usize = 8;
@@ -17,107 +30,275 @@ const SOURCES: usize = 8;
 /// One event's facts in the form in which entries are compared with them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe<'a> {
-    room: &'a str,
-    identity: &'a str,
+    hash: &'a RandomState,
+    room: Sought<'a>,
+    identity: Sought<'a>,
+    attributes: &'a Fact<BTreeMap<String, String>>,
+    words: Words,
+}
+
+/// A name, and the hash of all of it: that is worked out once for all owners.
+#[derive(Debug, Clone, Copy)]
+struct Sought<'a> {
+    name: &'a str,
+    hash: u32,
+}
+
+impl<'a> Probe<'a> {
+    /// `hash` is that by which the indexes are made.
+    pub(super) fn new(facts: &'a Facts, hash: &'a RandomState) -> Self {
+        let sought = |of: Name, name: &'a str| Sought {
+            name,
+            hash: hash_of_name(hash, of, Place::Whole, name),
+        };
+        Self {
+            hash,
+            room: sought(Name::Room, &facts.room.name),
+            identity: sought(Name::Identity, &facts.participant.identity),
+            attributes: &facts.participant.attributes,
+            words: Words {
+                source: facts.track.source.bit(),
+                type_: facts.track.type_.bit(),
+                kind: match &facts.participant.kind {
+                    Fact::Known(kind) => kind.bit(),
+                    Fact::Unknown => u8::MAX,
+                },
+            },
+        }
+    }
+
+    fn sought(&self, name: Name) -> Sought<'a> {
+        match name {
+            Name::Room => self.room,
+            Name::Identity => self.identity,
+        }
+    }
+}
+
+/// Words of a track, or those that a policy asks for, as sets of bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Words {
     source: u8,
     type_: u8,
     kind: u8,
 }
 
-impl<'a> Probe<'a> {
-    pub(super) fn new(facts: &'a Facts) -> Self {
+impl Words {
+    fn may_be_about(self, track: Self) -> bool {
+        self.source & track.source != 0
+            && self.type_ & track.type_ != 0
+            && self.kind & track.kind != 0
+    }
+
+    fn or(self, other: Self) -> Self {
         Self {
-            room: &facts.room.name,
-            identity: &facts.participant.identity,
-            source: facts.track.source.bit(),
-            type_: facts.track.type_.bit(),
-            kind: match &facts.participant.kind {
-                Fact::Known(kind) => kind.bit(),
-                Fact::Unknown => u8::MAX,
-            },
+            source: self.source | other.source,
+            type_: self.type_ | other.type_,
+            kind: self.kind | other.kind,
         }
     }
 }
 
 /// Where a policy stands in its owner's list, and the words that it asks for: most policies are
 /// left out without looking at them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Entry {
-    pub(super) position: u32,
-    source: u8,
-    type_: u8,
-    kind: u8,
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    position: u32,
+    words: Words,
 }
 
-impl Entry {
-    #[cfg(test)]
-    pub(super) fn at(position: u32) -> Self {
+/// A part of a list.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Self {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
-            position,
-            ..Self::default()
+            start: place(start),
+            end: place(end),
         }
     }
 
-    fn may_be_about(self, probe: &Probe<'_>) -> bool {
-        self.source & probe.source != 0
-            && self.type_ & probe.type_ != 0
-            && self.kind & probe.kind != 0
+    fn of<T>(self, list: &[T]) -> &[T] {
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        let range = place(self.start)..place(self.end);
+        list.get(range).unwrap_or_default()
     }
+}
+
+/// The entries of texts, by the hash of the text and of what it is a text of.
+#[derive(Debug, Default)]
+struct Texts {
+    by_hash: HashMap<u32, OfText, BuildHasherDefault<Hashed>>,
+    /// Those of texts that have several, side by side.
+    shared: Box<[Entry]>,
+    parts: Box<[Span]>,
+}
+
+/// Mostly there is one entry, which is not worth a visit to another place in memory.
+#[derive(Debug, Clone, Copy)]
+enum OfText {
+    One {
+        position: u32,
+        words: Words,
+    },
+    /// Those of this part.
+    Several(u32),
+}
+
+impl Texts {
+    fn find(&self, hash: u32, found: &mut impl FnMut(Entry)) {
+        match self.by_hash.get(&hash) {
+            None => {}
+            Some(OfText::One { position, words }) => found(Entry {
+                position: *position,
+                words: *words,
+            }),
+            Some(OfText::Several(part)) => {
+                let place = usize::try_from(*part).unwrap_or(usize::MAX);
+                let part = self.parts.get(place).copied().unwrap_or_default();
+                part.of(&self.shared).iter().copied().for_each(found);
+            }
+        }
+    }
+}
+
+/// Takes what is a hash already. Half of one is kept: that saves memory, and two texts of one owner
+/// rarely share it.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    /// A map looks at the lowest bits and at the highest.
+    fn write_u32(&mut self, hash: u32) {
+        self.0 = (self.0 ^ u64::from(hash)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// A name that globs are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Room,
+    Identity,
+}
+
+/// Which text of a name is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Whole,
+    Start,
+    End,
+}
+
+/// One look into the texts: at names as a whole, or at their starts or ends of one length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Look {
+    name: Name,
+    place: Place,
+    bytes: u32,
+}
+
+impl Look {
+    /// What to look for; none where the name is shorter.
+    fn hash(self, probe: &Probe<'_>) -> Option<u32> {
+        let Sought { name, hash } = probe.sought(self.name);
+        let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let text = match self.place {
+            Place::Whole => return Some(hash),
+            Place::Start => name.get(..bytes)?,
+            Place::End => name.get(name.len().checked_sub(bytes)?..)?,
+        };
+        Some(hash_of_name(probe.hash, self.name, self.place, text))
+    }
+}
+
+/// Entries of policies by attributes.
+#[derive(Debug, Default)]
+struct Attributes {
+    texts: Texts,
+    /// All of them, and all the words that they ask for.
+    all: Box<[Entry]>,
+    words: Words,
 }
 
 /// An index of one owner's live policies.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    rooms: Names,
-    identities: Names,
+    /// The looks that its globs need, and what they look into.
+    looks: SmallVec<[Look; 6]>,
+    texts: Texts,
+    inside: SmallVec<[(Name, Inside); 1]>,
+    attributes: Attributes,
     sources: [Box<[Entry]>; SOURCES],
 }
 
 impl Index {
-    /// An index of `policies`, which stand at the positions that it answers.
-    pub(super) fn new<'p>(policies: impl Iterator<Item = &'p CompiledPolicy>) -> Self {
-        let (mut rooms, mut identities) = (NamesBuilder::default(), NamesBuilder::default());
-        let mut sources: [Vec<Entry>; SOURCES] = Default::default();
-        for (position, policy) in (0_u32..).zip(policies) {
-            let wanted = &policy.match_;
-            let entry = Entry {
-                position,
-                source: wanted.source,
-                type_: wanted.type_,
-                kind: wanted.kind,
-            };
-            if !wanted.room.is_empty() {
-                rooms.add(&wanted.room, entry);
-            } else if !wanted.identity.is_empty() {
-                identities.add(&wanted.identity, entry);
-            } else {
-                for (place, of_source) in sources.iter_mut().enumerate() {
-                    if wanted.source >> place & 1 != 0 {
-                        of_source.push(entry);
-                    }
-                }
-            }
-        }
-        Self {
-            rooms: rooms.build(),
-            identities: identities.build(),
-            sources: sources.map(Vec::into_boxed_slice),
-        }
-    }
-
     /// Calls `found` with the position of each policy that could be about the track; with some
     /// more than once.
     pub(super) fn find(&self, probe: &Probe<'_>, mut found: impl FnMut(u32)) {
-        let mut all = |entries: &[Entry]| {
-            for entry in entries {
-                if entry.may_be_about(probe) {
-                    found(entry.position);
-                }
+        let mut each = |entry: Entry| {
+            if entry.words.may_be_about(probe.words) {
+                found(entry.position);
             }
         };
-        self.rooms.find(probe.room, &mut all);
-        self.identities.find(probe.identity, &mut all);
-        let place = usize::try_from(probe.source.trailing_zeros()).unwrap_or(SOURCES);
-        all(self.sources.get(place).map_or(&[], |entries| &**entries));
+        for look in &self.looks {
+            if let Some(hash) = look.hash(probe) {
+                self.texts.find(hash, &mut each);
+            }
+        }
+        for (name, inside) in &self.inside {
+            inside.find(probe.sought(*name).name, &mut each);
+        }
+        if self.attributes.words.may_be_about(probe.words) {
+            match probe.attributes {
+                Fact::Known(attributes) => {
+                    for (key, value) in attributes {
+                        let hash = hash_of_attribute(probe.hash, key, value);
+                        self.attributes.texts.find(hash, &mut each);
+                    }
+                }
+                Fact::Unknown => self.attributes.all.iter().copied().for_each(&mut each),
+            }
+        }
+        let place = usize::try_from(probe.words.source.trailing_zeros()).unwrap_or(SOURCES);
+        let of_source = self.sources.get(place).map_or(&[][..], |entries| entries);
+        of_source.iter().copied().for_each(each);
     }
+}
+
+fn hash_of_name(hash: &RandomState, name: Name, place: Place, text: &str) -> u32 {
+    let of_what = match (name, place) {
+        (Name::Room, Place::Whole) => 0,
+        (Name::Room, Place::Start) => 1,
+        (Name::Room, Place::End) => 2,
+        (Name::Identity, Place::Whole) => 3,
+        (Name::Identity, Place::Start) => 4,
+        (Name::Identity, Place::End) => 5,
+    };
+    let mut hasher = hash.build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.write_u8(of_what);
+    half(hasher.finish())
+}
+
+fn hash_of_attribute(hash: &RandomState, key: &str, value: &str) -> u32 {
+    half(hash.hash_one((key, value)))
+}
+
+fn half(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

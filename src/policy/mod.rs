@@ -23,7 +23,6 @@ pub mod tri;
 pub mod window;
 
 mod index;
-mod names;
 mod node;
 mod read;
 mod reader;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use super::compile::{Answer, CompiledPolicy};
 use super::document::{Mode, Policy};
@@ -77,6 +78,8 @@ pub struct Change {
 /// shares what stayed the same.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
+    /// What the indexes of its owners are made by; the same in the sets that come of it.
+    hash: RandomState,
     operator: Arc<OwnerPolicies>,
     tenants: HashMap<Arc<str>, Arc<OwnerPolicies>, RandomState>,
     as_of: i64,
@@ -95,12 +98,12 @@ struct OwnerPolicies {
 }
 
 impl OwnerPolicies {
-    fn new(policies: Vec<Arc<CompiledPolicy>>) -> Self {
+    fn new(policies: Vec<Arc<CompiledPolicy>>, hash: &RandomState) -> Self {
         let is_live = |policy: &Arc<CompiledPolicy>| policy.mode != Mode::Off;
         let (mut live, off): (Vec<_>, Vec<_>) = policies.into_iter().partition(is_live);
         live.sort_by(|one, other| one.rank().cmp(&other.rank()));
         Self {
-            index: Index::new(live.iter().map(|policy| &**policy)),
+            index: Index::new(live.iter().map(|policy| &**policy), hash),
             live: live.into(),
             off: off.into(),
         }
@@ -111,8 +114,12 @@ impl OwnerPolicies {
     }
 
     /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
-    fn ask<'a>(&'a self, asked: &Asked<'_>, seen: Tri, matched: &mut Vec<Matched<'a>>) {
-        let mut positions = Vec::new();
+    fn ask<'a>(&'a self, asked: &Asked<'_>, seen: Tri, matched: &mut Found<'a>) {
+        if self.live.is_empty() {
+            return;
+        }
+        // Few are found, and nothing is allocated for them.
+        let mut positions = SmallVec::<[u32; 32]>::new();
         self.index
             .find(&asked.probe, |position| positions.push(position));
         // A policy can be found by more than one of its globs, and is asked once.
@@ -144,6 +151,9 @@ pub(super) struct Matched<'a> {
     pub(super) policy: &'a CompiledPolicy,
     pub(super) answer: Answer,
 }
+
+/// Those that are found: mostly few.
+pub(super) type Found<'a> = SmallVec<[Matched<'a>; 4]>;
 
 impl PolicySet {
     /// Builds a set of everything stored. One that cannot be read fails the whole: a set without
@@ -211,7 +221,7 @@ impl PolicySet {
             .of(owner.as_deref())
             .map_or(0, |before| before.live.len());
         let has_none = policies.is_empty();
-        let after = Arc::new(OwnerPolicies::new(policies));
+        let after = Arc::new(OwnerPolicies::new(policies, &self.hash));
         self.live = (self.live + after.live.len()).saturating_sub(before);
         if owner.is_some() {
             let is_live = usize::from(!after.live.is_empty());
@@ -223,6 +233,7 @@ impl PolicySet {
             Some(tenant) if has_none => {
                 self.tenants.remove(&tenant);
             }
+            // A text of its own, beside what it leads to, and not one of a policy's.
             Some(tenant) => {
                 self.tenants.insert(tenant, after);
             }
@@ -277,13 +288,13 @@ impl PolicySet {
     }
 
     /// The live policies whose `match` is not known to fail, in the order in which they are named.
-    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> Vec<Matched<'_>> {
+    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> Found<'_> {
         let asked = Asked {
             facts,
             now,
-            probe: Probe::new(facts),
+            probe: Probe::new(facts, &self.hash),
         };
-        let mut matched = Vec::new();
+        let mut matched = Found::new();
         for (of_owner, seen) in self.seeing(facts) {
             of_owner.ask(&asked, seen, &mut matched);
         }

@@ -25,28 +25,47 @@ const ROOM_GLOBS: &[&str] = &[
     "[!o]*",
     "?ther",
     "*nar-[0-9]",
+    "übung-1",
+    "üb*",
+    "*bun?-*",
+    "?bung-1",
 ];
 const IDENTITY_GLOBS: &[&str] = &["host-*", "attendee-?", "host-1", "*-1", "*t*"];
 
+/// Some of these, or mostly none: then a condition asks for nothing there, and more policies match.
+fn few<T: Clone + std::fmt::Debug + 'static>(
+    of: Vec<T>,
+    some: u32,
+) -> impl Strategy<Value = Vec<T>> {
+    prop_oneof![
+        10 - some => Just(Vec::new()),
+        some => subsequence(of, 1..=2),
+    ]
+}
+
 fn match_() -> impl Strategy<Value = Match> {
+    let texts = |of: &[&str]| of.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let values = subsequence(texts(&["host", "attendee", "red"]), 1..=3);
+    let sources = [Source::Microphone, Source::Unknown, Source::Camera];
     (
-        subsequence(ROOM_GLOBS.to_vec(), 0..=2),
-        subsequence(IDENTITY_GLOBS.to_vec(), 0..=2),
-        subsequence(vec![Source::Microphone, Source::Unknown], 0..=2),
-        subsequence(vec![Kind::Standard, Kind::Sip], 0..=1),
-        select(vec![None, Some("host"), Some("attendee")]),
+        few(texts(ROOM_GLOBS), 3),
+        few(texts(IDENTITY_GLOBS), 2),
+        few(sources.into(), 2),
+        few(vec![TrackType::Audio, TrackType::Video], 1),
+        few(vec![Kind::Standard, Kind::Sip], 1),
+        few(texts(&["role", "team"]), 2),
+        vec(values, 2),
     )
-        .prop_map(|(room, identity, source, kind, role)| Match {
-            room: room.into_iter().map(str::to_owned).collect(),
-            identity: identity.into_iter().map(str::to_owned).collect(),
-            source,
-            type_: Vec::new(),
-            kind,
-            attributes: role
-                .into_iter()
-                .map(|role| ("role".to_owned(), vec![role.to_owned()]))
-                .collect(),
-        })
+        .prop_map(
+            |(room, identity, source, type_, kind, keys, values)| Match {
+                room,
+                identity,
+                source,
+                type_,
+                kind,
+                attributes: keys.into_iter().zip(values).collect(),
+            },
+        )
 }
 
 /// Conditions that hold of some of the facts below, that each of the hidden facts can leave open.
@@ -63,14 +82,14 @@ fn when() -> impl Strategy<Value = Expression> {
     .prop_map(|text| Expression::parse(text).unwrap())
 }
 
-/// Times around that at which rooms are made, in steps of half an hour.
+/// Times around that at which rooms are made, a Sunday afternoon, in steps that hit every part of an hour.
 pub(super) fn times() -> impl Strategy<Value = DateTime<Utc>> {
-    (-8_i32..=8).prop_map(|halves| now() + TimeDelta::minutes(30) * halves)
+    (-30_i32..=30).prop_map(|steps| now() + TimeDelta::minutes(7) * steps)
 }
 
 fn window() -> impl Strategy<Value = Window> {
     (
-        select(vec!["*/20 * * * *", "0 14-16 * * *", "30 15 * * MON-FRI"]),
+        select(vec!["*/20 * * * *", "0 14-16 * * *", "30 15 * * SAT-SUN"]),
         select(vec!["10m", "1h", "90m"]),
         select(vec!["UTC", "Europe/Berlin"]),
     )
@@ -87,13 +106,13 @@ struct Limits {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let some = |time| proptest::option::weighted(0.2, time);
+    let some = |time| proptest::option::weighted(0.05, time);
     let first = select(vec!["30m", "1h"]).prop_map(|text| Length::parse(text).unwrap());
     (
-        prop_oneof![3 => Just(Vec::new()), 1 => vec(window(), 1..3)],
+        prop_oneof![8 => Just(Vec::new()), 1 => vec(window(), 1..3)],
         some(times()),
         some(times()),
-        proptest::option::weighted(0.2, first),
+        proptest::option::weighted(0.07, first),
     )
         .prop_map(|(active, not_before, not_after, first)| Limits {
             // What leaves no time, or none with an open window, is refused.
@@ -107,16 +126,16 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn policy() -> impl Strategy<Value = Policy> {
     (
         (
-            select(vec![None, None, Some("acme"), Some("globex")]),
+            select(vec![None, None, Some("acme"), Some("acme"), Some("globex")]),
             "[a-e]",
             match_(),
-            proptest::option::weighted(0.3, match_()),
-            proptest::option::weighted(0.4, when()),
+            proptest::option::weighted(0.2, match_()),
+            proptest::option::weighted(0.2, when()),
             limits(),
         ),
         (
             select(vec![Effect::Mute, Effect::Exempt]),
-            select(vec![Mode::Enforce, Mode::Enforce, Mode::DryRun, Mode::Off]),
+            prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::DryRun), 1 => Just(Mode::Off)],
             select(vec![0_u16, 100, 200]),
             any::<bool>(),
         ),
@@ -146,7 +165,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 /// Policies with different keys, as they are stored.
 pub(super) fn policies() -> impl Strategy<Value = Vec<Policy>> {
-    vec(policy(), 0..8).prop_map(|policies| {
+    vec(policy(), 0..10).prop_map(|policies| {
         let by_key: BTreeMap<_, _> = policies
             .into_iter()
             .map(|policy| ((policy.owner.clone(), policy.name.clone()), policy))
@@ -155,15 +174,28 @@ pub(super) fn policies() -> impl Strategy<Value = Vec<Policy>> {
     })
 }
 
-/// All facts known.
+/// All facts known; some of them words of a newer LiveKit.
 pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
-    (
-        select(vec!["webinar-1", "other"]),
-        select(vec![None, Some("acme"), Some("globex")]),
-        select(vec!["host-1", "attendee-1"]),
-        select(vec![Kind::Standard, Kind::Sip]),
+    let attributes = (
         select(vec![None, Some("host"), Some("attendee")]),
-        select(vec![Source::Microphone, Source::Unknown]),
+        select(vec![None, Some("red"), Some("host")]),
+    );
+    (
+        select(vec!["webinar-1", "other", "übung-1"]),
+        select(vec![None, Some("acme"), Some("acme"), Some("globex")]),
+        select(vec!["host-1", "attendee-1"]),
+        select(vec!["STANDARD", "STANDARD", "SIP", "HOLOGRAM"]),
+        attributes,
+        (
+            select(vec![
+                "MICROPHONE",
+                "MICROPHONE",
+                "UNKNOWN",
+                "CAMERA",
+                "HOLOGRAM",
+            ]),
+            select(vec!["AUDIO", "AUDIO", "VIDEO", "SMELL"]),
+        ),
         select(vec![3_u32, 12]),
         select(vec![
             json!(null),
@@ -173,16 +205,19 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         times(),
     )
         .prop_map(
-            |(room, tenant, identity, kind, role, source, participants, metadata, made)| {
+            |(room, tenant, identity, kind, (role, team), track, participants, metadata, made)| {
                 let mut facts = facts();
                 facts.room.name = room.to_owned();
                 facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
                 facts.room.created_at = Fact::Known(made.timestamp());
                 facts.participant.identity = identity.to_owned();
-                facts.participant.kind = Fact::Known(kind);
-                let role = role.map(|role| ("role".to_owned(), role.to_owned()));
-                facts.participant.attributes = Fact::Known(role.into_iter().collect());
-                facts.track.source = source;
+                facts.participant.kind = Fact::Known(kind.into());
+                let attributes = [("role", role), ("team", team)].into_iter();
+                let there =
+                    attributes.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+                facts.participant.attributes = Fact::Known(there.collect());
+                facts.track.source = track.0.into();
+                facts.track.type_ = track.1.into();
                 facts.room.num_participants = Fact::Known(participants);
                 facts.room.metadata = Fact::Known(metadata);
                 facts
@@ -192,6 +227,11 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
 
 /// Which facts are hidden.
 pub(super) type Hide = [bool; 6];
+
+/// Few of them, so that some decisions are definite all the same.
+pub(super) fn hide() -> impl Strategy<Value = Hide> {
+    std::array::from_fn::<_, 6, _>(|_| proptest::bool::weighted(0.2))
+}
 
 pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
     let mut facts = facts.clone();
@@ -219,7 +259,7 @@ pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
 
 /// Facts of which some may be unknown.
 pub(super) fn some_facts() -> impl Strategy<Value = Facts> {
-    (known_facts(), any::<Hide>()).prop_map(|(facts, hide)| hidden(&facts, hide))
+    (known_facts(), hide()).prop_map(|(facts, hide)| hidden(&facts, hide))
 }
 
 fn fact<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Fact<T>> {

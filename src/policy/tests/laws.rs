@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
-use super::generate::{Hide, any_facts, hidden, known_facts, policies, some_facts, times};
+use super::generate::{Hide, any_facts, hidden, hide, known_facts, policies, some_facts, times};
 use super::make::set;
 use crate::policy::{
     Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Policy, PolicyRef,
@@ -22,6 +24,27 @@ fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
     )
 }
 
+/// Of everything.
+fn exemption() -> Policy {
+    Policy {
+        owner: None,
+        name: "exempt-all".to_owned(),
+        description: None,
+        match_: Match::default(),
+        unless: None,
+        when: None,
+        active: Vec::new(),
+        not_before: None,
+        not_after: None,
+        first: None,
+        effect: Effect::Exempt,
+        mode: Mode::Enforce,
+        priority: 200,
+        overridable: false,
+        reason: Some("a reason".to_owned()),
+    }
+}
+
 fn decision(policies: &[Policy], facts: &Facts, now: DateTime<Utc>) -> Decision {
     decide(&set(policies), facts, now)
 }
@@ -35,6 +58,15 @@ fn definite(verdict: &Verdict) -> Option<Verdict> {
     }
 }
 
+fn row(policy: &Policy) -> StoredPolicy {
+    StoredPolicy {
+        owner: policy.owner.clone(),
+        name: policy.name.clone(),
+        revision: 1,
+        document: policy.to_json(),
+    }
+}
+
 fn without(policies: &[Policy], keep: impl Fn(&Policy) -> bool) -> Vec<Policy> {
     policies
         .iter()
@@ -43,7 +75,83 @@ fn without(policies: &[Policy], keep: impl Fn(&Policy) -> bool) -> Vec<Policy> {
         .collect()
 }
 
+/// Whether a policy with this effect is known to apply; in earnest, or also on trial.
+fn surely(decision: &Decision, effect: Effect, in_earnest: bool) -> bool {
+    decision.trace.iter().any(|candidate| {
+        candidate.effect == effect
+            && candidate.applies == Tri::True
+            && (candidate.mode == Mode::Enforce || !in_earnest)
+    })
+}
+
+fn maybe(decision: &Decision, effect: Effect) -> bool {
+    let mut trace = decision.trace.iter();
+    trace.any(|candidate| candidate.effect == effect && candidate.applies == Tri::Unknown)
+}
+
+/// How many of so many cases are about what the laws are about: a law that never meets its case holds
+/// of anything.
+#[test]
+fn what_the_laws_are_about_comes_up() {
+    const CASES: usize = 1_000;
+    let mut runner = TestRunner::deterministic();
+    let mut count = BTreeMap::<&str, usize>::new();
+    for _ in 0..CASES {
+        let case = (policies(), known_facts(), hide(), times());
+        let (policies, facts, hide, now) = case.new_tree(&mut runner).unwrap().current();
+        let known = decision(&policies, &facts, now);
+        let less = decision(&policies, &hidden(&facts, hide), now);
+        let [operators, tenants] = [true, false].map(|of_operator| {
+            let theirs = without(&policies, |policy| policy.owner.is_none() == of_operator);
+            decision(&theirs, &facts, now)
+        });
+        let mutes = |decision: &Decision| decision.enforced.mute().is_some();
+        let exempts = |decision| surely(decision, Effect::Exempt, true);
+        let is_open = less.is_indeterminate();
+        for (what, is_so) in [
+            ("muted", mutes(&known)),
+            ("spared", known.enforced.spared().is_some()),
+            ("the shadow differs", known.enforced != known.shadow),
+            ("indeterminate", is_open),
+            (
+                "definite all the same",
+                hide.contains(&true) && !is_open && !less.trace.is_empty(),
+            ),
+            (
+                "a mute, an open exemption",
+                mutes(&known) && maybe(&less, Effect::Exempt),
+            ),
+            (
+                "spared, an open mute",
+                known.enforced.spared().is_some() && maybe(&less, Effect::Mute),
+            ),
+            (
+                "operator mutes, tenant exempts",
+                mutes(&operators) && exempts(&tenants),
+            ),
+            (
+                "operator exempts, tenant mutes",
+                exempts(&operators) && mutes(&tenants),
+            ),
+            (
+                "an overridable mute is lost",
+                mutes(&operators) && !mutes(&known),
+            ),
+        ] {
+            *count.entry(what).or_default() += usize::from(is_so);
+        }
+    }
+    for (what, times) in &count {
+        assert!(
+            *times >= CASES / 100,
+            "{what}: {times} of {CASES}; all: {count:?}"
+        );
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
     #[test]
     fn the_order_of_policies_never_matters(
         (ordered, shuffled) in policies().prop_flat_map(|p| (Just(p.clone()), Just(p).prop_shuffle())),
@@ -52,10 +160,19 @@ proptest! {
         prop_assert_eq!(decision(&ordered, &facts, now), decision(&shuffled, &facts, now));
     }
 
+    /// Whatever was asked in between, and also where both were stored and read back.
     #[test]
-    fn the_same_facts_and_time_make_the_same_decision(policies in policies(), facts in some_facts(), now in times()) {
-        let set = set(&policies);
-        prop_assert_eq!(decide(&set, &facts, now), decide(&set, &facts, now));
+    fn the_same_facts_and_time_make_the_same_decision(
+        policies in policies(), facts in some_facts(), now in times(), other in times(),
+    ) {
+        let kept = set(&policies);
+        let decision = decide(&kept, &facts, now);
+        prop_assert_eq!(decide(&kept, &facts, other).at, other);
+        prop_assert_eq!(&decide(&kept, &facts, now), &decision);
+        let read = PolicySet::from_stored(policies.iter().map(row)).unwrap();
+        let json = serde_json::to_string(&facts).unwrap();
+        let facts: Facts = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(decide(&read, &facts, now), decision);
     }
 
     #[test]
@@ -84,35 +201,30 @@ proptest! {
         prop_assert_eq!(decision(&policies, &facts, now).shadow, decision(&earnest, &facts, now).enforced);
     }
 
-    /// An exemption of everything, of at least the priority: nothing of its owner's is muted.
+    /// An exemption of everything, of just the highest priority: nothing of its owner's is muted.
     #[test]
     fn an_exemption_of_at_least_the_priority_wins(
         policies in policies(), facts in some_facts(), now in times(), owner in select(vec![None, Some("acme")]),
+        mode in select(vec![Mode::Enforce, Mode::DryRun]),
     ) {
-        let mut policies = policies;
+        // The operator's mutes are none that a tenant's exemption could cancel.
+        let mut policies = without(&policies, |policy| owner.is_none() || policy.owner.is_some());
+        let mutes = policies.iter().filter(|policy| {
+            policy.owner.as_deref() == owner && policy.effect == Effect::Mute
+        });
         policies.push(Policy {
             owner: owner.map(str::to_owned),
-            name: "exempt-all".to_owned(),
-            description: None,
-            match_: Match::default(),
-            unless: None,
-            when: None,
-            active: Vec::new(),
-            not_before: None,
-            not_after: None,
-            first: None,
-            effect: Effect::Exempt,
-            mode: Mode::Enforce,
-            priority: 200,
-            overridable: false,
-            reason: Some("a reason".to_owned()),
+            priority: mutes.map(|mute| mute.priority).max().unwrap_or(0),
+            mode,
+            ..exemption()
         });
         let mut facts = facts;
         facts.room.tenant = Fact::Known(Some("acme".to_owned()));
         let decision = decision(&policies, &facts, now);
-        match owner {
-            None => prop_assert_eq!(definite(&decision.enforced), Some(Verdict::Nothing { spared: None })),
-            Some(_) => prop_assert!(decision.enforced.mute().is_none_or(|mute| mute.owner.is_none())),
+        let nothing = Some(Verdict::Nothing { spared: None });
+        prop_assert_eq!(definite(&decision.shadow), nothing.clone());
+        if mode == Mode::Enforce {
+            prop_assert_eq!(definite(&decision.enforced), nothing);
         }
     }
 
@@ -120,22 +232,28 @@ proptest! {
     fn a_tenant_changes_what_the_operator_does_only_where_it_is_overridable(
         policies in policies(), facts in some_facts(), now in times(),
     ) {
-        let operators = without(&policies, |policy| policy.owner.is_none());
         let strict: Vec<_> = policies
             .iter()
             .cloned()
             .map(|mut policy| { policy.overridable = false; policy })
             .collect();
-        let strict_operators = without(&strict, |policy| policy.owner.is_none());
-        // Nothing overridable: a mute of the operator's stays exactly as it is ...
-        if let Some(mute) = decision(&strict_operators, &facts, now).enforced.mute() {
-            let all = decision(&strict, &facts, now);
-            prop_assert_eq!(all.enforced.mute(), Some(mute));
-        }
-        // ... and one that is overridable is the only kind that can be lost.
-        if let Some(mute) = decision(&operators, &facts, now).enforced.mute() && !mute.overridable {
-            let all = decision(&policies, &facts, now);
-            prop_assert_eq!(all.enforced.mute(), Some(mute));
+        for (all, is_strict) in [(&strict, true), (&policies, false)] {
+            let operators = decision(&without(all, |policy| policy.owner.is_none()), &facts, now);
+            let all = decision(all, &facts, now);
+            for (operators, all, exempts) in [
+                (&operators.enforced, &all.enforced, surely(&operators, Effect::Exempt, true)),
+                (&operators.shadow, &all.shadow, surely(&operators, Effect::Exempt, false)),
+            ] {
+                // A mute of the operator's stays as it is; one that is overridable can be lost.
+                if let Some(mute) = operators.mute() && (is_strict || !mute.overridable) {
+                    prop_assert_eq!(all.mute(), Some(mute));
+                }
+                // Whom the operator exempts, no tenant mutes.
+                let nothing = Some(Verdict::Nothing { spared: None });
+                if exempts && definite(operators) == nothing {
+                    prop_assert_eq!(definite(all), nothing);
+                }
+            }
         }
     }
 
@@ -150,7 +268,7 @@ proptest! {
     #[test]
     fn knowing_more_never_changes_a_definite_decision(
         policies in policies(), facts in known_facts(), now in times(),
-        hide in any::<Hide>(), show in any::<Hide>(),
+        hide in hide(), show in any::<Hide>(),
     ) {
         let mut left = hide;
         for (left, show) in left.iter_mut().zip(show) {
@@ -229,12 +347,6 @@ proptest! {
     fn changes_one_by_one_come_to_the_same_as_reading_everything(
         before in policies(), after in policies(), facts in some_facts(), now in times(),
     ) {
-        let row = |policy: &Policy| StoredPolicy {
-            owner: policy.owner.clone(),
-            name: policy.name.clone(),
-            revision: 1,
-            document: policy.to_json(),
-        };
         let key = |policy: &Policy| (policy.owner.clone(), policy.name.clone());
         let removed = before.iter().filter(|old| !after.iter().any(|new| key(new) == key(old)));
         let changes = removed
