@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::policy::{
-    CompiledPolicy, Facts, Mode, Policy, PolicySet, StoredPolicy, Tri, Verdict, decide, explain,
+    CompiledPolicy, Decision, Facts, Mode, Policy, PolicySet, StoredPolicy, Tri, decide, explain,
 };
 use crate::samples;
 
@@ -25,26 +25,25 @@ pub fn check(policies: &[Policy], input: &[u8]) {
     });
     let set = PolicySet::from_stored(rows).unwrap_or_else(|error| panic!("{error}"));
     for facts in samples::known() {
-        let mut known_more: Option<Verdict> = None;
+        let known = decides(&set, &facts, samples::noon());
+        assert!(!known.is_indeterminate(), "all is known, and it is open");
         for faded in samples::fading(&facts, input) {
-            let verdict = decides(&set, &faded, samples::noon());
-            if let Some(known_more) = &known_more
-                && !verdict.is_indeterminate()
-            {
-                assert_eq!(
-                    verdict.mute(),
-                    known_more.mute(),
+            let less = decides(&set, &faded, samples::noon());
+            for (less, known) in [
+                (&less.enforced, &known.enforced),
+                (&less.shadow, &known.shadow),
+            ] {
+                assert!(
+                    less.is_indeterminate() || less.mute() == known.mute(),
                     "knowing more turned a definite decision"
                 );
             }
-            // What was definite with less known must be the same with all known.
-            known_more.get_or_insert(verdict);
         }
     }
 }
 
 /// The decision, which the index must not change and the explanation must tell.
-fn decides(set: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Verdict {
+fn decides(set: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decision {
     let decision = decide(set, facts, now);
     let asked = |policy: &CompiledPolicy, seen| policy.ask(facts, now).if_seen(seen).matched;
     let matched = set
@@ -64,5 +63,5 @@ fn decides(set: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Verdict {
     let json = serde_json::to_string(&decision).unwrap_or_else(|error| panic!("{error}"));
     let again = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}\n{json}"));
     assert_eq!(decision, again, "another decision is stored");
-    decision.enforced
+    decision
 }

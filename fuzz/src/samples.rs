@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::policy::facts::{Fact, Facts};
 
 /// So many of the facts can be unknown.
-pub const HIDEABLE: u32 = 15;
+const HIDEABLE: u32 = 14;
 
 /// A Monday in January, 12:00 UTC.
 #[must_use]
@@ -88,7 +88,7 @@ fn hide<T>(fact: &mut Fact<T>, bits: u32, bit: &mut u32) {
     *bit += 1;
 }
 
-/// Facts with less and less known, each with a number of bits more hidden than the one before, in
+/// Facts with less and less known, to none; each with a number of bits more hidden than the one before, in
 /// an order that the input decides.
 #[must_use]
 pub fn fading(facts: &Facts, input: &[u8]) -> Vec<Facts> {
@@ -97,10 +97,10 @@ pub fn fading(facts: &Facts, input: &[u8]) -> Vec<Facts> {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let mut bits = 0;
-    let mut faded = vec![facts.clone()];
+    let mut faded = Vec::new();
     for _ in 0..4 {
         seed = seed.wrapping_mul(0x0100_0000_01b3).rotate_left(17);
-        bits |= u32::try_from(seed & 0x7fff).unwrap_or(0);
+        bits |= u32::try_from(seed & ((1 << HIDEABLE) - 1)).unwrap_or(0);
         faded.push(hidden(facts, bits));
     }
     faded.push(hidden(facts, u32::MAX));

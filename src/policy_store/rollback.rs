@@ -88,12 +88,13 @@ pub async fn rollback(
             problems,
         })?;
     let document = policy.to_json();
+    let managed_by = keeper(&mut changing, wanted, before.as_ref()).await?;
     if let Some(before) = &before
         && before.document == document
+        && before.managed_by == managed_by
     {
         return Ok(Changed::unchanged(before.clone()));
     }
-    let managed_by = keeper(&mut changing, wanted, before.as_ref()).await?;
     let write = Write {
         owner,
         name,

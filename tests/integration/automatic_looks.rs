@@ -1,8 +1,10 @@
 //! What is asked of LiveKit before a decision, and what becomes of rooms and tracks that are not
 //! what the event told.
 
+use std::time::Duration;
+
 use livekit_protocol::{TrackInfo, TrackSource};
-use quell::simulator::{Join, Method, Publish};
+use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 
 use crate::support::TestApp;
 
@@ -117,6 +119,40 @@ async fn a_track_that_livekit_does_not_show_yet_is_looked_for_again() {
         app.settle().await;
         assert_eq!(app.settlement("TR_AMlate").await.as_deref(), Some("muted"));
         assert!(app.is_muted("webinar-1", "ann", "TR_AMlate"));
+        app.finish().await;
+    }
+}
+
+/// LiveKit may take longer to answer than a change of policies takes to be in force.
+#[tokio::test]
+async fn a_policy_that_changes_while_livekit_is_asked_decides_as_it_is_then() {
+    for (before, after, settlement) in [("enforce", "off", "nothing"), ("off", "enforce", "muted")]
+    {
+        let app = TestApp::new().await;
+        let policies = |mode| {
+            format!(
+                "policies: [{{ name: all, match: {{ kind: STANDARD }}, effect: mute, mode: {mode} }}, \
+                 {{ name: other, owner: acme, match: {{ room: none }}, effect: mute }}]"
+            )
+        };
+        app.apply(&policies(before)).await;
+        app.hold_webhooks();
+        app.room("webinar-1", "acme");
+        let sid = app
+            .publish("webinar-1", Join::new("ann"), Publish::microphone())
+            .sid;
+        let slow = FaultKind::Latency(Duration::from_secs(3));
+        app.simulator
+            .set_faults([Fault::of(Method::GetParticipant, slow).times(1)]);
+        app.post(&app.url, &app.event_of(&sid)).await;
+        app.wait_for_calls(Method::GetParticipant, 1).await;
+        app.apply(&policies(after)).await;
+        app.settle().await;
+        assert_eq!(app.settlement(&sid).await.as_deref(), Some(settlement));
+        assert_eq!(
+            app.is_muted("webinar-1", "ann", &sid),
+            settlement == "muted"
+        );
         app.finish().await;
     }
 }

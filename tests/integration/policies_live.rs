@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::{OPERATOR, TestApp};
 
-/// What is asked for, and as much again for a machine that has other things to do.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(1);
 
 async fn create(app: &TestApp, name: &str) {
     let body = json!({"name": name, "match": {"room": [name]}, "effect": "mute"});
@@ -34,36 +33,45 @@ async fn a_change_is_in_force_on_every_replica_within_a_second_told_of_or_not() 
     let mut app = TestApp::new().await;
     let other = app.replica().await;
     app.hold_webhooks();
-    for (name, in_force) in [("told", 1), ("untold", 2)] {
-        if name == "untold" {
+    let mut in_force = 0;
+    for way in ["told", "untold"] {
+        if way == "untold" {
             // As behind a pooler that loses notifications.
             let silence = "alter table policy_revision disable trigger policy_revision_notifies";
             sqlx::query(silence).execute(&app.pool).await.unwrap();
         }
-        let begun = Instant::now();
-        create(&app, name).await;
-        for url in [&app.url, &other] {
-            app.wait_for("the policy is in force", async || {
-                app.metric(url, "quell_policies").await == in_force
-                    && app.metric(url, "quell_newest_policy_revision").await == in_force
-            })
-            .await;
+        let mut took = Vec::new();
+        for number in 1..=3 {
+            let name = format!("{way}-{number}");
+            let begun = Instant::now();
+            create(&app, &name).await;
+            in_force += 1;
+            for url in [&app.url, &other] {
+                app.wait_for("the policy is in force", async || {
+                    app.metric(url, "quell_policies").await == in_force
+                        && app.metric(url, "quell_newest_policy_revision").await == in_force
+                })
+                .await;
+            }
+            took.push(begun.elapsed());
+            for url in [&app.url, &other] {
+                assert!(mutes(&app, url, &name).await, "{name}");
+            }
         }
-        assert!(begun.elapsed() < IN_FORCE_WITHIN, "{:?}", begun.elapsed());
-        for url in [&app.url, &other] {
-            assert!(mutes(&app, url, name).await, "{name}");
-        }
+        // The machine may have had something else to do once.
+        took.sort();
+        assert!(took[1] < IN_FORCE_WITHIN, "{way}: {took:?}");
     }
-    let request = app.api(Method::DELETE, OPERATOR, "/v1/policies/told");
+    let request = app.api(Method::DELETE, OPERATOR, "/v1/policies/told-1");
     let request = request.header("If-Match", "*").send().await.unwrap();
     assert_eq!(request.status(), 204);
     for url in [&app.url, &other] {
         app.wait_for("the policy is gone", async || {
-            app.metric(url, "quell_policies").await == 1
+            app.metric(url, "quell_policies").await == in_force - 1
         })
         .await;
-        assert!(!mutes(&app, url, "told").await);
-        assert!(mutes(&app, url, "untold").await);
+        assert!(!mutes(&app, url, "told-1").await);
+        assert!(mutes(&app, url, "untold-1").await);
     }
     app.finish().await;
 }

@@ -201,3 +201,11 @@ async fn the_schemas_are_printed_as_they_are_committed() {
         );
     }
 }
+
+/// Nobody learns from an example that says nothing of what should come of it.
+#[tokio::test]
+async fn every_example_is_named_by_a_test_that_passes() {
+    let said = run(None, &["test", "policies"], "policies").await;
+    assert!(said.starts_with("0\n"), "{said}");
+    assert!(!said.contains("no test"), "{said}");
+}

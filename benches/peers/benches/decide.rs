@@ -7,7 +7,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
-use quell::policy::{Change, Expression, Facts, PolicySet, Window, decide};
+use quell::policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
 use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
 use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
 
@@ -19,11 +19,11 @@ const EVENTS_COLD: usize = 50_000;
 /// Events of these tenants' rooms, one after the other.
 fn asked(count: usize, rules: &[Rule], tenants: usize) -> Vec<Facts> {
     let of_tenant = |(n, event)| facts(event, &format!("tenant-{}", n % tenants));
-    events(count, rules)
-        .iter()
-        .enumerate()
-        .map(of_tenant)
-        .collect()
+    let read = events(count, rules);
+    let made: Vec<_> = read.iter().enumerate().map(of_tenant).collect();
+    // Copied: then the texts of an event lie side by side, as they do where it has just been read,
+    // and not wherever the JSON that they are made from left a hole.
+    made.clone()
 }
 
 fn decisions(
@@ -168,5 +168,50 @@ fn window(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide_with_many, build, change, condition, window);
+/// Documents from strangers, which are refused.
+fn refuse(c: &mut Criterion) {
+    let mut group = c.benchmark_group("refuse");
+    group.sample_size(10);
+    let policy = |more: &str| {
+        format!("policies:\n  - name: a\n    effect: mute\n    match: {{}}\n    {more}\n")
+    };
+    let nested = |depth: usize| format!("{}true{}", "(".repeat(depth), ")".repeat(depth));
+    let rooms = (0..100_000)
+        .map(|n| format!("room-{n}"))
+        .collect::<Vec<_>>();
+    let aliases = (1..10).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+        let last = format!("*a{}, ", n - 1).repeat(9);
+        text + &format!("a{n}: &a{n} [{last}]\n")
+    });
+    for (name, text) in [
+        (
+            "10_MB_of_YAML",
+            policy(&format!("reason: {}", "x".repeat(10 << 20))),
+        ),
+        (
+            "10000_nested_brackets",
+            policy(&format!("when: '{}'", nested(10_000))),
+        ),
+        ("a_bomb_of_aliases", aliases + "policies: [*a9]\n"),
+        (
+            "a_list_of_100000",
+            policy(&format!("unless: {{ room: [{}] }}", rooms.join(", "))),
+        ),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| Document::load([("p.yaml", black_box(text.as_str()))]).unwrap_err());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    decide_with_many,
+    build,
+    change,
+    condition,
+    window,
+    refuse
+);
 criterion_main!(benches);

@@ -143,10 +143,14 @@ fn row(name: &str, measured: &Measured, goal: Option<f64>) -> String {
     )
 }
 
-/// Conditions and windows, as many as there are.
+/// Conditions, windows and documents that are refused, as many as there are.
 fn parts(criterion: &Path) -> Vec<(String, String, Option<f64>)> {
     let mut parts = Vec::new();
-    for (group, goal) in [("condition", Some(50e-9)), ("window", None)] {
+    for (group, goal) in [
+        ("condition", Some(50e-9)),
+        ("window", None),
+        ("refuse", None),
+    ] {
         let Ok(entries) = criterion.join(group).read_dir() else {
             continue;
         };

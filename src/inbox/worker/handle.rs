@@ -82,7 +82,7 @@ impl Worker {
                 );
             }
             Seen::Partly(error) => {
-                let decision = self.decide(&policies, &case.facts);
+                let decision = self.decide(&parts.policies.snapshot(), &case.facts);
                 let nothing = matches!(decision.enforced, Verdict::Nothing { .. });
                 let decided = nothing && !decision.shadow.is_indeterminate();
                 case.decision = Some(decision);
@@ -94,7 +94,8 @@ impl Worker {
             }
             Seen::All(live) => live,
         };
-        let decision = self.decide(&policies, &case.facts);
+        // By what is in force now: LiveKit may have been asked for longer than a change takes.
+        let decision = self.decide(&parts.policies.snapshot(), &case.facts);
         let verdict = decision.enforced.clone();
         case.decision = Some(decision);
         match verdict {
