@@ -205,24 +205,52 @@ enum Place {
 }
 
 /// One look into the texts: at names as a whole, or at their starts or ends of one length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 struct Look {
     name: Name,
     place: Place,
     bytes: u32,
+    /// The bytes that its texts start and end with: most names are told by these from all of them.
+    first: Bytes,
+    last: Bytes,
 }
 
 impl Look {
-    /// What to look for; none where the name is shorter.
-    fn hash(self, probe: &Probe<'_>) -> Option<u32> {
+    /// What to look for; none where the name is shorter, or no text is like it.
+    fn hash(&self, probe: &Probe<'_>) -> Option<u32> {
         let Sought { name, hash } = probe.sought(self.name);
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let text = match self.place {
-            Place::Whole => return Some(hash),
+            Place::Whole => name,
             Place::Start => name.get(..bytes)?,
             Place::End => name.get(name.len().checked_sub(bytes)?..)?,
         };
-        Some(hash_of_name(probe.hash, self.name, self.place, text))
+        if !self.first.has(text.bytes().next()) || !self.last.has(text.bytes().next_back()) {
+            return None;
+        }
+        Some(match self.place {
+            Place::Whole => hash,
+            Place::Start | Place::End => hash_of_name(probe.hash, self.name, self.place, text),
+        })
+    }
+}
+
+/// A set of bytes, of which some that share their lower bits are taken for each other.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bytes(u64);
+
+impl Bytes {
+    /// No byte, of an empty text, is in every set: such a text is in every name.
+    fn has(self, byte: Option<u8>) -> bool {
+        byte.is_none_or(|byte| self.0 & Self::bit(byte) != 0)
+    }
+
+    fn add(&mut self, byte: Option<u8>) {
+        self.0 |= byte.map_or(0, Self::bit);
+    }
+
+    fn bit(byte: u8) -> u64 {
+        1 << (byte & 63)
     }
 }
 
@@ -239,7 +267,7 @@ struct Attributes {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// The looks that its globs need, and what they look into.
-    looks: SmallVec<[Look; 6]>,
+    looks: SmallVec<[Look; 5]>,
     texts: Texts,
     inside: SmallVec<[(Name, Inside); 1]>,
     attributes: Attributes,

@@ -217,6 +217,8 @@ impl PolicySet {
     }
 
     fn put(&mut self, owner: Option<Arc<str>>, policies: Vec<Arc<CompiledPolicy>>) {
+        // A text of its own, beside what it leads to, and not one of a policy's.
+        let owner: Option<Arc<str>> = owner.as_deref().map(Arc::from);
         let before = self
             .of(owner.as_deref())
             .map_or(0, |before| before.live.len());
@@ -233,7 +235,6 @@ impl PolicySet {
             Some(tenant) if has_none => {
                 self.tenants.remove(&tenant);
             }
-            // A text of its own, beside what it leads to, and not one of a policy's.
             Some(tenant) => {
                 self.tenants.insert(tenant, after);
             }

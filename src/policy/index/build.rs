@@ -1,6 +1,6 @@
 //! An index is made from policies.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
 use foldhash::fast::RandomState;
@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::inside::Inside;
 use super::{
-    Attributes, Entry, Hashed, Index, Look, Name, OfText, Place, SOURCES, Span, Texts, Words,
-    hash_of_attribute, hash_of_name,
+    Attributes, Bytes, Entry, Hashed, Index, Look, Name, OfText, Place, SOURCES, Span, Texts,
+    Words, hash_of_attribute, hash_of_name,
 };
 use crate::policy::compile::{Attribute, CompiledPolicy};
 use crate::policy::glob::{Glob, Shape};
@@ -22,7 +22,7 @@ impl Index {
     ) -> Self {
         let mut builder = Builder {
             hash: hash.clone(),
-            looks: BTreeSet::new(),
+            looks: BTreeMap::new(),
             names: Keyed::default(),
             inside: BTreeMap::new(),
             attributes: Keyed::default(),
@@ -38,7 +38,7 @@ impl Index {
 
 struct Builder {
     hash: RandomState,
-    looks: BTreeSet<Look>,
+    looks: BTreeMap<(Name, Place, u32), (Bytes, Bytes)>,
     names: Keyed,
     inside: BTreeMap<Name, BTreeMap<String, Vec<Entry>>>,
     attributes: Keyed,
@@ -109,7 +109,9 @@ impl Builder {
             Place::Whole => 0,
             Place::Start | Place::End => u32::try_from(text.len()).unwrap_or(u32::MAX),
         };
-        self.looks.insert(Look { name, place, bytes });
+        let (first, last) = self.looks.entry((name, place, bytes)).or_default();
+        first.add(text.bytes().next());
+        last.add(text.bytes().next_back());
         let hash = hash_of_name(&self.hash, name, place, text);
         self.names.add(hash, entry);
     }
@@ -128,7 +130,7 @@ impl Builder {
         }
         let words = self.all_by_attributes.iter().map(|entry| entry.words);
         Index {
-            looks: self.looks.into_iter().collect(),
+            looks: self.looks.into_iter().map(look).collect(),
             texts: self.names.lay_out(),
             inside,
             attributes: Attributes {
@@ -138,6 +140,16 @@ impl Builder {
             },
             sources: self.sources.map(Vec::into_boxed_slice),
         }
+    }
+}
+
+fn look(((name, place, bytes), (first, last)): ((Name, Place, u32), (Bytes, Bytes))) -> Look {
+    Look {
+        name,
+        place,
+        bytes,
+        first,
+        last,
     }
 }
 
