@@ -1,12 +1,16 @@
 """Conditions, windows and exemptions decide about real participants by what LiveKit really tells."""
 
 import json
+import statistics
+import time
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.client import Source
+from support.quell import Quell
 from support.site import Join, Site
 from support.told import audit_of, facts_of, is_muted, settled, tenant_room
 from support.twirp import RoomService
@@ -131,6 +135,26 @@ async def test_an_open_window_mutes_a_closed_one_does_not_and_a_change_counts_at
         decision = await decided(site, rooms, room, "ada", track)
         assert decision == (f"muted by acme/{quiet}@{revision}" if muted else NOTHING), when
         await client.unpublish(track)
+
+
+async def test_a_change_is_in_force_on_every_replica_within_a_second(
+    site: Site, suffix: str, tmp_path: Path
+) -> None:
+    other = Quell(tmp_path, site.quell.database_url, name="replica")
+    other.start(site.livekit.url)
+    try:
+        took = []
+        for priority in range(3):
+            policy = {"name": f"replicas-{suffix}", "match": {"room": suffix}, "effect": "mute"}
+            change = other.store([policy | {"priority": priority}])
+            stored = time.monotonic()
+            for replica in (site.quell, other):
+                await replica.in_force(change)
+            took.append(time.monotonic() - stored)
+        # The machine may have had something else to do once.
+        assert statistics.median(took) < 1, took
+    finally:
+        other.stop()
 
 
 MICROPHONE, SCREEN = Source.SOURCE_MICROPHONE, Source.SOURCE_SCREENSHARE_AUDIO

@@ -91,13 +91,19 @@ class Quell:
 
     async def apply(self, policies: Sequence[Mapping[str, object]]) -> None:
         """Applies policies, and waits until they are in force in the process that serves."""
+        await self.in_force(self.store(policies))
+
+    def store(self, policies: Sequence[Mapping[str, object]]) -> int:
+        """Applies policies; returns the number of the change."""
         file = self._directory / f"{self._name}-applied.yaml"
         file.write_text(json.dumps({"policies": policies}))
         self.command("policy", "apply", file)
         [newest] = rows(self.database_url, "select max(id) as id from policy_revision")
-        await eventually(
-            lambda: self.newest_revision() == newest["id"], "a change is in force", IN_FORCE_SECONDS
-        )
+        return int(newest["id"])
+
+    async def in_force(self, change: int) -> None:
+        """Waits until a change is in force in the process that serves."""
+        await eventually(lambda: self.newest_revision() == change, "a change is in force", IN_FORCE_SECONDS)
 
     def newest_revision(self) -> int:
         """The newest change of policies that is in force."""
