@@ -124,12 +124,6 @@ impl Window {
         state::of(std::slice::from_ref(self), now)
     }
 
-    /// When it opens next, or closes next where it is open; none where it stays as it is.
-    #[must_use]
-    pub fn next_change(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.state_at(now).until
-    }
-
     /// The start that it is open by, and until when it stays open at least.
     fn open_run(&self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         let start = self.last_start(now)?;

@@ -117,39 +117,6 @@ impl Schedule {
         state::of(&self.active, now)
     }
 
-    /// When it changes next whether it holds, whatever the room; none where it never does.
-    ///
-    /// `first` is no part of it: that ends at another time in every room.
-    #[must_use]
-    pub fn next_change(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.not_after.is_some_and(|ends| ends <= now) {
-            return None;
-        }
-        let begins = self.not_before.filter(|begins| now < *begins);
-        // Before its time nothing changes; from then on it is as the windows are.
-        let from = begins.unwrap_or(now);
-        let state = if self.active.is_empty() {
-            State {
-                is_open: true,
-                from: None,
-                until: None,
-            }
-        } else {
-            self.windows_at(from)
-        };
-        let holds_now = begins.is_none() && state.is_open;
-        let change = if state.is_open == holds_now {
-            state.until
-        } else {
-            Some(from)
-        };
-        match (change, self.not_after) {
-            (Some(change), Some(ends)) if change >= ends => holds_now.then_some(ends),
-            (None, Some(ends)) => holds_now.then_some(ends),
-            (change, _) => change,
-        }
-    }
-
     /// Whether it has windows and none of them is open between its first and last instant.
     pub(in crate::policy) fn never_opens(&self) -> bool {
         let (Some(begins), Some(ends)) = (self.not_before, self.not_after) else {

@@ -3,7 +3,7 @@
 //! The walk goes by UTC, where every minute exists once, and reads what the clock on the wall shows
 //! (always one thing). A start is the first UTC minute at which the clock shows that time or a later one.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::write::{Line, line};
 use crate::policy::Window;
+use crate::policy::window::{State, state};
 
 const ZONES: [Tz; 9] = [
     Tz::Europe__Berlin,
@@ -31,8 +32,8 @@ const ZONES: [Tz; 9] = [
     // Winter in June.
     Tz::America__Santiago,
 ];
-const WINDOWS: u32 = 400;
-const CHECKS_PER_WINDOW: usize = 250;
+const CASES: u32 = 500;
+const CHECKS_PER_CASE: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
 /// A day and a half: to each side of a change of clocks.
 const HALF_MINUTES: i64 = 36 * 60;
@@ -99,21 +100,28 @@ fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64
     open
 }
 
-/// The hours in which clocks are changed, and days that are not in every year.
-fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
-    let utc = |year, month, day| Utc.with_ymd_and_hms(year, month, day, 0, 0, 0).unwrap();
-    let leap = [
+fn utc(year: i32, month: u32, day: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(year, month, day, 0, 0, 0).unwrap()
+}
+
+/// Days that are not in every year, and the days after where they are not.
+fn leap_days() -> [DateTime<Utc>; 6] {
+    [
         utc(2000, 2, 29),
         utc(2023, 3, 1),
         utc(2024, 2, 29),
         utc(2096, 2, 29),
         utc(2100, 3, 1),
         utc(2104, 2, 29),
-    ];
+    ]
+}
+
+/// The hours in which clocks are changed, and leap days.
+fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
     ZONES
         .iter()
         .map(|zone| {
-            let mut times = leap.to_vec();
+            let mut times = leap_days().to_vec();
             for (from, to) in [(1985, 1987), (2011, 2013), (2024, 2027)] {
                 let (mut at, to) = (utc(from, 1, 1), utc(to, 1, 1));
                 while at < to {
@@ -133,11 +141,13 @@ fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
         .collect()
 }
 
+/// A line, its zone and for how many minutes it stays open.
+type Opens = (Line, Tz, i64);
+
 #[derive(Debug)]
 struct Case {
-    line: Line,
-    zone: Tz,
-    duration: i64,
+    windows: Vec<Opens>,
+    /// In the first one's zone.
     around: DateTime<Utc>,
     /// Seconds from there.
     nows: Vec<i64>,
@@ -149,88 +159,132 @@ fn case() -> impl Strategy<Value = Case> {
         let times = times[zone.name()].clone();
         (Just(zone), select(times))
     });
-    let duration = prop_oneof![
-        4 => select(vec![1, 30, 59, 60, 61, 90, 8 * 60, 23 * 60, DAY_MINUTES, 25 * 60, 7 * DAY_MINUTES]),
-        1 => 1_i64..=3 * 60,
-        1 => 1_i64..=7 * DAY_MINUTES,
-    ];
+    let duration = || {
+        prop_oneof![
+            4 => select(vec![1, 30, 59, 60, 61, 90, 8 * 60, 23 * 60, DAY_MINUTES, 25 * 60, 7 * DAY_MINUTES]),
+            1 => 1_i64..=3 * 60,
+            1 => 1_i64..=7 * DAY_MINUTES,
+        ]
+    };
     // Hours around most of all, and a day and a half.
     let now = prop_oneof![
         -4 * 3600_i64..4 * 3600,
         -HALF_MINUTES * 60..HALF_MINUTES * 60
     ];
-    let nows = proptest::collection::vec(now, CHECKS_PER_WINDOW);
-    (line(), place, duration, nows).prop_map(|(line, (zone, around), duration, nows)| Case {
-        line,
-        zone,
-        duration,
-        around,
-        nows,
+    let nows = proptest::collection::vec(now, CHECKS_PER_CASE);
+    let other = (line(), select(ZONES.to_vec()), duration());
+    let others = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => proptest::collection::vec(other, 1..=2),
+    ];
+    (line(), duration(), others, place, nows).prop_map(|(line, length, others, place, nows)| {
+        let (zone, around) = place;
+        Case {
+            windows: std::iter::once((line, zone, length))
+                .chain(others)
+                .collect(),
+            around,
+            nows,
+        }
     })
+}
+
+/// What was looked at: a proof of nothing proves nothing.
+#[derive(Default)]
+struct Seen {
+    open: usize,
+    by_zone: BTreeMap<&'static str, usize>,
+    at_leap_days: usize,
+    of_several: usize,
 }
 
 #[test]
 fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
-    let checks = Cell::new(0_usize);
-    let open = Cell::new(0_usize);
+    let seen = RefCell::new(Seen::default());
     let config = Config {
-        cases: WINDOWS,
+        cases: CASES,
         max_shrink_iters: 500,
         failure_persistence: None,
         ..Config::default()
     };
     TestRunner::new(config)
         .run(&case(), |case| {
-            let Case {
-                line,
-                zone,
-                duration,
-                around,
-                nows,
-            } = case;
-            let window = Window::new(&line.text(), &format!("{duration}m"), zone.name());
-            let window = window.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
-            let begin = around - TimeDelta::minutes(HALF_MINUTES);
-            let walked = walk(&line, zone, duration, begin, 2 * HALF_MINUTES);
-            for (index, seconds) in nows.into_iter().enumerate() {
-                let now = around + TimeDelta::seconds(seconds);
+            let read = |(line, zone, minutes): &Opens| {
+                Window::new(&line.text(), &format!("{minutes}m"), zone.name())
+            };
+            let windows: Result<Vec<_>, _> = case.windows.iter().map(read).collect();
+            let windows = windows.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+            let begin = case.around - TimeDelta::minutes(HALF_MINUTES);
+            let mut walked = vec![false; usize::try_from(2 * HALF_MINUTES).unwrap()];
+            for (line, zone, minutes) in &case.windows {
+                let one = walk(line, *zone, *minutes, begin, 2 * HALF_MINUTES);
+                walked
+                    .iter_mut()
+                    .zip(one)
+                    .for_each(|(any, one)| *any |= one);
+            }
+            for (index, seconds) in case.nows.iter().enumerate() {
+                let now = case.around + TimeDelta::seconds(*seconds);
                 let at = usize::try_from((now - begin).num_minutes()).unwrap();
-                let wanted = walked[at];
-                prop_assert_eq!(window.is_open(now), wanted, "{} {}", window.cron(), now);
-                checks.set(checks.get() + 1);
-                open.set(open.get() + usize::from(wanted));
+                let is_open = windows.iter().any(|window| window.is_open(now));
+                prop_assert_eq!(is_open, walked[at], "{:?} {}", &windows, now);
                 if index % 10 == 0 {
-                    let before = walked[..at].iter().rposition(|open| *open != wanted);
-                    let after = walked[at..].iter().position(|open| *open != wanted);
-                    let time = |minutes: usize| {
-                        begin + TimeDelta::minutes(i64::try_from(minutes).unwrap())
-                    };
-                    let state = window.state_at(now);
-                    prop_assert_eq!(state.is_open, wanted);
-                    match before {
-                        Some(before) => {
-                            prop_assert_eq!(state.from, Some(time(before + 1)), "{}", now);
-                        }
-                        None => prop_assert!(state.from.is_none_or(|from| from <= begin)),
-                    }
-                    match after {
-                        Some(after) => {
-                            prop_assert_eq!(state.until, Some(time(at + after)), "{}", now);
-                        }
-                        None => prop_assert!(
-                            state.until.is_none_or(|until| time(walked.len()) <= until)
-                        ),
-                    }
+                    is_so_for(&walked, begin, at, &state::of(&windows, now))?;
                 }
             }
+            let mut seen = seen.borrow_mut();
+            let checks = case.nows.len();
+            let open = |at: &i64| {
+                windows
+                    .iter()
+                    .any(|window| window.is_open(case.around + TimeDelta::seconds(*at)))
+            };
+            seen.open += case.nows.iter().filter(|at| open(at)).count();
+            *seen.by_zone.entry(case.windows[0].1.name()).or_default() += checks;
+            seen.at_leap_days += if leap_days().contains(&case.around) {
+                checks
+            } else {
+                0
+            };
+            seen.of_several += if windows.len() > 1 { checks } else { 0 };
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert!(checks.get() >= 100_000, "{} checks", checks.get());
+    let seen = seen.into_inner();
+    let checks: usize = seen.by_zone.values().sum();
+    assert!(checks >= 100_000, "{checks} checks");
     // It would prove little if nearly all were closed, or open.
+    let share = 100 * seen.open / checks;
+    assert!((20..80).contains(&share), "{share} % open");
+    for zone in ZONES {
+        let of_zone = seen.by_zone.get(zone.name()).copied().unwrap_or_default();
+        assert!(of_zone >= 4_000, "{zone}: {of_zone} checks");
+    }
     assert!(
-        open.get() > 20_000 && open.get() < 80_000,
-        "{} open",
-        open.get()
+        seen.at_leap_days >= 10_000,
+        "{} at leap days",
+        seen.at_leap_days
     );
+    assert!(seen.of_several >= 20_000, "{} of several", seen.of_several);
+}
+
+/// Whether the stretch around this minute is as it was walked.
+fn is_so_for(
+    walked: &[bool],
+    begin: DateTime<Utc>,
+    at: usize,
+    state: &State,
+) -> Result<(), TestCaseError> {
+    let wanted = walked[at];
+    let time = |minutes: usize| begin + TimeDelta::minutes(i64::try_from(minutes).unwrap());
+    prop_assert_eq!(state.is_open, wanted);
+    match walked[..at].iter().rposition(|open| *open != wanted) {
+        Some(before) => prop_assert_eq!(state.from, Some(time(before + 1))),
+        None => prop_assert!(state.from.is_none_or(|from| from <= begin)),
+    }
+    match walked[at..].iter().position(|open| *open != wanted) {
+        Some(after) => prop_assert_eq!(state.until, Some(time(at + after))),
+        None => prop_assert!(state.until.is_none_or(|until| time(walked.len()) <= until)),
+    }
+    Ok(())
 }
