@@ -172,7 +172,7 @@ impl PolicySet {
         }
         let mut set = Self::default();
         for (owner, policies) in by_owner {
-            set.put(owner, policies);
+            set.put(owner.as_deref(), policies);
         }
         set
     }
@@ -198,7 +198,7 @@ impl PolicySet {
                 .cloned()
                 .collect();
             policies.extend(changes.drain().filter_map(|(_, policy)| policy));
-            set.put(owner.map(Arc::from), policies);
+            set.put(owner.as_deref(), policies);
         }
         Ok(set)
     }
@@ -216,12 +216,8 @@ impl PolicySet {
         self.as_of
     }
 
-    fn put(&mut self, owner: Option<Arc<str>>, policies: Vec<Arc<CompiledPolicy>>) {
-        // A text of its own, beside what it leads to, and not one of a policy's.
-        let owner: Option<Arc<str>> = owner.as_deref().map(Arc::from);
-        let before = self
-            .of(owner.as_deref())
-            .map_or(0, |before| before.live.len());
+    fn put(&mut self, owner: Option<&str>, policies: Vec<Arc<CompiledPolicy>>) {
+        let before = self.of(owner).map_or(0, |before| before.live.len());
         let has_none = policies.is_empty();
         let after = Arc::new(OwnerPolicies::new(policies, &self.hash));
         self.live = (self.live + after.live.len()).saturating_sub(before);
@@ -233,10 +229,11 @@ impl PolicySet {
         match owner {
             None => self.operator = after,
             Some(tenant) if has_none => {
-                self.tenants.remove(&tenant);
+                self.tenants.remove(tenant);
             }
             Some(tenant) => {
-                self.tenants.insert(tenant, after);
+                // A text of its own, beside what it leads to, and not one of a policy's.
+                self.tenants.insert(Arc::from(tenant), after);
             }
         }
     }
