@@ -70,8 +70,9 @@ pub struct Answer {
 pub struct Decided {
     /// The time it is made for.
     pub at: DateTime<Utc>,
-    /// The number of the newest change of policies that it knows of; none with files, in decisions
-    /// that do not say so, and for a tenant, whom the number would tell of others' changes.
+    /// The number of the newest change of policies that it knows of; none with files, before the
+    /// first change, in decisions that do not say so, and for a tenant, whom the number would tell of
+    /// others' changes.
     pub as_of: Option<i64>,
     /// What is done.
     pub enforced: Verdict,
@@ -81,10 +82,10 @@ pub struct Decided {
 
 impl Decided {
     pub(super) fn new(decision: &Decision, view: View<'_>) -> Self {
-        let as_of = Some(decision.as_of).filter(|as_of| *as_of > 0);
+        let is_told = |as_of: &i64| *as_of > 0 && view.0.is_none();
         Self {
             at: decision.at,
-            as_of: as_of.filter(|_| view.0.is_none()),
+            as_of: decision.as_of.filter(is_told),
             enforced: decision.enforced.clone(),
             shadow: decision.shadow.clone(),
         }
@@ -164,13 +165,27 @@ impl View<'_> {
     pub(super) fn sees_clauses(self, owner: Option<&str>) -> bool {
         self.0.is_none_or(|tenant| owner == Some(tenant))
     }
+
+    /// Takes out of a decision why others' exemptions spare, before anything is said of it: whoever
+    /// may not read a policy may not read its reason.
+    fn hide_reasons(self, decision: &mut Decision) {
+        for verdict in [&mut decision.enforced, &mut decision.shadow] {
+            if let Verdict::Nothing {
+                spared: Some(spared),
+            } = verdict
+                && !self.sees_clauses(spared.by.owner.as_deref())
+            {
+                spared.reason = None;
+            }
+        }
+    }
 }
 
 /// Explains one track to `tenant`, or to somebody who sees everything.
 pub(super) fn answer(
     policies: &PolicySet,
     which: Which,
-    case: Case,
+    mut case: Case,
     tenant: Option<&str>,
 ) -> Answer {
     let view = View(tenant);
@@ -189,7 +204,15 @@ pub(super) fn answer(
         which,
     };
     let asked = Asked::new(case.sources, &candidates);
-    let decision = explanation.decision;
+    let mut decision = explanation.decision;
+    view.hide_reasons(&mut decision);
+    let recorded = case
+        .event
+        .as_mut()
+        .and_then(|event| event.decision.as_mut());
+    if let Some(recorded) = recorded {
+        view.hide_reasons(recorded);
+    }
     let winner = winner(&decision.enforced);
     let losers = losers(&decision.enforced, &candidates);
     let (in_words, shadow_in_words) = words::of(&decision, &candidates, &asked.wanted);

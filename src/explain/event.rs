@@ -79,7 +79,7 @@ impl Row {
         }
         let facts = self.facts()?;
         let decision = self.decision()?;
-        let snapshot = decision.as_ref().map(|decision| decision.as_of);
+        let snapshot = decision.as_ref().and_then(|decision| decision.as_of);
         let event = Event {
             id: self.event_id,
             created_at: self.created_at,
@@ -87,8 +87,7 @@ impl Row {
             settlement: self.settlement,
             settled_at: self.settled_at,
             decision,
-            // 0 is none: decisions did not always say so.
-            snapshot: snapshot.filter(|snapshot| *snapshot > 0),
+            snapshot,
             there_then: None,
         };
         Ok(Case {

@@ -7,16 +7,17 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::json::cut;
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
-use crate::policy::facts::tenant_in;
-use crate::policy::problem::did_you_mean;
-use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
+use crate::policy::facts::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use crate::policy::problem::{PROBLEMS_MAX, did_you_mean};
+use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType, quoted};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 /// LiveKit takes names and identities of 256.
-const TEXT_CHARS_MAX: usize = 1_024;
+pub(crate) const TEXT_CHARS_MAX: usize = 1_024;
 const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
 
 /// Reads facts; of `tenant`'s rooms only, where there is one.
@@ -26,7 +27,7 @@ pub(super) fn read(
     at: DateTime<Utc>,
 ) -> Result<Case, ExplainError> {
     check_keys(given).map_err(ExplainError::Invalid)?;
-    check_texts(given).map_err(ExplainError::Invalid)?;
+    check_values(given).map_err(ExplainError::Invalid)?;
     let completed = merged(assumed(at), given);
     let mut facts: Facts = serde_path_to_error::deserialize(&completed).map_err(|error| {
         let hint = if error.inner().to_string().contains("null") {
@@ -34,7 +35,9 @@ pub(super) fn read(
         } else {
             ""
         };
-        ExplainError::Invalid(format!("facts.{}: {}{hint}", error.path(), error.inner()))
+        let (path, said) = (error.path().to_string(), error.inner().to_string());
+        // Either may hold a text as long as the question.
+        ExplainError::Invalid(format!("facts.{}: {}{hint}", cut(&path), cut(&said)))
     })?;
     let from_metadata = check_tenant(&mut facts)?;
     let mut sources = sources::all(|path, told| {
@@ -84,19 +87,47 @@ fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Says all that is wrong with the keys; what the values are is for the types to say.
+/// What is wrong: so much as somebody reads, the rest is only counted. Who sends thousands of keys
+/// does not have each of them written about.
+#[derive(Default)]
+struct Wrong {
+    said: Vec<String>,
+    left_off: usize,
+}
+
+impl Wrong {
+    fn add(&mut self, say: impl FnOnce() -> String) {
+        if self.said.len() < PROBLEMS_MAX {
+            self.said.push(say());
+        } else {
+            self.left_off += 1;
+        }
+    }
+
+    fn done(mut self) -> Result<(), String> {
+        if self.said.is_empty() {
+            return Ok(());
+        }
+        if self.left_off > 0 {
+            self.said.push(format!("and {} more", self.left_off));
+        }
+        Err(self.said.join("\n"))
+    }
+}
+
+/// Says what is wrong with the keys; what the values are is for the types to say.
 fn check_keys(given: &Value) -> Result<(), String> {
     let Value::Object(found) = given else {
         return Err("`facts` must be an object with room, participant, track and event".to_owned());
     };
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::default();
     for (section, given) in found {
         if !SECTIONS.contains(&section.as_str()) {
-            wrong.push(unknown_key("facts", section, SECTIONS));
+            wrong.add(|| unknown_key("facts", section, SECTIONS));
             continue;
         }
         let Value::Object(found) = given else {
-            wrong.push(format!("facts.{section}: an object is wanted here"));
+            wrong.add(|| format!("facts.{section}: an object is wanted here"));
             continue;
         };
         let known: Vec<_> = FACTS
@@ -105,49 +136,61 @@ fn check_keys(given: &Value) -> Result<(), String> {
             .filter(|(of, _)| of == section)
             .map(|(_, key)| key)
             .collect();
-        let strange = found.keys().filter(|key| !known.contains(&key.as_str()));
-        wrong.extend(strange.map(|key| unknown_key(&format!("facts.{section}"), key, &known)));
+        for key in found.keys().filter(|key| !known.contains(&key.as_str())) {
+            wrong.add(|| unknown_key(&format!("facts.{section}"), key, &known));
+        }
     }
-    let missing = NEEDED.into_iter().filter(|path| {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        given.pointer(&pointer).is_none()
-    });
-    wrong.extend(missing.map(|path| format!("facts.{path}: this is missing")));
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(wrong.join("\n"))
+    let missing = NEEDED
+        .into_iter()
+        .filter(|path| given.pointer(&pointer(path)).is_none());
+    missing.for_each(|path| wrong.add(|| format!("facts.{path}: this is missing")));
+    wrong.done()
 }
 
-/// Refuses texts that are longer than any of LiveKit's, and metadata as LiveKit hands it over.
-fn check_texts(given: &Value) -> Result<(), String> {
-    let mut wrong = Vec::new();
+/// Refuses texts that are longer than any of LiveKit's, and metadata as LiveKit hands it over or
+/// as no fact has it.
+fn check_values(given: &Value) -> Result<(), String> {
+    let mut wrong = Wrong::default();
+    for path in ["room.metadata", "participant.metadata"] {
+        let metadata = given.pointer(&pointer(path));
+        if metadata.is_some_and(|metadata| is_deeper(metadata, METADATA_DEPTH_MAX)) {
+            wrong.add(|| {
+                format!(
+                    "facts.{path}: this is nested deeper than {METADATA_DEPTH_MAX}, which counts as no JSON; write null"
+                )
+            });
+        }
+    }
     for (path, text) in texts(given) {
         let chars = text.chars().count();
         if path.ends_with(".metadata") {
             if serde_json::from_str::<Value>(text).is_ok_and(|read| read.is_object()) {
-                wrong.push(format!(
-                    "facts.{path}: this is text; write it as a map, without the quotes around it"
-                ));
+                wrong.add(|| {
+                    format!(
+                        "facts.{path}: this is text; write it as a map, without the quotes around it"
+                    )
+                });
             }
         } else if chars > TEXT_CHARS_MAX {
-            wrong.push(format!(
-                "facts.{path}: this is {chars} characters long; it may have {TEXT_CHARS_MAX}"
-            ));
+            wrong.add(|| {
+                format!(
+                    "facts.{path}: this is {chars} characters long; it may have {TEXT_CHARS_MAX}"
+                )
+            });
         }
     }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(wrong.join("\n"))
+    wrong.done()
+}
+
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
 }
 
 /// The facts that are given as text.
 fn texts(given: &Value) -> impl Iterator<Item = (&'static str, &str)> {
-    FACTS.iter().filter_map(|(path, _)| {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        Some((*path, given.pointer(&pointer)?.as_str()?))
-    })
+    FACTS
+        .iter()
+        .filter_map(|(path, _)| Some((*path, given.pointer(&pointer(path))?.as_str()?)))
 }
 
 /// Metadata that is text: policies find nothing in it.
@@ -164,7 +207,8 @@ fn unknown_key(path: &str, key: &str, known: &[&str]) -> String {
         Some(near) => format!("did you mean {near}?"),
         None => format!("there are {}", known.join(", ")),
     };
-    format!("{path}: there is no {key:?} among the facts; {hint}")
+    let key = quoted(key);
+    format!("{path}: there is no {key} among the facts; {hint}")
 }
 
 /// A room's tenant is what its metadata says; either may be given. Whether it was taken from there.
@@ -184,8 +228,8 @@ fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
     match &facts.room.tenant {
         Fact::Known(tenant) if *tenant != said => invalid(format!(
             "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",
-            json!(tenant),
-            json!(said),
+            cut(&json!(tenant).to_string()),
+            cut(&json!(said).to_string()),
         )),
         Fact::Known(_) => Ok(false),
         Fact::Unknown => {

@@ -21,7 +21,9 @@ use super::policies::asked::{Asked, OwnerQuery};
 use super::problem::Problem;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::explain::{Asker, ExplainError, Explainer, Question, Subject, Which};
+use crate::explain::{
+    Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
+};
 use crate::livekit::LiveKitError;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
@@ -31,10 +33,14 @@ const AT_ONCE_MAX: usize = 2;
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_AFTER_SECS: u64 = 5;
 
-/// A few explanations at a time in this process.
+/// So many wait for their turn, each with its body in memory.
+const WAITING_MAX: usize = 16;
+
+/// A few explanations at a time in this process, and a few that wait.
 #[derive(Debug, Clone)]
 pub(crate) struct Explains {
     turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     clock: Clock,
 }
 
@@ -42,11 +48,14 @@ impl Explains {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             clock,
         }
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        // Given back as soon as the turn has come.
+        let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned();
         let turn = tokio::time::timeout(TURN_TIMEOUT, turn).await;
         turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
@@ -153,7 +162,13 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         ));
     }
     check_json(&read.parts.headers).map_err(Error::Invalid)?;
-    let question = question(&read.body).map_err(Error::Invalid)?;
+    // A parsed body is many times as large as its text: none before its turn. And it takes a while:
+    // not on a thread that webhooks need.
+    let turn = app.explains.turn().await?;
+    let (turn, question) = spawn_blocking(move || (turn, question(&read.body)))
+        .await
+        .map_err(ExplainError::Broken)?;
+    let question = question.map_err(Error::Invalid)?;
     // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
     if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
         return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());
@@ -165,7 +180,6 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         id: id.to_owned(),
         is_operator: read.caller.is_operator(),
     };
-    let turn = app.explains.turn().await?;
     let explainer = Explainer {
         pool: Some(app.pool.clone()),
         livekit: app
@@ -194,21 +208,20 @@ const ONE_OF: &str =
     "send one of `facts`, `event_id`, or `room` and `identity` (with `track`, or all its tracks)";
 
 fn question(bytes: &[u8]) -> Result<Question, String> {
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let value = read_json("the body", bytes)?;
     if !value.is_object() {
         return Err(format!("the body must be a JSON object: {ONE_OF}"));
     }
     let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
-        let path = error.path().to_string();
-        match path.as_str() {
-            "." => error.inner().to_string(),
+        // It may quote a text, or a key, as long as the body.
+        let said = cut(&error.inner().to_string());
+        match error.path().to_string().as_str() {
+            "." => said,
             // The one whose type says little of what is wanted.
             "at" => format!(
-                "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {}",
-                error.inner()
+                "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {said}"
             ),
-            path => format!("`{path}`: {}", error.inner()),
+            path => format!("`{}`: {said}", cut(path)),
         }
     })?;
     for (name, text) in [
@@ -217,8 +230,15 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
         ("identity", &body.identity),
         ("track", &body.track),
     ] {
-        if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+        let text = text.as_deref();
+        if text.is_some_and(|text| text.trim().is_empty()) {
             return Err(format!("`{name}` must not be empty"));
+        }
+        let chars = text.map_or(0, |text| text.chars().count());
+        if chars > TEXT_CHARS_MAX {
+            return Err(format!(
+                "`{name}` is {chars} characters long; it may have {TEXT_CHARS_MAX}"
+            ));
         }
     }
     let is_live = body.room.is_some() || body.identity.is_some() || body.track.is_some();
@@ -246,6 +266,10 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
+    use futures_util::poll;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -258,5 +282,54 @@ mod tests {
         assert_eq!(busy.headers().get(RETRY_AFTER).unwrap(), "5");
         drop(first);
         assert!(explains.turn().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_for_a_turn_than_there_is_memory_for() {
+        let explains = Explains::new(Clock::system());
+        let first = explains.turn().await.unwrap();
+        let _second = explains.turn().await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING_MAX)
+            .map(|_| Box::pin(explains.turn()))
+            .collect();
+        for one in &mut waiting {
+            assert!(poll!(one).is_pending());
+        }
+        // Who comes now is told so at once, and needs no time to pass.
+        let mut next = Box::pin(explains.turn());
+        assert!(matches!(poll!(&mut next), Poll::Ready(Err(Error::Busy))));
+        // Who hangs up leaves a place, and so does who has a turn.
+        waiting.pop();
+        waiting.push(Box::pin(explains.turn()));
+        drop(first);
+        let turn = waiting.remove(0).await;
+        assert!(turn.is_ok());
+        let mut next = Box::pin(explains.turn());
+        for one in waiting.iter_mut().chain([&mut next]) {
+            assert!(poll!(one).is_pending());
+        }
+    }
+
+    #[test]
+    fn names_are_not_longer_than_facts() {
+        let long = "ä".repeat(TEXT_CHARS_MAX + 1);
+        for (name, body) in [
+            ("event_id", serde_json::json!({"event_id": long})),
+            ("room", serde_json::json!({"room": long, "identity": "p"})),
+            (
+                "identity",
+                serde_json::json!({"room": "r", "identity": long}),
+            ),
+            (
+                "track",
+                serde_json::json!({"room": "r", "identity": "p", "track": long}),
+            ),
+        ] {
+            let error = question(body.to_string().as_bytes()).unwrap_err();
+            let expect = format!("`{name}` is 1025 characters long; it may have 1024");
+            assert_eq!(error, expect);
+        }
+        let longest = serde_json::json!({"event_id": "ä".repeat(TEXT_CHARS_MAX)});
+        assert!(question(longest.to_string().as_bytes()).is_ok());
     }
 }

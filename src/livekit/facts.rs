@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType, participant_info};
-use serde_json::Value;
 
 use super::event::Event;
 use super::room::LiveRoom;
 use crate::policy::facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts,
-    TrackType as Type,
+    TrackType as Type, metadata_in,
 };
 
 /// The facts that an event itself holds.
@@ -41,14 +40,10 @@ pub(crate) fn told_by(event: &Event) -> Facts {
     }
 }
 
-fn json_or_null(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
-}
-
 /// Adds what `ListRooms` says of the room.
 pub(crate) fn add_room(facts: &mut Facts, room: &LiveRoom) {
     facts.room.tenant = Fact::Known(room.tenant.clone());
-    facts.room.metadata = Fact::Known(json_or_null(&room.info.metadata));
+    facts.room.metadata = Fact::Known(metadata_in(&room.info.metadata));
     facts.room.num_participants = Fact::Known(room.info.num_participants);
     facts.room.num_publishers = Fact::Known(room.info.num_publishers);
     facts.room.created_at = Fact::Known(room.info.creation_time);
@@ -66,7 +61,7 @@ pub(crate) fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) 
     to.joined_at = Fact::Known(participant.joined_at);
     let attributes: BTreeMap<_, _> = participant.attributes.clone().into_iter().collect();
     to.attributes = Fact::Known(attributes);
-    to.metadata = Fact::Known(json_or_null(&participant.metadata));
+    to.metadata = Fact::Known(metadata_in(&participant.metadata));
     to.is_publisher = Fact::Known(participant.is_publisher);
     to.can_publish = Fact::Known(
         participant
@@ -88,4 +83,67 @@ pub(crate) fn add_track(facts: &mut Facts, track: &TrackInfo) {
     facts.track.type_ = Type::from(track_type.as_str());
     facts.track.mime_type.clone_from(&track.mime_type);
     facts.track.muted = Fact::Known(track.muted);
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::policy::{PolicySet, decide};
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn no_metadata_makes_an_event_unreadable() {
+        let set = PolicySet::new([]);
+        for (levels, is_kept) in [
+            (1, true),
+            (64, true),
+            (65, false),
+            (125, false),
+            // The reader's own limit is 127.
+            (126, false),
+            (127, false),
+            (10_000, false),
+        ] {
+            let metadata = nested(levels);
+            let mut facts = Facts {
+                room: RoomFacts::default(),
+                participant: ParticipantFacts::default(),
+                track: TrackFacts {
+                    sid: String::new(),
+                    name: String::new(),
+                    source: Source::Microphone,
+                    type_: Type::Audio,
+                    mime_type: String::new(),
+                    muted: Fact::Unknown,
+                },
+                event: EventFacts::default(),
+            };
+            let participant = ParticipantInfo {
+                metadata: metadata.clone(),
+                ..ParticipantInfo::default()
+            };
+            add_participant(&mut facts, &participant);
+            let info = livekit_protocol::Room {
+                metadata,
+                ..livekit_protocol::Room::default()
+            };
+            add_room(&mut facts, &LiveRoom { info, tenant: None });
+            let now = DateTime::from_timestamp(1_795_357_717, 0).unwrap();
+            let decided = decide(&set, &facts, now);
+            // As it is stored, and read back by explanations and backtests.
+            let stored = serde_json::to_string(&facts).unwrap();
+            let back: Facts = serde_json::from_str(&stored).unwrap();
+            assert_eq!(back, facts, "{levels}");
+            assert_eq!(decide(&set, &back, now), decided);
+            for found in [&back.room.metadata, &back.participant.metadata] {
+                let is_there = found.known().is_some_and(|found| !found.is_null());
+                assert_eq!(is_there, is_kept, "{levels}");
+            }
+        }
+    }
 }

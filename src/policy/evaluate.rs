@@ -33,9 +33,10 @@ pub struct Decision {
     /// The time it was made for.
     pub at: DateTime<Utc>,
     /// The newest `policy_revision.id` that the policies in force had seen: with it, the decision
-    /// can be made again from the stored revisions.
-    #[serde(default)]
-    pub as_of: i64,
+    /// can be made again from the stored revisions. 0 is that there were none yet; none is that the
+    /// decision does not say, as those of older versions do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<i64>,
     /// What is done.
     pub enforced: Verdict,
     /// What would be done if policies on trial (`mode: dry_run`) were enforced as well.
@@ -126,7 +127,7 @@ impl Decision {
     fn nothing(at: DateTime<Utc>, as_of: i64) -> Self {
         Self {
             at,
-            as_of,
+            as_of: Some(as_of),
             enforced: Verdict::Nothing { spared: None },
             shadow: Verdict::Nothing { spared: None },
             trace: Trace::new(),
@@ -168,7 +169,7 @@ pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decisi
         .any(|candidate| candidate.policy.mode != Mode::Enforce);
     Decision {
         at: now,
-        as_of: policies.as_of(),
+        as_of: Some(policies.as_of()),
         shadow: if is_trial {
             verdict(&matched, |_| true)
         } else {

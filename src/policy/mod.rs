@@ -39,6 +39,7 @@ pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
+pub(crate) use node::{encoding, quoted};
 pub use problem::{Problem, Problems};
 pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};

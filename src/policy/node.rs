@@ -65,7 +65,7 @@ impl fmt::Display for Value {
 }
 
 /// Text in quotes with escapes, cut where it is long: what came from outside goes into messages.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
     if text.chars().count() <= SHOWN_CHARS_MAX {
         return format!("{text:?}");
@@ -219,7 +219,7 @@ pub(super) fn from_json(text: &[u8]) -> Result<Node, Malformed> {
 }
 
 /// What a parser of JSON has no words for: it is not even in UTF-8, or it is nothing.
-fn encoding(text: &[u8]) -> Result<(), String> {
+pub(crate) fn encoding(text: &[u8]) -> Result<(), String> {
     match text {
         [] => return Err("there is nothing in it".to_owned()),
         [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..] => {

@@ -204,6 +204,27 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
 }
 
 #[tokio::test]
+async fn a_decision_before_the_first_policy_is_repeated_without_any() {
+    let app = TestApp::new().await;
+    app.room("webinar-1", "acme");
+    let ann = app.publish("webinar-1", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    assert_eq!(app.stored("decision", &ann.sid).await["as_of"], 0);
+    app.apply(WEBINAR).await;
+    // A change that was committed before the decision was made, and not seen by it yet.
+    let later = "update webhook_event
+                 set decision = jsonb_set(decision::jsonb, '{at}', '\"2100-01-01T00:00:00Z\"')::json
+                 where decision is not null";
+    sqlx::query(later).execute(&app.pool).await.unwrap();
+    let question = json!({"event_id": event_id(&app, &ann.sid)});
+    let then = told(&app, OPERATOR, &question).await;
+    assert_eq!(then["in_words"], "left alone: no mute applies");
+    assert_eq!(candidates(&then), [""; 0]);
+    assert_eq!(then["recorded"]["same_as_recorded"], true);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn whatever_became_of_an_event_it_can_be_asked_about() {
     let setup = Setup::default().env("QUELL_WORKERS", "0");
     let app = setup.start().await;

@@ -1,5 +1,7 @@
 //! Who is told why of what, and what is no question.
 
+use std::time::{Duration, Instant};
+
 use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use reqwest::Method as Verb;
 use serde_json::{Value, json};
@@ -53,6 +55,39 @@ async fn a_tenant_is_told_of_its_own_events_and_policies_alone() {
     }
     assert_eq!(own["decision"]["enforced"], all["decision"]["enforced"]);
     assert_eq!(own["recorded"]["same_as_recorded"], true);
+    app.finish().await;
+}
+
+/// As a backtest does: `the_operators_reasons_are_no_tenants_to_read`.
+#[tokio::test]
+async fn the_operators_reasons_are_told_to_operators_alone() {
+    let app = TestApp::new().await;
+    app.apply(
+        "policies: [{ name: vip, match: { identity: ann }, effect: exempt, reason: she pays },
+                      { name: calm, owner: acme, match: {}, effect: mute },
+                      { name: own, owner: acme, match: { identity: ben }, effect: exempt, reason: he leads }]",
+    )
+    .await;
+    app.room("call-1", "acme");
+    let published =
+        ["ann", "ben"].map(|name| app.publish("call-1", Join::new(name), Publish::microphone()));
+    app.settle().await;
+    let [ann, ben] = published.map(|track| json!({"event_id": event_id(&app, &track.sid)}));
+    let of_ann = json!({"facts": {
+        "room": {"name": "call-1", "tenant": "acme"}, "participant": {"identity": "ann"},
+    }});
+    for (question, reason, is_acmes) in [
+        (&of_ann, "she pays", false),
+        (&ann, "she pays", false),
+        (&ben, "he leads", true),
+    ] {
+        for (token, may_read) in [(ACME, is_acmes), (OPERATOR, true)] {
+            let answer = told(&app, token, question).await;
+            let in_words = answer["in_words"].as_str().unwrap();
+            assert!(in_words.starts_with("left alone: "), "{in_words}");
+            assert_eq!(answer.to_string().contains(reason), may_read, "{in_words}");
+        }
+    }
     app.finish().await;
 }
 
@@ -266,8 +301,159 @@ async fn what_is_no_question_is_refused_with_what_to_send() {
     let query = app.api(Verb::POST, ACME, "/v1/explain?owner=acme");
     let answer = Answer::to(query.json(&json!({"event_id": "EV"}))).await;
     assert!(answer.error().contains("takes no query"), "{answer:?}");
-    let long = json!({"event_id": "x".repeat(257 << 10)});
-    let answer = why(&app, ACME, &long).await;
-    assert_eq!(answer.outcome(), "413 PAYLOAD_TOO_LARGE");
+    app.finish().await;
+}
+
+/// As `no_body_is_too_hostile_to_be_refused_in_words` of `/v1/policies`.
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+async fn no_question_is_too_hostile_to_be_refused_in_words() {
+    // A debug build takes some 100 ms.
+    const SOON: Duration = Duration::from_secs(10);
+    let app = TestApp::new().await;
+    let keys = (0..20_000).fold(String::new(), |keys, n| keys + &format!("\"k{n}\":1,"));
+    let of_facts = |more: &str| {
+        format!(
+            "{{\"facts\":{{\"room\":{{{more}\"name\":\"r\"}},\"participant\":{{\"identity\":\"p\"}}}}}}"
+        )
+    };
+    let (text, open) = ("x".repeat(250_000), "[".repeat(100_000));
+    let invalid = "400 INVALID_REQUEST";
+    for (name, body, status, says) in [
+        (
+            "keys",
+            format!("{{{keys}\"x\":1}}"),
+            invalid,
+            "unknown field `k0`",
+        ),
+        (
+            "keys of facts",
+            format!("{{\"facts\":{{{keys}\"x\":1}}}}"),
+            invalid,
+            "\nand 19903 more",
+        ),
+        (
+            "keys of a room",
+            of_facts(&keys),
+            invalid,
+            "\nand 19900 more",
+        ),
+        (
+            "a long key",
+            format!("{{\"{text}\":1}}"),
+            invalid,
+            "unknown field `xxx",
+        ),
+        (
+            "a long key of a room",
+            of_facts(&format!("\"{text}\":1,")),
+            invalid,
+            "there is no \"xxx",
+        ),
+        (
+            "a long number",
+            of_facts(&format!("\"created_at\":\"{text}\",")),
+            invalid,
+            "room.created_at: this is 250000 characters long",
+        ),
+        (
+            "a long tenant",
+            of_facts(&format!("\"metadata\":{{\"auth_id\":\"{text}\"}},")),
+            "403 FORBIDDEN",
+            "another tenant's",
+        ),
+        (
+            "a long name",
+            of_facts(&format!("\"sid\":\"{text}\",")),
+            invalid,
+            "room.sid: this is 250000 characters long",
+        ),
+        (
+            "a long id",
+            format!("{{\"event_id\":\"{text}\"}}"),
+            invalid,
+            "`event_id` is 250000 characters long",
+        ),
+        (
+            "a long word",
+            format!("{{\"event_id\":\"E\",\"policies\":\"{text}\"}}"),
+            invalid,
+            "unknown variant `xxx",
+        ),
+        (
+            "a long time",
+            format!("{{\"event_id\":\"E\",\"at\":\"{text}\"}}"),
+            invalid,
+            "`at` must be a time",
+        ),
+        ("lists", open.clone(), invalid, "it is nested too deep"),
+        (
+            "maps",
+            "{\"facts\":".repeat(20_000),
+            invalid,
+            "it is nested too deep",
+        ),
+        (
+            "metadata",
+            of_facts(&format!("\"metadata\":{open}")),
+            invalid,
+            "it is nested too deep",
+        ),
+        (
+            "deep metadata",
+            of_facts(&format!(
+                "\"metadata\":{}{},",
+                "[".repeat(65),
+                "]".repeat(65)
+            )),
+            invalid,
+            "facts.room.metadata: this is nested deeper than 64",
+        ),
+        (
+            "a number",
+            of_facts(&format!("\"created_at\":{},", "9".repeat(200_000))),
+            invalid,
+            "number out of range",
+        ),
+        ("nothing", String::new(), invalid, "there is nothing in it"),
+        (
+            "a key twice",
+            "{\"event_id\":\"E\",\"event_id\":\"F\"}".to_owned(),
+            invalid,
+            "the body has a key twice: \"event_id\"",
+        ),
+        (
+            "a fact twice",
+            of_facts("\"name\":\"q\","),
+            invalid,
+            "the body has a key twice: \"name\"",
+        ),
+        (
+            "too long",
+            format!("{{\"event_id\":\"{}\"}}", "x".repeat(257 << 10)),
+            "413 PAYLOAD_TOO_LARGE",
+            "larger than",
+        ),
+        (
+            "no UTF-8",
+            "{\"event_id\":\"?\"}".to_owned(),
+            invalid,
+            "it is not in UTF-8: the byte at 13 is not",
+        ),
+    ] {
+        let mut body = body.into_bytes();
+        if name == "no UTF-8" {
+            body[13] = 0xff;
+        }
+        let begun = Instant::now();
+        let request = app.api(Verb::POST, ACME, "/v1/explain");
+        let request = request.header("Content-Type", "application/json");
+        let answer = Answer::to(request.body(body)).await;
+        let start: String = answer.body.chars().take(500).collect();
+        assert!(begun.elapsed() < SOON, "{name}: {:?}", begun.elapsed());
+        assert_eq!(answer.outcome(), status, "{name}: {start}");
+        assert!(answer.error().contains(says), "{name}: {start}");
+        assert!(answer.body.len() < 20_000, "{name}: {start}");
+    }
     app.finish().await;
 }

@@ -104,6 +104,24 @@ async fn files_are_explained_with_facts_and_without_a_database() {
     let again = ask(&first.to_string()).await;
     assert_eq!(again["facts"], first["facts"]);
     assert_eq!(again["candidates"], first["candidates"]);
+    assert_eq!(again["at"], first["at"]);
+
+    // A question as REST takes it says for when; --at is nearer.
+    let question = format!(r#"{{"facts": {FACTS}, "at": "2026-03-02T22:30:00+01:00"}}"#);
+    let then = ask(&question).await;
+    assert_eq!(then["at"], "2026-03-02T21:30:00Z");
+    let asked = folder(&[("question.json", &question)]);
+    let asked = asked.path().join("question.json");
+    let asked = [
+        "explain",
+        "--facts",
+        asked.to_str().unwrap(),
+        "--file",
+        path(&files),
+    ];
+    let nearer = ["--at", "2026-05-01T10:00:00Z", "--format", "json"];
+    let other = policy(None, &[&asked[..], &nearer].concat()).await;
+    assert!(other.contains(r#""at": "2026-05-01T10:00:00Z""#), "{other}");
 }
 
 #[tokio::test]
@@ -197,9 +215,16 @@ async fn what_is_no_question_is_refused() {
         ("bad.json", "{"),
         ("rom.json", r#"{"rom": {}}"#),
         ("long.json", &" ".repeat((1 << 20) + 1)),
+        ("then.json", r#"{"facts": {}, "policies": "then"}"#),
+        ("live.json", r#"{"facts": {}, "room": "r"}"#),
+        ("at.json", r#"{"facts": {}, "at": "2026-03-02T22:30:00"}"#),
+        ("number.json", r#"{"facts": {}, "at": 1}"#),
+        ("twice.json", r#"{"room": {}, "room": {}}"#),
     ]);
     let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let [bad, rom, long] = ["bad.json", "rom.json", "long.json"].map(file);
+    let [then, live, twice] = ["then.json", "live.json", "twice.json"].map(file);
+    let [at, number] = ["at.json", "number.json"].map(file);
     for (arguments, says) in [
         (
             &[][..],
@@ -229,6 +254,26 @@ async fn what_is_no_question_is_refused() {
             "/nowhere cannot be read",
         ),
         (&["--facts", &bad, "--file", path(&files)], "is not JSON"),
+        (
+            &["--facts", &then, "--file", path(&files)],
+            "`policies` is no part of such a file: leave it out",
+        ),
+        (
+            &["--facts", &live, "--file", path(&files)],
+            "`room` is no part of such a file: beside `facts` it may have `at`",
+        ),
+        (
+            &["--facts", &at, "--file", path(&files)],
+            "write it with its offset",
+        ),
+        (
+            &["--facts", &number, "--file", path(&files)],
+            "`at` is no time: write it with its offset",
+        ),
+        (
+            &["--facts", &twice, "--file", path(&files)],
+            "twice.json has a key twice: \"room\"",
+        ),
         (
             &["--facts", &rom, "--file", path(&files)],
             "did you mean room?",

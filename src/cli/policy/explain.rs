@@ -19,12 +19,15 @@ use super::output::print_out;
 use super::{configured, with_database};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::explain::{Asker, ExplainError, Explainer, Question, Reply, Subject, Which};
+use crate::explain::{
+    Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
+};
 use crate::livekit::LiveKit;
 use crate::policy::{CompiledPolicy, PolicySet};
 use crate::policy_store::{self, At, OwnerFilter};
 
 const FACTS_BYTES_MAX: u64 = 1 << 20;
+const HOW_TO_WRITE_TIMES: &str = "write it with its offset, such as 2026-03-02T22:30:00+01:00";
 
 const USAGE: &str = "quell policy explain --event <ID> [--then | --now]
        quell policy explain --room <ROOM> --identity <IDENTITY> [--track <SID>]
@@ -111,13 +114,13 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn time(text: &str) -> Result<DateTime<Utc>, String> {
-    let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
-        format!("{error}; write it with its offset, such as 2026-03-02T22:30:00+01:00")
-    })?;
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|error| format!("{error}; {HOW_TO_WRITE_TIMES}"))?;
     Ok(time.to_utc())
 }
 
 fn question(arguments: &Arguments) -> anyhow::Result<Question> {
+    let mut at = arguments.at;
     let subject = match (&arguments.event, &arguments.room, &arguments.identity) {
         (Some(event), ..) => Subject::Event(event.clone()),
         (None, Some(room), Some(identity)) => Subject::Live {
@@ -127,7 +130,9 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
         },
         _ => {
             let file = arguments.facts.as_deref();
-            Subject::Facts(facts(file.unwrap_or_else(|| Path::new("-")))?)
+            let given = facts(file.unwrap_or_else(|| Path::new("-")))?;
+            at = at.or(given.at);
+            Subject::Facts(given.facts)
         }
     };
     let policies = match (arguments.then, arguments.now) {
@@ -137,13 +142,20 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
     };
     Ok(Question {
         subject,
-        at: arguments.at,
+        at,
         policies,
     })
 }
 
-/// The facts in a file: as such, or as they stand in what was asked or answered (`facts`).
-fn facts(file: &Path) -> anyhow::Result<Value> {
+/// What a file says.
+struct Given {
+    facts: Value,
+    /// For when, where it says so.
+    at: Option<DateTime<Utc>>,
+}
+
+/// The facts in a file: as such, or as they stand in what was asked or answered (`facts`, `at`).
+fn facts(file: &Path) -> anyhow::Result<Given> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin {
         "stdin".to_owned()
@@ -163,12 +175,40 @@ fn facts(file: &Path) -> anyhow::Result<Value> {
     if u64::try_from(length)? > FACTS_BYTES_MAX {
         anyhow::bail!("{name} is longer than {FACTS_BYTES_MAX} bytes: these are no facts");
     }
-    let mut value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{name} is not JSON"))?;
-    Ok(match value.get_mut("facts") {
-        Some(facts) => facts.take(),
-        None => value,
-    })
+    let value = read_json(&name, text.as_bytes()).map_err(anyhow::Error::msg)?;
+    given(value).with_context(|| format!("{name} cannot be asked about"))
+}
+
+fn given(mut value: Value) -> anyhow::Result<Given> {
+    let Some(facts) = value.get_mut("facts").map(Value::take) else {
+        return Ok(Given {
+            facts: value,
+            at: None,
+        });
+    };
+    let fields = value.as_object().into_iter().flatten();
+    // What an answer has beside the facts is what came of them, and not asked for again.
+    let is_answer = value.get("in_words").is_some();
+    let strange = fields.map(|(key, _)| key.as_str());
+    let mut strange = strange.filter(|key| !is_answer && !matches!(*key, "facts" | "at"));
+    match strange.next() {
+        Some("policies") => anyhow::bail!(
+            "`policies` is no part of such a file: leave it out; --file says by which policies, and without it those in force are meant"
+        ),
+        Some(key) => anyhow::bail!(
+            "`{}` is no part of such a file: beside `facts` it may have `at`",
+            cut(key)
+        ),
+        None => {}
+    }
+    let at = match value.get("at") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(at)) => {
+            Some(time(at).map_err(|error| anyhow::anyhow!("`at` is no time: {error}"))?)
+        }
+        Some(_) => anyhow::bail!("`at` is no time: {HOW_TO_WRITE_TIMES}"),
+    };
+    Ok(Given { facts, at })
 }
 
 /// The policies of files; they have no revisions yet.

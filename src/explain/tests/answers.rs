@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{everything, explained, now, set, without};
 use crate::explain::answer::{Answer, answer};
@@ -210,6 +210,69 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
     assert_eq!(recorded(&excepted, "muted", Some("acme")), "");
     let late = recorded(&excepted, "gone", None);
     assert!(late.contains("LiveKit was asked after that"), "{late}");
+}
+
+/// As a backtest does: `the_operators_reasons_are_no_tenants_to_read`.
+#[test]
+fn why_an_exemption_spares_is_told_to_whoever_may_read_it() {
+    let yaml = r"
+policies:
+  - { name: vip, match: { identity: ann }, effect: exempt, reason: operators-reason }
+  - { name: calm, owner: acme, match: {}, effect: mute }
+  - { name: own, owner: acme, match: { identity: bob }, effect: exempt, reason: tenants-reason }
+";
+    let then_yaml = yaml.replace("operators-reason", "operators-reason-of-then");
+    let answered = |identity: &str, tenant: Option<&str>| {
+        let mut facts = everything();
+        facts["participant"]["identity"] = json!(identity);
+        let facts: Facts = serde_json::from_value(facts).unwrap();
+        let policies = set(yaml);
+        let event = Event {
+            id: "EV_1".to_owned(),
+            created_at: now(),
+            received_at: now(),
+            settlement: Some("nothing".to_owned()),
+            settled_at: Some(now()),
+            decision: Some(decide(&set(&then_yaml), &facts, now())),
+            snapshot: None,
+            there_then: None,
+        };
+        let case = Case {
+            sources: sources::of_event(&facts),
+            facts,
+            at: now(),
+            event: Some(event),
+            warnings: Vec::new(),
+        };
+        let answer = answer(&policies, Which::Now, case, tenant);
+        let recorded = answer.recorded.as_ref().unwrap();
+        let then = recorded.decision.as_ref().unwrap();
+        let verdicts = [
+            &answer.decision.enforced,
+            &answer.decision.shadow,
+            &then.enforced,
+            &then.shadow,
+        ];
+        let said = verdicts.map(|verdict| verdict.spared().unwrap().reason.clone());
+        let said = said.map(|reason| reason.is_some());
+        let json = serde_json::to_string(&answer).unwrap();
+        (said, json.matches("s-reason").count(), answer.in_words)
+    };
+    let (said, count, in_words) = answered("ann", None);
+    assert_eq!(said, [true; 4]);
+    // In words, in four verdicts, and twice in what differs.
+    assert_eq!(count, 7);
+    assert!(in_words.ends_with(": operators-reason"), "{in_words}");
+    let (said, count, in_words) = answered("ann", Some("acme"));
+    assert_eq!((said, count), ([false; 4], 0));
+    assert_eq!(
+        in_words,
+        "left alone: (operator)/vip (revision 1, priority 100) cancels acme/calm (revision 1, priority 100)"
+    );
+    // Its own reason is a tenant's to read.
+    let (said, _, in_words) = answered("bob", Some("acme"));
+    assert_eq!(said, [true; 4]);
+    assert!(in_words.ends_with(": tenants-reason"), "{in_words}");
 }
 
 #[test]

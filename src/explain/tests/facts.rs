@@ -262,3 +262,57 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
     let case = given("room", json!({"auth_id": "acme"})).unwrap();
     assert!(case.warnings.is_empty());
 }
+
+#[test]
+fn metadata_is_not_nested_deeper_than_a_fact_is() {
+    let given = |levels: usize| {
+        let mut facts = everything();
+        let nested = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        facts["participant"]["metadata"] = serde_json::from_str(&nested).unwrap();
+        given::read(&facts, None, now())
+    };
+    assert!(given(64).is_ok());
+    let Err(ExplainError::Invalid(error)) = given(65) else {
+        panic!("it is taken");
+    };
+    let expect =
+        "facts.participant.metadata: this is nested deeper than 64, which counts as no JSON";
+    assert!(error.starts_with(expect), "{error}");
+}
+
+#[test]
+fn however_much_is_wrong_as_much_is_said_as_somebody_reads() {
+    let refused = |facts: &Value| match given::read(facts, None, now()) {
+        Err(ExplainError::Invalid(error)) => error,
+        other => panic!("{:?}", other.map(|case| case.facts)),
+    };
+    let mut facts = everything();
+    for n in 0..20_000 {
+        facts["track"][format!("k{n}")] = json!(1);
+        facts[format!("k{n}")] = json!(1);
+    }
+    let error = refused(&facts);
+    assert_eq!(error.lines().count(), 101);
+    assert!(error.ends_with("\nand 39900 more"), "{error}");
+    assert!(error.len() < 20_000, "{} bytes", error.len());
+    let long = "k".repeat(200_000);
+    for (pointer, key) in [
+        ("", &*long),
+        ("/track", &long),
+        ("/participant/attributes", &long),
+    ] {
+        let mut facts = everything();
+        facts.pointer_mut(pointer).unwrap()[key] = json!(1);
+        let error = refused(&facts);
+        assert!(error.len() < 1_000, "{pointer}: {} bytes", error.len());
+    }
+    for (pointer, value) in [
+        ("/room/created_at", json!(long)),
+        ("/room/metadata/auth_id", json!(long)),
+    ] {
+        let mut facts = everything();
+        *facts.pointer_mut(pointer).unwrap() = value;
+        let error = refused(&facts);
+        assert!(error.len() < 1_000, "{pointer}: {} bytes", error.len());
+    }
+}
