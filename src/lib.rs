@@ -36,6 +36,7 @@ pub mod clock;
 pub mod config;
 pub mod metrics;
 pub mod simulator;
+mod terminal;
 
 #[cfg(test)]
 mod test_data;

@@ -92,8 +92,8 @@ pub struct Changed {
 #[derive(Debug, Default)]
 pub(super) struct Side {
     pub(super) set: PolicySet,
-    /// Whether any of them is on trial.
-    pub(super) on_trial: bool,
+    /// Those whose policies are on trial; none is the operator.
+    pub(super) on_trial: BTreeSet<Option<String>>,
     /// Of those that ask for more than a webhook's own facts.
     reads: HashMap<PolicyKey, Reads>,
 }
@@ -107,6 +107,14 @@ pub(super) struct Sides {
     pub(super) changes: Vec<Changed>,
     /// The stored policies that neither the draft holds nor `without` names.
     pub(super) others: Vec<PolicyKey>,
+}
+
+impl Sides {
+    /// Whether any policy is on trial; with a tenant, any of its own.
+    pub(super) fn any_on_trial(&self, tenant: Option<&str>) -> bool {
+        let mut owners = self.live.on_trial.iter().chain(&self.draft.on_trial);
+        owners.any(|owner| tenant.is_none() || owner.as_deref() == tenant)
+    }
 }
 
 impl Side {
@@ -123,7 +131,11 @@ impl Side {
             .collect();
         Self {
             reads,
-            on_trial: policies.iter().any(|policy| policy.mode == Mode::DryRun),
+            on_trial: policies
+                .iter()
+                .filter(|policy| policy.mode == Mode::DryRun)
+                .map(|policy| policy.id.owner.as_deref().map(str::to_owned))
+                .collect(),
             set: PolicySet::new(policies),
         }
     }

@@ -4,9 +4,14 @@
 //! its own, so that no snapshot stays open that would keep vacuum back, no partition is held that
 //! is to be dropped, and the connection is everybody else's in between.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 
 use super::since::Range;
@@ -32,13 +37,61 @@ pub(super) struct Published {
 }
 
 /// Up to and with which event is read already.
+///
+/// As text it goes to clients and comes back; what is in it is nothing to rely on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub struct Cursor {
     pub(super) created_at: DateTime<Utc>,
     event_id: String,
 }
 
+/// It is not one that a report had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`after` is not what `truncated.next` of a report says")]
+pub struct CursorError;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.created_at.timestamp_micros();
+        let plain = format!("{micros} {}", self.event_id);
+        f.write_str(&URL_SAFE_NO_PAD.encode(plain))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
+        let plain = String::from_utf8(bytes).map_err(|_| CursorError)?;
+        let (micros, event_id) = plain.split_once(' ').ok_or(CursorError)?;
+        let micros: u64 = micros.parse().map_err(|_| CursorError)?;
+        let micros = i64::try_from(micros).map_err(|_| CursorError)?;
+        let created_at = DateTime::from_timestamp_micros(micros).ok_or(CursorError)?;
+        // Postgres takes no NUL, and no stored id has one.
+        if event_id.contains('\0') {
+            return Err(CursorError);
+        }
+        Ok(Self {
+            created_at,
+            event_id: event_id.to_owned(),
+        })
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Cursor {
+    /// At which time it stands.
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
     /// Before everything at or after `instant`: no event's id is empty.
     pub(super) fn before(instant: DateTime<Utc>) -> Self {
         Self {
@@ -120,11 +173,66 @@ impl Source {
         Ok(Page { tracks, next })
     }
 
+    /// The last track that is read already at `end`, or the second's beginning: a reader goes on
+    /// from there as from `end`, and is not told which event of somebody else a page ended with.
+    ///
+    /// Postgres looks for it: only it knows the order that it has read in.
+    pub(super) async fn resume(&self, end: &Cursor) -> Result<Cursor, sqlx::Error> {
+        let last = sqlx::query_scalar!(
+            "select max(event_id) from webhook_event
+             where created_at = $1 and event_id <= $2
+               and event = 'track_published' and ($3::text is null or tenant = $3)",
+            end.created_at,
+            end.event_id,
+            self.tenant,
+        );
+        let last = bounded(last.fetch_one(&self.pool)).await?;
+        Ok(Cursor {
+            created_at: end.created_at,
+            event_id: last.unwrap_or_default(),
+        })
+    }
+
     /// When the oldest event of all that are stored was; none where nothing is.
     pub(super) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
         bounded(
             sqlx::query_scalar!("select min(created_at) from webhook_event").fetch_one(&self.pool),
         )
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_a_text_and_comes_back() {
+        for id in ["", "EV_4sQWBKxkXCUN", "with space", "é\u{fffd}"] {
+            let cursor = Cursor {
+                created_at: "2026-03-01T12:00:00.000001Z".parse().unwrap(),
+                event_id: id.to_owned(),
+            };
+            let text = cursor.to_string();
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            );
+            assert_eq!(text.parse(), Ok(cursor));
+        }
+        let coded = |plain: &str| URL_SAFE_NO_PAD.encode(plain);
+        for text in [
+            "",
+            "7d",
+            "2026-03-01",
+            &coded("1"),
+            &coded("x EV_1"),
+            &coded("-1 EV_1"),
+            &coded("9223372036854775807 EV_1"),
+            &coded("1 EV\0"),
+            &URL_SAFE_NO_PAD.encode(b"1 \xff"),
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
+        }
     }
 }

@@ -28,19 +28,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
 use crate::postgres::bounded;
-use events::{Cursor, Page, Published, Source};
+use events::{Page, Published, Source};
 use replay::{Known, replay};
-use sample::SampleOf;
 use tally::Tally;
 
 pub use by_policy::{Beside, Deeds, PolicyRow};
 pub use count::Counted;
 pub use draft::{Change, Changed, Draft, DraftError};
+pub use events::{Cursor, CursorError};
 pub use missing::MissingFacts;
 pub use report::{DraftReport, Report, Truncated, TruncatedBy};
 pub use sample::{PolicyName, Sample, SampleRuling, Word};
@@ -56,6 +58,8 @@ pub const SAMPLES_DEFAULT: usize = 10;
 const PAGE_EVENTS: i64 = 5_000;
 /// The same beside a server's other work: some milliseconds of it at a time.
 const PAGE_EVENTS_GENTLE: i64 = 1_000;
+/// After so many tracks a thread looks whether anybody still wants to know.
+const LOOK_EVERY_TRACKS: usize = 16;
 
 /// What is asked.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Question {
     pub draft: Draft,
     /// Over which time.
     pub range: Range,
+    /// Where a report before this one stopped; `range` begins at its time.
+    pub after: Option<Cursor>,
     /// In this tenant's rooms only; none is all rooms.
     pub tenant: Option<String>,
     /// The tenant's own eyes: of others' policies it is told the names.
@@ -81,7 +87,7 @@ pub enum Pace {
     Gentle {
         /// So many tracks, and those of the page that exceeds it.
         tracks_max: u64,
-        /// So long.
+        /// So long, and until the tracks of one second are done.
         time_max: Duration,
     },
 }
@@ -109,38 +115,55 @@ pub enum BacktestError {
     Database(#[from] sqlx::Error),
     /// A bug of ours.
     #[error("the backtest ended by itself: {0}")]
-    Broken(#[from] tokio::task::JoinError),
+    Broken(#[from] JoinError),
 }
 
 /// Replays the events that `question` is about; `progress` is told after each page.
 ///
-/// Dropped, it ends with the page that it is at. It uses one connection at a time.
+/// Dropped, it ends within some tracks. It uses one connection at a time.
 pub async fn run(
+    pool: &PgPool,
+    question: Question,
+    pace: Pace,
+    progress: impl FnMut(Progress),
+) -> Result<Report, BacktestError> {
+    run_holding((), pool, question, pace, progress).await
+}
+
+/// The same; `hold` is not let go of before all work is over, also where nobody waits for it any more.
+pub(crate) async fn run_holding(
+    hold: impl Clone + Send + 'static,
     pool: &PgPool,
     question: Question,
     pace: Pace,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, BacktestError> {
+    let begun = Instant::now();
+    let bounds = Bounds {
+        cancelled: CancellationToken::new(),
+        deadline: pace.time_max().map(|time_max| begun + time_max),
+    };
+    // Threads go on when this is dropped: they are told.
+    let _told = bounds.cancelled.clone().drop_guard();
     let Question {
         draft,
         range,
+        after,
         tenant,
         is_tenants_own,
         samples_max,
     } = question;
     let stored = stored(pool, tenant.as_deref()).await?;
     let about = tenant.clone();
-    // Thousands of policies take a while to compile: not on a thread that webhooks need.
     let alone = draft.alone;
-    let sides = tokio::task::spawn_blocking(move || draft.over(stored, about.as_deref())).await??;
+    // Thousands of policies take a while to compile: not on a thread that webhooks need.
+    let compiling = apart(&hold, move || draft.over(stored, about.as_deref()));
+    let sides = compiling.await??;
     let source = Source {
         pool: pool.clone(),
         range,
         tenant: tenant.clone(),
-        page_events: match pace {
-            Pace::Full => PAGE_EVENTS,
-            Pace::Gentle { .. } => PAGE_EVENTS_GENTLE,
-        },
+        page_events: pace.page_events(),
     };
     // When anybody's oldest event was is not for a tenant to know.
     let oldest = if is_tenants_own {
@@ -150,38 +173,50 @@ pub async fn run(
     };
     let mut work = Work {
         sides: Arc::new(sides),
-        tally: Tally::new(samples_max),
-        reader: tenant.clone().filter(|_| is_tenants_own),
+        tally: Tally::new(samples_max, tenant.clone().filter(|_| is_tenants_own)),
         times: Times::default(),
     };
-    let begun = Instant::now();
-    let mut events = source.page(&Cursor::before(range.since)).await?;
+    let is_continued = after.is_some();
+    let start = after.unwrap_or_else(|| Cursor::before(range.since));
+    let mut events = source.page(&start).await?;
     let truncated = loop {
         let Page { tracks, next } = events;
-        let deciding = tokio::task::spawn_blocking(move || work.decide(&tracks));
+        let in_time = bounds.clone();
+        let deciding = apart(&hold, move || work.decide(&tracks, &in_time));
+        let (decided, read) = match (pace, &next) {
+            (Pace::Full, Some(next)) => {
+                let (decided, read) = tokio::join!(deciding, source.page(next));
+                (decided?, Some(read?))
+            }
+            (Pace::Full | Pace::Gentle { .. }, _) => (deciding.await?, None),
+        };
+        let (stopped_at, page_took);
+        (work, stopped_at, page_took) = decided;
+        if let Some(at) = stopped_at {
+            let (by, next) = (TruncatedBy::Time, Cursor::before(at));
+            break Some(Truncated { at, by, next });
+        }
         let Some(next) = next else {
-            work = deciding.await?;
             break None;
         };
         let at = next.created_at;
-        match pace {
-            Pace::Full => {
-                let (decided, read) = tokio::join!(deciding, source.page(&next));
-                (work, events) = (decided?, read?);
-            }
-            Pace::Gentle {
-                tracks_max,
-                time_max,
-            } => {
-                let page_begun = Instant::now();
-                work = deciding.await?;
-                if let Some(by) = exceeded(&work.tally, tracks_max, begun.elapsed() >= time_max) {
-                    break Some(Truncated { at, by });
+        events = match (pace, read) {
+            (_, Some(read)) => read,
+            (Pace::Full, None) => source.page(&next).await?,
+            (Pace::Gentle { tracks_max, .. }, None) => {
+                // Who goes on from there would come no further.
+                let is_further = work.tally.tracks() > 0 || at > start.created_at;
+                let by = exceeded(&work.tally, tracks_max, bounds.is_late());
+                if let Some(by) = by.filter(|_| is_further) {
+                    let next = source.resume(&next).await?;
+                    break Some(Truncated { at, by, next });
                 }
-                events = source.page(&next).await?;
-                tokio::time::sleep(page_begun.elapsed()).await;
+                let reading = Instant::now();
+                let events = source.page(&next).await?;
+                tokio::time::sleep(page_took + reading.elapsed()).await;
+                events
             }
-        }
+        };
         progress(Progress {
             tracks: work.tally.tracks(),
             at,
@@ -196,11 +231,61 @@ pub async fn run(
         oldest,
         truncated,
     };
-    let report = Report::new(asked, &work.sides, work.tally.finish());
-    if report.published.tracks == 0 && report.truncated.is_none() {
+    // A million rooms are added up.
+    let reporting = apart(&hold, move || {
+        Report::new(asked, &work.sides, work.tally.finish())
+    });
+    let report = reporting.await?;
+    if report.published.tracks == 0 && report.truncated.is_none() && !is_continued {
         return Err(BacktestError::NoEvents(report.nothing(oldest)));
     }
     Ok(report)
+}
+
+/// Does `work` on a thread of its own, which keeps `hold` until it is done.
+async fn apart<T: Send + 'static>(
+    hold: &(impl Clone + Send + 'static),
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let hold = hold.clone();
+    let working = spawn_blocking(move || {
+        let done = work();
+        drop(hold);
+        done
+    });
+    working.await
+}
+
+/// When a thread stops before its end.
+#[derive(Debug, Clone)]
+struct Bounds {
+    /// Nobody waits for it.
+    cancelled: CancellationToken,
+    /// It is enough.
+    deadline: Option<Instant>,
+}
+
+impl Bounds {
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+impl Pace {
+    fn time_max(self) -> Option<Duration> {
+        match self {
+            Self::Full => None,
+            Self::Gentle { time_max, .. } => Some(time_max),
+        }
+    }
+
+    fn page_events(self) -> i64 {
+        match self {
+            Self::Full => PAGE_EVENTS,
+            Self::Gentle { .. } => PAGE_EVENTS_GENTLE,
+        }
+    }
 }
 
 fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy> {
@@ -237,8 +322,6 @@ async fn stored(pool: &PgPool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>
 struct Work {
     sides: Arc<draft::Sides>,
     tally: Tally,
-    /// The tenant who reads the report; none is an operator.
-    reader: Option<String>,
     times: Times,
 }
 
@@ -251,24 +334,43 @@ struct Times {
 }
 
 impl Work {
-    fn decide(mut self, tracks: &[Published]) -> Self {
-        let reader = self.reader.as_deref();
-        let mut begun = Instant::now();
+    /// Decides these tracks, which are in the order of their time; also says how long it took.
+    ///
+    /// Where it stops for its deadline, it says at which time the first track is that is left. All
+    /// tracks of one second are done, or none of them: from a time, anybody can go on.
+    fn decide(
+        mut self,
+        tracks: &[Published],
+        bounds: &Bounds,
+    ) -> (Self, Option<DateTime<Utc>>, Duration) {
+        let page_begun = Instant::now();
+        let mut begun = page_begun;
         let mut lap = |sum: &mut Duration| {
             let now = Instant::now();
             *sum += now - begun;
             begun = now;
         };
-        for event in tracks {
+        let mut before = None;
+        let mut stopped_at = None;
+        for (index, event) in tracks.iter().enumerate() {
+            if index % LOOK_EVERY_TRACKS == 0 && bounds.cancelled.is_cancelled() {
+                break;
+            }
+            let at = event.created_at;
+            if before.is_some_and(|before| before != at) && bounds.is_late() {
+                stopped_at = Some(at);
+                break;
+            }
+            before = Some(at);
             let known = Known::of(event);
             lap(&mut self.times.json);
-            let replayed = replay(event, known, &self.sides, reader);
+            let replayed = replay(event, known, &self.sides, self.tally.reader());
             lap(&mut self.times.decide);
-            self.tally.add(event, &replayed, SampleOf { reader });
+            self.tally.add(event, &replayed);
             drop(replayed);
             lap(&mut self.times.tally);
         }
-        self
+        (self, stopped_at, page_begun.elapsed())
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::by_policy::PolicyRow;
 use super::count::Counted;
 use super::draft::{Changed, Sides};
+use super::events::Cursor;
 use super::sample::Sample;
 use super::since::Range;
 use super::tally::{Apart, Comparison, Totals};
@@ -33,7 +34,8 @@ pub struct Report {
     pub enforced: Comparison,
     /// What would be done if the policies on trial (`mode: dry_run`) were enforced as well.
     pub with_trial: Comparison,
-    /// Whether any policy is on trial, live or in the draft: else the two are the same.
+    /// Whether any policy is on trial, live or in the draft: else the two are the same. Of others'
+    /// policies a tenant is told only where they are about a track of its rooms, or may be.
     pub any_on_trial: bool,
     /// How the tracks' jobs ended then, by settlement; `open` is not yet.
     pub recorded: BTreeMap<String, u64>,
@@ -70,12 +72,14 @@ pub struct DraftReport {
 }
 
 /// Where it stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Truncated {
     /// Events up to about this time are in it.
     pub at: DateTime<Utc>,
     /// Why.
     pub by: TruncatedBy,
+    /// From where to go on, so that no track is left out or counted twice.
+    pub next: Cursor,
 }
 
 /// What was enough.
@@ -108,6 +112,7 @@ impl Report {
         let changes_left_off = left_off(&mut changes);
         // How many policies others have is not for a tenant to know.
         let reader = asked.tenant.as_deref().filter(|_| asked.is_tenants_own);
+        let any_on_trial = totals.trial_seen || sides.any_on_trial(reader);
         let is_seen = |owner: Option<&str>| reader.is_none() || owner == reader;
         let others = sides.others.iter();
         Self {
@@ -123,7 +128,7 @@ impl Report {
             between: totals.between,
             enforced: totals.enforced,
             with_trial: totals.with_trial,
-            any_on_trial: sides.live.on_trial || sides.draft.on_trial,
+            any_on_trial,
             recorded: totals.recorded,
             apart: totals.apart,
             policies,
@@ -174,14 +179,14 @@ fn notes(asked: &Asked, totals: &Totals) -> Vec<String> {
             rfc3339(oldest)
         ));
     }
-    if let Some(Truncated { at, by }) = asked.truncated {
+    if let Some(Truncated { at, by, .. }) = &asked.truncated {
         let enough = match by {
             TruncatedBy::Tracks => "as many tracks as one request may take",
             TruncatedBy::Time => "as much time as one request may take",
         };
         notes.push(format!(
-            "stopped at {}: {enough}; ask again with that for `since`, or use `quell policy backtest`",
-            rfc3339(at)
+            "stopped at {}: {enough}; go on by asking the same with `after`, as `truncated.next` says, or use `quell policy backtest`",
+            rfc3339(*at)
         ));
     }
     if asked.tenant.is_some() {

@@ -43,15 +43,17 @@ pub enum RangeError {
 impl Range {
     /// Reads both; without `until` it ends at `now`, and it never ends later.
     pub fn read(since: &str, until: Option<&str>, now: DateTime<Utc>) -> Result<Self, RangeError> {
-        let read = |what, text: &str| {
-            instant(text, now).ok_or_else(|| RangeError::Unreadable {
-                what,
-                text: text.chars().take(60).collect(),
-            })
-        };
-        let since = read("since", since)?;
+        Self::since(read("since", since, now)?, until, now)
+    }
+
+    /// Reads the end alone.
+    pub fn since(
+        since: DateTime<Utc>,
+        until: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, RangeError> {
         let until = until
-            .map_or(Ok(now), |until| read("until", until))?
+            .map_or(Ok(now), |until| read("until", until, now))?
             .min(now);
         if since < until {
             Ok(Self { since, until })
@@ -59,6 +61,13 @@ impl Range {
             Err(RangeError::Empty { since, until })
         }
     }
+}
+
+fn read(what: &'static str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, RangeError> {
+    instant(text, now).ok_or_else(|| RangeError::Unreadable {
+        what,
+        text: text.chars().take(60).collect(),
+    })
 }
 
 fn instant(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {

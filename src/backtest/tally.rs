@@ -12,7 +12,7 @@ use super::missing::{MissingFacts, MissingTally};
 use super::replay::{Decided, Replayed};
 use super::sample::{Sample, SampleOf};
 use super::spread::Spread;
-use crate::policy::{Decision, PolicyRef, Spared, Verdict};
+use crate::policy::{Decision, Mode, PolicyRef, Spared, Tri, Verdict};
 
 /// Which policies act in earnest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -172,11 +172,16 @@ pub(super) struct Totals {
     pub(super) by_policy: ByPolicy,
     pub(super) samples: Vec<Sample>,
     pub(super) is_capped: bool,
+    /// A policy on trial applied to one of the tracks, or may have.
+    pub(super) trial_seen: bool,
 }
 
 /// Counts, track by track.
 #[derive(Debug)]
 pub(super) struct Tally {
+    /// The tenant who reads the report; none is an operator.
+    reader: Option<String>,
+    trial_seen: bool,
     counter: Counter,
     between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     recorded: BTreeMap<String, u64>,
@@ -188,9 +193,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Keeps `samples_max` samples of each kind of change.
-    pub(super) fn new(samples_max: usize) -> Self {
+    /// Keeps `samples_max` samples of each kind of change, for this tenant's eyes or an operator's.
+    pub(super) fn new(samples_max: usize, reader: Option<String>) -> Self {
         Self {
+            reader,
+            trial_seen: false,
             counter: Counter::new(),
             between: None,
             recorded: BTreeMap::new(),
@@ -202,12 +209,17 @@ impl Tally {
         }
     }
 
+    /// The tenant who reads the report; none is an operator.
+    pub(super) fn reader(&self) -> Option<&str> {
+        self.reader.as_deref()
+    }
+
     /// How many tracks there were.
     pub(super) fn tracks(&self) -> u64 {
         self.counter.under(PUBLISHED).tracks
     }
 
-    pub(super) fn add(&mut self, event: &Published, replayed: &Replayed, of: SampleOf<'_>) {
+    pub(super) fn add(&mut self, event: &Published, replayed: &Replayed) {
         let at = event.created_at;
         self.between = Some(
             self.between
@@ -231,14 +243,15 @@ impl Tally {
                 self.apart.unreadable += 1;
                 NOTHING_KNOWN
             }
-            Replayed::Decided(decided) => self.decided(event, decided, of),
+            Replayed::Decided(decided) => self.decided(event, decided),
         };
         let room = event.room_sid.as_deref().unwrap_or_default();
         let identity = event.identity.as_deref().unwrap_or_default();
         self.counter.add(room, identity, headings | PUBLISHED);
     }
 
-    fn decided(&mut self, event: &Published, decided: &Decided, of: SampleOf<'_>) -> Headings {
+    fn decided(&mut self, event: &Published, decided: &Decided) -> Headings {
+        self.trial_seen |= on_trial(&decided.live) || on_trial(&decided.draft);
         let [enforced, with_trial] = View::ALL.map(|view| {
             let live = Ruling::of(view.of(&decided.live));
             let draft = Ruling::of(view.of(&decided.draft));
@@ -261,6 +274,9 @@ impl Tally {
         ];
         for (view, shift, is_shown) in shown {
             if is_shown && shift != Shift::Same {
+                let of = SampleOf {
+                    reader: self.reader.as_deref(),
+                };
                 self.samples
                     .entry((view, shift))
                     .or_insert_with(|| Spread::new(self.samples_max))
@@ -292,8 +308,18 @@ impl Tally {
                 .flat_map(Spread::finish)
                 .collect(),
             is_capped: self.counter.is_capped(),
+            trial_seen: self.trial_seen,
         }
     }
+}
+
+fn on_trial(decision: &Decision) -> bool {
+    let is_on_trial = decision
+        .trace
+        .iter()
+        .any(|candidate| candidate.mode == Mode::DryRun && candidate.applies != Tri::False);
+    // A long trace leaves some off.
+    is_on_trial || decision.enforced != decision.shadow
 }
 
 fn headings(live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>, shift: Shift) -> Headings {

@@ -11,6 +11,7 @@ use super::full_name;
 use super::report::Report;
 use super::sample::{PolicyName, Sample, SampleRuling, Word};
 use super::tally::{Comparison, Shift, View};
+use crate::terminal::without_controls;
 
 /// So many policies are shown; JSON has more.
 const POLICIES_SHOWN_MAX: usize = 20;
@@ -345,15 +346,30 @@ fn time(at: DateTime<Utc>) -> impl fmt::Display {
     at.format("%Y-%m-%d %H:%M:%SZ")
 }
 
-/// Text that others chose, in one line of a terminal: no control characters, and not for ever.
+/// Text that others chose, in one line of a terminal: it moves and hides nothing, and is not for ever.
 fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(NAME_CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let kept: String = text.chars().take(NAME_CHARS_MAX).collect();
+    let mut shown = without_controls(&kept).replace('\t', "\u{fffd}");
     if text.chars().count() > NAME_CHARS_MAX {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_participants_call_themselves_moves_and_hides_nothing() {
+        for c in [
+            '\u{1b}', '\n', '\t', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}',
+        ] {
+            assert_eq!(shown(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+        }
+        assert_eq!(shown("ä 漢字"), "ä 漢字");
+        let long = "x".repeat(NAME_CHARS_MAX);
+        assert_eq!(shown(&long), long);
+        assert_eq!(shown(&format!("{long}y")), format!("{long}…"));
+    }
 }

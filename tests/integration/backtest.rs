@@ -5,11 +5,15 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
 use livekit_protocol::participant_info::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use quell::backtest::{Draft, Pace, Question, Range};
 use quell::clock::{Clock, ManualClock};
+use quell::policy::PolicyKey;
 use quell::simulator::{Join, Publish};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -365,14 +369,20 @@ async fn a_bad_request_says_what_is_wrong_with_it() {
 async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     let app = a_day().await;
     let draft = acmes_draft();
-    let request = || app.api(Method::POST, ACME, "/v1/backtest").json(&draft);
-    // The first waits for the events; the second is told to come again.
+    let request_of = |token| app.api(Method::POST, token, "/v1/backtest").json(&draft);
+    let request = || request_of(ACME);
+    // The first waits for the events; another of the same caller is told to come again at once.
     let blocked = app.block_events().await;
     let first = JoinSet::from_iter([Answer::to(request())]);
     app.wait_blocked().await;
     let busy = Answer::to(request()).await;
     assert_eq!(busy.outcome(), "503 BACKTEST_BUSY");
     assert_eq!(busy.header("retry-after"), Some("10"));
+    assert!(busy.error().contains("one at a time"), "{busy:?}");
+    // Somebody else waits for a while, and is told then.
+    let busy = Answer::to(request_of(OPERATOR)).await;
+    assert_eq!(busy.outcome(), "503 BACKTEST_BUSY");
+    assert_eq!(busy.header("retry-after"), Some("1"));
     // Its client goes away: the turn is free again, so that the next one waits in its place.
     drop(first);
     app.wait_for("the turn is free", async || {
@@ -399,6 +409,88 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     let ((), answer) = tokio::join!(app.finish(), ended);
     assert_eq!(answer.outcome(), "503 UNAVAILABLE");
     assert_eq!(answer.error(), "quell is being stopped");
+}
+
+#[tokio::test]
+async fn a_report_that_stopped_is_gone_on_with_after_it() {
+    let app = a_day().await;
+    let first = Question {
+        draft: Draft {
+            without: vec![PolicyKey {
+                owner: Some("acme".to_owned()),
+                name: "agents".to_owned(),
+            }],
+            ..Draft::default()
+        },
+        range: Range::read("7d", None, Clock::system().now()).unwrap(),
+        after: None,
+        tenant: Some("acme".to_owned()),
+        is_tenants_own: true,
+        samples_max: 0,
+    };
+    let pace = Pace::Gentle {
+        tracks_max: u64::MAX,
+        time_max: Duration::ZERO,
+    };
+    let report = quell::backtest::run(&app.pool, first, pace, |_| ())
+        .await
+        .unwrap();
+    assert_eq!(report.published.tracks, 1);
+    let report = serde_json::to_value(&report).unwrap();
+    let body = json!({"without": ["agents"], "after": report["truncated"]["next"]});
+    let rest = backtest(&app, ACME, "/v1/backtest", &body).await.json();
+    assert_eq!(rest["published"]["tracks"], 4);
+    assert_eq!(rest["since"], report["truncated"]["at"]);
+    assert_eq!(rest["truncated"], Value::Null);
+    // Where nothing is left, that is an answer: globex has one track, the last.
+    let body = json!({"without": ["quiet"], "until": "0s", "after": report["truncated"]["next"]});
+    let all = backtest(&app, GLOBEX, "/v1/backtest", &body).await.json();
+    assert_eq!(all["published"]["tracks"], 1);
+    let until: DateTime<Utc> = all["until"].as_str().unwrap().parse().unwrap();
+    let after = URL_SAFE_NO_PAD.encode(format!("{} ", until.timestamp_micros() - 1));
+    let body = json!({"without": ["quiet"], "after": after});
+    let none = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
+    assert_eq!(none.status, 200, "{none:?}");
+    assert_eq!(none.json()["published"]["tracks"], 0);
+    let after = "MTc3MjY2ODgwMDAwMDAwMCA";
+    for (body, text) in [
+        (
+            json!({"without": ["quiet"], "after": "7d"}),
+            "`after` is not what `truncated.next`",
+        ),
+        (
+            json!({"without": ["quiet"], "after": after, "since": "7d"}),
+            "leave `since` out",
+        ),
+        (
+            json!({"without": ["quiet"], "after": after, "until": "2020-01-01"}),
+            "is not before `until`",
+        ),
+    ] {
+        let answer = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
+        assert_eq!(answer.outcome(), "400 INVALID_REQUEST", "{body}");
+        assert!(answer.error().contains(text), "{}", answer.error());
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_tenant_is_not_told_of_the_operators_trial_elsewhere() {
+    let app = a_day().await;
+    let trial = |room: &str| {
+        format!(
+            "policies: [{{ name: trial, match: {{ room: {room} }}, effect: mute, mode: dry_run }}]"
+        )
+    };
+    for (room, is_told) in [("board", false), ("call-2", false), ("call-1", true)] {
+        app.apply(&trial(room)).await;
+        for (token, is_told) in [(ACME, is_told), (OPERATOR, true)] {
+            let body = json!({"policies": [{"name": "new", "match": {}, "effect": "mute"}]});
+            let report = backtest(&app, token, "/v1/backtest", &body).await.json();
+            assert_eq!(report["any_on_trial"], is_told, "{room} {token}");
+        }
+    }
+    app.finish().await;
 }
 
 #[tokio::test]

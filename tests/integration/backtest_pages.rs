@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use quell::backtest::{
-    self, BacktestError, Draft, Pace, Progress, Question, Range, Report, TruncatedBy,
+    self, BacktestError, Cursor, Draft, Pace, Progress, Question, Range, Report, TruncatedBy,
 };
 use quell::clock::Clock;
 use quell::policy::Document;
@@ -18,6 +20,11 @@ const EVENTS: i64 = 12_000;
 const PUBLISHED: u64 = 8_000;
 
 async fn fill(app: &TestApp) -> DateTime<Utc> {
+    fill_with(app, 7).await
+}
+
+/// So many of each time.
+async fn fill_with(app: &TestApp, at_once: i64) -> DateTime<Utc> {
     let start = Clock::system().unix_seconds() - TimeDelta::hours(30).num_seconds();
     let start = DateTime::from_timestamp(start, 0).unwrap();
     sqlx::query("select quell_ensure_partitions($1)")
@@ -28,7 +35,7 @@ async fn fill(app: &TestApp) -> DateTime<Utc> {
     // The first of every hundred has no facts.
     sqlx::query(
         "insert into webhook_event (created_at, event_id, event, room_sid, tenant, identity, body, facts, settlement, settled_at)
-           select $1 + make_interval(secs => n / 7 * 60), 'EV_' || n,
+           select $1 + make_interval(secs => n / $3 * 60), 'EV_' || n,
                   case when n % 3 = 2 then 'room_started' else 'track_published' end,
                   'RM_' || n % 50, case when n % 3 = 0 then 'acme' end, 'p' || n, '{}',
                   case when n % 3 = 2 or n % 100 = 0 then null else json_build_object(
@@ -42,6 +49,7 @@ async fn fill(app: &TestApp) -> DateTime<Utc> {
     )
     .bind(start)
     .bind(EVENTS)
+    .bind(at_once)
     .execute(&app.pool)
     .await
     .unwrap();
@@ -57,6 +65,7 @@ fn question(range: Range, tenant: Option<&str>) -> Question {
             ..Draft::default()
         },
         range,
+        after: None,
         tenant: tenant.map(str::to_owned),
         is_tenants_own: false,
         samples_max: 3,
@@ -126,16 +135,17 @@ async fn it_stops_where_it_is_enough_and_says_where() {
         since: start - TimeDelta::days(1),
         until: start + TimeDelta::days(2),
     };
-    for (pace, by) in [
-        (gentle(1, NEVER), TruncatedBy::Tracks),
-        (gentle(u64::MAX, Duration::ZERO), TruncatedBy::Time),
+    for (pace, by, tracks, minutes) in [
+        // One page of a thousand events, two thirds of which are tracks.
+        (gentle(1, NEVER), TruncatedBy::Tracks, 667, 999 / 7),
+        // Those of the first time, up to the next.
+        (gentle(u64::MAX, Duration::ZERO), TruncatedBy::Time, 5, 1),
     ] {
         let report = run(&app, range, None, pace).await;
-        // One page of a thousand events, two thirds of which are tracks.
-        assert_eq!(report.published.tracks, 667);
+        assert_eq!(report.published.tracks, tracks);
         let truncated = report.truncated.unwrap();
         assert_eq!(truncated.by, by);
-        assert_eq!(truncated.at, start + TimeDelta::minutes(999 / 7));
+        assert_eq!(truncated.at, start + TimeDelta::minutes(minutes));
         let [oldest, stopped] = report.notes.as_slice() else {
             panic!("{:?}", report.notes);
         };
@@ -149,6 +159,62 @@ async fn it_stops_where_it_is_enough_and_says_where() {
     let refused = backtest::run(&app.pool, question, Pace::Full, |_| ()).await;
     assert!(matches!(refused, Err(BacktestError::NoEvents(_))));
     app.finish().await;
+}
+
+/// Goes on for as long as reports say that there is more; how many tracks each part had.
+async fn parts(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) -> Vec<u64> {
+    let mut question = question(range, tenant);
+    let mut parts = Vec::new();
+    loop {
+        let report = backtest::run(&app.pool, question, pace, |_| ())
+            .await
+            .unwrap();
+        parts.push(report.published.tracks);
+        assert!(parts.len() < 3_000, "it comes no further");
+        let Some(truncated) = report.truncated else {
+            return parts;
+        };
+        if tenant.is_some() {
+            assert_only_acmes(&truncated.next);
+        }
+        let range = Range {
+            since: truncated.next.at(),
+            ..range
+        };
+        question = self::question(range, tenant);
+        question.after = Some(truncated.next);
+    }
+}
+
+/// Which events others have is not to be read out of it: one in three is acme's.
+fn assert_only_acmes(next: &Cursor) {
+    let plain = URL_SAFE_NO_PAD.decode(next.to_string()).unwrap();
+    let plain = String::from_utf8(plain).unwrap();
+    let (_, id) = plain.split_once(' ').unwrap();
+    let number = id.strip_prefix("EV_").unwrap_or("0");
+    assert_eq!(number.parse::<i64>().unwrap() % 3, 0, "{plain}");
+}
+
+#[tokio::test]
+async fn parts_that_follow_each_other_are_the_whole() {
+    // Many times on a page, and many pages of one time.
+    for (at_once, parts_at_least) in [(70, 5), (4_000, 3)] {
+        let app = TestApp::new().await;
+        let start = fill_with(&app, at_once).await;
+        let range = Range {
+            since: start,
+            until: start + TimeDelta::days(2),
+        };
+        for pace in [gentle(1, NEVER), gentle(u64::MAX, Duration::ZERO)] {
+            for (tenant, tracks) in [(None, PUBLISHED), (Some("acme"), PUBLISHED / 2)] {
+                let parts = parts(&app, range, tenant, pace).await;
+                let told = format!("{at_once} {pace:?} {tenant:?} {parts:?}");
+                assert_eq!(parts.iter().sum::<u64>(), tracks, "{told}");
+                assert!(parts.len() >= parts_at_least, "{told}");
+            }
+        }
+        app.finish().await;
+    }
 }
 
 #[tokio::test]

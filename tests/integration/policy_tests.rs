@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use crate::apply::{folder, path, policy};
+use crate::apply::{folder, path, policy, policy_command};
 use crate::support::TestApp;
 
 const MICS: &str = "policies:
@@ -74,7 +74,8 @@ tests:
     let at = |name: &str| format!("{}/{name}", path(&files));
     let (mics, other, both) = (at("mics.yaml"), at("other.yml"), at("both.test.yaml"));
     for (paths, ends) in [
-        (vec![mics.as_str()], "2 passed, 0 failed\n"),
+        // With its own, and the one that names it.
+        (vec![mics.as_str()], "3 passed, 0 failed\n"),
         (vec![other.as_str()], "1 passed, 0 failed\n"),
         (vec![both.as_str()], "1 passed, 0 failed\n"),
         // As a shell writes *.yaml: nothing is run twice.
@@ -101,6 +102,84 @@ tests:
         alone.starts_with("1\n") && alone.contains("name the files of policies"),
         "{alone}"
     );
+}
+
+#[tokio::test]
+async fn a_folder_may_hold_tests_alone() {
+    let tests = format!("policies: ../policies/mics.yaml{PASSES}");
+    let files = folder(&[("policies.txt", "")]);
+    for (name, text) in [
+        ("policies/mics.yaml", MICS),
+        ("tests/mics.test.yaml", &tests),
+    ] {
+        let file = files.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let at = |name: &str| format!("{}/{name}", path(&files));
+    let printed = policy(None, &["test", &at("tests")]).await;
+    assert_eq!(printed, "0\n2 passed, 0 failed\n");
+    let checked = policy(None, &["check", &at("tests")]).await;
+    assert!(checked.contains("name the files of policies"), "{checked}");
+    let both = policy(None, &["check", &at("policies"), &at("tests")]).await;
+    assert_eq!(both, "0\n2 policies, no errors; 2 tests passed\n");
+}
+
+#[tokio::test]
+async fn a_file_brings_the_tests_that_name_it_and_is_what_its_own_test_is_about() {
+    let fails = "policies: mics.yaml\ntests: [{ name: lobby, expect: { mute: mics } }]";
+    let json = r#"{"policies": [{"name": "p", "match": {"room": "p"}, "effect": "mute"}]}"#;
+    let files = folder(&[
+        ("mics.yaml", MICS),
+        ("regression.test.yaml", fails),
+        ("p.json", json),
+        (
+            "p.test.yaml",
+            "tests: [{ name: p, facts: { room: { name: p } }, expect: { mute: p } }]",
+        ),
+        (
+            "unreadable.test.yaml",
+            "policies: mics.yaml\ntests: [{ nam: a }]",
+        ),
+        ("others.test.yaml", "policies: other.yaml\ntests: []"),
+    ]);
+    let at = |name: &str| format!("{}/{name}", path(&files));
+    // A file that cannot be read, and that may be about it, is told of.
+    let checked = policy(None, &["check", &at("mics.yaml")]).await;
+    assert!(checked.contains("unreadable.test.yaml:2"), "{checked}");
+    fs::remove_file(at("unreadable.test.yaml")).unwrap();
+    let checked = policy(None, &["check", &at("mics.yaml")]).await;
+    assert!(
+        checked.starts_with("1\n") && checked.contains("1 of 1 tests failed"),
+        "{checked}"
+    );
+    let checked = policy(None, &["check", &at("p.json")]).await;
+    assert_eq!(checked, "0\n1 policy, no errors; 1 test passed\n");
+    // A file in the folder that one stands in is named without it.
+    let mut command = policy_command(None, &["test", "p.json", "p.test.yaml"]);
+    let output = command.current_dir(files.path()).output().await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed, "1 passed, 0 failed\n");
+    let mut command = policy_command(None, &["test", "mics.yaml"]);
+    let output = command.current_dir(files.path()).output().await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        printed.contains("FAILED  regression.test.yaml:2  lobby"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn owners_and_tests_cannot_turn_a_terminal_around() {
+    let hostile =
+        "policies: [{ name: mics, owner: \"ac\\u202eme\", match: { room: x }, effect: mute }]";
+    let tests = "tests: [{ name: \"hid\\u200bden\", expect: nothing }]";
+    let files = folder(&[("mics.yaml", hostile), ("mics.test.yaml", tests)]);
+    let printed = policy(None, &["test", "--verbose", path(&files)]).await;
+    for seen in ["hid\u{fffd}den", "no test: ac\u{fffd}me/mics"] {
+        assert!(printed.contains(seen), "{printed:?}");
+    }
+    assert!(!printed.contains(['\u{202e}', '\u{200b}']), "{printed:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod drafts;
 mod laws;
 mod report;
+mod work;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use super::draft::{Draft, Sides};
 use super::events::Published;
 use super::replay::{Known, replay};
-use super::sample::SampleOf;
 use super::tally::{Tally, Totals};
 use crate::policy::{Policy, PolicyKey, StoredPolicy};
 
@@ -90,10 +90,19 @@ fn sides(live: &[Policy], draft: Draft) -> Sides {
 }
 
 fn totals(sides: &Sides, tracks: &[Published], samples_max: usize) -> Totals {
-    let mut tally = Tally::new(samples_max);
+    totals_for(None, sides, tracks, samples_max)
+}
+
+fn totals_for(
+    reader: Option<&str>,
+    sides: &Sides,
+    tracks: &[Published],
+    samples_max: usize,
+) -> Totals {
+    let mut tally = Tally::new(samples_max, reader.map(str::to_owned));
     for event in tracks {
-        let replayed = replay(event, Known::of(event), sides, None);
-        tally.add(event, &replayed, SampleOf { reader: None });
+        let replayed = replay(event, Known::of(event), sides, reader);
+        tally.add(event, &replayed);
     }
     tally.finish()
 }

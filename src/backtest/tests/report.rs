@@ -1,10 +1,12 @@
 //! The report, as people and programs read it.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::{key, now, policy, sides, totals, track};
+use serde_json::{Value, json};
+
+use super::{key, now, policy, sides, stored, totals, totals_for, track};
 use crate::backtest::draft::Draft;
-use crate::backtest::events::Published;
+use crate::backtest::events::{Cursor, Published};
 use crate::backtest::report::{Asked, Report, Truncated, TruncatedBy};
 use crate::backtest::since::Range;
 use crate::policy::Policy;
@@ -100,6 +102,149 @@ fn for_programs() {
     let truncated = Truncated {
         at: "2026-03-05T00:00:00Z".parse().unwrap(),
         by: TruncatedBy::Time,
+        next: Cursor::before("2026-03-05T00:00:00Z".parse().unwrap()),
     };
     insta::assert_json_snapshot!(report(Some(truncated)));
+}
+
+/// What a tenant reads of its own rooms.
+fn any_on_trial(live: &[Policy], policies: Vec<Policy>) -> bool {
+    let draft = Draft {
+        policies,
+        ..Draft::default()
+    };
+    let tenant = Some("acme");
+    let sides = draft.over(stored(live), tenant).unwrap();
+    let known = json!({"tenant": "acme", "kind": "STANDARD"});
+    let tracks = [track(1, "lobby", "ann", &known)];
+    let asked = Asked {
+        range: Range::read("7d", None, now()).unwrap(),
+        tenant: tenant.map(str::to_owned),
+        is_tenants_own: true,
+        alone: false,
+        oldest: None,
+        truncated: None,
+    };
+    Report::new(asked, &sides, totals_for(tenant, &sides, &tracks, 2)).any_on_trial
+}
+
+#[test]
+fn a_tenant_learns_of_anothers_trial_only_where_it_is_about_its_rooms() {
+    let own = |mode: &str| {
+        vec![policy(
+            "acme/own",
+            &json!({"mode": mode, "match": {"room": "x"}}),
+        )]
+    };
+    let on_trial = |fields: Value| {
+        let mut all = json!({"mode": "dry_run"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        [policy("operators", &all)]
+    };
+    let elsewhere = on_trial(json!({"match": {"room": "webinar-*"}}));
+    let here = on_trial(json!({"match": {"room": "lobby"}}));
+    let maybe_here = on_trial(json!({"match": {"attributes": {"role": "guest"}}}));
+    assert!(!any_on_trial(&elsewhere, own("enforce")));
+    assert!(any_on_trial(&here, own("enforce")));
+    assert!(any_on_trial(&maybe_here, own("enforce")));
+    // Its own are its to know, live or in the draft.
+    assert!(any_on_trial(&elsewhere, own("dry_run")));
+    assert!(any_on_trial(&own("dry_run"), own("enforce")));
+    // One that spares itself is not about it.
+    let spares = on_trial(json!({"match": {"room": "lobby"}, "unless": {"identity": "ann"}}));
+    assert!(!any_on_trial(&spares, own("enforce")));
+}
+
+const MANUAL: &str = include_str!("../../../docs/POLICIES.md");
+
+#[test]
+fn every_field_of_a_report_is_in_the_manual() {
+    fn keys(json: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match json {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    // Its keys are settlements.
+                    if path != "recorded" {
+                        found.insert(format!("{path} {key}").trim().to_owned());
+                    }
+                    keys(value, key, found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| keys(item, path, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut report = report(Some(Truncated {
+        at: now(),
+        by: TruncatedBy::Time,
+        next: Cursor::before(now()),
+    }));
+    report.warnings.push("doubtful".to_owned());
+    let mut found = BTreeSet::new();
+    keys(&serde_json::to_value(&report).unwrap(), "", &mut found);
+    // Those that may be left out are there.
+    for seldom in [
+        "samples missing",
+        "live mute",
+        "live reason",
+        "policies fields",
+    ] {
+        let draft = seldom.replace("live", "draft");
+        assert!(
+            found.contains(seldom) || found.contains(&draft),
+            "{seldom}: {found:?}"
+        );
+    }
+    let (_, section) = MANUAL.split_once("\n## Try it on what was\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let (_, fields) = section.split_once("Fields of the report").unwrap();
+    // One that stands in several places is told of in a row of each.
+    for (row, field) in [
+        ("draft", "policies_left_off"),
+        ("policies_left_off", "policies_left_off"),
+        ("apart", "missing_left_off"),
+        ("truncated", "next"),
+    ] {
+        let mut rows = fields.lines().filter(|line| {
+            let first = line.split('|').nth(1).unwrap_or_default();
+            first.contains(&format!("`{row}`"))
+        });
+        assert!(
+            rows.any(|line| line.contains(&format!("`{field}`"))),
+            "{row}: {field}"
+        );
+    }
+    let words = found.iter().filter_map(|path| path.split(' ').next_back());
+    for word in words.chain([
+        "created",
+        "updated",
+        "removed",
+        "unchanged",
+        "enforced",
+        "with_trial",
+        "muted",
+        "spared",
+        "left_alone",
+        "not_decided",
+        "newly_muted",
+        "no_longer_muted",
+        "muted_by_another",
+        "same",
+        "not_compared",
+        "tracks",
+        "time",
+        "open",
+    ]) {
+        assert!(fields.contains(&format!("`{word}`")), "{word}");
+    }
+    for code in [
+        "NO_EVENTS",
+        "BACKTEST_BUSY",
+        "BACKTEST_FAILED",
+        "AUTH_SERVICE_UNAVAILABLE",
+    ] {
+        assert!(section.contains(&format!("`{code}`")), "{code}");
+    }
 }

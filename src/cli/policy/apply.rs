@@ -24,7 +24,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let files = Files::find(&arguments.paths)?;
     let policies = files.load()?;
-    let tests = Tests::run(&files.tests)?;
+    let tests = Tests::run(&files)?;
     tests.must_pass("nothing is applied")?;
     let prune = match (arguments.prune, arguments.owner.filter()) {
         (true, OwnerFilter::Is(owner)) => Prune::Owner(owner),

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use super::files::Files;
+use super::output::TIME;
 use super::{OwnerArguments, with_database};
 use crate::backtest::{
     self, Draft, Pace, Progress, Question, Range, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
@@ -65,9 +66,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let question = question(arguments)?;
     with_database(async |pool| {
         let stop = told_to_stop()?;
-        let shown = Shown::new(question.range);
+        let shown = Shown::new(question.range, ProgressDrawTarget::stderr());
         let report = tokio::select! {
-            report = backtest::run(pool, question, Pace::Full, |progress| shown.show(progress)) => report,
+            report = backtest::run(pool, question, Pace::Full, |progress| shown.show(progress, |line| eprintln!("{line}"))) => report,
             () = stop => {
                 shown.clear();
                 // The page that is being read is waited for.
@@ -118,6 +119,7 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
             arguments.until.as_deref(),
             Clock::system().now(),
         )?,
+        after: None,
         tenant: owner,
         is_tenants_own: false,
         samples_max: arguments.samples,
@@ -134,12 +136,10 @@ struct Shown {
 
 impl Shown {
     /// How many events there will be is not known without reading them: the bar goes by their time.
-    fn new(range: Range) -> Self {
+    fn new(range: Range, target: ProgressDrawTarget) -> Self {
         let seconds = (range.until - range.since).num_seconds();
-        let bar = ProgressBar::with_draw_target(
-            Some(u64::try_from(seconds).unwrap_or_default()),
-            ProgressDrawTarget::stderr(),
-        );
+        let bar =
+            ProgressBar::with_draw_target(Some(u64::try_from(seconds).unwrap_or_default()), target);
         // Only a template that cannot be read fails: then there is the crate's own.
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  eta {eta}")
         {
@@ -154,7 +154,8 @@ impl Shown {
         }
     }
 
-    fn show(&self, progress: Progress) {
+    /// `print` takes the lines where there is no bar.
+    fn show(&self, progress: Progress, print: impl FnOnce(&str)) {
         let Progress { tracks, at } = progress;
         let millis = self.begun.elapsed().as_millis().max(1);
         let a_second = u128::from(tracks) * 1_000 / millis;
@@ -163,7 +164,7 @@ impl Shown {
         if self.bar.is_hidden() {
             if self.line_at.get().elapsed() >= LINE_EVERY {
                 self.line_at.set(Instant::now());
-                eprintln!("{done}, up to {}", at.format("%Y-%m-%d %H:%M:%SZ"));
+                print(&format!("{done}, up to {}", at.format(TIME)));
             }
             return;
         }
@@ -175,5 +176,109 @@ impl Shown {
 
     fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use chrono::TimeDelta;
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// What is written to a terminal of 80 columns, but for where the cursor goes.
+    #[derive(Debug, Clone, Default)]
+    struct Terminal(Arc<Mutex<String>>);
+
+    impl Terminal {
+        fn written(&self) -> String {
+            std::mem::take(&mut *self.0.lock().unwrap())
+        }
+    }
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            self.write_str("[cleared]")
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn range() -> Range {
+        let since = "2026-03-01T00:00:00Z".parse().unwrap();
+        let until = since + TimeDelta::hours(10);
+        Range { since, until }
+    }
+
+    fn progress(hours: i64) -> Progress {
+        Progress {
+            tracks: 20_000,
+            at: range().since + TimeDelta::hours(hours),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_terminal_has_a_bar_that_goes_by_the_time_of_the_events() {
+        let terminal = Terminal::default();
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let shown = Shown::new(range(), target);
+        assert_eq!(shown.bar.length(), Some(36_000));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        for (hours, position, percent) in [(5, 18_000, " 50%"), (10, 36_000, "100%")] {
+            terminal.written();
+            shown.show(progress(hours), |line| panic!("{line}"));
+            assert_eq!(shown.bar.position(), position);
+            assert_eq!(shown.bar.message(), "20,000 tracks, 2,000/s");
+            let written = terminal.written();
+            let seen = format!("{percent}  20,000 tracks, 2,000/s  eta ");
+            assert!(written.contains(&seen), "{written:?}");
+        }
+        // An event before the beginning is no huge number.
+        shown.show(progress(-1), |line| panic!("{line}"));
+        assert_eq!(shown.bar.position(), 0);
+        terminal.written();
+        shown.clear();
+        assert_eq!(terminal.written(), "[cleared]");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_terminal_has_a_line_now_and_then() {
+        let shown = Shown::new(range(), ProgressDrawTarget::hidden());
+        let mut lines = Vec::new();
+        for hours in 0..5 {
+            shown.show(progress(hours), |line| lines.push(line.to_owned()));
+            tokio::time::advance(LINE_EVERY / 2).await;
+        }
+        shown.clear();
+        let expected = [
+            "20,000 tracks, 2,000/s, up to 2026-03-01 02:00:00Z",
+            "20,000 tracks, 1,000/s, up to 2026-03-01 04:00:00Z",
+        ];
+        assert_eq!(lines, expected);
     }
 }

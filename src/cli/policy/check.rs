@@ -17,7 +17,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let files = Files::find(&arguments.paths)?;
     let policies = files.load()?;
-    let tests = Tests::run(&files.tests)?;
+    let tests = Tests::run(&files)?;
     tests.must_pass("these policies would not be applied")?;
     let passed = match tests.passed() {
         0 => String::new(),

@@ -1,5 +1,7 @@
 //! Policies and their tests in files, as they are named on the command line.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use anyhow::Context;
 
 use super::full_name;
 use crate::clock::Clock;
+use crate::policy::case::CaseFile;
 use crate::policy::document::DOCUMENT_BYTES_MAX;
 use crate::policy::{Checked, Document, Policy};
 
@@ -15,8 +18,9 @@ use crate::policy::{Checked, Document, Policy};
 #[derive(Debug, Default)]
 pub(super) struct Files {
     pub(super) policies: Vec<PathBuf>,
-    /// Those that stand beside the policies' files, and those that are named themselves.
-    pub(super) tests: Vec<PathBuf>,
+    /// Those that stand beside the policies' files, and those that are named themselves; with the
+    /// file of policies of its name that brought it, where one did.
+    pub(super) tests: BTreeMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Files {
@@ -28,38 +32,48 @@ impl Files {
             if path.is_dir() {
                 files.add_folder(path)?;
             } else if tested_by(path).is_some() {
-                files.tests.push(path.clone());
+                // A shell's `*.yaml` names one that its policies' file stands for as well.
+                files.tests.entry(path.clone()).or_default();
             } else {
                 files.policies.push(path.clone());
-                files.tests.extend(tests_beside(path));
+                files.add_tests_of(path);
             }
         }
-        // A shell's `*.yaml` names a file of tests that its policies' file stands for as well.
-        files.tests.sort();
-        files.tests.dedup();
         Ok(files)
     }
 
     fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let failed = || format!("{} cannot be read", folder.display());
-        let mut found = Vec::new();
-        for entry in folder.read_dir().with_context(failed)? {
-            let file = entry.with_context(failed)?.path();
-            let extension = file.extension().and_then(|extension| extension.to_str());
-            if matches!(extension, Some("yaml" | "yml")) && file.is_file() {
-                found.push(file);
-            }
-        }
-        found.sort();
-        let (tests, policies): (Vec<_>, Vec<_>) = found
+        let found = yaml_names(folder)
+            .with_context(|| format!("{} cannot be read", folder.display()))?
             .into_iter()
-            .partition(|file| tested_by(file).is_some());
-        if policies.is_empty() {
+            .map(|name| folder.join(name))
+            .filter(|file| file.is_file());
+        let (tests, policies): (Vec<_>, Vec<_>) = found.partition(|file| tested_by(file).is_some());
+        if tests.is_empty() && policies.is_empty() {
             anyhow::bail!("{} holds no *.yaml file", folder.display());
         }
         self.policies.extend(policies);
-        self.tests.extend(tests);
+        for test in tests {
+            self.tests.entry(test).or_default();
+        }
         Ok(())
+    }
+
+    /// The tests beside a file of policies that have its name, and those that name it.
+    fn add_tests_of(&mut self, policies: &Path) {
+        for test in tests_beside(policies) {
+            let brought_by = self.tests.entry(test).or_default();
+            brought_by.get_or_insert_with(|| policies.to_owned());
+        }
+        let folder = policies.parent().filter(|folder| *folder != Path::new(""));
+        // What cannot be listed may be read all the same; a file that is not there is told of later.
+        let siblings = yaml_names(folder.unwrap_or(Path::new("."))).unwrap_or_default();
+        let siblings = siblings.iter().map(|name| policies.with_file_name(name));
+        for test in siblings.filter(|file| tested_by(file).is_some()) {
+            if is_about(&test, policies) {
+                self.tests.entry(test).or_default();
+            }
+        }
     }
 
     /// Reads and checks the policies; warnings go to stderr.
@@ -84,6 +98,43 @@ pub(super) fn tested_by(file: &Path) -> Option<[PathBuf; 2]> {
         .strip_suffix(".test.yaml")
         .or_else(|| name.strip_suffix(".test.yml"))?;
     Some(["yaml", "yml"].map(|extension| file.with_file_name(format!("{stem}.{extension}"))))
+}
+
+/// The files of policies that a file of tests names.
+pub(super) fn named_by(tests: &Path, cases: &CaseFile) -> impl Iterator<Item = PathBuf> {
+    let folder = tests.parent().unwrap_or(Path::new(""));
+    cases.policies.iter().map(move |of| folder.join(of))
+}
+
+/// Whether a file of tests names this file of policies. Of one that cannot be read it is enough that
+/// the name stands in it: what is wrong is told of when it is run.
+fn is_about(tests: &Path, policies: &Path) -> bool {
+    let Ok(text) = text_of(tests) else {
+        return false;
+    };
+    match CaseFile::read(&tests.display().to_string(), &text) {
+        Ok(cases) => {
+            let wanted = policies.canonicalize().ok();
+            wanted.is_some()
+                && named_by(tests, &cases).any(|named| named.canonicalize().ok() == wanted)
+        }
+        Err(_) => policies
+            .file_name()
+            .is_some_and(|name| text.contains(&*name.to_string_lossy())),
+    }
+}
+
+/// The names of what is `*.yaml` or `*.yml` in a folder, in their order.
+fn yaml_names(folder: &Path) -> std::io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in folder.read_dir()? {
+        let name = entry?.file_name();
+        if let Some("yaml" | "yml") = Path::new(&name).extension().and_then(OsStr::to_str) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn tests_beside(policies: &Path) -> impl Iterator<Item = PathBuf> {

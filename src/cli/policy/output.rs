@@ -7,6 +7,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use similar::{ChangeTag, TextDiff};
 
+use crate::terminal::without_controls;
+
 /// How times are written.
 pub(super) const TIME: &str = "%Y-%m-%d %H:%M:%SZ";
 
@@ -60,23 +62,6 @@ pub(super) fn unified_diff(old: &Side, new: &Side) -> Option<String> {
     Some(shown)
 }
 
-/// A terminal obeys control characters, and a document may be one that nobody checked here.
-pub(super) fn without_controls(text: &str) -> String {
-    text.replace(
-        |c: char| (c.is_control() && c != '\t') || is_format(c),
-        "\u{fffd}",
-    )
-}
-
-/// Characters that are not seen, or show others in another order than they stand in.
-fn is_format(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-    )
-}
-
 fn colour(colour: AnsiColor) -> Style {
     colour.on_default()
 }
@@ -117,17 +102,6 @@ mod tests {
             shown.contains("+a\tb\u{fffd}[2J\u{fffd}1A\u{fffd}"),
             "{shown:?}"
         );
-    }
-
-    #[test]
-    fn no_text_hides_or_turns_around_what_is_beside_it() {
-        for c in [
-            '\u{200b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}',
-        ] {
-            assert_eq!(without_controls(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
-        }
-        let plain = "ä€ 漢字 עברית\t\u{2026}";
-        assert_eq!(without_controls(plain), plain);
     }
 
     #[test]

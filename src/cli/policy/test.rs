@@ -10,6 +10,7 @@ use super::files::{self, Files};
 use super::full_name;
 use crate::policy::case::{CaseFile, Report};
 use crate::policy::{Mode, Policy};
+use crate::terminal::without_controls;
 
 /// So many policies without a test are named; further ones are only counted.
 const UNTESTED_NAMED_MAX: usize = 10;
@@ -27,7 +28,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let files = Files::find(&arguments.paths)?;
     let policies = files::read(&files.policies)?.value.policies;
-    let tests = Tests::run(&files.tests)?;
+    let tests = Tests::run(&files)?;
     for line in tests.lines(arguments.verbose) {
         println!("{line}");
     }
@@ -47,11 +48,11 @@ pub(super) struct Tests(Vec<Report>);
 
 impl Tests {
     /// Runs all tests of these files. All files that cannot be run are told of at once.
-    pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(super) fn run(files: &Files) -> anyhow::Result<Self> {
         let mut reports = Vec::new();
         let mut problems = Vec::new();
-        for file in files {
-            match run_file(file) {
+        for (file, brought_by) in &files.tests {
+            match run_file(file, brought_by.as_deref()) {
                 Ok(report) => reports.push(report),
                 Err(problem) => problems.push(format!("{problem:#}")),
             }
@@ -114,16 +115,21 @@ fn without_test(untested: &[String]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("{count} {verb} no test: {}{more}", named.join(", "))
+    format!(
+        "{count} {verb} no test: {}{more}",
+        without_controls(&named.join(", "))
+    )
 }
 
-fn run_file(file: &Path) -> anyhow::Result<Report> {
+fn run_file(file: &Path, brought_by: Option<&Path>) -> anyhow::Result<Report> {
     let cases = CaseFile::read(&file.display().to_string(), &files::text_of(file)?)?;
     let about = if cases.policies.is_empty() {
-        vec![policies_beside(file)?]
+        vec![match brought_by {
+            Some(policies) => policies.to_owned(),
+            None => policies_beside(file)?,
+        }]
     } else {
-        let folder = file.parent().unwrap_or(Path::new(""));
-        cases.policies.iter().map(|of| folder.join(of)).collect()
+        files::named_by(file, &cases).collect()
     };
     let policies = files::read(&about).with_context(|| file.display().to_string())?;
     let policies = policies.value.policies;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::terminal::without_controls;
+
 /// What came of one file of cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -76,8 +78,9 @@ impl Report {
         };
         let failure = result.failure.as_ref().map(Failure::to_string);
         format!(
-            "{outcome}  {place}  {}{}",
-            result.name,
+            "{outcome}  {}  {}{}",
+            without_controls(&place),
+            without_controls(&result.name),
             failure.unwrap_or_default()
         )
     }
@@ -87,12 +90,51 @@ impl fmt::Display for Failure {
     /// Lines below the one that names the case.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Difference { expected, found } in &self.differences {
+            let (expected, found) = (without_controls(expected), without_controls(found));
             write!(f, "\n    expected  {expected}\n    found     {found}")?;
         }
         for (index, line) in self.why.iter().enumerate() {
             let head = if index == 0 { "why" } else { "" };
-            write!(f, "\n    {head:<9} {line}")?;
+            write!(f, "\n    {head:<9} {}", without_controls(line))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_test_moves_hides_or_turns_around_anything() {
+        let hostile = |what: &str| format!("{what}\n\u{1b}[2J\u{202e}\u{200b}");
+        let report = Report {
+            file: hostile("file"),
+            results: vec![CaseResult {
+                name: hostile("name"),
+                line: Some(1),
+                failure: Some(Failure {
+                    differences: vec![Difference {
+                        expected: hostile("expected"),
+                        found: hostile("found"),
+                    }],
+                    why: vec![hostile("why")],
+                }),
+            }],
+            named: BTreeSet::new(),
+        };
+        let lines: Vec<_> = report.lines(false).collect();
+        let [text] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(
+            text.matches("\u{fffd}\u{fffd}[2J\u{fffd}\u{fffd}").count(),
+            5
+        );
+        assert!(
+            !text.contains(['\u{1b}', '\u{202e}', '\u{200b}']),
+            "{text:?}"
+        );
     }
 }

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::cli::policy::output::{TIME, without_controls};
+use crate::cli::policy::output::TIME;
 use crate::explain::{Answer, Candidate, Reply, Source, Which};
 use crate::policy::{Part, PolicyRef, Tri};
+use crate::terminal::without_controls;
 
 /// The facts in the order in which people ask for them.
 const SECTIONS: [&str; 4] = ["room.", "participant.", "track.", "event."];
