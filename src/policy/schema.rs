@@ -100,7 +100,7 @@ written!(
 
 written!(
     /// An expression, in CEL.
-    Condition => json_schema!({"type": "string", "minLength": 1})
+    Condition => json_schema!({"type": "string", "pattern": r"\S"})
 );
 
 written!(
@@ -178,6 +178,8 @@ fn duration() -> Schema {
         "type": "string",
         "minLength": 2,
         "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?$",
+        // Some of it is not zero.
+        "allOf": [{"pattern": "[1-9]"}],
     })
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::document::{Effect, Match, Policy};
 use super::expression::{Expression, Sway};
-use super::facts::{Source, TrackType};
+use super::facts::{Kind, Source, TrackType};
 
 pub(super) struct Doubt {
     /// The keys on the way to it.
@@ -48,16 +48,27 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
         });
     }
     if let Some(when) = &policy.when {
-        let audio =
-            policy.match_.type_.is_empty() || policy.match_.type_.contains(&TrackType::Audio);
-        if policy.effect == Effect::Mute && audio && when.misses_unnamed_microphones() {
+        let Match {
+            source,
+            type_,
+            kind,
+            ..
+        } = &policy.match_;
+        let microphones = (type_.is_empty() || type_.contains(&TrackType::Audio))
+            && (source.is_empty() || source.contains(&Source::Microphone));
+        if policy.effect == Effect::Mute && microphones && when.misses_unnamed_microphones() {
             doubts.push(Doubt {
                 keys: &["when"],
                 message: UNNAMED_MICROPHONES.to_owned(),
                 hint: "write `track.source in [\"MICROPHONE\", \"UNKNOWN\"]`".into(),
             });
         }
-        for doubt in when.doubts() {
+        let limits = [
+            ("track.source", source.iter().map(Source::as_str).collect()),
+            ("track.type", type_.iter().map(TrackType::as_str).collect()),
+            ("participant.kind", kind.iter().map(Kind::as_str).collect()),
+        ];
+        for doubt in when.doubts_within(&limits) {
             doubts.push(Doubt {
                 keys: &["when"],
                 message: doubt.message(),
@@ -69,7 +80,8 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
         doubts.push(Doubt {
             keys,
             message: format!("participants may be able to spare themselves, by {what}"),
-            hint: "match identity or kind as well, which come from the token".into(),
+            hint: "match identity, or a kind other than STANDARD, as well: the token says these"
+                .into(),
         });
     }
     for (keys, condition) in [
@@ -179,8 +191,11 @@ fn self_spared(policy: &Policy) -> Option<(&'static [&'static str], String)> {
 
 /// What makes a condition hold.
 fn sway_of(condition: &Match) -> Sway {
-    let by_identity = !condition.identity.is_empty() && !any_name(&condition.identity);
-    if by_identity || !condition.kind.is_empty() {
+    let Match { identity, kind, .. } = condition;
+    // How long an identity is tells nobody from others, and whoever has a client is STANDARD.
+    let any = |glob: &String| glob.bytes().all(|byte| matches!(byte, b'*' | b'?'));
+    let by_identity = !identity.is_empty() && !identity.iter().any(any);
+    if by_identity || !kind.is_empty() && !kind.contains(&Kind::Standard) {
         Sway::Bound
     } else if own_words(condition).is_empty() {
         Sway::Open

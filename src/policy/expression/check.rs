@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use super::fault::Fault;
 use super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest, What};
 use super::parse::{Parsed, Spans};
-use super::types::{Type, Typed, comparable, same_type};
+use super::types::{Type, Typed, comparable, same_type, storable};
 use super::value::Number;
 
 /// Checks the parts of one tree.
@@ -171,7 +171,10 @@ impl Checker {
 
     fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, Fault> {
         let (literal, type_) = match literal {
-            LiteralValue::String(text) => (Literal::Text(text.inner().into()), Type::Text),
+            LiteralValue::String(text) => {
+                storable(text.inner(), self.spans.of(expr))?;
+                (Literal::Text(text.inner().into()), Type::Text)
+            }
             LiteralValue::Int(number) => {
                 let number = Number::Int((*number.inner()).into());
                 (Literal::Number(number), Type::Number)
@@ -212,8 +215,13 @@ impl Checker {
                 "ask for the size of text, of attributes, or of a list or map in metadata",
             ));
         }
+        let operand = if let Operand::Literal(Literal::Text(text)) = &typed.operand {
+            Operand::Literal(Literal::Number(Number::count(text.chars().count())))
+        } else {
+            Operand::Size(Box::new(typed.operand))
+        };
         Ok(Typed {
-            operand: Operand::Size(Box::new(typed.operand)),
+            operand,
             type_: Type::Number,
             span,
             literal: false,

@@ -4,36 +4,74 @@
 //! in each of them. The product of all states shows every answer that facts can have, and some
 //! that they cannot: what is compared with another field, or tested as text, answers both ways.
 //! Hence no false alarm, and silence where a contradiction is subtle or there are too many states.
+//! Parts that share nothing that is compared are looked at apart: all of them hold together
+//! unless one of them never does.
 
 mod states;
+mod texts;
 
 use super::fault::{Fault, Span};
-use super::lowered::{Node, What};
+use super::lowered::{Node, Operand, What};
 use super::{Expression, ExpressionProblem};
 use states::Slots;
 
 /// So many combinations of states are looked at for one expression.
 const COMBINATIONS_MAX: usize = 4_096;
 
+/// Fields, each with the words that it is one of; any, where there are none.
+pub(in crate::policy) type Limits<'l> = &'l [(&'static str, Vec<&'l str>)];
+
 impl Expression {
     /// The parts that are always true or never: the whole, or the largest below it.
     #[must_use]
     pub fn doubts(&self) -> Vec<ExpressionProblem> {
+        self.doubts_within(&[])
+    }
+
+    /// The same; also what is always true or never where these fields are one of these words.
+    pub(in crate::policy) fn doubts_within(&self, limits: Limits<'_>) -> Vec<ExpressionProblem> {
         let root = &self.0.root;
-        let in_words = |(span, always): (Span, bool)| {
-            let (message, hint) = match (span == root.span, always) {
-                (true, true) => ("this is always true", "leave `when` out, or mend it"),
-                (true, false) => ("this is never true, so the policy does nothing", "mend it"),
-                (false, true) => ("this part is always true", "leave it out, or mend it"),
-                (false, false) => ("this part is never true", "leave it out, or mend it"),
-            };
-            Fault::new(span, message, hint).in_text(self.text())
+        let anywhere = Constants::of(root, &[]);
+        let within = if self.asks_of(limits) {
+            Constants::of(root, limits)
+        } else {
+            Vec::new()
         };
-        Constants::of(root)
-            .into_iter()
-            .flatten()
-            .map(in_words)
+        let fault = |(span, always): (Span, bool), where_: &str| {
+            let part = if span == root.span { "" } else { " part" };
+            let (says, hint) = match (span == root.span, always) {
+                (true, true) => ("always true", "leave `when` out, or mend it"),
+                (true, false) => ("never true", "mend it"),
+                (false, true) => ("always true", "leave it out, or mend it"),
+                (false, false) => ("never true", "leave it out, or mend it"),
+            };
+            let idle = span == root.span && !always;
+            let so = if idle {
+                ", so the policy does nothing"
+            } else {
+                ""
+            };
+            Fault::new(span, format!("this{part} is {says}{where_}{so}"), hint).in_text(self.text())
+        };
+        let more = within.iter().filter(|found| !anywhere.contains(found));
+        let anywhere = anywhere.iter().map(|found| fault(*found, ""));
+        anywhere
+            .chain(more.map(|found| fault(*found, " of what `match` is about")))
             .collect()
+    }
+
+    /// Whether it names a field that is limited.
+    fn asks_of(&self, limits: Limits<'_>) -> bool {
+        let mut asks = false;
+        self.0.root.each_test(true, &mut |test, _| {
+            let mut fields = test.operands().filter_map(Operand::field);
+            asks |= fields.any(|field| {
+                let limited =
+                    |(name, words): &(&str, Vec<_>)| *name == field.name && !words.is_empty();
+                limits.iter().any(limited)
+            });
+        });
+        asks
     }
 }
 
@@ -55,16 +93,23 @@ enum Modelled {
 }
 
 impl Model {
-    fn new(node: &Node, slots: &Slots<'_>) -> Self {
-        let all = |parts: &[Node]| parts.iter().map(|part| Self::new(part, slots)).collect();
+    /// None where a test has no slot.
+    fn new(node: &Node, slots: &Slots<'_>) -> Option<Self> {
+        let all = |parts: &[Node]| -> Option<Vec<_>> {
+            parts.iter().map(|part| Self::new(part, slots)).collect()
+        };
         let what = match &node.what {
-            What::Not(inner) => Modelled::Not(Box::new(Self::new(inner, slots))),
-            What::All(parts) => Modelled::All(all(parts)),
-            What::Any(parts) => Modelled::Any(all(parts)),
-            What::Test(test) => match slots.answers(test) {
-                Some((slot, answers)) => Modelled::Test(slot, answers),
-                None => Modelled::Always(states::of_literals(test)),
-            },
+            What::Not(inner) => Modelled::Not(Box::new(Self::new(inner, slots)?)),
+            What::All(parts) => Modelled::All(all(parts)?),
+            What::Any(parts) => Modelled::Any(all(parts)?),
+            What::Test(test) => {
+                if let Some(flag) = states::settled(test) {
+                    Modelled::Always(flag)
+                } else {
+                    let (slot, answers) = slots.answers(test)?;
+                    Modelled::Test(slot, answers)
+                }
+            }
         };
         let mut slots = match &what {
             Modelled::Always(_) => Vec::new(),
@@ -76,11 +121,11 @@ impl Model {
         };
         slots.sort_unstable();
         slots.dedup();
-        Self {
+        Some(Self {
             what,
             span: node.span,
             slots,
-        }
+        })
     }
 
     /// Whether it holds where each slot is in the state of this number.
@@ -98,6 +143,48 @@ impl Model {
     }
 }
 
+/// Parts of a condition that share slots, directly or by others of them.
+struct Group<'m> {
+    slots: Vec<usize>,
+    parts: Vec<&'m Model>,
+}
+
+impl<'m> Group<'m> {
+    fn all_of(parts: &'m [Model]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for part in parts {
+            let mut joined = Self {
+                slots: part.slots.clone(),
+                parts: vec![part],
+            };
+            let shares = |group: &Self| group.slots.iter().any(|slot| part.slots.contains(slot));
+            let (together, apart) = groups.into_iter().partition::<Vec<_>, _>(shares);
+            for mut group in together {
+                joined.slots.append(&mut group.slots);
+                joined.parts.append(&mut group.parts);
+            }
+            joined.slots.sort_unstable();
+            joined.slots.dedup();
+            groups = apart;
+            groups.push(joined);
+        }
+        groups
+    }
+
+    /// Those of its parts that depend on one slot alone, for each slot.
+    fn by_slot(&self) -> impl Iterator<Item = Self> {
+        self.slots.iter().map(|slot| Self {
+            slots: vec![*slot],
+            parts: self
+                .parts
+                .iter()
+                .copied()
+                .filter(|part| part.slots == [*slot])
+                .collect(),
+        })
+    }
+}
+
 struct Constants<'s> {
     slots: &'s Slots<'s>,
     budget: usize,
@@ -105,16 +192,18 @@ struct Constants<'s> {
 }
 
 impl Constants<'_> {
-    /// The constant parts of a condition; none where it has too many states.
-    fn of(root: &Node) -> Option<Vec<(Span, bool)>> {
-        let slots = Slots::of(root)?;
+    /// The constant parts of a condition.
+    fn of(root: &Node, limits: Limits<'_>) -> Vec<(Span, bool)> {
+        let slots = Slots::of(root, limits);
         let mut constants = Constants {
             slots: &slots,
             budget: COMBINATIONS_MAX,
             found: Vec::new(),
         };
-        constants.look(&Model::new(root, &slots));
-        Some(constants.found)
+        if let Some(model) = Model::new(root, &slots) {
+            constants.look(&model);
+        }
+        constants.found
     }
 
     fn look(&mut self, model: &Model) {
@@ -136,39 +225,81 @@ impl Constants<'_> {
     /// Its answer, where that is the same in all combinations of states; none where they differ
     /// or are too many to look at.
     fn constant(&mut self, model: &Model) -> Option<bool> {
-        let counts: Vec<_> = model
+        match &model.what {
+            Modelled::Always(flag) => Some(*flag),
+            Modelled::Test(_, answers) => {
+                let first = answers.first()?;
+                answers
+                    .iter()
+                    .all(|answer| answer == first)
+                    .then_some(*first)
+            }
+            Modelled::Not(inner) => self.constant(inner).map(|answer| !answer),
+            Modelled::All(parts) => self.joined(parts, false),
+            Modelled::Any(parts) => self.joined(parts, true),
+        }
+    }
+
+    /// The answer of parts of which each decides the whole by `decisive`.
+    fn joined(&mut self, parts: &[Model], decisive: bool) -> Option<bool> {
+        let mut answer = Some(!decisive);
+        for group in Group::all_of(parts) {
+            let of_group = match group.parts.as_slice() {
+                [only] => self.constant(only),
+                _ => self.together(&group, decisive),
+            };
+            if of_group == Some(decisive) {
+                return of_group;
+            }
+            answer = answer.and(of_group);
+        }
+        answer
+    }
+
+    /// The answer of a group, found by all combinations of its states.
+    fn together(&mut self, group: &Group<'_>, decisive: bool) -> Option<bool> {
+        let counts: Vec<_> = group
             .slots
             .iter()
             .map(|slot| self.slots.states(*slot))
             .collect();
         let combinations = counts.iter().try_fold(1_usize, |all, count| {
             all.checked_mul(*count).filter(|all| *all <= self.budget)
-        })?;
-        self.budget -= combinations;
+        });
+        let Some(combinations) = combinations else {
+            // Some of its parts may decide it by themselves.
+            let mut fewer = group.by_slot().filter(|fewer| fewer.parts.len() > 1);
+            let alone = group.slots.len() > 1
+                && fewer.any(|fewer| self.together(&fewer, decisive) == Some(decisive));
+            return alone.then_some(decisive);
+        };
         let mut states = vec![0; self.slots.len()];
-        let first = model.holds(&states);
-        for combination in 1..combinations {
+        let mut first = None;
+        for combination in 0..combinations {
+            self.budget = self.budget.saturating_sub(1);
             let mut rest = combination;
-            for (slot, count) in model.slots.iter().zip(&counts) {
+            for (slot, count) in group.slots.iter().zip(&counts) {
                 if let Some(state) = states.get_mut(*slot) {
                     *state = rest % count;
                 }
                 rest /= count;
             }
-            if model.holds(&states) != first {
+            let decided = |part: &&Model| part.holds(&states) == decisive;
+            let answer = group.parts.iter().any(decided) == decisive;
+            if *first.get_or_insert(answer) != answer {
                 return None;
             }
         }
-        Some(first)
+        first
     }
 }
 
 #[cfg(test)]
 impl Expression {
     /// The parts of which a warning says that they are always or never so, and are not.
-    pub(super) fn refuted(&self, facts: &crate::policy::Facts) -> Vec<String> {
+    pub(super) fn refuted(&self, facts: &crate::policy::Facts, limits: Limits<'_>) -> Vec<String> {
         let root = &self.0.root;
-        let constants = Constants::of(root).unwrap_or_default();
+        let constants = Constants::of(root, limits);
         let mut wrong = Vec::new();
         let mut nodes = vec![root];
         while let Some(node) = nodes.pop() {

@@ -3,7 +3,7 @@
 //! Nothing is allocated and no name is looked up but the keys of attributes and metadata.
 //! A key that is absent, or holds another type than it is compared with, is a known fact: it
 //! equals nothing, it is in no list and no order, and no text test holds of it. A fact that could
-//! not be had leaves a test open, unless the other side fails it already.
+//! not be had leaves a test open, unless the other side fails it already, or its type does.
 
 use std::cmp::Ordering;
 
@@ -133,7 +133,7 @@ impl Test {
                 Value::Unknown => Tri::Unknown,
                 Value::Text(_) | Value::Number(_) | Value::Nothing => Tri::False,
             },
-            Self::Compare(how, left, right) => how.of(left.value(facts), right.value(facts)),
+            Self::Compare(how, left, right) => how.of(left, right, facts),
             Self::In(operand, list) => {
                 let value = operand.value(facts);
                 if value == Value::Unknown {
@@ -160,13 +160,26 @@ impl Test {
 }
 
 impl Comparison {
-    fn of(self, left: Value<'_>, right: Value<'_>) -> Tri {
-        let known = match (left, right) {
+    fn of(self, left: &Operand, right: &Operand, facts: &Facts) -> Tri {
+        let known = match (left.value(facts), right.value(facts)) {
             (Value::Nothing, _) | (_, Value::Nothing) => self == Self::NotEqual,
+            (Value::Unknown, known) if self.is_apart(left, known) => self == Self::NotEqual,
+            (known, Value::Unknown) if self.is_apart(right, known) => self == Self::NotEqual,
             (Value::Unknown, _) | (_, Value::Unknown) => return Tri::Unknown,
             (left, right) => self.of_known(left, right),
         };
         Tri::from(known)
+    }
+
+    /// Whether nothing that the unknown operand may turn out to be compares with this value.
+    fn is_apart(self, unknown: &Operand, known: Value<'_>) -> bool {
+        match known {
+            Value::Bool(_) if self.is_order() => true,
+            Value::Text(_) => unknown.is_number() || unknown.is_flag(),
+            Value::Number(_) => unknown.is_text() || unknown.is_flag(),
+            Value::Bool(_) => unknown.is_text() || unknown.is_number(),
+            Value::Nothing | Value::Unknown => false,
+        }
     }
 
     /// Of values that could be had.
@@ -288,6 +301,23 @@ impl Operand {
             Value::Unknown => Value::Unknown,
             Value::Number(_) | Value::Bool(_) | Value::Nothing => Value::Nothing,
         }
+    }
+
+    /// Whether it is text, if anything.
+    fn is_text(&self) -> bool {
+        let of_text = |field: &Field| matches!(field.of, Of::Text(_) | Of::Word { .. });
+        matches!(self, Self::Field(field) if of_text(field)) || matches!(self, Self::Attribute(_))
+    }
+
+    /// Whether it is a number, if anything.
+    fn is_number(&self) -> bool {
+        let of_number = |field: &Field| matches!(field.of, Of::Number { .. });
+        matches!(self, Self::Field(field) if of_number(field)) || matches!(self, Self::Size(_))
+    }
+
+    /// Whether it is true or false, if anything.
+    fn is_flag(&self) -> bool {
+        matches!(self, Self::Field(field) if matches!(field.of, Of::Flag(_)))
     }
 
     fn find<'f>(&self, facts: &'f Facts) -> Found<'f> {

@@ -8,7 +8,7 @@ use super::check::Checker;
 use super::fault::{Fault, Span};
 use super::lowered::Operand;
 use super::schema::{FIELDS, Field, Of, THINGS, fields_of, find};
-use super::types::{Type, Typed};
+use super::types::{Type, Typed, storable};
 use crate::policy::node::quoted;
 use crate::policy::problem::did_you_mean;
 
@@ -91,6 +91,7 @@ impl Checker {
                         "such as `[\"theme\"]`; an item of a list cannot be named",
                     ));
                 };
+                storable(name.inner(), self.spans.of(key))?;
                 path.keys.push(Key {
                     name: name.inner(),
                     in_brackets: true,

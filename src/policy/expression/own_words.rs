@@ -3,6 +3,7 @@
 
 use super::Expression;
 use super::lowered::{Comparison, Literal, Node, Operand, Test, What};
+use super::schema::Of;
 use super::value::Value;
 
 /// What makes a condition come out one way.
@@ -104,14 +105,58 @@ fn sway(node: &Node, wanted: bool, any_other: bool) -> Sway {
         What::Test(test) => {
             // To be one of the staff takes an identity; not to be one of them takes nothing.
             let named = wanted != matches!(test, Test::Compare(Comparison::NotEqual, ..));
-            let mut fields = test.operands().filter_map(Operand::field);
             if own_words(test).next().is_some() && (named || any_other) {
                 Sway::Own
-            } else if named && fields.any(|field| field.binds) {
+            } else if binds(test, wanted) {
                 Sway::Bound
             } else {
                 Sway::Open
             }
         }
     }
+}
+
+/// Whether a test comes out as `wanted` only for some that their tokens tell from all others.
+/// Whoever has a client is `STANDARD`, and of everybody's identity something is so: its length,
+/// its place in an order.
+fn binds(test: &Test, wanted: bool) -> bool {
+    const ANYBODY: Value<'_> = Value::Text("STANDARD");
+    let any_text = Value::Text("");
+    match test {
+        Test::Compare(how, kind, Operand::Literal(word))
+        | Test::Compare(how, Operand::Literal(word), kind)
+            if is_kind(kind) =>
+        {
+            how.of_known(ANYBODY, word.value()) != wanted
+        }
+        Test::In(kind, words) if is_kind(kind) => {
+            words.iter().any(|word| word.value() == ANYBODY) != wanted
+        }
+        Test::Compare(how, left, right) => {
+            let asked = match how {
+                Comparison::Equal => wanted,
+                Comparison::NotEqual => !wanted,
+                Comparison::Less
+                | Comparison::LessOrEqual
+                | Comparison::Greater
+                | Comparison::GreaterOrEqual => false,
+            };
+            asked && left != right && (is_bound(left) || is_bound(right))
+        }
+        Test::In(item, _) => wanted && is_bound(item),
+        Test::Text(_, of, with) => {
+            let empty = |operand: &Operand| matches!(operand, Operand::Literal(literal) if literal.value() == any_text);
+            wanted && of != with && !empty(with) && (is_bound(of) || is_bound(with))
+        }
+        Test::Always(_) | Test::Flag(_) | Test::Has(_) => false,
+    }
+}
+
+fn is_bound(operand: &Operand) -> bool {
+    matches!(operand, Operand::Field(field) if field.binds)
+}
+
+fn is_kind(operand: &Operand) -> bool {
+    is_bound(operand)
+        && matches!(operand, Operand::Field(field) if matches!(field.of, Of::Word { .. }))
 }

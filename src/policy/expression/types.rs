@@ -57,6 +57,19 @@ pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
     Err(Fault::new(side.span, message, hint))
 }
 
+/// Refuses text with NUL, which is replaced in facts when they are stored: what is decided by it
+/// could not be explained, nor tried again.
+pub(super) fn storable(text: &str, span: Span) -> Result<(), Fault> {
+    if !text.contains('\0') {
+        return Ok(());
+    }
+    Err(Fault::new(
+        span,
+        "there is a NUL (`\\u0000`) in this text, and facts are kept without",
+        "take it out",
+    ))
+}
+
 /// Refuses a comparison that could never be what is meant.
 pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Fault> {
     match (left.type_, right.type_) {

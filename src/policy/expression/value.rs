@@ -28,6 +28,12 @@ pub(super) enum Number {
 }
 
 impl Number {
+    /// A length.
+    pub(super) fn count(count: usize) -> Self {
+        // No text or list in memory is longer than this.
+        Self::Int(i64::try_from(count).unwrap_or(i64::MAX).into())
+    }
+
     /// Compares as numbers on one line: no integer is rounded to a float first.
     pub(super) fn compare(self, other: Self) -> Ordering {
         match (self, other) {
@@ -118,8 +124,7 @@ impl<'a> Value<'a> {
 
     /// A length.
     pub(super) fn count(count: usize) -> Self {
-        // No text or list in memory is longer than this.
-        Self::int(i64::try_from(count).unwrap_or(i64::MAX))
+        Self::Number(Number::count(count))
     }
 
     pub(super) fn equals(self, other: Value<'_>) -> bool {

@@ -120,6 +120,20 @@ policies:
   - { name: i, match: { type: AUDIO }, when: 'size(room.name) < 0', effect: mute }
   - { name: f, match: {}, when: 'room.name == "x" && true', effect: mute }
   - { name: g, match: {}, when: 'room.name == "x" || false', effect: mute }
+  - { name: j, match: { type: VIDEO, source: MICROPHONE }, effect: mute }
+  - { name: k, match: { type: AUDIO }, unless: { type: AUDIO }, effect: mute }
+  - { name: l, match: { source: CAMERA }, when: 'track.source == "CAMERA"', effect: mute }
+  - { name: m, match: { source: CAMERA }, when: 'track.source == "MICROPHONE"', effect: mute }
+  - { name: n, match: { source: CAMERA }, when: 'room.name == "x" && track.source == "CAMERA"', effect: mute }
+  - { name: o, match: { source: CAMERA }, when: 'room.name == "x" || track.source == "UNKNOWN"', effect: mute }
+  - name: p
+    match: { type: AUDIO }
+    effect: exempt
+    reason: a week without
+    not_before: 2026-03-02T00:00:00Z
+    not_after: 2026-03-08T00:00:00Z
+    active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }
+  - { name: q, match: { attributes: { role: host } }, effect: exempt, reason: hosts speak }
   - name: d
     match: { type: AUDIO }
     effect: mute
@@ -133,7 +147,7 @@ policies:
       - { cron: '0 22 * * *', duration: 8h, timezone: Europe/Berlin }
 "#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 12);
+    assert_eq!(warnings.len(), 20);
     for warning in warnings {
         // The table leaves out what changes with the policy.
         let message = warning

@@ -186,6 +186,7 @@ neither match: {}, effect: mute, whenever: x
 both    match: {}, effect: mute, when: 'room.num_participants > 10'
 neither match: {}, effect: mute, when: true
 neither match: {}, effect: mute, when: ''
+neither match: {}, effect: mute, when: ' '
 neither match: {}, effect: mute, when: null
 schema  match: {}, effect: mute, when: 'room.num_participant > 10'
 both    match: {}, effect: mute, active: { cron: '0 22 * * *', duration: 8h, timezone: UTC }
@@ -207,7 +208,9 @@ schema  match: {}, effect: mute, not_before: 2026-01-02T00:00:00Z, not_after: 20
 both    match: {}, effect: mute, first: 10m
 neither match: {}, effect: mute, first: 10
 neither match: {}, effect: mute, first: 10 minutes
-schema  match: {}, effect: mute, first: 0m
+neither match: {}, effect: mute, first: 0m
+neither match: {}, effect: mute, first: 0d00h0m
+both    match: {}, effect: mute, first: 0d1h00m
 neither match: [], effect: mute
 neither match: { rooms: x }, effect: mute
 both    match: { room: x }, effect: mute

@@ -20,9 +20,23 @@ const fn noon(seconds: i64) -> DateTime<Utc> {
     }
 }
 
-/// Whether these windows together are open through all of a leap year, as far as that is soon found.
-pub(super) fn always_open(windows: &[Window]) -> bool {
-    state::open_through(windows, LEAP_YEAR, TimeDelta::days(366)) == Through::Open
+/// That these windows together are always open, as far as that is soon found: from the one limit
+/// to the other, or else through a leap year and the year after it.
+pub(super) fn always_open(
+    windows: &[Window],
+    begins: Option<DateTime<Utc>>,
+    ends: Option<DateTime<Utc>>,
+) -> Option<&'static str> {
+    let limits = begins.zip(ends).filter(|(begins, ends)| begins < ends);
+    let in_force = limits.map_or(Through::Unsure, |(begins, ends)| {
+        state::open_through(windows, begins, ends.signed_duration_since(begins))
+    });
+    let years = || state::open_through(windows, LEAP_YEAR, TimeDelta::days(366 + 365));
+    match in_force {
+        Through::Open => Some("this is always open while the policy is in force"),
+        Through::Closes(_) => None,
+        Through::Unsure => (years() == Through::Open).then_some("this is always open"),
+    }
 }
 
 pub(super) struct Doubt {

@@ -37,10 +37,9 @@ impl Reader<'_> {
         if self.problems.len() > known || !self.judging {
             return windows;
         }
-        if doubt::always_open(&windows) {
+        if let Some(message) = doubt::always_open(&windows, begins, ends) {
             let hint = "take `active` out if that is meant";
-            let message = "this is always open".to_owned();
-            let warning = self.problem(node.place, path, message, hint.to_owned());
+            let warning = self.problem(node.place, path, message.to_owned(), hint.to_owned());
             self.warnings.push(warning);
             return windows;
         }

@@ -1,15 +1,16 @@
 //! What each thing that is compared can be, as far as the expression can tell: each literal that
 //! it is compared with, what lies between and beyond those, absent, another type.
 
-use super::super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest};
+use std::cmp::Ordering;
+
+use super::super::lowered::{Comparison, Literal, Node, Operand, Test};
 use super::super::schema::Of;
 use super::super::value::{Number, Value};
+use super::Limits;
+use super::texts::{self, Asked};
 
 /// So many states may one thing have.
 const STATES_MAX: usize = 256;
-/// So many text tests of one thing are looked at: text that is equal to no literal may answer
-/// each of them both ways.
-const TEXT_TESTS_MAX: usize = 6;
 
 /// All that is compared in an expression.
 pub(super) struct Slots<'n>(Vec<Slot<'n>>);
@@ -19,15 +20,23 @@ struct Slot<'n> {
     states: Vec<State<'n>>,
     texts: Vec<&'n str>,
     numbers: Vec<Number>,
-    text_tests: Vec<(TextTest, &'n str)>,
-    bools: bool,
+    text_tests: Vec<Asked<'n>>,
     ordered: bool,
+    open: Open,
+}
+
+/// Which of a thing's tests may turn out either way, each by itself, as too much is asked of it.
+#[derive(PartialEq)]
+enum Open {
+    None,
+    TextTests,
+    All,
 }
 
 #[derive(PartialEq)]
 enum SlotOf<'n> {
     Operand(&'n Operand),
-    /// A test of two fields, which may turn out either way.
+    /// A test of two fields, or an open one, which may turn out either way.
     Test(&'n Test),
 }
 
@@ -40,20 +49,23 @@ enum State<'n> {
     Text(&'n str),
     /// Text right before this literal (after the last, for none), with the answers to its text
     /// tests, one in each bit.
-    TextBefore(Option<&'n str>, usize),
+    TextBefore(Option<&'n str>, u64),
     Number(Number),
     NumberBefore(Option<Number>),
 }
 
+const BOOLS: [State<'static>; 2] = [State::Bool(false), State::Bool(true)];
+
 impl<'n> Slots<'n> {
-    /// What the expression compares, and its states; none where there are too many.
-    pub(super) fn of(root: &'n Node) -> Option<Self> {
+    /// What the expression compares, and its states.
+    pub(super) fn of(root: &'n Node, limits: Limits<'n>) -> Self {
         let mut slots = Self(Vec::new());
         root.each_test(true, &mut |test, _| slots.note(test));
         for slot in &mut slots.0 {
-            slot.fill()?;
+            slot.fill(limits);
         }
-        Some(slots)
+        root.each_test(true, &mut |test, _| slots.note_open(test));
+        slots
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,7 +77,7 @@ impl<'n> Slots<'n> {
         self.0.get(slot).map_or(0, |slot| slot.states.len())
     }
 
-    /// The slot of a test and its answer in each of the states; none where it names no field.
+    /// The slot of a test and its answer in each of the states; none where it has no slot.
     pub(super) fn answers(&self, test: &'n Test) -> Option<(usize, Vec<bool>)> {
         let find = |of: &SlotOf<'_>| {
             let index = self.0.iter().position(|slot| slot.of == *of)?;
@@ -82,10 +94,12 @@ impl<'n> Slots<'n> {
 
     /// What a test compares with which literals.
     fn note(&mut self, test: &'n Test) {
+        if settled(test).is_some() {
+            return;
+        }
         let literal = |operand: &Operand| matches!(operand, Operand::Literal(_));
         match test {
-            Test::Flag(operand) => self.with(operand, |slot| slot.bools = true),
-            Test::Has(operand) => self.with(operand, |_| ()),
+            Test::Flag(operand) | Test::Has(operand) => self.with(operand, |_| ()),
             Test::Compare(how, Operand::Literal(with), operand)
             | Test::Compare(how, operand, Operand::Literal(with))
                 if !literal(operand) =>
@@ -103,7 +117,12 @@ impl<'n> Slots<'n> {
             Test::Text(how, operand, Operand::Literal(Literal::Text(with)))
                 if !literal(operand) =>
             {
-                self.with(operand, |slot| slot.text_tests.push((*how, with)));
+                self.with(operand, |slot| {
+                    let asked = (*how, &**with);
+                    if !slot.text_tests.contains(&asked) {
+                        slot.text_tests.push(asked);
+                    }
+                });
             }
             Test::Compare(_, left, right) | Test::Text(_, left, right)
                 if !literal(left) || !literal(right) =>
@@ -111,6 +130,24 @@ impl<'n> Slots<'n> {
                 self.slot(SlotOf::Test(test), |_| ());
             }
             Test::Always(_) | Test::Compare(..) | Test::In(..) | Test::Text(..) => {}
+        }
+    }
+
+    /// Gives a test that is open a slot of its own.
+    fn note_open(&mut self, test: &'n Test) {
+        let open = self.0.iter().any(|slot| {
+            let SlotOf::Operand(of) = slot.of else {
+                return false;
+            };
+            let asked = match slot.open {
+                Open::None => false,
+                Open::TextTests => matches!(test, Test::Text(..)),
+                Open::All => true,
+            };
+            asked && test.operands().any(|operand| operand == of)
+        });
+        if open && settled(test).is_none() {
+            self.slot(SlotOf::Test(test), |slot| slot.states = BOOLS.to_vec());
         }
     }
 
@@ -128,8 +165,8 @@ impl<'n> Slots<'n> {
             texts: Vec::new(),
             numbers: Vec::new(),
             text_tests: Vec::new(),
-            bools: false,
             ordered: false,
+            open: Open::None,
         };
         change(&mut slot);
         self.0.push(slot);
@@ -141,67 +178,76 @@ impl<'n> Slot<'n> {
         match literal {
             Literal::Text(text) => self.texts.push(text),
             Literal::Number(number) => self.numbers.push(*number),
-            Literal::Bool(_) => self.bools = true,
+            Literal::Bool(_) => {}
         }
     }
 
-    /// Lists the states; none where there are too many.
-    fn fill(&mut self) -> Option<()> {
+    /// Lists the states.
+    fn fill(&mut self, limits: Limits<'n>) {
         self.texts.sort_unstable();
         self.texts.dedup();
         self.numbers.sort_by(|a, b| a.compare(*b));
         self.numbers.dedup();
         let SlotOf::Operand(operand) = self.of else {
             self.add_bools();
-            return Some(());
+            return;
         };
         match operand {
             Operand::Field(field) => match field.of {
-                Of::Text(_) | Of::Word { .. } => self.add_texts()?,
+                Of::Text(_) | Of::Word { .. } => {
+                    let limit = limits.iter().find(|(name, _)| *name == field.name);
+                    match limit.filter(|(_, words)| !words.is_empty()) {
+                        Some((_, words)) => {
+                            self.states.extend(words.iter().copied().map(State::Text));
+                        }
+                        None => self.add_texts(),
+                    }
+                }
                 Of::Flag(_) => self.add_bools(),
                 Of::Number { min, max, .. } => self.add_whole_numbers(min.into(), max.into()),
                 Of::Attributes | Of::Metadata(_) => {}
             },
             Operand::Attribute(_) => {
                 self.states.push(State::Absent);
-                self.add_texts()?;
+                self.add_texts();
             }
             Operand::Metadata(..) => {
                 self.states.extend([State::Absent, State::Other]);
-                self.add_texts()?;
+                self.add_texts();
                 self.add_numbers();
                 self.add_bools();
             }
-            Operand::Size(of) => {
-                if matches!(**of, Operand::Attribute(_) | Operand::Metadata(..)) {
+            Operand::Size(_) => {
+                if !is_always_there(operand) {
                     self.states.push(State::Absent);
                 }
                 self.add_whole_numbers(0, i64::MAX.into());
             }
             Operand::Literal(_) | Operand::Attributes => {}
         }
-        (self.states.len() <= STATES_MAX).then_some(())
+        if self.states.is_empty() || self.states.len() > STATES_MAX {
+            self.open = Open::All;
+        }
     }
 
     fn add_bools(&mut self) {
-        self.states.extend([State::Bool(false), State::Bool(true)]);
+        self.states.extend(BOOLS);
     }
 
-    fn add_texts(&mut self) -> Option<()> {
-        if self.text_tests.len() > TEXT_TESTS_MAX {
-            return None;
-        }
+    fn add_texts(&mut self) {
+        let ways = texts::ways(&self.text_tests).unwrap_or_else(|| {
+            self.open = Open::TextTests;
+            vec![0]
+        });
         self.states
             .extend(self.texts.iter().map(|text| State::Text(text)));
         // Without an order, all text that is equal to no literal is alike.
         let ordered = self.ordered;
         let gaps = self.texts.iter().filter(|text| ordered && !text.is_empty());
         for before in gaps.map(|text| Some(*text)).chain([None]) {
-            let answers = 0..1_usize << self.text_tests.len();
             self.states
-                .extend(answers.map(|answers| State::TextBefore(before, answers)));
+                .extend(ways.iter().map(|way| State::TextBefore(before, *way)));
         }
-        Some(())
     }
 
     /// Any numbers of JSON.
@@ -266,9 +312,9 @@ impl State<'_> {
         // What is right before a literal is before that one and all after it.
         let placed = |before: bool| {
             how.holds_for(if before {
-                std::cmp::Ordering::Less
+                Ordering::Less
             } else {
-                std::cmp::Ordering::Greater
+                Ordering::Greater
             })
         };
         match (self, literal) {
@@ -286,19 +332,35 @@ impl State<'_> {
     }
 }
 
-/// The answer of a test that names no field.
-pub(super) fn of_literals(test: &Test) -> bool {
+/// The answer of a test that has the same one of all facts: it names no field, or one field twice.
+pub(super) fn settled(test: &Test) -> Option<bool> {
     match test {
+        Test::Always(flag) => Some(*flag),
         Test::Compare(how, Operand::Literal(left), Operand::Literal(right)) => {
-            how.of_known(left.value(), right.value())
+            Some(how.of_known(left.value(), right.value()))
         }
-        Test::In(Operand::Literal(item), list) => list.contains(item),
+        // Nothing is less than itself; what may be absent may not be equal to itself either.
+        Test::Compare(how, left, right) if left == right => {
+            let strict = matches!(how, Comparison::Less | Comparison::Greater);
+            (strict || is_always_there(left)).then(|| how.holds_for(Ordering::Equal))
+        }
+        Test::In(Operand::Literal(item), list) => Some(list.contains(item)),
         Test::Text(
             how,
             Operand::Literal(Literal::Text(of)),
             Operand::Literal(Literal::Text(with)),
-        ) => how.holds_for(of, with),
-        Test::Always(flag) => *flag,
-        Test::Flag(_) | Test::Compare(..) | Test::In(..) | Test::Text(..) | Test::Has(_) => false,
+        ) => Some(how.holds_for(of, with)),
+        Test::Text(_, of, with) => (of == with && is_always_there(of)).then_some(true),
+        Test::Flag(_) | Test::Compare(..) | Test::In(..) | Test::Has(_) => None,
+    }
+}
+
+/// Whether it is a value of its type wherever it is known.
+fn is_always_there(operand: &Operand) -> bool {
+    match operand {
+        Operand::Literal(_) => true,
+        Operand::Field(field) => !matches!(field.of, Of::Attributes | Of::Metadata(_)),
+        Operand::Size(of) => **of == Operand::Attributes || is_always_there(of),
+        Operand::Attribute(_) | Operand::Metadata(..) | Operand::Attributes => false,
     }
 }

@@ -271,3 +271,19 @@ fn slips_are_told_what_to_write() {
     ]);
     insta::assert_snapshot!(seen);
 }
+
+#[test]
+fn text_with_nul_is_refused() {
+    let seen = all(&[
+        r#"room.name == "a\u0000b""#,
+        r"room.name.contains('\x00')",
+        r"participant.attributes.a in ['x', '\000']",
+        r"size('\U00000000') > 0",
+        r"has(room.metadata['a\u0000'].b)",
+        r"participant.attributes['\u0000'] == 'x'",
+        // Another letter, and a raw text without any.
+        r"room.name == '\u0001'",
+        r"room.name == r'\u0000'",
+    ]);
+    insta::assert_snapshot!(seen);
+}

@@ -1,12 +1,104 @@
 //! Laws that hold for any expression and any facts.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::Value as Json;
 
 use super::generate::{Spec, Test, expression, facts, hidden, known};
+use crate::policy::facts::{Kind, Source, TrackType};
 use crate::policy::{Expression, Reads, Tri};
 
 fn parse(spec: &Spec) -> Expression {
     super::parse(&spec.text(&mut Test::text))
+}
+
+/// Words of a `match`, of which some take part.
+fn words() -> impl Strategy<Value = [Vec<&'static str>; 3]> {
+    let some = |words: &'static [&'static str]| subsequence(words, 0..3);
+    (
+        some(Source::WORDS),
+        some(TrackType::WORDS),
+        some(Kind::WORDS),
+    )
+        .prop_map(<[_; 3]>::from)
+}
+
+/// What is said of an expression, and is not so of these facts: without a `match`, and with one of
+/// these words and those of the facts.
+fn refuted(expression: &Expression, known: &Json, words: &[Vec<&'static str>; 3]) -> Vec<String> {
+    let facts = facts(known);
+    let mut wrong = expression.refuted(&facts, &[]);
+    let names = ["track.source", "track.type", "participant.kind"];
+    let mut limits = Vec::new();
+    for (name, words) in names.into_iter().zip(words) {
+        let (thing, key) = name.split_once('.').unwrap();
+        let word = known[thing][key].as_str().unwrap();
+        let mut words: Vec<&str> = words.clone();
+        if word == "HOLOGRAM" {
+            words.clear();
+        } else if !words.is_empty() {
+            words.push(word);
+        }
+        limits.push((name, words));
+    }
+    wrong.extend(expression.refuted(&facts, &limits));
+    wrong
+}
+
+/// Texts that often start, end or contain one another.
+const NEAR: &str = "[ab]{0,3}";
+
+/// An expression about few things, so that its parts often contradict one another.
+fn near() -> impl Strategy<Value = Expression> {
+    let thing = || {
+        select(vec![
+            "room.name",
+            "participant.attributes.a",
+            "room.metadata.a",
+        ])
+    };
+    let how = || select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let tests = select(vec!["startsWith", "endsWith", "contains"]);
+    let sized = thing().prop_map(|thing| format!("size({thing})"));
+    let twice = prop_oneof![
+        thing().prop_map(str::to_owned),
+        sized,
+        Just("room.num_participants".to_owned())
+    ];
+    let kinds = vec(select(Kind::WORDS), 1..4);
+    let test = prop_oneof![
+        6 => (thing(), tests, NEAR).prop_map(|(of, how, with)| format!("{of}.{how}('{with}')")),
+        3 => (thing(), how(), NEAR).prop_map(|(of, how, with)| format!("{of} {how} '{with}'")),
+        2 => (how(), 0..4).prop_map(|(how, n)| format!("room.num_participants {how} {n}")),
+        1 => (twice, how()).prop_map(|(of, how)| format!("{of} {how} {of}")),
+        1 => kinds.prop_map(|kinds| format!("participant.kind in {kinds:?}")),
+    ];
+    let joined = test.prop_recursive(3, 16, 8, |inner| {
+        let joined = (vec(inner.clone(), 2..9), select(vec![" && ", " || "]));
+        prop_oneof![
+            inner.prop_map(|inner| format!("!({inner})")),
+            joined.prop_map(|(parts, by)| format!("({})", parts.join(by))),
+        ]
+    });
+    joined.prop_filter_map("too many nodes", |text| Expression::parse(&text).ok())
+}
+
+/// Facts that such an expression is often true of, and often not.
+fn near_facts() -> impl Strategy<Value = Json> {
+    let there = prop_oneof![
+        4 => NEAR.prop_map(Json::from),
+        1 => Just(Json::Null),
+        1 => (0..3).prop_map(Json::from),
+    ];
+    (known(), NEAR, proptest::option::of(NEAR), there).prop_map(|(mut known, name, own, there)| {
+        known["room"]["name"] = name.into();
+        known["room"]["metadata"] = serde_json::json!({ "a": there });
+        if let Some(own) = own {
+            known["participant"]["attributes"]["a"] = own.into();
+        }
+        known
+    })
 }
 
 proptest! {
@@ -49,13 +141,19 @@ proptest! {
 
     /// What is said to be always or never so is so, of the whole and of every part.
     #[test]
-    fn no_warning_is_false(spec in expression(), known in proptest::collection::vec(known(), 8)) {
+    fn no_warning_is_false(
+        spec in expression(), known in vec(known(), 8), words in words(),
+    ) {
         let expression = parse(&spec);
-        let mut wrong = Vec::new();
-        for known in &known {
-            let facts = facts(known);
-            wrong.extend(expression.refuted(&facts));
-        }
+        let wrong: Vec<_> = known.iter().flat_map(|known| refuted(&expression, known, &words)).collect();
+        prop_assert!(wrong.is_empty(), "{expression}: {wrong:?}");
+    }
+
+    #[test]
+    fn no_warning_of_parts_that_contradict_one_another_is_false(
+        expression in near(), known in vec(near_facts(), 24), words in words(),
+    ) {
+        let wrong: Vec<_> = known.iter().flat_map(|known| refuted(&expression, known, &words)).collect();
         prop_assert!(wrong.is_empty(), "{expression}: {wrong:?}");
     }
 

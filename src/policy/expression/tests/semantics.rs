@@ -244,6 +244,7 @@ fn what_is_unknown_stays_open_unless_the_rest_decides() {
         ] {
             facts[thing].as_object_mut().unwrap().remove(name).unwrap();
         }
+        facts["participant"]["metadata"]["here"] = true.into();
     });
     for (expected, texts) in [
         (
@@ -268,6 +269,12 @@ fn what_is_unknown_stays_open_unless_the_rest_decides() {
                 "room.active_recording && room.name == 'webinar-1'",
                 "room.active_recording || room.name == 'x'",
                 "room.metadata.theme == participant.name",
+                "room.metadata.theme == participant.metadata.here",
+                "room.metadata.theme < participant.metadata.level",
+                "participant.name == participant.metadata.team",
+                "room.num_participants == participant.metadata.level",
+                "room.active_recording != participant.metadata.here",
+                "participant.attributes.role < participant.metadata.team",
             ]
             .as_slice(),
         ),
@@ -279,6 +286,23 @@ fn what_is_unknown_stays_open_unless_the_rest_decides() {
                 // One side fails whatever the other turns out to be.
                 "room.metadata.theme == participant.metadata.nothing",
                 "participant.name.startsWith(participant.metadata.level)",
+                // One side is never of the other's type.
+                "participant.name == participant.metadata.level",
+                "participant.metadata.level == participant.name",
+                "participant.name < participant.metadata.level",
+                "participant.kind == participant.metadata.level",
+                "participant.attributes.role == participant.metadata.level",
+                "size(participant.attributes) == participant.metadata.team",
+                "size(room.metadata.theme) > participant.metadata.team",
+                "room.num_participants >= participant.metadata.team",
+                "room.num_participants == participant.metadata.here",
+                "room.active_recording == participant.metadata.level",
+                "participant.metadata.team == room.active_recording",
+                "participant.name == participant.metadata.here",
+                // True and false have no order.
+                "room.metadata.theme < participant.metadata.here",
+                "participant.metadata.here >= room.metadata.theme",
+                "participant.name <= participant.metadata.here",
             ],
         ),
         (
@@ -287,6 +311,10 @@ fn what_is_unknown_stays_open_unless_the_rest_decides() {
                 "room.active_recording || room.name == 'webinar-1'",
                 "room.name == 'webinar-1' || room.active_recording",
                 "room.metadata.theme != participant.metadata.nothing",
+                "participant.name != participant.metadata.level",
+                "participant.attributes.role != participant.metadata.here",
+                "participant.metadata.team != size(participant.attributes)",
+                "room.active_recording != participant.metadata.team",
             ],
         ),
     ] {

@@ -79,6 +79,12 @@ fn doubtful_windows_are_warned_of() {
         "active: [{ cron: '0 0 * * *', duration: 25h, timezone: Europe/Berlin }]",
         "active: [{ cron: '0 0 * * MON', duration: 7d, timezone: UTC }]",
         "active: [{ cron: '0 0 * * *', duration: 12h, timezone: UTC }, { cron: '0 12 * * *', duration: 12h, timezone: UTC }]",
+        // Always open from the one limit to the other, and not so.
+        "not_before: 2026-03-02T00:00:00Z\n  not_after: 2026-03-08T00:00:00Z\n  active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }",
+        "not_before: 2026-03-02T00:00:00Z\n  not_after: 2026-04-01T00:00:01Z\n  active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }",
+        "not_before: 2026-03-02T00:00:00Z\n  active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }",
+        // Open all through a leap year, and not in the next.
+        "active: [{ cron: '0 0 * 1,2,4-12 *', duration: 1d, timezone: UTC }, { cron: '0 0 7-31 3 *', duration: 1d, timezone: UTC }, { cron: '0 0 29 2 *', duration: 7d, timezone: UTC }]",
         // Nearly so.
         "active: [{ cron: '0 0 * * *', duration: 12h, timezone: UTC }, { cron: '1 12 * * *', duration: 719m, timezone: UTC }]",
         "active: [{ cron: '0 0 * 1-11 *', duration: 1d, timezone: UTC }]",
