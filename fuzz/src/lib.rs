@@ -7,6 +7,8 @@
 
 #[path = "../../src/policy/mod.rs"]
 pub mod policy;
+#[path = "../../src/terminal.rs"]
+mod terminal;
 
 pub mod laws;
 pub mod problems;

@@ -12,8 +12,9 @@ use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
 use crate::policy::facts::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use crate::policy::node::quoted;
 use crate::policy::problem::{PROBLEMS_MAX, did_you_mean};
-use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType, quoted};
+use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 /// LiveKit takes names and identities of 256.

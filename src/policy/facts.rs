@@ -238,17 +238,19 @@ pub struct RoomFacts {
 
 /// Metadata may be nested so deep. It is stored inside facts and read back from there, by a reader
 /// that goes to 127 levels: what is deeper must not be what makes an event unreadable.
-pub(crate) const METADATA_DEPTH_MAX: usize = 64;
+pub const METADATA_DEPTH_MAX: usize = 64;
 
 /// Metadata as facts have it: `null` where the text is no JSON, or is nested too deep.
-pub(crate) fn metadata_in(text: &str) -> Value {
+#[must_use]
+pub fn metadata_in(text: &str) -> Value {
     let read = serde_json::from_str(text).ok();
     read.filter(|metadata| !is_deeper(metadata, METADATA_DEPTH_MAX))
         .unwrap_or(Value::Null)
 }
 
 /// Whether lists and maps are nested in it deeper than `levels`.
-pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+#[must_use]
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
     let goes_on = |inner: &Value| {
         let left = levels.checked_sub(1);
         left.is_none_or(|left| is_deeper(inner, left))

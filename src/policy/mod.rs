@@ -23,7 +23,7 @@ pub mod tri;
 pub mod window;
 
 mod index;
-mod node;
+pub(crate) mod node;
 mod read;
 mod reader;
 #[cfg(test)]
@@ -39,7 +39,6 @@ pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
-pub(crate) use node::{encoding, quoted};
 pub use problem::{Problem, Problems};
 pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};

@@ -1,28 +1,17 @@
-//! Backtests: what a draft would have done with stored events, by the command and over REST.
+//! Backtests over REST: what a draft would have done with stored events.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use livekit_protocol::participant_info::Kind;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use quell::backtest::{Draft, Pace, Question, Range};
 use quell::clock::{Clock, ManualClock};
-use quell::policy::PolicyKey;
 use quell::simulator::{Join, Publish};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 
-use crate::apply::{policy, policy_command};
-use crate::support::{ACME, Answer, BOUND, GLOBEX, OPERATOR, Setup, TestApp};
+use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
 
 /// The operator mutes microphones in webinars but for hosts; acme's agents speak.
 const LIVE: &str = r#"
@@ -45,7 +34,7 @@ policies:
 
 /// Tracks of acme and of globex, a second apart and all dealt with: three are muted, one is spared,
 /// two are left alone.
-async fn a_day() -> TestApp {
+pub(crate) async fn a_day() -> TestApp {
     let hands = ManualClock::new(Clock::system().now() - TimeDelta::minutes(10));
     let app = Setup::default().clock(hands.clock()).start().await;
     app.apply(LIVE).await;
@@ -67,12 +56,12 @@ async fn a_day() -> TestApp {
     app
 }
 
-async fn backtest(app: &TestApp, token: &str, path: &str, body: &Value) -> Answer {
+pub(crate) async fn backtest(app: &TestApp, token: &str, path: &str, body: &Value) -> Answer {
     Answer::to(app.api(Method::POST, token, path).json(body)).await
 }
 
 /// `live muted-spared-left, draft muted-spared-left: +newly muted -no longer ~by another =same ?not compared`
-fn tracks(view: &Value) -> String {
+pub(crate) fn tracks(view: &Value) -> String {
     let count = |of: &Value| of["tracks"].as_u64().unwrap().to_string();
     let rulings = |of: &Value| {
         ["muted", "spared", "left_alone"]
@@ -412,69 +401,6 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
 }
 
 #[tokio::test]
-async fn a_report_that_stopped_is_gone_on_with_after_it() {
-    let app = a_day().await;
-    let first = Question {
-        draft: Draft {
-            without: vec![PolicyKey {
-                owner: Some("acme".to_owned()),
-                name: "agents".to_owned(),
-            }],
-            ..Draft::default()
-        },
-        range: Range::read("7d", None, Clock::system().now()).unwrap(),
-        after: None,
-        tenant: Some("acme".to_owned()),
-        is_tenants_own: true,
-        samples_max: 0,
-    };
-    let pace = Pace::Gentle {
-        tracks_max: u64::MAX,
-        time_max: Duration::ZERO,
-    };
-    let report = quell::backtest::run(&app.pool, first, pace, |_| ())
-        .await
-        .unwrap();
-    assert_eq!(report.published.tracks, 1);
-    let report = serde_json::to_value(&report).unwrap();
-    let body = json!({"without": ["agents"], "after": report["truncated"]["next"]});
-    let rest = backtest(&app, ACME, "/v1/backtest", &body).await.json();
-    assert_eq!(rest["published"]["tracks"], 4);
-    assert_eq!(rest["since"], report["truncated"]["at"]);
-    assert_eq!(rest["truncated"], Value::Null);
-    // Where nothing is left, that is an answer: globex has one track, the last.
-    let body = json!({"without": ["quiet"], "until": "0s", "after": report["truncated"]["next"]});
-    let all = backtest(&app, GLOBEX, "/v1/backtest", &body).await.json();
-    assert_eq!(all["published"]["tracks"], 1);
-    let until: DateTime<Utc> = all["until"].as_str().unwrap().parse().unwrap();
-    let after = URL_SAFE_NO_PAD.encode(format!("{} ", until.timestamp_micros() - 1));
-    let body = json!({"without": ["quiet"], "after": after});
-    let none = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
-    assert_eq!(none.status, 200, "{none:?}");
-    assert_eq!(none.json()["published"]["tracks"], 0);
-    let after = "MTc3MjY2ODgwMDAwMDAwMCA";
-    for (body, text) in [
-        (
-            json!({"without": ["quiet"], "after": "7d"}),
-            "`after` is not what `truncated.next`",
-        ),
-        (
-            json!({"without": ["quiet"], "after": after, "since": "7d"}),
-            "leave `since` out",
-        ),
-        (
-            json!({"without": ["quiet"], "after": after, "until": "2020-01-01"}),
-            "is not before `until`",
-        ),
-    ] {
-        let answer = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
-        assert_eq!(answer.outcome(), "400 INVALID_REQUEST", "{body}");
-        assert!(answer.error().contains(text), "{}", answer.error());
-    }
-    app.finish().await;
-}
-
-#[tokio::test]
 async fn a_tenant_is_not_told_of_the_operators_trial_elsewhere() {
     let app = a_day().await;
     let trial = |room: &str| {
@@ -491,116 +417,4 @@ async fn a_tenant_is_not_told_of_the_operators_trial_elsewhere() {
         }
     }
     app.finish().await;
-}
-
-#[tokio::test]
-async fn the_command_prints_a_report_for_people_or_for_programs() {
-    let app = a_day().await;
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("draft.yaml");
-    fs::write(
-        &file,
-        r#"
-policies:
-  - name: webinar-mics
-    match: { room: ["webinar-*", "call-*"] }
-    unless: { identity: host }
-    effect: mute
-  - name: trial
-    match: { room: "webinar-*" }
-    effect: mute
-    mode: dry_run
-"#,
-    )
-    .unwrap();
-    let file = file.to_str().unwrap();
-    let run = async |arguments: &[&str]| {
-        let printed = policy(Some(&app), &[&["backtest"], arguments].concat()).await;
-        without_sids(&printed)
-    };
-    insta::assert_snapshot!("backtest_overlay", run(&["--file", file]).await);
-    insta::assert_snapshot!(
-        "backtest_without",
-        run(&["--without", "agents", "--owner", "acme", "--samples", "0"]).await
-    );
-    let json = run(&[
-        "--file", file, "--alone", "--since", "1h", "--format", "json",
-    ])
-    .await;
-    // After the exit code; what follows on stderr are warnings.
-    let mut printed = serde_json::Deserializer::from_str(&json).into_iter::<Value>();
-    let report = printed.nth(1).unwrap().unwrap();
-    assert_eq!(tracks(&report["enforced"]), "3-1-2, 5-0-1: +2 -0 ~1 =3 ?0");
-    assert_eq!(report["draft"]["others"], 2);
-    for (arguments, error) in [
-        (
-            &["--file", file, "--since", "tomorrow"][..],
-            "1\nerror: `since`: \"tomorrow\" is no time",
-        ),
-        (
-            &["--file", "no/such.yaml"],
-            "1\nerror: no/such.yaml cannot be read",
-        ),
-        (
-            &["--without", "agents"],
-            "1\nerror: there is no stored policy (operator)/agents",
-        ),
-        (
-            &["--file", file, "--since", "2d", "--until", "1d"],
-            "1\nerror: there are no published tracks",
-        ),
-        (
-            &["--file", file, "--samples", "1001"],
-            "1\nerror: --samples is at most 1000",
-        ),
-        (
-            &["--since", "1d"],
-            "2\nerror: the following required arguments",
-        ),
-        (&["--alone", "--without", "agents"], "2\nerror: "),
-    ] {
-        let printed = run(arguments).await;
-        assert!(printed.starts_with(error), "{printed}");
-    }
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn the_command_stops_when_it_is_told_to() {
-    let app = a_day().await;
-    let blocked = app.block_events().await;
-    let mut command = policy_command(Some(&app), &["backtest", "--without", "webinar-mics"]);
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    app.wait_blocked().await;
-    let pid = child.id().unwrap().try_into().unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-    let ended = async {
-        assert_eq!(stderr.next_line().await.unwrap().unwrap(), "stopping");
-        blocked.release().await;
-        let told = stderr.next_line().await.unwrap().unwrap();
-        (told, child.wait_with_output().await.unwrap())
-    };
-    let (told, output) = tokio::time::timeout(BOUND, ended).await.unwrap();
-    assert_eq!(told, "error: stopped before the end: there is no report");
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    app.finish().await;
-}
-
-/// SIDs become `RM_[sid]`, `TR_[sid]`, and how far back events go `[time]`.
-fn without_sids(text: &str) -> String {
-    let is_sid = |word: &&str| word.starts_with("RM_") || word.starts_with("TR_");
-    let mut without = text.to_owned();
-    for word in text
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(is_sid)
-    {
-        without = without.replace(word, &format!("{}[sid]", &word[..3]));
-    }
-    if let Some((before, rest)) = without.split_once("go back to ") {
-        let (_, after) = rest.split_once(' ').unwrap();
-        without = format!("{before}go back to [time] {after}");
-    }
-    without
 }

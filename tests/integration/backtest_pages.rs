@@ -7,12 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use quell::backtest::{
-    self, BacktestError, Cursor, Draft, Pace, Progress, Question, Range, Report, TruncatedBy,
+    BacktestError, Cursor, Draft, Pace, Progress, Question, Range, Report, TruncatedBy,
 };
 use quell::clock::Clock;
-use quell::policy::Document;
+use quell::policy::{Document, PolicyKey};
+use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::backtest::{a_day, backtest};
+use crate::support::{ACME, GLOBEX, TestApp};
 
 /// More than two pages, with other events in between; one in three is acme's. Several have the same
 /// time, so that pages end among them.
@@ -74,7 +76,7 @@ fn question(range: Range, tenant: Option<&str>) -> Question {
 
 async fn run(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) -> Report {
     let question = question(range, tenant);
-    backtest::run(&app.pool, question, pace, |_| ())
+    quell::backtest::run(&app.pool, question, pace, |_| ())
         .await
         .unwrap()
 }
@@ -156,7 +158,7 @@ async fn it_stops_where_it_is_enough_and_says_where() {
     let report = run(&app, range, Some("nobody"), gentle(1, Duration::ZERO)).await;
     assert_eq!(report.published.tracks, 0);
     let question = question(range, Some("nobody"));
-    let refused = backtest::run(&app.pool, question, Pace::Full, |_| ()).await;
+    let refused = quell::backtest::run(&app.pool, question, Pace::Full, |_| ()).await;
     assert!(matches!(refused, Err(BacktestError::NoEvents(_))));
     app.finish().await;
 }
@@ -166,7 +168,7 @@ async fn parts(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) ->
     let mut question = question(range, tenant);
     let mut parts = Vec::new();
     loop {
-        let report = backtest::run(&app.pool, question, pace, |_| ())
+        let report = quell::backtest::run(&app.pool, question, pace, |_| ())
             .await
             .unwrap();
         parts.push(report.published.tracks);
@@ -226,7 +228,7 @@ async fn progress_goes_forward_to_the_end() {
         until: start + TimeDelta::days(2),
     };
     let mut seen: Vec<Progress> = Vec::new();
-    backtest::run(&app.pool, question(range, None), Pace::Full, |progress| {
+    quell::backtest::run(&app.pool, question(range, None), Pace::Full, |progress| {
         seen.push(progress);
     })
     .await
@@ -234,5 +236,68 @@ async fn progress_goes_forward_to_the_end() {
     let tracks: Vec<_> = seen.iter().map(|progress| progress.tracks).collect();
     assert_eq!(tracks, [3334, 6667]);
     assert!(seen.is_sorted_by_key(|progress| progress.at));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_report_that_stopped_is_gone_on_with_after_it() {
+    let app = a_day().await;
+    let first = Question {
+        draft: Draft {
+            without: vec![PolicyKey {
+                owner: Some("acme".to_owned()),
+                name: "agents".to_owned(),
+            }],
+            ..Draft::default()
+        },
+        range: Range::read("7d", None, Clock::system().now()).unwrap(),
+        after: None,
+        tenant: Some("acme".to_owned()),
+        is_tenants_own: true,
+        samples_max: 0,
+    };
+    let pace = Pace::Gentle {
+        tracks_max: u64::MAX,
+        time_max: Duration::ZERO,
+    };
+    let report = quell::backtest::run(&app.pool, first, pace, |_| ())
+        .await
+        .unwrap();
+    assert_eq!(report.published.tracks, 1);
+    let report = serde_json::to_value(&report).unwrap();
+    let body = json!({"without": ["agents"], "after": report["truncated"]["next"]});
+    let rest = backtest(&app, ACME, "/v1/backtest", &body).await.json();
+    assert_eq!(rest["published"]["tracks"], 4);
+    assert_eq!(rest["since"], report["truncated"]["at"]);
+    assert_eq!(rest["truncated"], Value::Null);
+    // Where nothing is left, that is an answer: globex has one track, the last.
+    let body = json!({"without": ["quiet"], "until": "0s", "after": report["truncated"]["next"]});
+    let all = backtest(&app, GLOBEX, "/v1/backtest", &body).await.json();
+    assert_eq!(all["published"]["tracks"], 1);
+    let until: DateTime<Utc> = all["until"].as_str().unwrap().parse().unwrap();
+    let after = URL_SAFE_NO_PAD.encode(format!("{} ", until.timestamp_micros() - 1));
+    let body = json!({"without": ["quiet"], "after": after});
+    let none = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
+    assert_eq!(none.status, 200, "{none:?}");
+    assert_eq!(none.json()["published"]["tracks"], 0);
+    let after = "MTc3MjY2ODgwMDAwMDAwMCA";
+    for (body, text) in [
+        (
+            json!({"without": ["quiet"], "after": "7d"}),
+            "`after` is not what `truncated.next`",
+        ),
+        (
+            json!({"without": ["quiet"], "after": after, "since": "7d"}),
+            "leave `since` out",
+        ),
+        (
+            json!({"without": ["quiet"], "after": after, "until": "2020-01-01"}),
+            "is not before `until`",
+        ),
+    ] {
+        let answer = backtest(&app, GLOBEX, "/v1/backtest", &body).await;
+        assert_eq!(answer.outcome(), "400 INVALID_REQUEST", "{body}");
+        assert!(answer.error().contains(text), "{}", answer.error());
+    }
     app.finish().await;
 }

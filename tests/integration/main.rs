@@ -26,6 +26,7 @@ mod automatic_replicas;
 mod automatic_rules;
 mod automatic_trouble;
 mod backtest;
+mod backtest_cli;
 mod backtest_pages;
 mod explain;
 mod explain_access;

@@ -7,9 +7,13 @@ use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
+use mimalloc::MiMalloc;
 use quell::policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
 use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
 use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// So many events are asked about in turn.
 const EVENTS: usize = 1_000;

@@ -7,11 +7,15 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
+use mimalloc::MiMalloc;
 use quell::policy::{Facts, decide};
 use quell_peers::mix::{Event, events, now, rules};
 use quell_peers::ours::{self, TENANT, facts};
 use quell_peers::peer::{Casbin, Cedar, Cel, Form, Machine, Peer, Regorus, ranked};
 use quell_peers::proof::{agree, decided};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const RULES: usize = 10_000;
 /// So many must be decided alike.

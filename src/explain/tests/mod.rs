@@ -2,6 +2,7 @@
 
 mod answers;
 mod facts;
+mod tenants;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -9,6 +10,21 @@ use serde_json::{Value, json};
 use super::answer::{Answer, answer};
 use super::{Which, given};
 use crate::policy::{CompiledPolicy, Document, PolicySet};
+
+/// Policies of the operator and of two tenants; what has `secret` in it is not acme's to know.
+const POLICIES: &str = r#"
+policies:
+  - { name: op-mutes, match: { room: "webinar-*" }, effect: mute, overridable: true }
+  - { name: op-vip, match: { attributes: { vip-secret: gold-secret } }, effect: exempt, reason: x, priority: 50 }
+  - { name: op-kind-secret, match: { kind: SIP }, effect: mute }
+  - { name: op-excepts-secret, match: {}, unless: { identity: ann }, effect: mute }
+  - { name: op-off-secret, match: {}, effect: mute, mode: "off" }
+  - { name: op-trial, match: {}, effect: mute, mode: dry_run }
+  - { name: mutes, owner: acme, match: { identity: "a*" }, effect: mute }
+  - { name: exempts, owner: acme, match: { identity: "b*" }, effect: exempt, reason: x }
+  - { name: draft, owner: acme, match: {}, effect: mute, mode: "off" }
+  - { name: globex-secret, owner: globex, match: {}, effect: mute }
+"#;
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_357_717, 0).unwrap()

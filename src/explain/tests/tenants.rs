@@ -1,0 +1,154 @@
+//! What is told to whom.
+
+use serde_json::json;
+
+use super::{POLICIES, everything, explained, now, set, without};
+use crate::explain::answer::{Answer, answer};
+use crate::explain::event::Event;
+use crate::explain::{Case, Which, sources};
+use crate::policy::{Facts, decide};
+
+fn lines(answer: &Answer) -> Vec<String> {
+    let candidates = answer.candidates.iter();
+    candidates
+        .map(|one| {
+            let failed = one.failed.as_ref().map(|failed| {
+                format!(
+                    " {} {} {}",
+                    failed.clause,
+                    failed.wanted.as_deref().unwrap_or("-"),
+                    failed.found.as_deref().unwrap_or("-")
+                )
+            });
+            format!(
+                "{} {:?}{}",
+                one.policy.name,
+                one.part,
+                failed.unwrap_or_default()
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
+    let policies = set(POLICIES);
+    let facts = without(everything(), &["participant.attributes"]);
+    let all = explained(&policies, &facts, None);
+    assert_eq!(
+        lines(&all),
+        [
+            "op-mutes Mutes",
+            "op-off-secret Off",
+            "op-trial OnTrial",
+            "draft Off",
+            "mutes AlsoMutes",
+            r#"op-vip Depends match.attributes.vip-secret "gold-secret" participant.attributes are unknown"#,
+            r#"op-excepts-secret DoesNotApply unless not all of: identity "ann" "ann""#,
+            "op-kind-secret DoesNotApply match.kind SIP STANDARD",
+            r#"exempts DoesNotApply match.identity "b*" "ann""#,
+        ]
+    );
+    let acmes = explained(&policies, &facts, Some("acme"));
+    assert_eq!(
+        lines(&acmes),
+        [
+            "op-mutes Mutes",
+            "op-trial OnTrial",
+            "draft Off",
+            "mutes AlsoMutes",
+            "op-vip Depends match.attributes - -",
+            r#"exempts DoesNotApply match.identity "b*" "ann""#,
+        ]
+    );
+    let json = serde_json::to_string(&acmes).unwrap();
+    assert!(!json.contains("secret"), "{json}");
+    assert_eq!(acmes.left_off, 0);
+    // Nothing else is different.
+    assert_eq!(acmes.decision.enforced, all.decision.enforced);
+    assert_eq!(acmes.decision.shadow, all.decision.shadow);
+    assert_eq!(acmes.in_words, all.in_words);
+    assert_eq!(acmes.asked.wanted, ["participant.attributes"]);
+}
+
+#[test]
+fn a_tenants_own_policies_are_told_of_before_any_is_left_off() {
+    let many = (0..1_200).map(|n| {
+        format!("  - {{ name: op-{n}, match: {{ room: x-{n} }}, effect: mute, priority: 500 }}\n")
+    });
+    let yaml = format!("policies:\n{}", many.collect::<String>());
+    let yaml =
+        format!("{yaml}  - {{ name: own, owner: acme, match: {{ room: y }}, effect: mute }}\n");
+    let policies = set(&yaml);
+    let acmes = explained(&policies, &everything(), Some("acme"));
+    assert_eq!(
+        lines(&acmes),
+        [r#"own DoesNotApply match.room "y" "webinar-1""#]
+    );
+    assert_eq!(acmes.left_off, 0);
+    let all = explained(&policies, &everything(), None);
+    assert_eq!((all.candidates.len(), all.left_off), (1_000, 201));
+}
+
+/// As a backtest does: `the_operators_reasons_are_no_tenants_to_read`.
+#[test]
+fn why_an_exemption_spares_is_told_to_whoever_may_read_it() {
+    let yaml = r"
+policies:
+  - { name: vip, match: { identity: ann }, effect: exempt, reason: operators-reason }
+  - { name: calm, owner: acme, match: {}, effect: mute }
+  - { name: own, owner: acme, match: { identity: bob }, effect: exempt, reason: tenants-reason }
+";
+    let then_yaml = yaml.replace("operators-reason", "operators-reason-of-then");
+    let answered = |identity: &str, tenant: Option<&str>| {
+        let mut facts = everything();
+        facts["participant"]["identity"] = json!(identity);
+        let facts: Facts = serde_json::from_value(facts).unwrap();
+        let policies = set(yaml);
+        let event = Event {
+            id: "EV_1".to_owned(),
+            created_at: now(),
+            received_at: now(),
+            settlement: Some("nothing".to_owned()),
+            settled_at: Some(now()),
+            decision: Some(decide(&set(&then_yaml), &facts, now())),
+            snapshot: None,
+            there_then: None,
+        };
+        let case = Case {
+            sources: sources::of_event(&facts),
+            facts,
+            at: now(),
+            event: Some(event),
+            warnings: Vec::new(),
+        };
+        let answer = answer(&policies, Which::Now, case, tenant);
+        let recorded = answer.recorded.as_ref().unwrap();
+        let then = recorded.decision.as_ref().unwrap();
+        let verdicts = [
+            &answer.decision.enforced,
+            &answer.decision.shadow,
+            &then.enforced,
+            &then.shadow,
+        ];
+        let said = verdicts.map(|verdict| verdict.spared().unwrap().reason.clone());
+        let said = said.map(|reason| reason.is_some());
+        let json = serde_json::to_string(&answer).unwrap();
+        (said, json.matches("s-reason").count(), answer.in_words)
+    };
+    let (said, count, in_words) = answered("ann", None);
+    assert_eq!(said, [true; 4]);
+    // In words, in four verdicts, and twice in what differs.
+    assert_eq!(count, 7);
+    assert!(in_words.ends_with(": operators-reason"), "{in_words}");
+    let (said, count, in_words) = answered("ann", Some("acme"));
+    assert_eq!((said, count), ([false; 4], 0));
+    assert_eq!(
+        in_words,
+        "left alone: (operator)/vip (revision 1, priority 100) cancels acme/calm (revision 1, priority 100)"
+    );
+    // Its own reason is a tenant's to read.
+    let (said, _, in_words) = answered("bob", Some("acme"));
+    assert_eq!(said, [true; 4]);
+    assert!(in_words.ends_with(": tenants-reason"), "{in_words}");
+}
