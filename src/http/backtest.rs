@@ -1,21 +1,20 @@
 //! `POST /v1/backtest`: what a draft would have done with the tracks in the caller's rooms.
 
-mod turns;
-
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Scope;
 use super::mute::check_json;
 use super::policies::{self, Asked, OwnerParam};
 use super::problem::Problem;
+use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::backtest::{
     self, BacktestError, Cursor, Draft, DraftError, Pace, Question, Range, RangeError,
@@ -25,8 +24,6 @@ use crate::clock::Clock;
 use crate::policy::document::POLICIES_MAX;
 use crate::policy::problem::PROBLEMS_MAX;
 use crate::policy::{Policy, PolicyKey, Problems};
-pub(crate) use turns::Backtests;
-use turns::{Busy, on_a_thread};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// So many samples of each kind of change: an answer stays below a megabyte.
@@ -35,6 +32,34 @@ const PACE: Pace = Pace::Gentle {
     tracks_max: 200_000,
     time_max: Duration::from_secs(20),
 };
+/// One at a time in this process, one of each caller, and none beyond the end.
+const LIMITS: Limits = Limits {
+    at_once: 1,
+    waiting: 4,
+    of_one: 1,
+    wait: Duration::from_secs(5),
+    // Half of what one may take.
+    retry_after_secs: 10,
+};
+
+/// What backtests need of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Backtests {
+    turns: Turns,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+impl Backtests {
+    pub(crate) fn new(clock: Clock, stop: CancellationToken) -> Self {
+        Self {
+            turns: Turns::new(LIMITS),
+            clock,
+            stop,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -57,13 +82,7 @@ impl IntoResponse for Error {
         let problem = match self {
             Self::Asked(error) => return error.into_response(),
             Self::Invalid(_) | Self::Range(_) => Problem::invalid_request(text),
-            Self::Busy(busy) => {
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "BACKTEST_BUSY", text);
-                let mut response = problem.into_response();
-                let after = HeaderValue::from(busy.retry_after_secs());
-                response.headers_mut().insert(RETRY_AFTER, after);
-                return response;
-            }
+            Self::Busy(busy) => return busy.response("BACKTEST_BUSY"),
             Self::Stopping => Problem::unavailable(text),
             Self::Backtest(error) => of_backtest(&error),
         };
@@ -117,9 +136,11 @@ pub(super) async fn handler(
     let asked = Asked::read_up_to(&app, request, owner, scope, BODY_BYTES_MAX).await?;
     // Before the policies are checked: thousands of them take their time.
     let caller = asked.caller.id().unwrap_or_default();
-    let turn = app.backtests.turn(caller).await?;
-    let clock = app.backtests.clock.clone();
-    let checked = on_a_thread(turn, move || question(&asked, &clock)).await?;
+    let Backtests { turns, clock, stop } = app.backtests.clone();
+    let turn = stop.run_until_cancelled(turns.turn(caller)).await;
+    let turn = turn.ok_or(Error::Stopping)??;
+    let checked = turn.on_a_thread(move || question(&asked, &clock)).await;
+    let checked = checked.map_err(BacktestError::Broken)?;
     let (turn, (question, warnings)) = (checked.0, checked.1?);
     // Work that goes on where its client is gone keeps the turn.
     let running = Box::pin(backtest::run_holding(
@@ -129,7 +150,7 @@ pub(super) async fn handler(
         PACE,
         |_| (),
     ));
-    let done = app.backtests.stop.run_until_cancelled(running).await;
+    let done = stop.run_until_cancelled(running).await;
     let mut report = done.ok_or(Error::Stopping)??;
     report.warnings = warnings;
     Ok(Json(report).into_response())
@@ -233,4 +254,25 @@ fn drafted(
     refused.left_off += refused.problems.len().saturating_sub(PROBLEMS_MAX);
     refused.problems.truncate(PROBLEMS_MAX);
     Err(policies::Error::Policy(refused).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_of_ours_and_frees_the_turn() {
+        let turns = Turns::new(LIMITS);
+        let turn = turns.turn("acme").await.unwrap();
+        let broken = turn.on_a_thread(|| panic!("as a bug would")).await;
+        let broken = broken.map(|(_, ())| ()).unwrap_err();
+        let response = Error::from(BacktestError::Broken(broken)).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 1_000)
+            .await
+            .unwrap();
+        let expected = r#"{"error":"the backtest was broken off","code":"BACKTEST_FAILED"}"#;
+        assert_eq!(body, expected);
+        assert!(turns.turn("acme").await.is_ok());
+    }
 }

@@ -1,16 +1,14 @@
 //! `POST /v1/explain`: why a track is muted or not, by facts, by an event, or by who is in a room.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
 
@@ -19,6 +17,7 @@ use super::mute::check_json;
 use super::policies;
 use super::policies::asked::{Asked, OwnerQuery};
 use super::problem::Problem;
+use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::explain::{
@@ -29,36 +28,27 @@ use crate::livekit::LiveKitError;
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
 /// Each asks all policies, and for an event compiles those of then: not for all who ask at once.
-const AT_ONCE_MAX: usize = 2;
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
-const RETRY_AFTER_SECS: u64 = 5;
+const LIMITS: Limits = Limits {
+    at_once: 2,
+    waiting: 16,
+    of_one: 4,
+    wait: Duration::from_secs(5),
+    retry_after_secs: 5,
+};
 
-/// So many wait for their turn, each with its body in memory.
-const WAITING_MAX: usize = 16;
-
-/// A few explanations at a time in this process, and a few that wait.
+/// What explanations need of the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Explains {
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    turns: Turns,
     clock: Clock,
 }
 
 impl Explains {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            turns: Turns::new(LIMITS),
             clock,
         }
-    }
-
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        // Given back as soon as the turn has come.
-        let _place = self.waiting.try_acquire().map_err(|_| Error::Busy)?;
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        let turn = tokio::time::timeout(TURN_TIMEOUT, turn).await;
-        turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 }
 
@@ -68,8 +58,8 @@ pub(super) enum Error {
     Asked(#[from] policies::Error),
     #[error("{0}")]
     Invalid(String),
-    #[error("too many explanations are under way; try again in some seconds")]
-    Busy,
+    #[error(transparent)]
+    Busy(#[from] Busy),
     #[error("the answer cannot be written: {0}")]
     Unwritable(String),
     #[error(transparent)]
@@ -82,13 +72,7 @@ impl IntoResponse for Error {
         let problem = match self {
             Self::Asked(error) => return error.into_response(),
             Self::Invalid(_) => Problem::invalid_request(text),
-            Self::Busy => {
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "EXPLAIN_BUSY", text);
-                let mut response = problem.into_response();
-                let after = HeaderValue::from(RETRY_AFTER_SECS);
-                response.headers_mut().insert(RETRY_AFTER, after);
-                return response;
-            }
+            Self::Busy(busy) => return busy.response("EXPLAIN_BUSY"),
             Self::Unwritable(_) => broken(&text),
             Self::Explain(error) => of_explain(&error, text),
         };
@@ -164,18 +148,17 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     check_json(&read.parts.headers).map_err(Error::Invalid)?;
     // A parsed body is many times as large as its text: none before its turn. And it takes a while:
     // not on a thread that webhooks need.
-    let turn = app.explains.turn().await?;
-    let (turn, question) = spawn_blocking(move || (turn, question(&read.body)))
-        .await
-        .map_err(ExplainError::Broken)?;
+    let Some(id) = read.caller.id() else {
+        return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
+    };
+    let turn = app.explains.turns.turn(id).await?;
+    let parsing = turn.on_a_thread(move || question(&read.body));
+    let (turn, question) = parsing.await.map_err(ExplainError::Broken)?;
     let question = question.map_err(Error::Invalid)?;
     // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
     if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
         return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());
     }
-    let Some(id) = read.caller.id() else {
-        return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
-    };
     let asker = Asker::Caller {
         id: id.to_owned(),
         is_operator: read.caller.is_operator(),
@@ -266,49 +249,7 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
-
-    use futures_util::poll;
-
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_for_a_turn_is_told_to_come_again() {
-        let explains = Explains::new(Clock::system());
-        let first = explains.turn().await.unwrap();
-        let _second = explains.turn().await.unwrap();
-        let busy = explains.turn().await.unwrap_err().into_response();
-        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(busy.headers().get(RETRY_AFTER).unwrap(), "5");
-        drop(first);
-        assert!(explains.turn().await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_wait_for_a_turn_than_there_is_memory_for() {
-        let explains = Explains::new(Clock::system());
-        let first = explains.turn().await.unwrap();
-        let _second = explains.turn().await.unwrap();
-        let mut waiting: Vec<_> = (0..WAITING_MAX)
-            .map(|_| Box::pin(explains.turn()))
-            .collect();
-        for one in &mut waiting {
-            assert!(poll!(one).is_pending());
-        }
-        // Who comes now is told so at once, and needs no time to pass.
-        let mut next = Box::pin(explains.turn());
-        assert!(matches!(poll!(&mut next), Poll::Ready(Err(Error::Busy))));
-        // Who hangs up leaves a place, and so does who has a turn.
-        waiting.pop();
-        waiting.push(Box::pin(explains.turn()));
-        drop(first);
-        let turn = waiting.remove(0).await;
-        assert!(turn.is_ok());
-        let mut next = Box::pin(explains.turn());
-        for one in waiting.iter_mut().chain([&mut next]) {
-            assert!(poll!(one).is_pending());
-        }
-    }
 
     #[test]
     fn names_are_not_longer_than_facts() {

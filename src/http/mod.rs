@@ -10,6 +10,7 @@ mod policies;
 mod precondition;
 pub mod problem;
 mod query_key;
+mod turns;
 mod webhook;
 
 use axum::Router;

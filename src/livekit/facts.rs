@@ -90,17 +90,21 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::policy::{PolicySet, decide};
+    use crate::policy::{CompiledPolicy, Document, PolicySet, decide};
 
     fn nested(levels: usize) -> String {
-        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+        let lists = levels.saturating_sub(1);
+        format!("{{\"x\":{}{}}}", "[".repeat(lists), "]".repeat(lists))
     }
 
     #[test]
     fn no_metadata_makes_an_event_unreadable() {
-        let set = PolicySet::new([]);
+        let yaml = "policies: [{ name: a, match: {}, when: 'has(room.metadata.x)', effect: mute }]";
+        let document = Document::load([("p.yaml", yaml)]).unwrap().value;
+        let compiled = document.policies.iter();
+        let set = PolicySet::new(compiled.map(|policy| CompiledPolicy::new(policy, 1).unwrap()));
         for (levels, is_kept) in [
-            (1, true),
+            (2, true),
             (64, true),
             (65, false),
             (125, false),
@@ -140,6 +144,7 @@ mod tests {
             let back: Facts = serde_json::from_str(&stored).unwrap();
             assert_eq!(back, facts, "{levels}");
             assert_eq!(decide(&set, &back, now), decided);
+            assert_eq!(decided.enforced.mute().is_some(), is_kept, "{levels}");
             for found in [&back.room.metadata, &back.participant.metadata] {
                 let is_there = found.known().is_some_and(|found| !found.is_null());
                 assert_eq!(is_there, is_kept, "{levels}");

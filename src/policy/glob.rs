@@ -44,11 +44,11 @@ enum Step {
 pub(super) enum Shape<'a> {
     /// It is the whole name.
     Whole(&'a str),
-    /// Names start with it.
+    /// Names start with it; empty where there is no text that all have.
     Start(&'a str),
     /// Names end with it.
     End(String),
-    /// It is somewhere in them; empty where there is no such text.
+    /// It is somewhere in them.
     Inside(String),
 }
 

@@ -211,11 +211,12 @@ fn own_words(condition: &Match) -> Vec<&'static str> {
     attributes.into_iter().chain(source).collect()
 }
 
-fn together(mut words: Vec<&'static str>, more: Vec<&'static str>) -> String {
-    for word in more {
-        if !words.contains(&word) {
-            words.push(word);
+fn together(words: Vec<&'static str>, more: Vec<&'static str>) -> String {
+    let mut once = Vec::new();
+    for word in words.into_iter().chain(more) {
+        if !once.contains(&word) {
+            once.push(word);
         }
     }
-    words.join(" and ")
+    once.join(" and ")
 }

@@ -188,6 +188,9 @@ fn a_tenant_gives_facts_of_its_own_rooms_alone() {
     };
     assert_eq!(of(json!({"name": "r"})), "Caller");
     assert_eq!(of(json!({"name": "r", "tenant": "acme"})), "Request");
+    // As answers have it where metadata is nested too deep.
+    let unread = json!({"name": "r", "tenant": "acme", "metadata": null});
+    assert_eq!(of(unread), "Request");
     assert_eq!(
         of(json!({"name": "r", "metadata": {"auth_id": "acme"}})),
         "Request"

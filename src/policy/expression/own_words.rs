@@ -45,7 +45,6 @@ impl Expression {
         self.0.root.each_test(true, &mut |test, _| {
             words.extend(own_words(test));
         });
-        words.dedup();
         words
     }
 

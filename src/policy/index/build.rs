@@ -84,10 +84,6 @@ impl Builder {
                 Shape::Whole(text) => self.add_text(name, Place::Whole, text, entry),
                 Shape::Start(text) => self.add_text(name, Place::Start, text, entry),
                 Shape::End(text) => self.add_text(name, Place::End, &text, entry),
-                // The start of every name.
-                Shape::Inside(text) if text.is_empty() => {
-                    self.add_text(name, Place::Start, "", entry);
-                }
                 Shape::Inside(text) => {
                     let texts = self.inside.entry(name).or_default();
                     let entries = texts.entry(text).or_default();

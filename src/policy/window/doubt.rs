@@ -35,7 +35,8 @@ pub(super) fn always_open(
     match in_force {
         Through::Open => Some("this is always open while the policy is in force"),
         Through::Closes(_) => None,
-        Through::Unsure => (years() == Through::Open).then_some("this is always open"),
+        Through::Unsure => (years() == Through::Open)
+            .then_some("this is always open in 2028 and 2029, the years that were looked at"),
     }
 }
 

@@ -139,6 +139,7 @@ fn policies_warn_of_what_participants_write_themselves() {
         "when: \"!participant.identity.startsWith('staff-')\", effect: mute",
         "when: \"!(participant.attributes.role == 'host') || participant.kind == 'SIP'\", effect: mute",
         "when: \"participant.attributes.role != 'host' && participant.identity != 'x'\", effect: mute",
+        "when: \"participant.attributes.a != 'x' && track.name != 'y' && participant.attributes.b != 'z'\", effect: mute",
         // What is so of anybody is no bond.
         "match: { kind: STANDARD, attributes: { role: host } }, effect: exempt, reason: r",
         "match: { kind: [SIP, AGENT], attributes: { role: host } }, effect: exempt, reason: r",
