@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 
@@ -173,24 +173,49 @@ impl Source {
         Ok(Page { tracks, next })
     }
 
-    /// The last track that is read already at `end`, or the second's beginning: a reader goes on
-    /// from there as from `end`, and is not told which event of somebody else a page ended with.
+    /// From where to go on as from `end`, when all from `start` on is read up to there, the last track
+    /// at `last`; none where that would be no further than `start`.
     ///
-    /// Postgres looks for it: only it knows the order that it has read in.
-    pub(super) async fn resume(&self, end: &Cursor) -> Result<Cursor, sqlx::Error> {
-        let last = sqlx::query_scalar!(
-            "select max(event_id) from webhook_event
-             where created_at = $1 and event_id <= $2
-               and event = 'track_published' and ($3::text is null or tenant = $3)",
-            end.created_at,
-            end.event_id,
-            self.tenant,
+    /// A tenant goes on from its own last track or, where it has none in between, from a whole hour:
+    /// it is not told of others when their events were.
+    pub(super) async fn resume(
+        &self,
+        start: &Cursor,
+        last: Option<DateTime<Utc>>,
+        end: &Cursor,
+    ) -> Result<Option<Cursor>, sqlx::Error> {
+        let Some(tenant) = &self.tenant else {
+            let is_further = last.is_some() || end.created_at > start.created_at;
+            return Ok(is_further.then(|| end.clone()));
+        };
+        let Some(last) = last else {
+            let hour = end.created_at.duration_trunc(TimeDelta::hours(1)).ok();
+            let hour = hour.filter(|hour| *hour > start.created_at);
+            return Ok(hour.map(Cursor::before));
+        };
+        // Of those of one time Postgres says which is the last: only it knows the order that it has
+        // read in.
+        let to = if last < end.created_at {
+            Cursor::before(last + TimeDelta::microseconds(1))
+        } else {
+            end.clone()
+        };
+        let found = sqlx::query_as!(
+            Cursor,
+            "select created_at, event_id from webhook_event
+             where created_at >= $1 and created_at <= $3
+               and (created_at, event_id) > ($1, $2) and (created_at, event_id) <= ($3, $4)
+               and event = 'track_published' and tenant = $5
+             order by created_at desc, event_id desc
+             limit 1",
+            last,
+            "",
+            to.created_at,
+            to.event_id,
+            tenant,
         );
-        let last = bounded(last.fetch_one(&self.pool)).await?;
-        Ok(Cursor {
-            created_at: end.created_at,
-            event_id: last.unwrap_or_default(),
-        })
+        let found = bounded(found.fetch_optional(&self.pool)).await?;
+        Ok(Some(found.unwrap_or_else(|| Cursor::before(last))))
     }
 
     /// When the oldest event of all that are stored was; none where nothing is.

@@ -87,7 +87,8 @@ pub enum Pace {
     Gentle {
         /// So many tracks, and those of the page that exceeds it.
         tracks_max: u64,
-        /// So long, and until the tracks of one second are done.
+        /// So long, and until the tracks of one second are done. Where a tenant has none, until the
+        /// events' next whole hour.
         time_max: Duration,
     },
 }
@@ -171,16 +172,15 @@ pub(crate) async fn run_holding(
     } else {
         source.oldest().await?
     };
-    let mut work = Work {
-        sides: Arc::new(sides),
-        tally: Tally::new(samples_max, tenant.clone().filter(|_| is_tenants_own)),
-        times: Times::default(),
-    };
+    let mut work = Work::new(sides, tenant.clone(), is_tenants_own, samples_max);
     let is_continued = after.is_some();
     let start = after.unwrap_or_else(|| Cursor::before(range.since));
     let mut events = source.page(&start).await?;
+    // When the last track so far was.
+    let mut last = None;
     let truncated = loop {
         let Page { tracks, next } = events;
+        last = tracks.last().map(|track| track.created_at).or(last);
         let in_time = bounds.clone();
         let deciding = apart(&hold, move || work.decide(&tracks, &in_time));
         let (decided, read) = match (pace, &next) {
@@ -204,11 +204,11 @@ pub(crate) async fn run_holding(
             (_, Some(read)) => read,
             (Pace::Full, None) => source.page(&next).await?,
             (Pace::Gentle { tracks_max, .. }, None) => {
-                // Who goes on from there would come no further.
-                let is_further = work.tally.tracks() > 0 || at > start.created_at;
-                let by = exceeded(&work.tally, tracks_max, bounds.is_late());
-                if let Some(by) = by.filter(|_| is_further) {
-                    let next = source.resume(&next).await?;
+                // None where who goes on from there would come no further.
+                if let Some(by) = exceeded(&work.tally, tracks_max, bounds.is_late())
+                    && let Some(next) = source.resume(&start, last, &next).await?
+                {
+                    let at = next.created_at;
                     break Some(Truncated { at, by, next });
                 }
                 let reading = Instant::now();
@@ -321,6 +321,8 @@ async fn stored(pool: &PgPool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>
 /// What goes from page to page.
 struct Work {
     sides: Arc<draft::Sides>,
+    /// In this tenant's rooms only.
+    tenant: Option<String>,
     tally: Tally,
     times: Times,
 }
@@ -334,6 +336,21 @@ struct Times {
 }
 
 impl Work {
+    fn new(
+        sides: draft::Sides,
+        tenant: Option<String>,
+        is_tenants_own: bool,
+        samples_max: usize,
+    ) -> Self {
+        let reader = tenant.clone().filter(|_| is_tenants_own);
+        Self {
+            sides: Arc::new(sides),
+            tenant,
+            tally: Tally::new(samples_max, reader),
+            times: Times::default(),
+        }
+    }
+
     /// Decides these tracks, which are in the order of their time; also says how long it took.
     ///
     /// Where it stops for its deadline, it says at which time the first track is that is left. All
@@ -364,7 +381,13 @@ impl Work {
             before = Some(at);
             let known = Known::of(event);
             lap(&mut self.times.json);
-            let replayed = replay(event, known, &self.sides, self.tally.reader());
+            let replayed = replay(
+                event,
+                known,
+                &self.sides,
+                self.tenant.as_deref(),
+                self.tally.reader(),
+            );
             lap(&mut self.times.decide);
             self.tally.add(event, &replayed);
             drop(replayed);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::draft::Sides;
 use super::events::Published;
 use super::missing::missing;
-use crate::policy::{Decision, Facts, Reads, decide};
+use crate::policy::{Decision, Fact, Facts, Reads, decide};
 
 /// What came of an event.
 #[derive(Debug)]
@@ -69,34 +69,41 @@ impl Known {
     }
 }
 
-/// Decides `event` again. With a tenant, what others' policies ask for is not told.
+/// Decides `event` again, which is of `tenant`'s room where there is one. With a reader, who is a
+/// tenant, what others' policies ask for is not told.
 pub(super) fn replay(
     event: &Published,
     known: Known,
     sides: &Sides,
     tenant: Option<&str>,
+    reader: Option<&str>,
 ) -> Replayed {
-    let (facts, at) = match known {
+    let (mut facts, at) = match known {
         Known::Nothing => return Replayed::NoFacts,
         Known::Unreadable => return Replayed::Unreadable,
         Known::Facts(facts, at) => (facts, at),
     };
+    let by_event_alone = event.settlement.as_deref() == Some("nothing")
+        && facts.room.tenant.is_unknown()
+        && facts.participant.kind.is_unknown();
+    // The track is theirs, so the room is, also where nobody had to ask LiveKit whose it is.
+    if let (Some(tenant), Fact::Unknown) = (tenant, &facts.room.tenant) {
+        facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+    }
     let live = decide(&sides.live.set, &facts, at);
     let draft = decide(&sides.draft.set, &facts, at);
-    let missing = missing(&sides.live, &live, &facts, tenant).or(missing(
+    let missing = missing(&sides.live, &live, &facts, reader).or(missing(
         &sides.draft,
         &draft,
         &facts,
-        tenant,
+        reader,
     ));
     Replayed::Decided(Box::new(Decided {
-        by_event_alone: event.settlement.as_deref() == Some("nothing")
-            && facts.room.tenant.is_unknown()
-            && facts.participant.kind.is_unknown(),
         at,
         facts,
         live,
         draft,
         missing,
+        by_event_alone,
     }))
 }

@@ -63,7 +63,8 @@ impl From<sqlx::Error> for RollbackError {
     }
 }
 
-/// Writes an old document as a new revision; nothing where it is in force already.
+/// Writes an old document as a new revision; nothing where it is in force already, and kept by whom
+/// it is to be kept by.
 pub async fn rollback(
     pool: &PgPool,
     by: &Author<'_>,

@@ -230,6 +230,20 @@ async fn what_was_not_recorded_is_counted_apart_and_never_guessed() {
     );
     let told = report["notes"].to_string();
     assert!(told.contains("mode: dry_run"), "{told}");
+    // Where an event said itself whose room it was, acme's drafts are tried on it.
+    sqlx::query("update webhook_event set tenant = 'acme'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let calls =
+        json!({"policies": [{"name": "calls", "match": {"room": "call-*"}, "effect": "mute"}]});
+    for (token, path) in [
+        (ACME, "/v1/backtest"),
+        (OPERATOR, "/v1/backtest?owner=acme"),
+    ] {
+        let report = backtest(&app, token, path, &calls).await.json();
+        assert_eq!(tracks(&report["enforced"]), "0-0-2, 2-0-0: +2 -0 ~0 =0 ?0");
+    }
 
     // As the note says: on trial, the draft makes quell record what it asks for.
     app.apply("policies: [{ name: sip, match: { kind: SIP }, effect: mute, mode: dry_run }]")

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use quell::backtest::{
-    BacktestError, Cursor, Draft, Pace, Progress, Question, Range, Report, TruncatedBy,
+    BacktestError, Draft, Pace, Progress, Question, Range, Report, Truncated, TruncatedBy,
 };
 use quell::clock::Clock;
 use quell::policy::{Document, PolicyKey};
@@ -155,8 +155,26 @@ async fn it_stops_where_it_is_enough_and_says_where() {
         assert!(stopped.starts_with("stopped at"), "{stopped}");
     }
     // Nothing in the first pages is no error where it stopped there.
-    let report = run(&app, range, Some("nobody"), gentle(1, Duration::ZERO)).await;
-    assert_eq!(report.published.tracks, 0);
+    // Whoever has none goes on from whole hours, which tell nothing of others, to the end.
+    let mut after = None;
+    let mut hours = 0;
+    loop {
+        let mut question = question(range, Some("nobody"));
+        question.after = after;
+        let pace = gentle(1, Duration::ZERO);
+        let report = quell::backtest::run(&app.pool, question, pace, |_| ()).await;
+        let report = report.unwrap();
+        assert_eq!(report.published.tracks, 0);
+        let Some(truncated) = report.truncated else {
+            break;
+        };
+        hours += 1;
+        assert!(hours < 40, "it comes no further");
+        assert_eq!(truncated.at.timestamp() % 3600, 0);
+        assert_eq!(truncated.at, truncated.next.at());
+        after = Some(truncated.next);
+    }
+    assert!(hours > 3, "{hours}");
     let question = question(range, Some("nobody"));
     let refused = quell::backtest::run(&app.pool, question, Pace::Full, |_| ()).await;
     assert!(matches!(refused, Err(BacktestError::NoEvents(_))));
@@ -164,7 +182,14 @@ async fn it_stops_where_it_is_enough_and_says_where() {
 }
 
 /// Goes on for as long as reports say that there is more; how many tracks each part had.
-async fn parts(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) -> Vec<u64> {
+async fn parts(
+    app: &TestApp,
+    range: Range,
+    tenant: Option<&str>,
+    pace: Pace,
+    at_once: i64,
+) -> Vec<u64> {
+    let start = range.since;
     let mut question = question(range, tenant);
     let mut parts = Vec::new();
     loop {
@@ -177,7 +202,7 @@ async fn parts(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) ->
             return parts;
         };
         if tenant.is_some() {
-            assert_only_acmes(&truncated.next);
+            assert_only_acmes(&truncated, start, at_once);
         }
         let range = Range {
             since: truncated.next.at(),
@@ -188,13 +213,28 @@ async fn parts(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) ->
     }
 }
 
-/// Which events others have is not to be read out of it: one in three is acme's.
-fn assert_only_acmes(next: &Cursor) {
-    let plain = URL_SAFE_NO_PAD.decode(next.to_string()).unwrap();
+/// Which events others have, and when, is not to be read out of it: one in three is acme's.
+fn assert_only_acmes(truncated: &Truncated, start: DateTime<Utc>, at_once: i64) {
+    let plain = URL_SAFE_NO_PAD.decode(truncated.next.to_string()).unwrap();
     let plain = String::from_utf8(plain).unwrap();
     let (_, id) = plain.split_once(' ').unwrap();
-    let number = id.strip_prefix("EV_").unwrap_or("0");
-    assert_eq!(number.parse::<i64>().unwrap() % 3, 0, "{plain}");
+    // Where it stopped for its time, before the next of acme's, of which it says when it was.
+    let is_acmes = |number: i64| number % 3 == 0;
+    let minutes = truncated
+        .next
+        .at()
+        .signed_duration_since(start)
+        .num_minutes();
+    assert_eq!(truncated.at, truncated.next.at());
+    if let Some(number) = id.strip_prefix("EV_") {
+        let number: i64 = number.parse().unwrap();
+        assert!(is_acmes(number), "{plain}");
+        assert_eq!(minutes, number / at_once, "{plain}");
+    } else {
+        assert_eq!(id, "");
+        let mut of_that_time = minutes * at_once..(minutes + 1) * at_once;
+        assert!(of_that_time.any(is_acmes), "{plain}");
+    }
 }
 
 #[tokio::test]
@@ -209,7 +249,7 @@ async fn parts_that_follow_each_other_are_the_whole() {
         };
         for pace in [gentle(1, NEVER), gentle(u64::MAX, Duration::ZERO)] {
             for (tenant, tracks) in [(None, PUBLISHED), (Some("acme"), PUBLISHED / 2)] {
-                let parts = parts(&app, range, tenant, pace).await;
+                let parts = parts(&app, range, tenant, pace, at_once).await;
                 let told = format!("{at_once} {pace:?} {tenant:?} {parts:?}");
                 assert_eq!(parts.iter().sum::<u64>(), tracks, "{told}");
                 assert!(parts.len() >= parts_at_least, "{told}");

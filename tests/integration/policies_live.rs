@@ -58,9 +58,8 @@ async fn a_change_is_in_force_on_every_replica_within_a_second_told_of_or_not() 
                 assert!(mutes(&app, url, &name).await, "{name}");
             }
         }
-        // The machine may have had something else to do once.
-        took.sort();
-        assert!(took[1] < IN_FORCE_WITHIN, "{way}: {took:?}");
+        let longest = took.iter().max().unwrap();
+        assert!(*longest < IN_FORCE_WITHIN, "{way}: {took:?}");
     }
     let request = app.api(Method::DELETE, OPERATOR, "/v1/policies/told-1");
     let request = request.header("If-Match", "*").send().await.unwrap();

@@ -180,6 +180,37 @@ async fn owners_and_tests_cannot_turn_a_terminal_around() {
         assert!(printed.contains(seen), "{printed:?}");
     }
     assert!(!printed.contains(['\u{202e}', '\u{200b}']), "{printed:?}");
+
+    let app = TestApp::new().await;
+    let mut printed = policy(
+        Some(&app),
+        &["apply", &format!("{}/mics.yaml", path(&files))],
+    )
+    .await;
+    sqlx::query("update policy set updated_by = E'b\\u202eb'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    for arguments in [
+        &["list"][..],
+        &["history"],
+        &["show", "mics", "--owner", "ac\u{202e}me"],
+    ] {
+        let shown = policy(Some(&app), arguments).await;
+        assert!(shown.starts_with("0\n"), "{shown}");
+        // What may be applied again has it still.
+        let is_document = arguments.first() == Some(&"show");
+        let told = if is_document {
+            shown.lines().nth(1).unwrap()
+        } else {
+            &shown
+        };
+        printed.push_str(told);
+    }
+    assert!(printed.contains("ac\u{fffd}me/mics"), "{printed:?}");
+    assert!(printed.contains("by b\u{fffd}b"), "{printed:?}");
+    assert!(!printed.contains('\u{202e}'), "{printed:?}");
+    app.finish().await;
 }
 
 #[tokio::test]

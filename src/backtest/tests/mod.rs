@@ -101,7 +101,7 @@ fn totals_for(
 ) -> Totals {
     let mut tally = Tally::new(samples_max, reader.map(str::to_owned));
     for event in tracks {
-        let replayed = replay(event, Known::of(event), sides, reader);
+        let replayed = replay(event, Known::of(event), sides, reader, reader);
         tally.add(event, &replayed);
     }
     tally.finish()

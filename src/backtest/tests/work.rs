@@ -11,19 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::{now, policy, sides, track};
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
-use crate::backtest::tally::Tally;
-use crate::backtest::{Bounds, LOOK_EVERY_TRACKS, Times, Work, apart};
+use crate::backtest::{Bounds, LOOK_EVERY_TRACKS, Work, apart};
 
 fn work() -> Work {
     let draft = Draft {
         policies: vec![policy("quiet", &json!({}))],
         ..Draft::default()
     };
-    Work {
-        sides: Arc::new(sides(&[], draft)),
-        tally: Tally::new(0, None),
-        times: Times::default(),
-    }
+    Work::new(sides(&[], draft), None, false, 0)
 }
 
 /// So many tracks of each of some minutes.

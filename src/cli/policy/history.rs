@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
 use crate::policy_store::{self, OwnerFilter, PAGE_MAX, Page, Revision, changed_fields};
+use crate::terminal::without_controls;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -103,7 +104,7 @@ fn line(arguments: &Arguments, revision: &Revision) -> String {
         &revision.revision.to_string(),
         &revision.change,
         &revision.created_at.format(TIME).to_string(),
-        &revision.author,
+        &without_controls(&revision.author),
         &revision.managed_by,
         &what(revision),
     ]);

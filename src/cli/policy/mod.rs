@@ -23,6 +23,7 @@ use crate::audit::Origin;
 use crate::config::os_user;
 use crate::policy_store::{Author, OwnerFilter};
 use crate::postgres::Database;
+use crate::terminal::without_controls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -138,6 +139,7 @@ impl CommandLine {
     }
 }
 
+/// As people are told of it: a tenant may have any id.
 fn full_name(owner: Option<&str>, name: &str) -> String {
-    format!("{}/{name}", owner.unwrap_or("(operator)"))
+    without_controls(&format!("{}/{name}", owner.unwrap_or("(operator)")))
 }

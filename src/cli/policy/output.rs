@@ -38,7 +38,8 @@ pub(super) fn unified_diff(old: &Side, new: &Side) -> Option<String> {
     let bold = Style::new().bold();
     let mut shown = format!(
         "{bold}--- {}{bold:#}\n{bold}+++ {}{bold:#}\n",
-        old.label, new.label
+        without_controls(&old.label),
+        without_controls(&new.label)
     );
     let diff = TextDiff::configure()
         .timeout(DIFF_TIME_MAX)
@@ -97,7 +98,8 @@ mod tests {
     #[test]
     fn no_text_moves_the_cursor() {
         let hostile = side("new", "a\tb\u{1b}[2J\u{9b}1A\r\n");
-        let shown = unified_diff(&side("old", ""), &hostile).unwrap();
+        let shown = unified_diff(&side("by\u{202e}ann\u{1b}[2J", ""), &hostile).unwrap();
+        assert!(shown.contains("--- by\u{fffd}ann\u{fffd}[2J"), "{shown:?}");
         assert!(
             shown.contains("+a\tb\u{fffd}[2J\u{fffd}1A\u{fffd}"),
             "{shown:?}"

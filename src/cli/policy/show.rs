@@ -1,38 +1,48 @@
 //! `quell policy list` and `quell policy show`.
 
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdout};
+
 use sqlx::PgPool;
 
+use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name};
 use crate::policy::{Document, Effect, Policy};
 use crate::policy_store::{self, Stored};
+use crate::terminal::without_controls;
 
 pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Result<()> {
     let stored = policy_store::list(pool, owner.filter()).await?;
     if stored.is_empty() {
-        println!("no policies; write some with: quell policy apply policies/");
-        return Ok(());
+        return print_out("no policies; write some with: quell policy apply policies/\n");
     }
-    println!(
+    let mut shown = String::new();
+    // Writing to a text does not fail.
+    writeln!(
+        shown,
         "{:<40} {:>8} {:>8} {:<7} {:<8} CHANGED",
         "POLICY", "REVISION", "PRIORITY", "EFFECT", "MODE"
-    );
+    )
+    .ok();
     for row in &stored {
         let policy = read(row)?;
         let effect = match policy.effect {
             Effect::Mute => "mute",
             Effect::Exempt => "exempt",
         };
-        println!(
+        writeln!(
+            shown,
             "{:<40} {:>8} {:>8} {effect:<7} {:<8} {} by {}",
             full_name(row.owner.as_deref(), &row.name),
             row.revision,
             policy.priority,
             policy.mode.as_str(),
-            row.updated_at.format("%Y-%m-%d %H:%M:%SZ"),
-            row.updated_by,
-        );
+            row.updated_at.format(TIME),
+            without_controls(&row.updated_by),
+        )
+        .ok();
     }
-    Ok(())
+    print_out(&shown)
 }
 
 pub(super) async fn show(pool: &PgPool, name: &str, owner: &OwnerArguments) -> anyhow::Result<()> {
@@ -43,18 +53,27 @@ pub(super) async fn show(pool: &PgPool, name: &str, owner: &OwnerArguments) -> a
             full_name(owner, name)
         );
     };
-    println!(
-        "# revision {}, changed {} by {}, kept by {}",
+    let head = format!(
+        "# revision {}, changed {} by {}, kept by {}\n",
         stored.revision,
-        stored.updated_at.format("%Y-%m-%d %H:%M:%SZ"),
-        stored.updated_by,
+        stored.updated_at.format(TIME),
+        without_controls(&stored.updated_by),
         stored.managed_by,
     );
     let document = Document {
         policies: vec![read(&stored)?],
     };
-    print!("{}", document.to_yaml()?);
-    Ok(())
+    let yaml = document.to_yaml()?;
+    // What goes into a file is to be applied again, and stays as it is.
+    if !stdout().is_terminal() {
+        return print_out(&format!("{head}{yaml}"));
+    }
+    let mut shown = head;
+    for line in yaml.lines() {
+        shown.push_str(&without_controls(line));
+        shown.push('\n');
+    }
+    print_out(&shown)
 }
 
 fn read(stored: &Stored) -> anyhow::Result<Policy> {
