@@ -30,7 +30,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
@@ -140,12 +140,8 @@ pub(crate) async fn run_holding(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, BacktestError> {
     let begun = Instant::now();
-    let bounds = Bounds {
-        cancelled: CancellationToken::new(),
-        deadline: pace.time_max().map(|time_max| begun + time_max),
-    };
     // Threads go on when this is dropped: they are told.
-    let _told = bounds.cancelled.clone().drop_guard();
+    let (bounds, _told) = Bounds::new(pace, begun);
     let Question {
         draft,
         range,
@@ -266,6 +262,18 @@ struct Bounds {
 }
 
 impl Bounds {
+    /// What threads look at, and what tells them when it is dropped.
+    fn new(pace: Pace, begun: Instant) -> (Self, DropGuard) {
+        let cancelled = CancellationToken::new();
+        let told = cancelled.clone().drop_guard();
+        let deadline = pace.time_max().map(|time_max| begun + time_max);
+        let bounds = Self {
+            cancelled,
+            deadline,
+        };
+        (bounds, told)
+    }
+
     fn is_late(&self) -> bool {
         self.deadline
             .is_some_and(|deadline| Instant::now() >= deadline)

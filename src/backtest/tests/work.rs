@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{now, policy, sides, track};
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
-use crate::backtest::{Bounds, LOOK_EVERY_TRACKS, Work, apart};
+use crate::backtest::{Bounds, LOOK_EVERY_TRACKS, Pace, Work, apart};
 
 fn work() -> Work {
     let draft = Draft {
@@ -67,10 +67,13 @@ fn what_is_late_stops_where_a_second_ends_and_comes_further_each_time() {
 #[test]
 fn what_nobody_waits_for_ends_within_some_tracks() {
     let tracks = tracks(&[1_000]);
-    let gone = bounds(None);
-    gone.cancelled.cancel();
-    let (work, _, _) = work().decide(&tracks, &gone);
-    assert!(work.tally.tracks() < u64::try_from(LOOK_EVERY_TRACKS).unwrap());
+    let (bounds, told) = Bounds::new(Pace::Full, Instant::now());
+    let of_a_thread = bounds.clone();
+    let (all, _, _) = work().decide(&tracks, &of_a_thread);
+    assert_eq!(all.tally.tracks(), 1_000);
+    drop(told);
+    let (some, _, _) = work().decide(&tracks, &of_a_thread);
+    assert!(some.tally.tracks() < u64::try_from(LOOK_EVERY_TRACKS).unwrap());
 }
 
 #[tokio::test]
