@@ -31,6 +31,7 @@ mod backtest_pages;
 mod explain;
 mod explain_access;
 mod explain_cli;
+mod explain_refused;
 mod manual;
 mod manual_access;
 mod manual_body;

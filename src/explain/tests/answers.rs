@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::{POLICIES, everything, explained, now, set, without};
+use super::{POLICIES, case, event, everything, explained, now, set, without};
 use crate::explain::answer::answer;
 use crate::explain::event::Event;
-use crate::explain::{Case, Which, compare, sources};
+use crate::explain::{Case, Which, compare};
 use crate::policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
 
 #[test]
@@ -76,21 +76,13 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
         // As it comes back from the database.
         let text = serde_json::to_string(&then).unwrap();
         let decision: Decision = serde_json::from_str(&text).unwrap();
+        let event = Event {
+            settlement: Some(settlement.to_owned()),
+            ..event(decision)
+        };
         let case = Case {
-            sources: sources::of_event(&facts),
-            facts,
             at: at + TimeDelta::hours(1),
-            event: Some(Event {
-                id: "EV_1".to_owned(),
-                created_at: at,
-                received_at: at,
-                settlement: Some(settlement.to_owned()),
-                settled_at: Some(at),
-                decision: Some(decision),
-                snapshot: None,
-                there_then: None,
-            }),
-            warnings: Vec::new(),
+            ..case(facts, Some(event))
         };
         let answer = answer(&set(POLICIES), Which::Now, case, tenant);
         let recorded = answer.recorded.unwrap();
@@ -186,22 +178,8 @@ fn every_field_of_an_answer_is_in_the_manual() {
     }
     let facts: Facts = serde_json::from_value(everything()).unwrap();
     let policies = set(POLICIES);
-    let case = Case {
-        sources: sources::of_event(&facts),
-        event: Some(Event {
-            id: "EV_1".to_owned(),
-            created_at: now(),
-            received_at: now(),
-            settlement: None,
-            settled_at: None,
-            decision: Some(decide(&policies, &facts, now())),
-            snapshot: None,
-            there_then: None,
-        }),
-        facts,
-        at: now(),
-        warnings: Vec::new(),
-    };
+    let event = event(decide(&policies, &facts, now()));
+    let case = case(facts, Some(event));
     let answer = answer(&policies, Which::Then, case, None);
     let mut found = BTreeSet::new();
     keys(&serde_json::to_value(&answer).unwrap(), &mut found);
@@ -257,13 +235,7 @@ fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
     facts.participant.attributes =
         crate::policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
     let given = serde_json::to_vec(&facts).unwrap().len();
-    let case = Case {
-        sources: sources::of_event(&facts),
-        facts,
-        at: now(),
-        event: None,
-        warnings: Vec::new(),
-    };
+    let case = case(facts, None);
     let answer = answer(&policies, Which::Now, case, None);
     assert_eq!(answer.candidates.len(), 1_000);
     let bytes = serde_json::to_vec(&answer).unwrap().len();
@@ -279,22 +251,10 @@ fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
         let there_then = then.visible(&facts);
         let there_then = there_then.map(|(policy, _)| compare::name(&policy.id));
         let event = Event {
-            id: "EV_1".to_owned(),
-            created_at: now(),
-            received_at: now(),
-            settlement: None,
-            settled_at: None,
-            decision: Some(decide(&then, &facts, now())),
-            snapshot: None,
             there_then: Some(there_then.collect()),
+            ..event(decide(&then, &facts, now()))
         };
-        let case = Case {
-            sources: sources::of_event(&facts),
-            facts,
-            at: now(),
-            event: Some(event),
-            warnings: Vec::new(),
-        };
+        let case = case(facts, Some(event));
         let again = match which {
             Which::Files => {
                 let yaml = format!("policies: [{again}]");

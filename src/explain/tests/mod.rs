@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, answer};
-use super::{Which, given};
-use crate::policy::{CompiledPolicy, Document, PolicySet};
+use super::event::Event;
+use super::{Case, Which, given, sources};
+use crate::policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
 
 /// Policies of the operator and of two tenants; what has `secret` in it is not acme's to know.
 const POLICIES: &str = r#"
@@ -54,6 +55,30 @@ fn set(yaml: &str) -> PolicySet {
 fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Answer {
     let case = given::read(facts, tenant, now()).unwrap();
     answer(policies, Which::Now, case, tenant)
+}
+
+/// An event that was dealt with, by this decision.
+fn event(decision: Decision) -> Event {
+    Event {
+        id: "EV_1".to_owned(),
+        created_at: now(),
+        received_at: now(),
+        settlement: Some("nothing".to_owned()),
+        settled_at: Some(now()),
+        decision: Some(decision),
+        snapshot: None,
+        there_then: None,
+    }
+}
+
+fn case(facts: Facts, event: Option<Event>) -> Case {
+    Case {
+        sources: sources::of_event(&facts),
+        facts,
+        at: now(),
+        event,
+        warnings: Vec::new(),
+    }
 }
 
 /// The facts at these paths are taken out.

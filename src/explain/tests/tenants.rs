@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use super::{POLICIES, everything, explained, now, set, without};
+use super::{POLICIES, case, event, everything, explained, now, set, without};
+use crate::explain::Which;
 use crate::explain::answer::{Answer, answer};
-use crate::explain::event::Event;
-use crate::explain::{Case, Which, sources};
 use crate::policy::{Facts, decide};
 
 fn lines(answer: &Answer) -> Vec<String> {
@@ -105,23 +104,8 @@ policies:
         facts["participant"]["identity"] = json!(identity);
         let facts: Facts = serde_json::from_value(facts).unwrap();
         let policies = set(yaml);
-        let event = Event {
-            id: "EV_1".to_owned(),
-            created_at: now(),
-            received_at: now(),
-            settlement: Some("nothing".to_owned()),
-            settled_at: Some(now()),
-            decision: Some(decide(&set(&then_yaml), &facts, now())),
-            snapshot: None,
-            there_then: None,
-        };
-        let case = Case {
-            sources: sources::of_event(&facts),
-            facts,
-            at: now(),
-            event: Some(event),
-            warnings: Vec::new(),
-        };
+        let event = event(decide(&set(&then_yaml), &facts, now()));
+        let case = case(facts, Some(event));
         let answer = answer(&policies, Which::Now, case, tenant);
         let recorded = answer.recorded.as_ref().unwrap();
         let then = recorded.decision.as_ref().unwrap();
