@@ -37,6 +37,7 @@ pub mod config;
 pub mod metrics;
 pub mod simulator;
 mod terminal;
+mod threads;
 
 #[cfg(test)]
 mod test_data;

@@ -195,27 +195,20 @@ impl Source {
         };
         // Of those of one time Postgres says which is the last: only it knows the order that it has
         // read in.
-        let to = if last < end.created_at {
-            Cursor::before(last + TimeDelta::microseconds(1))
-        } else {
-            end.clone()
-        };
-        let found = sqlx::query_as!(
-            Cursor,
-            "select created_at, event_id from webhook_event
-             where created_at >= $1 and created_at <= $3
-               and (created_at, event_id) > ($1, $2) and (created_at, event_id) <= ($3, $4)
-               and event = 'track_published' and tenant = $5
-             order by created_at desc, event_id desc
-             limit 1",
+        let event_id = sqlx::query_scalar!(
+            "select max(event_id) from webhook_event
+             where created_at = $1 and (created_at, event_id) <= ($2, $3)
+               and event = 'track_published' and tenant = $4",
             last,
-            "",
-            to.created_at,
-            to.event_id,
+            end.created_at,
+            end.event_id,
             tenant,
         );
-        let found = bounded(found.fetch_optional(&self.pool)).await?;
-        Ok(Some(found.unwrap_or_else(|| Cursor::before(last))))
+        let event_id = bounded(event_id.fetch_one(&self.pool)).await?;
+        Ok(Some(Cursor {
+            created_at: last,
+            event_id: event_id.unwrap_or_default(),
+        }))
     }
 
     /// When the oldest event of all that are stored was; none where nothing is.

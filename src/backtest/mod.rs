@@ -22,22 +22,22 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
+mod work;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::JoinError;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
 use crate::postgres::bounded;
-use events::{Page, Published, Source};
-use replay::{Known, replay};
+use crate::threads::apart;
+use events::{Page, Source};
 use tally::Tally;
+use work::{Bounds, Work};
 
 pub use by_policy::{Beside, Deeds, PolicyRow};
 pub use count::Counted;
@@ -58,8 +58,6 @@ pub const SAMPLES_DEFAULT: usize = 10;
 const PAGE_EVENTS: i64 = 5_000;
 /// The same beside a server's other work: some milliseconds of it at a time.
 const PAGE_EVENTS_GENTLE: i64 = 1_000;
-/// After so many tracks a thread looks whether anybody still wants to know.
-const LOOK_EVERY_TRACKS: usize = 16;
 
 /// What is asked.
 #[derive(Debug)]
@@ -207,6 +205,7 @@ pub(crate) async fn run_holding(
                     let at = next.created_at;
                     break Some(Truncated { at, by, next });
                 }
+                // Half of the time is left to the server's other work.
                 let reading = Instant::now();
                 let events = source.page(&next).await?;
                 tokio::time::sleep(page_took + reading.elapsed()).await;
@@ -236,48 +235,6 @@ pub(crate) async fn run_holding(
         return Err(BacktestError::NoEvents(report.nothing(oldest)));
     }
     Ok(report)
-}
-
-/// Does `work` on a thread of its own, which keeps `hold` until it is done.
-async fn apart<T: Send + 'static>(
-    hold: &(impl Clone + Send + 'static),
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
-    let hold = hold.clone();
-    let working = spawn_blocking(move || {
-        let done = work();
-        drop(hold);
-        done
-    });
-    working.await
-}
-
-/// When a thread stops before its end.
-#[derive(Debug, Clone)]
-struct Bounds {
-    /// Nobody waits for it.
-    cancelled: CancellationToken,
-    /// It is enough.
-    deadline: Option<Instant>,
-}
-
-impl Bounds {
-    /// What threads look at, and what tells them when it is dropped.
-    fn new(pace: Pace, begun: Instant) -> (Self, DropGuard) {
-        let cancelled = CancellationToken::new();
-        let told = cancelled.clone().drop_guard();
-        let deadline = pace.time_max().map(|time_max| begun + time_max);
-        let bounds = Self {
-            cancelled,
-            deadline,
-        };
-        (bounds, told)
-    }
-
-    fn is_late(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
-    }
 }
 
 impl Pace {
@@ -324,85 +281,6 @@ async fn stored(pool: &PgPool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>
             document: row.document,
         })
         .collect())
-}
-
-/// What goes from page to page.
-struct Work {
-    sides: Arc<draft::Sides>,
-    /// In this tenant's rooms only.
-    tenant: Option<String>,
-    tally: Tally,
-    times: Times,
-}
-
-/// Where the time went, beside waiting for Postgres.
-#[derive(Debug, Default)]
-struct Times {
-    json: Duration,
-    decide: Duration,
-    tally: Duration,
-}
-
-impl Work {
-    fn new(
-        sides: draft::Sides,
-        tenant: Option<String>,
-        is_tenants_own: bool,
-        samples_max: usize,
-    ) -> Self {
-        let reader = tenant.clone().filter(|_| is_tenants_own);
-        Self {
-            sides: Arc::new(sides),
-            tenant,
-            tally: Tally::new(samples_max, reader),
-            times: Times::default(),
-        }
-    }
-
-    /// Decides these tracks, which are in the order of their time; also says how long it took.
-    ///
-    /// Where it stops for its deadline, it says at which time the first track is that is left. All
-    /// tracks of one second are done, or none of them: from a time, anybody can go on.
-    fn decide(
-        mut self,
-        tracks: &[Published],
-        bounds: &Bounds,
-    ) -> (Self, Option<DateTime<Utc>>, Duration) {
-        let page_begun = Instant::now();
-        let mut begun = page_begun;
-        let mut lap = |sum: &mut Duration| {
-            let now = Instant::now();
-            *sum += now - begun;
-            begun = now;
-        };
-        let mut before = None;
-        let mut stopped_at = None;
-        for (index, event) in tracks.iter().enumerate() {
-            if index % LOOK_EVERY_TRACKS == 0 && bounds.cancelled.is_cancelled() {
-                break;
-            }
-            let at = event.created_at;
-            if before.is_some_and(|before| before != at) && bounds.is_late() {
-                stopped_at = Some(at);
-                break;
-            }
-            before = Some(at);
-            let known = Known::of(event);
-            lap(&mut self.times.json);
-            let replayed = replay(
-                event,
-                known,
-                &self.sides,
-                self.tenant.as_deref(),
-                self.tally.reader(),
-            );
-            lap(&mut self.times.decide);
-            self.tally.add(event, &replayed);
-            drop(replayed);
-            lap(&mut self.times.tally);
-        }
-        (self, stopped_at, page_begun.elapsed())
-    }
 }
 
 fn full_name(owner: Option<&str>, name: &str) -> String {

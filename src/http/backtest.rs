@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::policy::document::POLICIES_MAX;
 use crate::policy::problem::PROBLEMS_MAX;
 use crate::policy::{Policy, PolicyKey, Problems};
+use crate::threads::apart;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// So many samples of each kind of change: an answer stays below a megabyte.
@@ -139,9 +140,8 @@ pub(super) async fn handler(
     let Backtests { turns, clock, stop } = app.backtests.clone();
     let turn = stop.run_until_cancelled(turns.turn(caller)).await;
     let turn = turn.ok_or(Error::Stopping)??;
-    let checked = turn.on_a_thread(move || question(&asked, &clock)).await;
-    let checked = checked.map_err(BacktestError::Broken)?;
-    let (turn, (question, warnings)) = (checked.0, checked.1?);
+    let checked = apart(&turn, move || question(&asked, &clock)).await;
+    let (question, warnings) = checked.map_err(BacktestError::Broken)??;
     // Work that goes on where its client is gone keeps the turn.
     let running = Box::pin(backtest::run_holding(
         turn,
@@ -264,8 +264,9 @@ mod tests {
     async fn a_panic_is_a_failure_of_ours_and_frees_the_turn() {
         let turns = Turns::new(LIMITS);
         let turn = turns.turn("acme").await.unwrap();
-        let broken = turn.on_a_thread(|| panic!("as a bug would")).await;
-        let broken = broken.map(|(_, ())| ()).unwrap_err();
+        let broken = apart(&turn, || panic!("as a bug would")).await;
+        let broken = broken.unwrap_err();
+        drop(turn);
         let response = Error::from(BacktestError::Broken(broken)).into_response();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), 1_000)

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
 
 use super::auth::{AuthError, Scope};
@@ -24,6 +23,7 @@ use crate::explain::{
     Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
 };
 use crate::livekit::LiveKitError;
+use crate::threads::apart;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -152,8 +152,9 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
         return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
     };
     let turn = app.explains.turns.turn(id).await?;
-    let parsing = turn.on_a_thread(move || question(&read.body));
-    let (turn, question) = parsing.await.map_err(ExplainError::Broken)?;
+    let body = read.body;
+    let parsing = apart(&turn, move || question(&body));
+    let question = parsing.await.map_err(ExplainError::Broken)?;
     let question = question.map_err(Error::Invalid)?;
     // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
     if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
@@ -175,10 +176,9 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     };
     // A task of its own keeps the turn until all is done, also where nobody waits any more.
     let work = async move {
-        let _turn = turn;
         let reply = explainer.explain(&asker, question).await?;
-        // A thousand policies a track are much to write down: not on a thread that webhooks need.
-        let written = spawn_blocking(move || serde_json::to_vec(&reply));
+        // A thousand policies a track are much to write down.
+        let written = apart(&turn, move || serde_json::to_vec(&reply));
         Ok::<_, ExplainError>(written.await?)
     };
     let written = app.tracker.spawn(work.in_current_span()).await;

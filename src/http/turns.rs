@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, spawn_blocking};
 
 use super::problem::Problem;
 
@@ -113,20 +112,6 @@ impl Drop for Place {
     }
 }
 
-impl Turn {
-    /// Does `work` where no webhook waits for the thread; the turn is kept until it is done.
-    pub(super) async fn on_a_thread<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<(Self, T), JoinError> {
-        spawn_blocking(move || {
-            let done = work();
-            (self, done)
-        })
-        .await
-    }
-}
-
 /// Why it is not this caller's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Busy {
@@ -166,6 +151,7 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
+    use crate::threads::apart;
 
     const RETRY_AFTER_SECS: u64 = 10;
     const OWN: Busy = Busy::Own {
@@ -234,13 +220,14 @@ mod tests {
         let turn = turns.turn("acme").await.unwrap();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
-        let mut working = Box::pin(turn.on_a_thread(move || {
+        let mut working = Box::pin(apart(&turn, move || {
             begun.send(()).unwrap();
             may_go_on.recv().unwrap();
         }));
         assert!(poll!(&mut working).is_pending());
         has_begun.await.unwrap();
         drop(working);
+        drop(turn);
         let mut next = Box::pin(turns.turn("globex"));
         assert!(poll!(&mut next).is_pending());
         go_on.send(()).unwrap();

@@ -9,9 +9,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{now, policy, sides, track};
+use crate::backtest::Pace;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
-use crate::backtest::{Bounds, LOOK_EVERY_TRACKS, Pace, Work, apart};
+use crate::backtest::work::{Bounds, LOOK_EVERY_TRACKS, Work};
+use crate::threads::apart;
 
 fn work() -> Work {
     let draft = Draft {
