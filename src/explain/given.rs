@@ -11,7 +11,7 @@ use super::json::cut;
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
-use crate::policy::facts::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use crate::policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
 use crate::policy::node::quoted;
 use crate::policy::problem::{PROBLEMS_MAX, did_you_mean};
 use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
@@ -157,7 +157,7 @@ fn check_values(given: &Value) -> Result<(), String> {
         if metadata.is_some_and(|metadata| is_deeper(metadata, METADATA_DEPTH_MAX)) {
             wrong.add(|| {
                 format!(
-                    "facts.{path}: this is nested deeper than {METADATA_DEPTH_MAX}, which counts as no JSON: write null, and say whose the room is by `tenant`"
+                    "facts.{path}: this is nested deeper than {METADATA_DEPTH_MAX}: write null for what is deeper, as which it counts"
                 )
             });
         }
@@ -227,8 +227,6 @@ fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
     };
     let said = tenant_in(metadata).map(str::to_owned);
     match &facts.room.tenant {
-        // What is nested too deep is null as well, and names a tenant all the same.
-        Fact::Known(_) if metadata.is_null() => Ok(false),
         Fact::Known(tenant) if *tenant != said => invalid(format!(
             "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",
             cut(&json!(tenant).to_string()),

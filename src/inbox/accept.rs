@@ -15,7 +15,6 @@ use super::Job;
 use super::worker::Worker;
 use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
-use crate::livekit::tenant_of;
 use crate::metrics::{Metrics, Step};
 use crate::postgres::{bounded, interval};
 
@@ -207,7 +206,7 @@ impl Writer {
         let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
         let tenants: Vec<_> = batch
             .iter()
-            .map(|i| tenant_of(&i.event.room.metadata).map(|tenant| storable(&tenant)))
+            .map(|i| i.event.room.tenant.as_deref().map(storable))
             .collect();
         let bodies: Vec<_> = batch.iter().map(|i| i.body.clone()).collect();
         let wants_job: Vec<_> = batch

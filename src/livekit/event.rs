@@ -1,13 +1,16 @@
 //! What a webhook says, read leniently: a newer LiveKit must not blind us.
 //!
-//! Bodies are Go's protojson: camelCase, 64-bit integers as strings, enums by name (by number
-//! where the name is not known to the sender), zero values left out. Unknown fields and unknown
-//! enum values pass; what is missing is only what an event cannot be handled without.
+//! Bodies are ProtoJSON (<https://protobuf.dev/programming-guides/json/>), in any of the spellings that
+//! its readers have to take: names in camelCase or as in the `.proto` file, 64-bit integers as text
+//! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
+//! unknown enum values pass; what is missing is only what an event cannot be handled without.
 
 use chrono::{DateTime, Utc};
 use livekit_protocol::{TrackSource, TrackType};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::policy::metadata::{metadata_in, tenant_in};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +34,14 @@ pub struct Event {
 #[serde(default)]
 pub struct EventRoom {
     /// The room's session id.
+    #[serde(deserialize_with = "text")]
     pub sid: String,
     /// The room's name.
+    #[serde(deserialize_with = "text")]
     pub name: String,
-    /// The room's metadata: only in room and participant events.
-    pub metadata: String,
+    /// The tenant in the room's metadata, which only room and participant events have.
+    #[serde(rename = "metadata", deserialize_with = "tenant")]
+    pub tenant: Option<String>,
 }
 
 /// The participant as an event tells of it; empty where the event has none.
@@ -43,8 +49,10 @@ pub struct EventRoom {
 #[serde(default)]
 pub struct EventParticipant {
     /// The participant's session id.
+    #[serde(deserialize_with = "text")]
     pub sid: String,
     /// The participant's identity.
+    #[serde(deserialize_with = "text")]
     pub identity: String,
 }
 
@@ -53,8 +61,10 @@ pub struct EventParticipant {
 #[serde(default, rename_all = "camelCase")]
 pub struct EventTrack {
     /// The track's id.
+    #[serde(deserialize_with = "text")]
     pub sid: String,
     /// The track's name.
+    #[serde(deserialize_with = "text")]
     pub name: String,
     /// LiveKit's word for the source; `UNKNOWN` where the client named none.
     #[serde(deserialize_with = "source_word")]
@@ -63,6 +73,7 @@ pub struct EventTrack {
     #[serde(rename = "type", deserialize_with = "type_word")]
     pub track_type: String,
     /// The codec.
+    #[serde(alias = "mime_type", deserialize_with = "text")]
     pub mime_type: String,
 }
 
@@ -98,11 +109,11 @@ pub enum EventError {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     event: String,
-    #[serde(default, deserialize_with = "integer")]
+    #[serde(default, alias = "created_at", deserialize_with = "integer")]
     created_at: i64,
     room: Option<EventRoom>,
     participant: Option<EventParticipant>,
@@ -167,17 +178,33 @@ fn strip_turn_password(value: &mut Value) {
     }
 }
 
-/// An integer, or a string of one.
+/// Text; `null` is the same as not there.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn tenant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let metadata = text(deserializer)?;
+    Ok(tenant_in(&metadata_in(&metadata)).map(str::to_owned))
+}
+
+/// A whole number, or text of one: `17`, `"17"`, `1.7e1`.
 fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::String(text) => text.parse().map_err(serde::de::Error::custom),
-        Value::Number(number) => number
+    let value = Value::deserialize(deserializer)?;
+    let number = match &value {
+        Value::Null => return Ok(0),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::Number(number) => Some(number.clone()),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    let whole = number.and_then(|number| {
+        let float = || number.as_f64().filter(|float| float.fract() == 0.0);
+        // Written out, since a cast would take what is beyond all integers.
+        number
             .as_i64()
-            .ok_or_else(|| serde::de::Error::custom("not a whole number")),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            Err(serde::de::Error::custom("not a whole number"))
-        }
-    }
+            .or_else(|| float()?.to_string().parse().ok())
+    });
+    whole.ok_or_else(|| serde::de::Error::custom(format!("{value} is not a whole number")))
 }
 
 /// An enum value's word; a number that the sender had no word for is looked up here.
@@ -185,13 +212,15 @@ fn word<'de, D: Deserializer<'de>>(
     deserializer: D,
     name_of: fn(i32) -> Option<&'static str>,
 ) -> Result<String, D::Error> {
+    let zero = || name_of(0).unwrap_or_default().to_owned();
     match Value::deserialize(deserializer)? {
+        Value::Null => Ok(zero()),
         Value::String(word) => Ok(word),
         Value::Number(number) => Ok(number
             .as_i64()
             .and_then(|n| name_of(i32::try_from(n).ok()?))
             .map_or_else(|| number.to_string(), str::to_owned)),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
             Err(serde::de::Error::custom("not the name of an enum value"))
         }
     }

@@ -6,5 +6,5 @@ mod room;
 pub mod signature;
 mod twirp;
 
-pub use room::{LiveKit, LiveRoom, MutedTrack, tenant_of};
+pub use room::{LiveKit, LiveRoom, MutedTrack};
 pub use twirp::{LiveKitError, LiveKitSetupError};

@@ -14,7 +14,7 @@ use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::clock::Clock;
 use crate::config::LiveKitConfig;
 use crate::mute::Permit;
-use crate::policy::facts::tenant_in;
+use crate::policy::metadata::{metadata_in, tenant_in};
 
 /// A client of one LiveKit deployment; cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,8 +25,21 @@ pub struct LiveKit(Arc<Twirp>);
 pub struct LiveRoom {
     /// LiveKit's own account of it.
     pub info: Room,
+    /// Its metadata, read.
+    pub metadata: Value,
     /// The tenant: `auth_id` of its metadata.
     pub tenant: Option<String>,
+}
+
+impl From<Room> for LiveRoom {
+    fn from(info: Room) -> Self {
+        let metadata = metadata_in(&info.metadata);
+        Self {
+            tenant: tenant_in(&metadata).map(str::to_owned),
+            metadata,
+            info,
+        }
+    }
 }
 
 /// What LiveKit says after a mute call.
@@ -63,10 +76,7 @@ impl LiveKit {
         let response: ListRoomsResponse =
             self.0.call("ListRooms", grants, &request, deadline).await?;
         let room = response.rooms.into_iter().find(|room| room.name == name);
-        Ok(room.map(|info| LiveRoom {
-            tenant: tenant_of(&info.metadata),
-            info,
-        }))
+        Ok(room.map(LiveRoom::from))
     }
 
     /// The participant with its tracks, or none where it or its room is not there.
@@ -133,36 +143,5 @@ fn admin_of(room: &str) -> VideoGrants {
         room_admin: true,
         room: room.to_owned(),
         ..VideoGrants::default()
-    }
-}
-
-/// The tenant that room metadata names: `auth_id`, a string that is not blank, in a JSON object.
-#[must_use]
-pub fn tenant_of(metadata: &str) -> Option<String> {
-    let metadata: Value = serde_json::from_str(metadata).ok()?;
-    tenant_in(&metadata).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tenant_of;
-
-    #[test]
-    fn the_tenant_is_a_string_that_is_not_blank_in_a_json_object() {
-        for (metadata, tenant) in [
-            (r#"{"auth_id":"acme"}"#, Some("acme")),
-            (r#"{"auth_id":" acme","x":1}"#, Some(" acme")),
-            (r#"{"auth_id":""}"#, None),
-            (r#"{"auth_id":"  "}"#, None),
-            (r#"{"auth_id":7}"#, None),
-            (r#"{"auth_id":null}"#, None),
-            (r#"{"AUTH_ID":"acme"}"#, None),
-            (r#"["auth_id","acme"]"#, None),
-            (r#""acme""#, None),
-            ("acme", None),
-            ("", None),
-        ] {
-            assert_eq!(tenant_of(metadata).as_deref(), tenant, "{metadata}");
-        }
     }
 }

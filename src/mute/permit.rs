@@ -95,7 +95,6 @@ mod tests {
     use livekit_protocol::Room;
 
     use super::*;
-    use crate::livekit::tenant_of;
 
     #[test]
     fn an_id_reaches_the_rooms_that_name_it_and_no_id_reaches_all() {
@@ -139,13 +138,10 @@ mod tests {
             (policy(None), r#"{"auth_id":"globex"}"#, Ok(())),
             (policy(None), "", Ok(())),
         ] {
-            let room = LiveRoom {
-                info: Room {
-                    metadata: metadata.to_owned(),
-                    ..Room::default()
-                },
-                tenant: tenant_of(metadata),
-            };
+            let room = LiveRoom::from(Room {
+                metadata: metadata.to_owned(),
+                ..Room::default()
+            });
             let result = authorize(authority, &room, "p", &TrackInfo::default()).map(drop);
             assert_eq!(result, expect, "{authority:?} {metadata}");
         }

@@ -219,7 +219,7 @@ pub struct RoomFacts {
     /// Its metadata's `auth_id`; known to be none where the metadata has none or a blank one.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub tenant: Fact<Option<String>>,
-    /// Its metadata, read as JSON; `null` where it is none, or is nested deeper than 64.
+    /// Its metadata, read as JSON; `null` where it is none.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub metadata: Fact<Value>,
     /// How many take part; LiveKit's count lags by up to 5 s.
@@ -234,39 +234,6 @@ pub struct RoomFacts {
     /// Whether it is being recorded.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub active_recording: Fact<bool>,
-}
-
-/// Metadata may be nested so deep. It is stored inside facts and read back from there, by a reader
-/// that goes to 127 levels: what is deeper must not be what makes an event unreadable.
-pub const METADATA_DEPTH_MAX: usize = 64;
-
-/// Metadata as facts have it: `null` where the text is no JSON, or is nested too deep.
-#[must_use]
-pub fn metadata_in(text: &str) -> Value {
-    let read = serde_json::from_str(text).ok();
-    read.filter(|metadata| !is_deeper(metadata, METADATA_DEPTH_MAX))
-        .unwrap_or(Value::Null)
-}
-
-/// Whether lists and maps are nested in it deeper than `levels`.
-#[must_use]
-pub fn is_deeper(value: &Value, levels: usize) -> bool {
-    let goes_on = |inner: &Value| {
-        let left = levels.checked_sub(1);
-        left.is_none_or(|left| is_deeper(inner, left))
-    };
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(goes_on),
-        Value::Object(fields) => levels == 0 || fields.values().any(goes_on),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-/// The tenant that a room's metadata names: `auth_id`, a text that is not blank, of a JSON object.
-#[must_use]
-pub fn tenant_in(metadata: &Value) -> Option<&str> {
-    let id = metadata.get("auth_id")?.as_str()?;
-    (!id.trim().is_empty()).then_some(id)
 }
 
 /// The participant that publishes the track.
@@ -288,7 +255,7 @@ pub struct ParticipantFacts {
     /// Its attributes; all of them or unknown.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub attributes: Fact<BTreeMap<String, String>>,
-    /// Its metadata, read as JSON; `null` where it is none, or is nested deeper than 64.
+    /// Its metadata, read as JSON; `null` where it is none.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub metadata: Fact<Value>,
     /// Whether it publishes anything.

@@ -69,13 +69,210 @@ fn unknown_fields_and_enum_values_pass() {
     );
 }
 
+/// ProtoJSON's spellings of one event, in all of its fields that are read: a key that stands twice in this
+/// table is spelled in several ways.
+#[test]
+fn every_spelling_of_protojson_is_the_same_event() {
+    let expected = Event {
+        id: "EV_1".to_owned(),
+        name: TRACK_PUBLISHED.to_owned(),
+        created_at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        room: EventRoom {
+            sid: "RM_1".to_owned(),
+            name: "r".to_owned(),
+            tenant: Some("acme".to_owned()),
+        },
+        participant: EventParticipant {
+            sid: "PA_1".to_owned(),
+            identity: "p".to_owned(),
+        },
+        track: EventTrack {
+            sid: "TR_1".to_owned(),
+            name: "n".to_owned(),
+            source: "MICROPHONE".to_owned(),
+            track_type: "AUDIO".to_owned(),
+            mime_type: "audio/opus".to_owned(),
+        },
+    };
+    let usual = json!({
+        "id": "EV_1", "event": "track_published", "createdAt": "1800000000",
+        "room": {"sid": "RM_1", "name": "r", "metadata": r#"{"auth_id":"acme"}"#},
+        "participant": {"sid": "PA_1", "identity": "p"},
+        "track": {"sid": "TR_1", "name": "n", "source": "MICROPHONE", "mimeType": "audio/opus"},
+    });
+    for (at, key, spellings) in [
+        (
+            "",
+            "createdAt",
+            vec![
+                json!(1_800_000_000),
+                json!("1800000000"),
+                json!(1.8e9),
+                json!("1.8e9"),
+                json!("1800000000.0"),
+            ],
+        ),
+        (
+            "",
+            "created_at",
+            vec![json!(1_800_000_000), json!("1800000000"), json!(1.8e9)],
+        ),
+        ("", "room", vec![usual["room"].clone()]),
+        ("/track", "source", vec![json!("MICROPHONE"), json!(2)]),
+        (
+            "/track",
+            "type",
+            vec![json!("AUDIO"), json!(0), json!(null)],
+        ),
+        ("/track", "mime_type", vec![json!("audio/opus")]),
+        ("", "numDropped", vec![json!(null), json!(3)]),
+        ("", "num_dropped", vec![json!("3")]),
+        (
+            "",
+            "egressInfo",
+            vec![json!(null), json!({"egressId": "EG_1"})],
+        ),
+        ("", "ingress_info", vec![json!({"ingress_id": "IN_1"})]),
+        ("/room", "creation_time", vec![json!("1800000000")]),
+        ("/room", "turn_password", vec![json!("secret")]),
+        ("/participant", "joined_at", vec![json!(null), json!(0)]),
+    ] {
+        for spelling in spellings {
+            let mut value = usual.clone();
+            let section = value.pointer_mut(at).unwrap().as_object_mut().unwrap();
+            match key {
+                "created_at" => section.remove("createdAt"),
+                "mime_type" => section.remove("mimeType"),
+                _ => None,
+            };
+            section.insert(key.to_owned(), spelling.clone());
+            let read = read(value.to_string().as_bytes()).unwrap();
+            assert_eq!(read.event, expected, "{key}: {spelling}");
+            assert!(!read.body.contains("secret"), "{key}: {spelling}");
+        }
+    }
+    // Left out and null are the same: whatever is no part of this kind of event.
+    for null in [
+        "room",
+        "participant",
+        "track",
+        "room.sid",
+        "room.name",
+        "room.metadata",
+        "participant.sid",
+        "participant.identity",
+        "track.sid",
+        "track.name",
+        "track.source",
+        "track.type",
+        "track.mimeType",
+    ] {
+        let mut value = usual.clone();
+        value["event"] = json!("room_started");
+        let pointer = format!("/{}", null.replace('.', "/"));
+        let (section, key) = pointer.rsplit_once('/').unwrap();
+        let without = {
+            let mut value = value.clone();
+            value
+                .pointer_mut(section)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .remove(key);
+            read(value.to_string().as_bytes()).unwrap().event
+        };
+        value.pointer_mut(section).unwrap()[key] = Value::Null;
+        assert_eq!(
+            read(value.to_string().as_bytes()).unwrap().event,
+            without,
+            "{null}"
+        );
+    }
+}
+
+/// What LiveKit's protocol has as events, the newest included: each is read, whatever it has beside.
+#[test]
+fn every_event_of_livekit_is_read() {
+    for (name, body) in [
+        (
+            "room_started",
+            json!({"room": {"sid": "RM_1", "name": "r", "metadata": r#"{"auth_id":"acme"}"#}}),
+        ),
+        (
+            "room_finished",
+            json!({"room": {"sid": "RM_1", "name": "r"}}),
+        ),
+        (
+            "participant_joined",
+            json!({"room": {"name": "r"}, "participant": {"identity": "p", "kindDetails": ["FORWARDED", 9]}}),
+        ),
+        (
+            "participant_left",
+            json!({"room": {"name": "r"}, "participant": {"identity": "p", "disconnectReason": "CLIENT_INITIATED"}}),
+        ),
+        (
+            "participant_connection_aborted",
+            json!({"participant": {"identity": "p"}}),
+        ),
+        (
+            "track_published",
+            json!({"room": {"sid": "RM_1", "name": "r"}, "participant": {"identity": "p"}, "track": {"sid": "TR_1"}}),
+        ),
+        (
+            "track_unpublished",
+            json!({"room": {"name": "r"}, "participant": {"identity": "p"}, "track": {"sid": "TR_1", "layers": []}}),
+        ),
+        (
+            "egress_started",
+            json!({"egressInfo": {"egressId": "EG_1", "roomName": "r"}}),
+        ),
+        (
+            "egress_updated",
+            json!({"egress_info": {"egress_id": "EG_1"}}),
+        ),
+        ("egress_ended", json!({"egressInfo": null})),
+        (
+            "ingress_started",
+            json!({"ingressInfo": {"ingressId": "IN_1"}}),
+        ),
+        ("ingress_ended", json!({"ingress_info": {}})),
+        (
+            "of_a_newer_livekit",
+            json!({"numDropped": 7, "novelty": [{"a": 1e300}]}),
+        ),
+    ] {
+        for created_at in ["createdAt", "created_at"] {
+            let mut value = body.clone();
+            value["id"] = json!("EV_1");
+            value["event"] = json!(name);
+            value[created_at] = json!("1800000000");
+            let event = read(value.to_string().as_bytes()).unwrap().event;
+            assert_eq!(
+                (event.name.as_str(), event.created_at.timestamp()),
+                (name, 1_800_000_000)
+            );
+        }
+    }
+}
+
 #[test]
 fn what_is_no_event_is_named() {
     for (path, value, message) in [
         ("/id", json!(""), "`id` is missing"),
         ("/event", json!(""), "`event` is missing"),
         ("/createdAt", json!("0"), "`createdAt` is missing"),
-        ("/createdAt", json!("soon"), "createdAt"),
+        (
+            "/createdAt",
+            json!("soon"),
+            "createdAt: \"soon\" is not a whole number",
+        ),
+        (
+            "/createdAt",
+            json!(1.5),
+            "createdAt: 1.5 is not a whole number",
+        ),
+        ("/createdAt", json!(1e300), "createdAt"),
+        ("/createdAt", json!(null), "`createdAt` is missing"),
         ("/room/sid", json!(""), "`room.sid` is missing"),
         ("/room/name", json!(7), "room.name"),
         (

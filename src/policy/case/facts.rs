@@ -6,7 +6,8 @@
 use chrono::DateTime;
 use serde_json::{Map, Number, Value as Json, json};
 
-use crate::policy::facts::{Facts, Kind, Source, TrackType, tenant_in};
+use crate::policy::facts::{Facts, Kind, Source, TrackType};
+use crate::policy::metadata::tenant_in;
 use crate::policy::node::{Node, Value};
 use crate::policy::reader::{LIST_ITEMS_MAX, Reader, join};
 
