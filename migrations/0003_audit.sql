@@ -38,10 +38,13 @@ create table audit_log (
     error text,
     before json,
     after json,
+    -- Whether the track was otherwise before: a mute of what is muted already changes nothing.
+    changed boolean,
     latency_ms double precision check (latency_ms >= 0),
     check ((phase = 'intent') = (outcome is null)),
     check ((phase = 'intent') = (settle_by is not null)),
     check ((policy_name is null) = (policy_revision is null)),
+    check (changed is null or outcome in ('done', 'dry_run')),
     check (restored_from between 1 and policy_revision - 1),
     check (outcome not in ('failed', 'refused', 'undecided', 'unknown') or error is not null),
     primary key (started_at, action_id, phase)

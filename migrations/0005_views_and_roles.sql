@@ -8,14 +8,14 @@ create view moderation_history as
 select started_at, action_id, origin, actor, tenant, action, outcome, error,
        room_name, room_sid, identity, track_sid, source,
        policy_owner, policy_name, policy_revision, restored_from, event_id, request_id,
-       before, after, latency_ms, recorded_at as settled_at, seq, txid
+       before, after, changed, latency_ms, recorded_at as settled_at, seq, txid
 from audit_log
 where phase = 'outcome'
 union all
 select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
        i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
        i.policy_owner, i.policy_name, i.policy_revision, i.restored_from, i.event_id, i.request_id,
-       i.before, i.after, i.latency_ms, null, i.seq, i.txid
+       i.before, i.after, i.changed, i.latency_ms, null, i.seq, i.txid
 from open_intent u
 join audit_log i on i.started_at = u.started_at and i.action_id = u.action_id
 where i.phase = 'intent';
@@ -41,17 +41,19 @@ where i.phase = 'intent';
 -- the history and not from the log: a view of one table alone could be written through.)
 create view would_have_muted as
 select started_at, action_id, origin, tenant, action, room_name, room_sid, identity, track_sid,
-       source, policy_owner, policy_name, policy_revision, event_id
+       source, policy_owner, policy_name, policy_revision, event_id, changed
 from moderation_history
 where outcome = 'dry_run';
 
--- One row a participant of a room: what was done to it, by people and by policies.
+-- One row a participant of a room: what was done to it, by people and by policies. What was so already
+-- is counted apart.
 create view actions_by_participant as
 select tenant, room_name, identity,
-       count(*) filter (where action = 'mute' and outcome = 'done') as mutes,
-       count(*) filter (where action = 'unmute' and outcome = 'done') as unmutes,
-       count(*) filter (where action = 'mute' and outcome = 'done' and origin = 'manual') as mutes_by_people,
-       count(*) filter (where action = 'mute' and outcome = 'done' and policy_name is not null) as mutes_by_policies,
+       count(*) filter (where action = 'mute' and changed) as mutes,
+       count(*) filter (where action = 'unmute' and changed) as unmutes,
+       count(*) filter (where action = 'mute' and changed and origin = 'manual') as mutes_by_people,
+       count(*) filter (where action = 'mute' and changed and policy_name is not null) as mutes_by_policies,
+       count(*) filter (where not changed) as unchanged,
        count(*) filter (where outcome in ('refused', 'failed', 'undecided', 'unknown')) as not_done,
        min(started_at) as first_at,
        max(started_at) as last_at
@@ -62,12 +64,13 @@ group by tenant, room_name, identity;
 -- One row a policy and revision: what it did, and what it would have done.
 create view policy_effect as
 select policy_owner, policy_name, policy_revision,
-       count(*) filter (where action = 'mute' and outcome = 'done') as mutes,
-       count(*) filter (where outcome = 'dry_run') as would_have_acted,
+       count(*) filter (where outcome = 'done' and changed) as mutes,
+       count(*) filter (where outcome = 'done' and not changed) as unchanged,
+       count(*) filter (where outcome = 'dry_run' and changed is distinct from false) as would_have_acted,
        count(*) filter (where outcome in ('refused', 'failed', 'unknown')) as failures,
        count(*) filter (where outcome = 'superseded') as superseded,
-       count(distinct (room_sid, identity)) filter (where outcome = 'done' and action = 'mute') as participants,
-       count(distinct room_sid) filter (where outcome = 'done' and action = 'mute') as rooms,
+       count(distinct (room_sid, identity)) filter (where outcome = 'done' and changed) as participants,
+       count(distinct room_sid) filter (where outcome = 'done' and changed) as rooms,
        percentile_cont(0.5) within group (order by latency_ms) as latency_ms_p50,
        max(latency_ms) as latency_ms_max,
        min(started_at) as first_at,

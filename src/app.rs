@@ -230,6 +230,8 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Star
 }
 
 async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
+    use axum::ServiceExt;
+    use axum::extract::Request;
     use axum::serve::ListenerExt;
     // Answers are small, and a webhook's sender waits for its own.
     let listener = listener.tap_io(|stream| {
@@ -237,7 +239,8 @@ async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
     });
-    let served = axum::serve(listener, http::router(app))
+    let service = ServiceExt::<Request>::into_make_service(http::router(app));
+    let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;
     if let Err(error) = served {

@@ -53,6 +53,8 @@ pub struct Entry<'a> {
     pub before: Option<Value>,
     /// What is, after.
     pub after: Option<Value>,
+    /// Whether what a policy on trial wants differs from what is.
+    pub changed: Option<bool>,
 }
 
 impl Entry<'_> {
@@ -76,6 +78,7 @@ impl Entry<'_> {
             request_id: None,
             before: None,
             after: None,
+            changed: None,
         }
     }
 }
@@ -129,9 +132,9 @@ pub async fn record(
         "insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from,
-             event_id, request_id, outcome, error, before, after)
+             event_id, request_id, outcome, error, before, after, changed)
          values (clock_timestamp(), $1, 'outcome', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-                 $13, $14, $15, $16, $17, $18, $19, $20)",
+                 $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         entry.action_id,
         entry.origin.as_str(),
         entry.actor.map(storable),
@@ -152,6 +155,7 @@ pub async fn record(
         error.map(storable),
         entry.before,
         entry.after,
+        entry.changed,
     )
     .execute(db)
     .await?;

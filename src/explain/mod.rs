@@ -166,8 +166,8 @@ pub enum ExplainError {
 impl From<Unseen> for ExplainError {
     fn from(error: Unseen) -> Self {
         match error {
-            Unseen::NotFound => Self::NotFound,
-            Unseen::LiveKit(error) => Self::LiveKit(error),
+            Unseen::NoRoom | Unseen::Denied { .. } | Unseen::NoParticipant { .. } => Self::NotFound,
+            Unseen::LiveKit { error, .. } => Self::LiveKit(error),
         }
     }
 }

@@ -19,6 +19,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tower_http::normalize_path::NormalizePath;
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
@@ -26,9 +27,10 @@ pub(crate) use backtest::Backtests;
 pub(crate) use explain::Explains;
 use problem::Problem;
 
-/// Every route.
-pub fn router(app: App) -> Router {
-    Router::new()
+/// Every route. A slash too many, at an end of the path, is none: LiveKit takes a 404 for success,
+/// and every event would be lost in silence.
+pub fn router(app: App) -> NormalizePath<Router> {
+    let routes = Router::new()
         .route("/livekit/participant/mute", post(mute::handler))
         .route("/livekit/webhook", post(webhook::handler))
         .route("/v1/policies", get(policies::list).post(policies::create))
@@ -60,7 +62,8 @@ pub fn router(app: App) -> Router {
         .with_state(app)
         .layer(TraceLayer::new_for_http().make_span_with(span))
         // Outermost: takes `?api_key=` out of the URL before anything can log it.
-        .layer(middleware::map_request(query_key::take))
+        .layer(middleware::map_request(query_key::take));
+    NormalizePath::trim_trailing_slash(routes)
 }
 
 /// A request in the log: its path only, since a query may hold what should not be logged.

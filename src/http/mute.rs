@@ -119,8 +119,19 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         request_id: &request_id(&parts.headers),
     };
     let untried = async |outcome, error: Error| {
-        let why = error.to_string();
-        match mute::record_untried(&app.pool, &by_hand, outcome, &why).await {
+        let (why, livekit) = (
+            error.to_string(),
+            app.muter.as_ref().map(|muter| &muter.livekit),
+        );
+        let recorded = mute::record_untried(
+            &app.pool,
+            livekit,
+            &by_hand,
+            outcome,
+            &why,
+            app.livekit_timeout,
+        );
+        match recorded.await {
             Ok(()) => error,
             Err(error) => ManualMuteError::Mute(error.into()).into(),
         }

@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -16,7 +16,8 @@ use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
 use crate::metrics::Step;
 
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// LiveKit's own limits are 512 KiB of metadata of a room and of a participant, which JSON escapes.
+const BODY_BYTES_MAX: usize = 4 << 20;
 /// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
 const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
@@ -95,7 +96,14 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
     let begun = Instant::now();
     let signed = app.verifier.verify(authorization)?;
     let signature_took = begun.elapsed();
+    // Memory is taken up by what has its place only: beyond that, LiveKit shall send again.
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut reservation = app
+        .inbox
+        .reserve(length.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX))?;
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
+    reservation.shrink_to(bytes.len());
     let begun = Instant::now();
     signed.check(&bytes)?;
     let read = event::read(&bytes)?;
@@ -108,7 +116,10 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
             issued_at: signed.issued_at,
         });
     }
-    Ok(app.inbox.accept(read.event, read.body, arrived).await?)
+    Ok(app
+        .inbox
+        .accept(read.event, read.body, reservation, arrived)
+        .await?)
 }
 
 #[cfg(test)]

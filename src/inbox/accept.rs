@@ -1,13 +1,15 @@
 //! Commits events and their jobs, many webhooks to one commit where they come at once.
 //!
 //! One writer takes whatever has queued up while the last commit was under way: alone, an event
-//! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them.
+//! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them. Events with metadata
+//! can be large (512 KiB of a room and of a participant), so queue and batches are bounded in bytes too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,7 +21,9 @@ use crate::metrics::{Metrics, Step};
 use crate::postgres::{bounded, interval};
 
 const BATCH_MAX: usize = 64;
+const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
+const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// LiveKit waits for as long as we let it, and its room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -36,8 +40,21 @@ pub struct InboxSettings {
 #[derive(Debug, Clone)]
 pub struct Inbox {
     queue: mpsc::Sender<Incoming>,
+    /// The bytes that bodies may still take up, read or not yet.
+    bytes: Arc<Semaphore>,
     worker: Worker,
     metrics: Metrics,
+}
+
+/// Room in the queue for a body; given back when its event is stored or refused.
+#[derive(Debug)]
+pub struct Reservation(OwnedSemaphorePermit);
+
+impl Reservation {
+    /// Gives back what is not needed for a body of `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        drop(self.0.split(self.0.num_permits().saturating_sub(bytes)));
+    }
 }
 
 /// What came of accepting an event.
@@ -70,6 +87,7 @@ pub enum AcceptError {
 struct Incoming {
     event: Event,
     body: String,
+    _reservation: Reservation,
     arrived: Instant,
     /// A worker's place, where one was free: the job is then taken as it is stored, which saves
     /// a commit on the way to the mute.
@@ -93,17 +111,26 @@ impl Inbox {
         };
         let inbox = Self {
             queue,
+            bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             worker,
             metrics,
         };
         (inbox, writer.run(receiver))
     }
 
-    /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`] of `arrived`.
+    /// Room for a body of `bytes`, to be had before it is read into memory.
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation, AcceptError> {
+        let bytes = u32::try_from(bytes).map_err(|_| AcceptError::Full)?;
+        let reserved = Arc::clone(&self.bytes).try_acquire_many_owned(bytes);
+        reserved.map(Reservation).map_err(|_| AcceptError::Full)
+    }
+
+    /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`].
     pub async fn accept(
         &self,
         event: Event,
         body: String,
+        reservation: Reservation,
         arrived: Instant,
     ) -> Result<Accepted, AcceptError> {
         let slot = (event.name == TRACK_PUBLISHED)
@@ -113,6 +140,7 @@ impl Inbox {
         let incoming = Incoming {
             event,
             body,
+            _reservation: reservation,
             arrived,
             slot,
             answer,
@@ -122,7 +150,7 @@ impl Inbox {
             mpsc::error::TrySendError::Full(_) => AcceptError::Full,
             mpsc::error::TrySendError::Closed(_) => AcceptError::Stopping,
         })?;
-        let result = tokio::time::timeout_at(arrived + COMMIT_TIMEOUT, answered)
+        let result = tokio::time::timeout_at(begun + COMMIT_TIMEOUT, answered)
             .await
             .map_err(|_| AcceptError::Timeout)?
             .map_err(|_| AcceptError::Stopping)?;
@@ -148,7 +176,10 @@ impl Writer {
     async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
         let mut batch = Vec::new();
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            self.write(std::mem::take(&mut batch)).await;
+            let events = std::mem::take(&mut batch);
+            for batch in batches(events, BATCH_BYTES_MAX, |incoming| incoming.body.len()) {
+                self.write(batch).await;
+            }
         }
     }
 
@@ -208,7 +239,7 @@ impl Writer {
             .iter()
             .map(|i| i.event.room.tenant.as_deref().map(storable))
             .collect();
-        let bodies: Vec<_> = batch.iter().map(|i| i.body.clone()).collect();
+        let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
         let wants_job: Vec<_> = batch
             .iter()
             .map(|i| i.event.name == TRACK_PUBLISHED)
@@ -260,7 +291,7 @@ impl Writer {
             &tenants as _,
             &identities as _,
             &track_sids as _,
-            &bodies,
+            &bodies as _,
             &wants_job,
             &is_taken,
             &job_ids,
@@ -321,6 +352,22 @@ impl Writer {
     }
 }
 
+/// `items` in their order, in batches of at most `bytes_max`; one that is larger goes alone.
+fn batches<T>(items: Vec<T>, bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut batches = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for item in items {
+        bytes += bytes_of(&item);
+        if bytes > bytes_max && !batch.is_empty() {
+            batches.push(std::mem::take(&mut batch));
+            bytes = bytes_of(&item);
+        }
+        batch.push(item);
+    }
+    batches.push(batch);
+    batches
+}
+
 /// A check that fails without a constraint's name: there is no partition for the row.
 fn is_no_partition(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
@@ -334,4 +381,26 @@ fn is_about_data(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batches;
+
+    #[test]
+    fn batches_are_bounded_in_bytes_and_keep_the_order() {
+        for (sizes, expected) in [
+            (vec![1, 2, 3], vec![vec![1, 2, 3]]),
+            (vec![4, 4, 4], vec![vec![4, 4], vec![4]]),
+            (vec![8, 1, 8], vec![vec![8], vec![1], vec![8]]),
+            (vec![1, 9, 1], vec![vec![1], vec![9], vec![1]]),
+            (vec![9], vec![vec![9]]),
+        ] {
+            assert_eq!(
+                batches(sizes.clone(), 8, |size| *size),
+                expected,
+                "{sizes:?}"
+            );
+        }
+    }
 }

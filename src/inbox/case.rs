@@ -132,8 +132,11 @@ pub(super) fn on_trial<'a>(
         }
         _ => return None,
     };
+    let muted = case.facts.track.muted.known();
     let entry = Entry {
         policy: Some(policy_id(policy)),
+        before: muted.map(|muted| serde_json::json!({ "muted": muted })),
+        changed: muted.map(|muted| !muted),
         ..entry(job, case, verb)
     };
     Some((entry, Outcome::DryRun, None))

@@ -1,8 +1,10 @@
 //! Looks at LiveKit: the room and the participant of an event, as they are now, as facts.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use livekit_protocol::TrackInfo;
+use futures_util::future::{Either, select};
+use livekit_protocol::{ParticipantInfo, TrackInfo};
 use tokio::time::Instant;
 
 use crate::livekit::event::Event;
@@ -47,10 +49,7 @@ pub(super) async fn look(
     let begun = Instant::now();
     let mut pauses = LOOK_AGAIN.iter();
     loop {
-        let (room, participant) = tokio::join!(
-            livekit.room(&event.room.name, deadline),
-            livekit.participant(&event.room.name, &event.participant.identity, deadline),
-        );
+        let (room, participant) = ask(livekit, event, deadline).await;
         let room = match room {
             Ok(Some(room)) if room.info.sid != event.room.sid => return Seen::Stale,
             other => other,
@@ -79,5 +78,28 @@ pub(super) async fn look(
             Some(_) => return Seen::Partly(LiveKitError::out_of_time("GetParticipant", begun)),
             None => return Seen::Gone,
         }
+    }
+}
+
+/// Asks for room and participant at the same time. Where the event's room is not there, the answer
+/// about its participant is not waited for: LiveKit can take 3 s to say that nobody is in it.
+async fn ask(
+    livekit: &LiveKit,
+    event: &Event,
+    deadline: Instant,
+) -> (
+    Result<Option<LiveRoom>, LiveKitError>,
+    Result<Option<ParticipantInfo>, LiveKitError>,
+) {
+    let name = &event.room.name;
+    let room = pin!(livekit.room(name, deadline));
+    let participant = pin!(livekit.participant(name, &event.participant.identity, deadline));
+    match select(room, participant).await {
+        Either::Left((room @ Ok(None), _)) => (room, Ok(None)),
+        Either::Left((Ok(Some(room)), _)) if room.info.sid != event.room.sid => {
+            (Ok(Some(room)), Ok(None))
+        }
+        Either::Left((room, participant)) => (room, participant.await),
+        Either::Right((participant, room)) => (room.await, participant),
     }
 }

@@ -11,7 +11,7 @@ mod look;
 mod settle;
 mod worker;
 
-pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};
+pub use accept::{AcceptError, Accepted, Inbox, InboxSettings, Reservation};
 pub use worker::{Worker, WorkerParts};
 
 use chrono::{DateTime, Utc};

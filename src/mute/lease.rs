@@ -133,6 +133,8 @@ pub(super) struct End<'a> {
     pub(super) error: Option<&'a str>,
     /// Whether the track is muted now, as LiveKit reports it.
     pub(super) muted: Option<bool>,
+    /// Whether it was otherwise before, where it was done.
+    pub(super) changed: Option<bool>,
     pub(super) latency: Duration,
     /// Whether it was carried out, or may have been: then a person's unmute stands.
     pub(super) may_stand: bool,
@@ -167,11 +169,11 @@ pub(super) async fn finish(
         insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-             request_id, outcome, error, before, after, latency_ms)
+             request_id, outcome, error, before, after, changed, latency_ms)
         select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
                i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
                i.policy_name, i.policy_revision, i.event_id, i.request_id, $3, $4, i.before, $5,
-               $6
+               $8, $6
         from closed join intent i using (action_id)
         on conflict do nothing",
         begun.started_at,
@@ -181,6 +183,7 @@ pub(super) async fn finish(
         after,
         end.latency.as_secs_f64() * 1000.0,
         end.may_stand,
+        end.changed,
     )
     .execute(pool)
     .await?;

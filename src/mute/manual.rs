@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
-use livekit_protocol::{ParticipantInfo, TrackInfo};
+use livekit_protocol::TrackInfo;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::permit::Authority;
 use super::run::{Action, MuteError, Muter, TrackState};
+use super::sight::{Sight, Unseen, look};
 use crate::audit::{self, Entry, Origin, Outcome, Verb};
-use crate::livekit::{LiveKitError, LiveRoom};
+use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
+
+/// LiveKit's API shows a track some 10 to 100 ms after the room has it, which is when a moderator's
+/// client can ask. At these times after the first look, all that is not there is looked for again;
+/// and all that is not the caller's too, so that it takes as long to be told of neither.
+const LOOK_AGAIN: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+];
 
 /// What a moderator's client asks for.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +38,12 @@ pub struct ManualMute<'a> {
     pub request_id: &'a str,
 }
 
+impl<'a> ManualMute<'a> {
+    fn authority(&self) -> Authority<'a> {
+        Authority::Caller { id: self.caller_id }
+    }
+}
+
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum ManualMuteError {
@@ -39,10 +55,22 @@ pub enum ManualMuteError {
     Mute(MuteError),
 }
 
-enum Missing {
-    Room,
-    Participant,
-    Track,
+/// Why no track was found.
+#[derive(Debug, thiserror::Error)]
+enum NotFound {
+    #[error(transparent)]
+    Unseen(#[from] Unseen),
+    #[error("the participant has no such track")]
+    NoTrack(Sight),
+}
+
+impl NotFound {
+    fn room(&self) -> Option<&LiveRoom> {
+        match self {
+            Self::Unseen(unseen) => unseen.room(),
+            Self::NoTrack(sight) => Some(sight.room()),
+        }
+    }
 }
 
 /// Mutes or unmutes the track that `asked` names, within `budget`.
@@ -53,33 +81,19 @@ pub async fn mute_by_hand(
 ) -> Result<TrackState, ManualMuteError> {
     let arrived = Instant::now();
     let deadline = arrived + budget;
-    // LiveKit takes 3 s to say that somebody is gone when asked to mute, and 4 ms when asked to
-    // look: so look first, at both at once.
-    let (room, participant) = tokio::join!(
-        muter.livekit.room(asked.room_name, deadline),
-        muter
-            .livekit
-            .participant(asked.room_name, asked.identity, deadline),
-    );
-    let (room, participant) = match (room, participant) {
-        (Ok(room), Ok(participant)) => (room, participant),
-        (Err(error), _) => return Err(failed(muter, asked, None, error).await),
-        (Ok(room), Err(error)) => return Err(failed(muter, asked, room.as_ref(), error).await),
-    };
-    let (room, track) = match find(room.as_ref(), participant.as_ref(), asked.track_sid) {
+    let (sight, track) = match find(&muter.livekit, asked, deadline).await {
         Ok(found) => found,
-        Err(missing) => {
-            return Err(refused(muter, asked, room.as_ref(), &missing).await);
+        Err(NotFound::Unseen(Unseen::LiveKit { room, error })) => {
+            return Err(failed(muter, asked, room.as_deref(), error).await);
         }
+        Err(missing) => return Err(refused(muter, asked, &missing).await),
     };
     let action = Action {
         origin: Origin::Manual,
-        authority: Authority::Caller {
-            id: asked.caller_id,
-        },
-        room,
+        authority: asked.authority(),
+        room: sight.room(),
         identity: asked.identity,
-        track,
+        track: &track,
         muted: asked.muted,
         as_of: None,
         policy: None,
@@ -98,19 +112,39 @@ pub async fn mute_by_hand(
     })
 }
 
-fn find<'a>(
-    room: Option<&'a LiveRoom>,
-    participant: Option<&'a ParticipantInfo>,
-    track_sid: &str,
-) -> Result<(&'a LiveRoom, &'a TrackInfo), Missing> {
-    let room = room.ok_or(Missing::Room)?;
-    let participant = participant.ok_or(Missing::Participant)?;
-    let track = participant
-        .tracks
-        .iter()
-        .find(|track| track.sid == track_sid)
-        .ok_or(Missing::Track)?;
-    Ok((room, track))
+async fn find(
+    livekit: &LiveKit,
+    asked: &ManualMute<'_>,
+    deadline: Instant,
+) -> Result<(Sight, TrackInfo), NotFound> {
+    let begun = Instant::now();
+    let mut again = LOOK_AGAIN.iter();
+    loop {
+        let authority = asked.authority();
+        let missing = match look(
+            livekit,
+            authority,
+            asked.room_name,
+            asked.identity,
+            deadline,
+        )
+        .await
+        {
+            Ok(sight) => match sight.track(asked.track_sid).cloned() {
+                Some(track) => return Ok((sight, track)),
+                None => NotFound::NoTrack(sight),
+            },
+            Err(failed @ Unseen::LiveKit { .. }) => return Err(failed.into()),
+            Err(unseen) => unseen.into(),
+        };
+        match again.next() {
+            // LiveKit says of nothing when it has become visible: there is only asking again.
+            Some(pause) if begun + *pause < deadline => {
+                tokio::time::sleep_until(begun + *pause).await;
+            }
+            _ => return Err(missing),
+        }
+    }
 }
 
 fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
@@ -126,31 +160,31 @@ fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
     }
 }
 
-/// Writes down that `asked` was not even tried.
+/// Writes down that `asked` was not even tried. LiveKit is asked, within `budget`, whose the room is:
+/// the row is that tenant's.
 pub async fn record_untried(
     pool: &PgPool,
+    livekit: Option<&LiveKit>,
     asked: &ManualMute<'_>,
     outcome: Outcome,
     why: &str,
+    budget: Duration,
 ) -> Result<(), sqlx::Error> {
-    audit::record(pool, &entry(asked, None), outcome, Some(why)).await
+    let room = match livekit {
+        // A LiveKit that fails changes nothing about the refusal.
+        Some(livekit) => livekit
+            .room(asked.room_name, Instant::now() + budget)
+            .await
+            .ok()
+            .flatten(),
+        None => None,
+    };
+    audit::record(pool, &entry(asked, room.as_ref()), outcome, Some(why)).await
 }
 
-async fn refused(
-    muter: &Muter,
-    asked: &ManualMute<'_>,
-    room: Option<&LiveRoom>,
-    missing: &Missing,
-) -> ManualMuteError {
-    let error = match missing {
-        Missing::Room => "no such room",
-        Missing::Participant => "no such participant in the room",
-        Missing::Track => "the participant has no such track",
-    };
-    match muter
-        .record(&entry(asked, room), Outcome::Refused, error)
-        .await
-    {
+async fn refused(muter: &Muter, asked: &ManualMute<'_>, missing: &NotFound) -> ManualMuteError {
+    let (entry, error) = (entry(asked, missing.room()), missing.to_string());
+    match muter.record(&entry, Outcome::Refused, &error).await {
         Ok(()) => ManualMuteError::NotFound,
         Err(error) => ManualMuteError::Mute(error.into()),
     }

@@ -133,6 +133,10 @@ impl Muter {
             outcome: outcome_of(&result),
             error: None,
             muted: result.as_ref().ok().map(|state| state.muted),
+            changed: result
+                .as_ref()
+                .ok()
+                .map(|state| state.muted != action.track.muted),
             latency: action.arrived.elapsed(),
             may_stand: may_stand(&result),
         };

@@ -85,6 +85,9 @@ pub struct SimulatorConfig {
     pub webhook_url: Option<Url>,
     /// LiveKit's `room.enable_remote_unmute` (default false).
     pub enable_remote_unmute: bool,
+    /// LiveKit's `api.enable_psrpc_for_get_list_participants` (default false): participants are asked of
+    /// the room itself, so that a room that is not there answers only when the call is given up.
+    pub psrpc_for_participants: bool,
     /// The time in rooms, participants and webhooks, and of their tokens.
     pub clock: Clock,
     /// The time that callers' tokens are checked by: the system's, as livekit-api dates them so.
@@ -113,6 +116,7 @@ impl Default for SimulatorConfig {
             }],
             webhook_url: None,
             enable_remote_unmute: false,
+            psrpc_for_participants: false,
             clock: Clock::system(),
             token_clock: Clock::system(),
             no_response_after: Duration::from_secs(3),

@@ -210,6 +210,7 @@ async fn rpc(
             let request: proto::ListParticipantsRequest = decode(format, &body)?;
             shared.describe(call, |call| call.room.clone_from(&request.room));
             grants.may_administer(&request.room)?;
+            reach_room(shared, &request.room).await?;
             let participants = shared.with(|inner| inner.rooms.participants(&request.room));
             encode(format, &proto::ListParticipantsResponse { participants })
         }
@@ -218,6 +219,7 @@ async fn rpc(
             let (room, identity) = (&request.room, &request.identity);
             shared.describe(call, |call| call.of(room, identity));
             grants.may_administer(room)?;
+            reach_room(shared, room).await?;
             let participant = shared.with(|inner| inner.rooms.participant(room, identity));
             encode(format, &participant.ok_or_else(Refusal::no_participant)?)
         }
@@ -241,6 +243,14 @@ async fn rpc(
             encode(format, &send_data(shared, &grants, &request).await?)
         }
     }
+}
+
+async fn reach_room(shared: &Arc<Shared>, room: &str) -> Result<(), Refusal> {
+    let is_there = || shared.with(|inner| inner.rooms.exists(room));
+    if shared.config.psrpc_for_participants && !is_there() {
+        return Err(nobody_answers(shared).await);
+    }
+    Ok(())
 }
 
 async fn mute(

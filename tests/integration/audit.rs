@@ -258,8 +258,8 @@ async fn a_refusal_is_the_rooms_and_never_the_one_who_was_refused() {
         refused,
         [
             (acme, "standup", true, "the room belongs to another auth_id"),
-            (acme, "standup", true, "no such participant in the room"),
-            (acme, "standup", true, "the participant has no such track"),
+            (acme, "standup", true, "the room belongs to another auth_id"),
+            (acme, "standup", true, "the room belongs to another auth_id"),
             (
                 None,
                 "nobodys",

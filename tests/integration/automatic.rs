@@ -149,6 +149,32 @@ async fn a_track_that_is_muted_already_gets_its_decision_and_its_mute() {
     let decision = app.stored("decision", &sid).await;
     assert_eq!(decision["enforced"]["policy"]["name"], "webinar-mics");
     assert_eq!(app.stored("facts", &sid).await["track"]["muted"], true);
+    // It was made, and it made nobody quiet who was not.
+    let made = "select concat_ws(' ', mutes, unchanged, participants, rooms) from policy_effect";
+    assert_eq!(app.sql(made).await.as_deref(), Some("\"0 1 0 0\""));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_policy_on_trial_would_have_muted_is_told_from_what_was_muted_already() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: trial, match: {}, effect: mute, mode: dry_run }]")
+        .await;
+    app.room("r", "acme");
+    for muted in [true, false] {
+        let publish = Publish {
+            muted,
+            ..Publish::microphone()
+        };
+        app.publish("r", Join::new(if muted { "shy" } else { "loud" }), publish);
+    }
+    app.settle().await;
+    for (identity, changed) in [("shy", "false"), ("loud", "true")] {
+        let row = format!("select changed from would_have_muted where identity = '{identity}'");
+        assert_eq!(app.sql(&row).await.as_deref(), Some(changed), "{identity}");
+    }
+    let would = "select would_have_acted from policy_effect";
+    assert_eq!(app.sql(would).await.as_deref(), Some("1"));
     app.finish().await;
 }
 

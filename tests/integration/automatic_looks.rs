@@ -6,7 +6,7 @@ use std::time::Duration;
 use livekit_protocol::{TrackInfo, TrackSource};
 use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 
-use crate::support::TestApp;
+use crate::support::{Setup, TestApp};
 
 const OPERATORS: &str = r#"
 policies:
@@ -178,13 +178,45 @@ async fn what_livekit_never_shows_is_gone_after_four_looks() {
     app.settle().await;
     let gone = "select count(*) from webhook_event where settlement = 'gone'";
     assert_eq!(app.sql(gone).await.as_deref(), Some("3"));
-    for room in ["no-track", "no-participant", "no-room"] {
+    assert_eq!(app.calls_to(Method::ListRooms).len(), 12);
+    for room in ["no-track", "no-participant"] {
         let mut calls = app.calls_to(Method::GetParticipant);
         calls.retain(|call| call.room == room);
         assert_eq!(calls.len(), 4, "{room}");
     }
     assert_eq!(app.calls_to(Method::MutePublishedTrack), []);
     assert_eq!(app.lines("action = 'mute'").await, Vec::<String>::new());
+    app.finish().await;
+}
+
+/// LiveKit may ask the room itself for its participants, and then takes 3 s to say that it is not there.
+#[tokio::test]
+async fn a_room_that_is_over_is_gone_although_livekit_does_not_say_who_is_in_it() {
+    let setup = Setup::default().simulator(|simulator| {
+        simulator.psrpc_for_participants = true;
+        simulator.no_response_after = Duration::from_mins(10);
+    });
+    let app = setup.start().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    let mut published = Vec::new();
+    for (room, settlement) in [("over", "gone"), ("another", "stale"), ("live", "muted")] {
+        app.room(room, "acme");
+        let track = app.publish(room, Join::new("ann"), Publish::microphone());
+        published.push((app.event_of(&track.sid), settlement));
+    }
+    app.simulator.end_room("over").unwrap();
+    app.simulator.end_room("another").unwrap();
+    app.room("another", "acme");
+    for (event, _) in &published {
+        app.post(&app.url, event).await;
+    }
+    app.settle().await;
+    for (event, expected) in published {
+        let sid = event.track.unwrap().sid;
+        assert_eq!(app.settlement(&sid).await.as_deref(), Some(expected));
+    }
     app.finish().await;
 }
 

@@ -44,6 +44,18 @@ async fn a_track_is_muted_and_unmuted_and_every_action_is_two_audit_rows() {
             ]
         );
     }
+    // What changed nothing is told apart, in the rows and in the numbers.
+    for (id, changed) in [
+        ("first", "true"),
+        ("again", "false"),
+        ("unmute", "true"),
+        ("unmute-again", "false"),
+    ] {
+        let row = format!("select changed from moderation_history where request_id = '{id}'");
+        assert_eq!(app.sql(&row).await.as_deref(), Some(changed), "{id}");
+    }
+    let numbers = "select concat_ws(' ', mutes, mutes_by_people, unmutes, unchanged) from actions_by_participant";
+    assert_eq!(app.sql(numbers).await.as_deref(), Some("\"1 1 1 2\""));
     let room_sid = app.simulator.room("standup").unwrap().sid;
     let complete: i64 = sqlx::query_scalar(
         "select count(*) from moderation_history

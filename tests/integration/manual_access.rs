@@ -1,8 +1,9 @@
 //! Who may mute where, and that nobody learns of what is not theirs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use quell::simulator::{Join, Publish};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
 
 const TRACK: &str = "TR_AMonly";
+const HS256: &str = "a-secret-of-callers-jwts-0123456789abcdef";
 
 fn microphone() -> Publish {
     Publish {
@@ -55,14 +57,14 @@ async fn only_the_rooms_own_tenant_acts_and_a_caller_without_an_id_anywhere() {
         let id = format!("acme-{index}");
         let request = app.mute(ACME, &room, "speaker", &sid, true);
         let answer = Answer::to(request.header("X-Request-Id", &id)).await;
-        let on = format!("acme {tenant} {room} speaker MICROPHONE");
         if allowed {
             assert_eq!(answer.status, 200, "{metadata}: {answer:?}");
         } else {
             let masked = "404 PARTICIPANT_NOT_FOUND";
             assert_eq!(answer.outcome(), masked, "{metadata}");
             assert!(!app.is_muted(&room, "speaker", &sid), "{metadata}");
-            let refusal = format!("outcome manual mute refused {on} false->-");
+            let on = format!("acme {tenant} {room} speaker -");
+            let refusal = format!("outcome manual mute refused {on} -->-");
             assert_eq!(app.trail(&id).await, [refusal], "{metadata}");
         }
         let id = format!("nobody-{index}");
@@ -116,7 +118,7 @@ async fn what_is_missing_and_what_is_forbidden_are_the_same_bytes() {
             app.room("r", "globex");
             app.publish("r", speaker(), microphone());
         }),
-        ("globex", "no such participant", &|| app.room("r", "globex")),
+        ("globex", "another auth_id", &|| app.room("r", "globex")),
         ("-", "names no auth_id", &|| {
             app.simulator.create_room("r", None);
             app.publish("r", speaker(), microphone());
@@ -163,6 +165,126 @@ async fn what_is_missing_and_what_is_forbidden_are_the_same_bytes() {
     let answer = raw(&app, "request-9").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(app.mute_calls().len(), 1);
+    app.finish().await;
+}
+
+/// What is not there may be there in a moment: it is looked for again. What is not the caller's is
+/// looked at as often, so that nobody learns by the time that it took.
+#[tokio::test]
+async fn what_is_missing_and_what_is_forbidden_take_as_long() {
+    let setup = Setup::default().simulator(|simulator| {
+        // LiveKit asks the room itself, and one that is not there would never answer.
+        simulator.psrpc_for_participants = true;
+        simulator.no_response_after = Duration::from_mins(10);
+    });
+    let app = setup.start_without_webhooks().await;
+    app.room("theirs", "globex");
+    app.publish("theirs", Join::new("speaker"), microphone());
+    app.room("theirs-empty", "globex");
+    app.simulator.create_room("nobodys", None);
+    app.room("own-empty", "acme");
+    app.room("own", "acme");
+    app.publish("own", Join::new("speaker"), Publish::microphone());
+    let mut bodies = Vec::new();
+    for (room, participants_asked) in [
+        ("none", 0),
+        ("theirs", 0),
+        ("theirs-empty", 0),
+        ("nobodys", 0),
+        ("own-empty", 4),
+        ("own", 4),
+    ] {
+        let count = |method| app.calls_to(method).len();
+        let before = [Method::ListRooms, Method::GetParticipant].map(count);
+        let begun = Instant::now();
+        let answer = Answer::to(app.mute(ACME, room, "speaker", TRACK, true)).await;
+        assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND", "{room}");
+        assert!(begun.elapsed() >= Duration::from_millis(300), "{room}");
+        let after = [Method::ListRooms, Method::GetParticipant].map(count);
+        assert_eq!(
+            [after[0] - before[0], after[1] - before[1]],
+            [4, participants_asked],
+            "{room}"
+        );
+        bodies.push(answer.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    app.finish().await;
+}
+
+/// LiveKit tells clients of a track before its API shows it.
+#[tokio::test]
+async fn what_livekit_shows_a_moment_later_is_muted() {
+    for missing in ["room", "participant", "track"] {
+        let app = Setup::default().start_without_webhooks().await;
+        if missing != "room" {
+            app.room("r", "acme");
+        }
+        if missing == "track" {
+            app.simulator.join("r", Join::new("speaker"));
+        }
+        let (first, looks) = match missing {
+            "room" => (Method::ListRooms, 1),
+            _ => (Method::GetParticipant, 1),
+        };
+        let shown = async {
+            app.wait_for_calls(first, looks).await;
+            if missing == "room" {
+                app.room("r", "acme");
+            }
+            app.publish("r", Join::new("speaker"), microphone());
+        };
+        let request = app
+            .mute(ACME, "r", "speaker", TRACK, true)
+            .header("X-Request-Id", "id");
+        let (answer, ()) = tokio::join!(Answer::to(request), shown);
+        assert_eq!(answer.status, 200, "{missing}: {answer:?}");
+        assert!(app.is_muted("r", "speaker", TRACK), "{missing}");
+        let done = "outcome manual mute done acme acme r speaker MICROPHONE false->true";
+        assert_eq!(
+            app.trail("id").await.pop().as_deref(),
+            Some(done),
+            "{missing}"
+        );
+        app.finish().await;
+    }
+}
+
+/// A token that may not mute: the row is the room's tenant's, who wants to know of it.
+#[tokio::test]
+async fn a_refusal_for_want_of_scope_is_a_row_of_the_rooms_tenant() {
+    let setup = Setup::default().env("QUELL_JWT_SECRET", HS256);
+    let app = setup.start_without_webhooks().await;
+    app.speaker("standup", "acme");
+    app.simulator.create_room("nobodys", None);
+    let claims =
+        json!({"sub": "globex", "scope": "policies:read", "exp": app.now().timestamp() + 3600});
+    let key = EncodingKey::from_secret(HS256.as_bytes());
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    let mut bodies = Vec::new();
+    for (room, tenant) in [("standup", "acme"), ("nobodys", "-"), ("none", "-")] {
+        let request = app
+            .mute(&token, room, "speaker", TRACK, true)
+            .header("X-Request-Id", room);
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.outcome(), "403 FORBIDDEN", "{room}");
+        let refusal = format!("outcome manual mute refused globex {tenant} {room} speaker - -->-");
+        assert_eq!(app.trail(room).await, [refusal]);
+        bodies.push(answer.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    // A LiveKit that fails changes nothing about it, but for whose row it is.
+    app.simulator
+        .set_faults([Fault::of(Method::ListRooms, FaultKind::Unavailable)]);
+    let request = app
+        .mute(&token, "standup", "speaker", TRACK, true)
+        .header("X-Request-Id", "failed");
+    assert_eq!(Answer::to(request).await.outcome(), "403 FORBIDDEN");
+    assert_eq!(
+        app.trail("failed").await,
+        ["outcome manual mute refused globex - standup speaker - -->-"]
+    );
+    assert_eq!(app.mute_calls(), []);
     app.finish().await;
 }
 

@@ -137,7 +137,7 @@ async fn other_methods_and_paths_are_told_so_in_the_same_shape() {
         ("GET", "/livekit/participant/mute", "405 METHOD_NOT_ALLOWED"),
         ("PUT", "/livekit/participant/mute", "405 METHOD_NOT_ALLOWED"),
         ("GET", "/livekit/webhook", "405 METHOD_NOT_ALLOWED"),
-        ("POST", "/livekit/participant/mute/", "404 NOT_FOUND"),
+        ("POST", "/livekit/participant/mute/x", "404 NOT_FOUND"),
         ("POST", "/livekit/participant", "404 NOT_FOUND"),
     ] {
         let method = method.parse().unwrap();
