@@ -205,6 +205,7 @@ async fn set_muted(
 #[serde(deny_unknown_fields)]
 struct SettingsBody {
     enable_remote_unmute: Option<bool>,
+    psrpc_for_participants: Option<bool>,
     #[serde(default, deserialize_with = "present")]
     webhook_url: Option<Value>,
 }
@@ -219,6 +220,9 @@ async fn put_settings(State(shared): Sim, Json(body): Json<SettingsBody>) -> Res
     shared.with(|inner| {
         if let Some(enabled) = body.enable_remote_unmute {
             inner.enable_remote_unmute = enabled;
+        }
+        if let Some(asked) = body.psrpc_for_participants {
+            inner.psrpc_for_participants = asked;
         }
         if let Some(url) = webhook_url {
             inner.webhook_url = url;

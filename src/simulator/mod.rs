@@ -28,7 +28,7 @@
 //! | `POST .../participants/{identity}/tracks` | `{name?, type?, source?, muted?, sid?}` | `track_published`; answers the track |
 //! | `DELETE .../tracks/{sid}` | | `track_unpublished` |
 //! | `PUT .../tracks/{sid}/muted` | `{muted}` | the participant (un)mutes itself: no webhook; answers the track |
-//! | `PUT /_sim/settings` | `{enable_remote_unmute?, webhook_url?}` | changed; a null `webhook_url` stops webhooks |
+//! | `PUT /_sim/settings` | `{enable_remote_unmute?, psrpc_for_participants?, webhook_url?}` | changed; a null `webhook_url` stops webhooks |
 //! | `PUT /_sim/faults` | `[{method?, kind, latency_ms?, times?}]` | replaces all faults; `kind` is `latency`, `unavailable`, `hang`, `cut` or `html_502` |
 //! | `GET /_sim/calls` | | `[{method, room, identity, track_sid, muted, status, at}]`, oldest first |
 
@@ -203,6 +203,7 @@ struct Shared {
 struct Inner {
     rooms: Rooms,
     enable_remote_unmute: bool,
+    psrpc_for_participants: bool,
     webhook_url: Option<Url>,
     faults: Vec<Fault>,
     queues: HashMap<String, webhooks::Queue>,
@@ -275,6 +276,7 @@ impl Simulator {
             inner: Mutex::new(Inner {
                 rooms: Rooms::new(config.clock.clone(), config.count_lag),
                 enable_remote_unmute: config.enable_remote_unmute,
+                psrpc_for_participants: config.psrpc_for_participants,
                 webhook_url: config.webhook_url.clone(),
                 faults: Vec::new(),
                 queues: HashMap::new(),

@@ -39,7 +39,11 @@ def postgres() -> Iterator[Postgres]:
 def _site(directory: Path, postgres: Postgres, name: str, *, remote_unmute: bool) -> Iterator[Site]:
     quell = Quell(directory, postgres.new_database(), name=f"quell-{name}")
     livekit = LiveKitServer(
-        directory, webhook_urls=[quell.webhook_url], remote_unmute=remote_unmute, name=f"livekit-{name}"
+        directory,
+        webhook_urls=[quell.webhook_url],
+        remote_unmute=remote_unmute,
+        psrpc=not remote_unmute,
+        name=f"livekit-{name}",
     )
     try:
         quell.start(livekit.url, Path(__file__).parent / "policies")
@@ -57,7 +61,7 @@ def site(directory: Path, postgres: Postgres) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def site_without_unmute(directory: Path, postgres: Postgres) -> Iterator[Site]:
-    """A site whose LiveKit does not, which is the default of livekit-server."""
+    """A site whose LiveKit does not, which is its default; and asks a room itself for its participants."""
     yield from _site(directory, postgres, "site-without-unmute", remote_unmute=False)
 
 
@@ -116,9 +120,13 @@ def contract_livekit(directory: Path, receiver: Receiver) -> Iterator[LiveKitSer
 
 @pytest.fixture(scope="session")
 def contract_livekit_without_unmute(directory: Path, receiver: Receiver) -> Iterator[LiveKitServer]:
-    """The same, with the default of not letting servers unmute people."""
+    """The same, not letting servers unmute people, and asking a room itself for its participants."""
     server = LiveKitServer(
-        directory, webhook_urls=[receiver.url], remote_unmute=False, name="livekit-contract-without-unmute"
+        directory,
+        webhook_urls=[receiver.url],
+        remote_unmute=False,
+        psrpc=True,
+        name="livekit-contract-without-unmute",
     )
     yield server
     server.stop()
@@ -163,6 +171,6 @@ async def world(request: pytest.FixtureRequest, receiver: Receiver) -> AsyncIter
 
 @pytest.fixture(params=WORLDS)
 async def world_without_unmute(request: pytest.FixtureRequest, receiver: Receiver) -> AsyncIterator[World]:
-    """The same, with the default of not letting servers unmute people."""
+    """The same, not letting servers unmute people, and asking a room itself for its participants."""
     async for world in _world(request, receiver, remote_unmute=False):
         yield world

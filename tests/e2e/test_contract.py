@@ -165,6 +165,26 @@ async def test_who_left_is_not_there(world: World, room: str) -> None:
     await eventually(gone, "p is gone")
 
 
+@pytest.mark.parametrize("method", ["GetParticipant", "ListParticipants"])
+async def test_a_room_that_is_asked_itself_and_is_not_there_takes_seconds_and_fails(
+    world_without_unmute: World, room: str, method: str
+) -> None:
+    world = world_without_unmute
+    answer = await world.api.call(method, {"room": room, "identity": "nobody"}, admin_of(room))
+    assert problem(answer) == (503, NO_ANSWER)
+    assert 2.5 < answer.elapsed.total_seconds() < 10
+
+
+async def test_a_room_that_is_asked_itself_tells_who_is_in_it(world_without_unmute: World, room: str) -> None:
+    world = world_without_unmute
+    await world.create_room(room)
+    await world.join(room, "p")
+    sid = await world.publish(room, "p")
+    assert (await seen(world, room, "p", sid))["identity"] == "p"
+    answer = await world.api.call("GetParticipant", {"room": room, "identity": "nobody"}, admin_of(room))
+    assert problem(answer) == (404, NO_PARTICIPANT)
+
+
 # MutePublishedTrack.
 
 

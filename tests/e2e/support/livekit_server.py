@@ -25,11 +25,18 @@ class LiveKitServer:
     """One livekit-server with settings of its own."""
 
     def __init__(
-        self, directory: Path, *, webhook_urls: Sequence[str] = (), remote_unmute: bool, name: str = "livekit"
+        self,
+        directory: Path,
+        *,
+        webhook_urls: Sequence[str] = (),
+        remote_unmute: bool,
+        psrpc: bool = False,
+        name: str = "livekit",
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.remote_unmute = remote_unmute
+        self.psrpc = psrpc
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / f"{name}.json"
         config.write_text(json.dumps(self._config(webhook_urls)))
@@ -55,6 +62,8 @@ class LiveKitServer:
                 "empty_timeout": 30,
                 "departure_timeout": 1,
             },
+            # Whether participants are asked of the room itself, and not of the store that lags behind it.
+            "api": {"enable_psrpc_for_get_list_participants": self.psrpc},
             "logging": {"level": "warn"},
         }
 

@@ -155,7 +155,11 @@ class DoubleWorld:
         self.api = RoomService(url)
         self.receiver = receiver
         self._http = httpx.AsyncClient(base_url=f"{url}/_sim", timeout=20)
-        self._settings = {"enable_remote_unmute": remote_unmute, "webhook_url": receiver.url}
+        self._settings = {
+            "enable_remote_unmute": remote_unmute,
+            "psrpc_for_participants": not remote_unmute,
+            "webhook_url": receiver.url,
+        }
 
     async def open(self) -> None:
         """Sets the double to what this world says."""
