@@ -17,7 +17,7 @@ test: ## unit, integration, contract and e2e tests; installs what they need
 e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
 
-fuzz: ## hostile input for all that reads policies (SECONDS=60 in all; ARGS='globs FILE' repeats)
+fuzz: ## hostile input for all that reads policies and metadata (SECONDS=60 in all; ARGS='globs FILE' repeats)
 	@scripts/fuzz --seconds $(or $(SECONDS),60) $(ARGS)
 
 lint: ## format, clippy, dependencies, prepared SQL
