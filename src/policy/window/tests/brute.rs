@@ -7,15 +7,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
+use chrono::{
+    DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
+use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::write::{Line, line};
 use crate::policy::Window;
-use crate::policy::window::{State, state};
+use crate::policy::window::{State, state, zone};
 
 const ZONES: [Tz; 15] = [
     Tz::Europe__Berlin,
@@ -296,6 +299,31 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
     );
     assert!(seen.any_hour >= 40_000, "{} by the clock", seen.any_hour);
     assert!(seen.of_several >= 20_000, "{} of several", seen.of_several);
+}
+
+/// Every seventh change of clocks since 1970, in all zones.
+#[test]
+fn windows_are_as_walked_when_clocks_change_anywhere() {
+    let (begin, end) = (utc(1970, 1, 2), utc(2038, 1, 1));
+    let mut runner = TestRunner::deterministic();
+    let changes = TZ_VARIANTS
+        .iter()
+        .flat_map(|zone| zone::changes(*zone, begin, end).map(|change| (*zone, change.at)));
+    let mut seen = 0;
+    for (zone, at) in changes.step_by(7) {
+        let line = line().new_tree(&mut runner).unwrap().current();
+        let minutes = 30;
+        let window = Window::new(&line.text(), "30m", zone.name()).unwrap();
+        let hours = 3;
+        let begin = at.duration_trunc(TimeDelta::minutes(1)).unwrap() - TimeDelta::hours(hours);
+        let walked = walk(&line, zone, minutes, begin, 2 * hours * 60);
+        for (step, is_open) in (0..).zip(&walked) {
+            let now = begin + TimeDelta::seconds(step * 60 / TICKS);
+            assert_eq!(window.is_open(now), *is_open, "{window:?} {now}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 1_000_000, "{seen} checks");
 }
 
 /// Whether the stretch around this step is as it was walked.
