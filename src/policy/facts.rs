@@ -203,7 +203,7 @@ words! {
         CloudAgent = "CLOUD_AGENT" 0,
         /// Taken over from another room.
         Forwarded = "FORWARDED" 1,
-        /// A caller by WhatsApp, through a connector.
+        /// A caller by `WhatsApp`, through a connector.
         ConnectorWhatsapp = "CONNECTOR_WHATSAPP" 2,
         /// A caller by Twilio, through a connector.
         ConnectorTwilio = "CONNECTOR_TWILIO" 3,

@@ -357,9 +357,7 @@ impl Reader<'_> {
                     });
                 }
                 "kind" => {
-                    found.kind = self.list(node, &path, |reader, node, path| {
-                        reader.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
-                    });
+                    found.kind = self.list(node, &path, Self::kind);
                 }
                 "kind_details" => {
                     found.kind_details = self.list(node, &path, |reader, node, path| {
@@ -384,6 +382,18 @@ impl Reader<'_> {
             self.refuse(node.place, path, message, hint);
         }
         (self.problems.len() == known).then_some(found)
+    }
+
+    fn kind(&mut self, node: &Node, path: &str) -> Option<Kind> {
+        if let Value::Text(word) = &node.value
+            && KindDetail::WORDS.contains(&word.as_str())
+        {
+            let message = format!("{} is a detail of a kind", quoted(word));
+            let hint = format!("write `kind_details: {word}`");
+            self.refuse(node.place, path, message, hint);
+            return None;
+        }
+        self.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
     }
 
     fn glob(&mut self, node: &Node, path: &str) -> Option<String> {

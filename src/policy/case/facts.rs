@@ -241,17 +241,17 @@ impl Reader<'_> {
     }
 
     /// Words in a list, which may have none.
-    fn words(&mut self, node: &Node, path: &str, what: &str, words: &[&str]) -> Option<Json> {
-        let none = matches!(&node.value, Value::List(items) if items.is_empty());
-        let known = self.problems.len();
-        let found = if none {
+    fn words(&mut self, node: &Node, path: &str, what: &str, known: &[&str]) -> Option<Json> {
+        let is_empty = matches!(&node.value, Value::List(items) if items.is_empty());
+        let problems = self.problems.len();
+        let found = if is_empty {
             Vec::new()
         } else {
             self.list(node, path, |reader, node, path| {
-                reader.word(node, path, what, words, str::to_owned)
+                reader.word(node, path, what, known, str::to_owned)
             })
         };
-        (self.problems.len() == known).then(|| found.into())
+        (self.problems.len() == problems).then(|| found.into())
     }
 
     fn count(&mut self, node: &Node, path: &str) -> Option<Json> {

@@ -67,11 +67,11 @@ fn found(part: &Node, holds: Tri, facts: &Facts) -> Vec<Found> {
             if literal || found.iter().any(|known| known.name == name) {
                 continue;
             }
-            let value = match operand {
-                // Words of LiveKit's, and few.
-                Operand::KindDetails => operand.found(facts),
-                _ => shortened(operand.found(facts)),
-            };
+            let mut value = operand.found(facts);
+            // Kind details are few, and words of LiveKit's.
+            if *operand != Operand::KindDetails {
+                value = shortened(value);
+            }
             if holds == Tri::False || value.is_unknown() {
                 found.push(Found { name, value });
             }

@@ -114,11 +114,13 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     if words.contains(&&**written) {
         return Ok(());
     }
+    let name = field.operand.field().map_or("it", |field| field.name);
+    let is_detail = name == "participant.kind" && KindDetail::WORDS.contains(&&**written);
     let hint = match did_you_mean(written, words) {
+        _ if is_detail => format!("write `{} in participant.kind_details`", quoted(written)),
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("one of {}", words.join(", ")),
     };
-    let name = field.operand.field().map_or("it", |field| field.name);
     let never = if field.type_ == Type::KindDetails {
         "never has"
     } else {

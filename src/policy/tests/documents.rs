@@ -93,7 +93,7 @@ policies:
       sources: [MICROPHONE]
       source: [MICROFONE, microphone, TELEPHONE]
       type: Audio
-      kind: [SIP, 5]
+      kind: [SIP, 5, CONNECTOR_TWILIO]
       kind_details: [CONECTOR_TWILIO, SIP]
     effect: muted
     mode: dryrun

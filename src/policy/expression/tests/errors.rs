@@ -54,6 +54,7 @@ fn types_that_do_not_fit() {
         "room.active_recording == 1",
         "track.source == 'MICROFONE'",
         "'telephone' == participant.kind",
+        "participant.kind == 'CONNECTOR_TWILIO'",
         "track.type in ['AUDIO', 'SOUND']",
         "track.source < 'MICROPHONE'",
         "track.source == track.type",
