@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::policy::facts::{Fact, Facts};
 
 /// So many of the facts can be unknown.
-const HIDEABLE: u32 = 14;
+const HIDEABLE: u32 = 15;
 
 /// A Monday in January, 12:00 UTC.
 #[must_use]
@@ -26,6 +26,7 @@ pub fn known() -> Vec<Facts> {
         },
         "participant": {
             "identity": "attendee-1", "sid": "PA_1", "name": "Zoë", "kind": "STANDARD",
+            "kind_details": ["FORWARDED"],
             "joined_at": 1_767_614_100, "is_publisher": true, "can_publish": false,
             "attributes": {"role": "host", "sip.phoneNumber": "+49", "empty": ""},
             "metadata": {"level": 3.0, "team": "attendee-1"},
@@ -41,6 +42,7 @@ pub fn known() -> Vec<Facts> {
         },
         "participant": {
             "identity": "", "sid": "PA_2", "name": "", "kind": "AGENT", "joined_at": -1,
+            "kind_details": ["HOLOGRAM", "CONNECTOR_TWILIO"],
             "is_publisher": false, "can_publish": true, "attributes": {}, "metadata": "text",
         },
         "track": {"sid": "TR_2", "name": "", "source": "HOLOGRAM", "type": "VIDEO",
@@ -72,6 +74,7 @@ pub fn hidden(facts: &Facts, bits: u32) -> Facts {
     hide(&mut room.active_recording, bits, &mut bit);
     hide(&mut participant.name, bits, &mut bit);
     hide(&mut participant.kind, bits, &mut bit);
+    hide(&mut participant.kind_details, bits, &mut bit);
     hide(&mut participant.joined_at, bits, &mut bit);
     hide(&mut participant.attributes, bits, &mut bit);
     hide(&mut participant.metadata, bits, &mut bit);

@@ -1,7 +1,8 @@
 //! Windows: a cron line, a duration and a time zone, a line each; below them, times in Unix seconds.
 #![no_main]
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 use libfuzzer_sys::fuzz_target;
 use quell_fuzz::policy::window::{Length, State, Window};
 use quell_fuzz::samples;
@@ -43,6 +44,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(is_open(&window, at), state.is_open);
             if YEARS_UNIX_SECS.contains(&at.timestamp()) {
                 check(&window, &state, at);
+                goes_by_the_clock(&window, at);
             }
             next = state.until;
         }
@@ -72,6 +74,34 @@ fn check(window: &Window, state: &State, at: DateTime<Utc>) {
         );
     }
     assert_eq!(is_open(window, at), state.is_open);
+}
+
+/// With a `*` in its hour, what matters is what clocks show. A window of a minute is open while they show
+/// what the line names, as it is in a zone whose clocks show the same then and never change.
+fn goes_by_the_clock(window: &Window, at: DateTime<Utc>) {
+    let mut fields = window.cron().split_ascii_whitespace();
+    let any_hour = fields.nth(1).is_some_and(|hour| hour.contains('*'));
+    let hours = whole_hours(window.timezone(), at);
+    // A minute of clocks that changed in the middle of one may last longer.
+    if let Some(hours) = hours.filter(|hours| {
+        any_hour && whole_hours(window.timezone(), at - TimeDelta::minutes(1)) == Some(*hours)
+    }) {
+        // Names of the database have the sign the other way round.
+        let fixed = format!("Etc/GMT{:+}", -hours);
+        let open_in = |zone: &str| {
+            let window = Window::new(window.cron(), "1m", zone);
+            window.is_ok_and(|window| window.is_open(at))
+        };
+        assert_eq!(open_in(window.timezone()), open_in(&fixed), "{at} {fixed}");
+    }
+}
+
+/// How many hours clocks are ahead of UTC then, where these are whole.
+fn whole_hours(zone: &str, at: DateTime<Utc>) -> Option<i32> {
+    let zone: Tz = zone.parse().ok()?;
+    let offset = zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+    let seconds = offset.local_minus_utc();
+    (seconds % 3600 == 0).then_some(seconds / 3600)
 }
 
 /// Whether it is open then: what it remembers of other times, and follows from there, must be what

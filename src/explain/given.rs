@@ -14,11 +14,13 @@ use crate::livekit::event::TRACK_PUBLISHED;
 use crate::policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
 use crate::policy::node::quoted;
 use crate::policy::problem::{PROBLEMS_MAX, did_you_mean};
-use crate::policy::{Fact, Facts, Kind, Source as TrackSource, TrackType};
+use crate::policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 /// LiveKit takes names and identities of 256.
 pub(crate) const TEXT_CHARS_MAX: usize = 1_024;
+/// LiveKit knows six words for these.
+const KIND_DETAILS_MAX: usize = 100;
 const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
 
 /// Reads facts; of `tenant`'s rooms only, where there is one.
@@ -162,6 +164,15 @@ fn check_values(given: &Value) -> Result<(), String> {
             });
         }
     }
+    let details = given.pointer(&pointer("participant.kind_details"));
+    let details = details.and_then(Value::as_array).map_or(0, Vec::len);
+    if details > KIND_DETAILS_MAX {
+        wrong.add(|| {
+            format!(
+                "facts.participant.kind_details: these are {details}; there may be {KIND_DETAILS_MAX}"
+            )
+        });
+    }
     for (path, text) in texts(given) {
         let chars = text.chars().count();
         if path.ends_with(".metadata") {
@@ -187,11 +198,17 @@ fn pointer(path: &str) -> String {
     format!("/{}", path.replace('.', "/"))
 }
 
-/// The facts that are given as text.
+/// The facts that are given as text, and the words of lists.
 fn texts(given: &Value) -> impl Iterator<Item = (&'static str, &str)> {
-    FACTS
-        .iter()
-        .filter_map(|(path, _)| Some((*path, given.pointer(&pointer(path))?.as_str()?)))
+    FACTS.iter().flat_map(|(path, _)| {
+        let fact = given.pointer(&pointer(path));
+        let items = fact
+            .filter(|_| *path == "participant.kind_details")
+            .and_then(Value::as_array);
+        fact.into_iter()
+            .chain(items.into_iter().flatten())
+            .filter_map(|text| Some((*path, text.as_str()?)))
+    })
 }
 
 /// Metadata that is text: policies find nothing in it.
@@ -262,26 +279,25 @@ fn only_own(facts: &mut Facts, tenant: &str) -> Result<bool, ExplainError> {
 /// Words that no policy can name: those of a newer LiveKit, or slips.
 fn strange_words(facts: &Facts) -> Vec<String> {
     let track = &facts.track;
-    let kind = facts.participant.kind.known();
+    let kind = facts.participant.kind.known().map(Kind::as_str);
+    let details = facts.participant.kind_details.known().into_iter().flatten();
     [
-        (
-            "track.source",
-            Some(track.source.as_str()),
-            TrackSource::WORDS,
-        ),
-        ("track.type", Some(track.type_.as_str()), TrackType::WORDS),
-        ("participant.kind", kind.map(Kind::as_str), Kind::WORDS),
+        ("track.source", track.source.as_str(), TrackSource::WORDS),
+        ("track.type", track.type_.as_str(), TrackType::WORDS),
     ]
     .into_iter()
-    .filter_map(|(path, word, words)| {
-        let word = word.filter(|word| !words.contains(word))?;
+    .chain(kind.map(|kind| ("participant.kind", kind, Kind::WORDS)))
+    .chain(details.map(|detail| {
+        let path = "participant.kind_details";
+        (path, detail.as_str(), KindDetail::WORDS)
+    }))
+    .filter(|(_, word, words)| !words.contains(word))
+    .map(|(path, word, words)| {
         let hint = match did_you_mean(word, words) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("there are {}", words.join(", ")),
         };
-        Some(format!(
-            "facts.{path}: {word:?} is a word that no policy can name; {hint}"
-        ))
+        format!("facts.{path}: {word:?} is a word that no policy can name; {hint}")
     })
     .collect()
 }

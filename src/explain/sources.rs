@@ -34,6 +34,7 @@ pub(super) const FACTS: &[(&str, Told)] = &[
     ("participant.sid", Told::Always),
     ("participant.name", Told::Participant),
     ("participant.kind", Told::Participant),
+    ("participant.kind_details", Told::Participant),
     ("participant.joined_at", Told::Participant),
     ("participant.attributes", Told::Participant),
     ("participant.metadata", Told::Participant),

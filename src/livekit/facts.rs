@@ -7,7 +7,7 @@ use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType, parti
 use super::event::Event;
 use super::room::LiveRoom;
 use crate::policy::facts::{
-    EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts,
+    EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
     TrackType as Type,
 };
 use crate::policy::metadata::metadata_in;
@@ -59,6 +59,13 @@ pub(crate) fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) 
     to.sid.clone_from(&participant.sid);
     to.name = Fact::Known(participant.name.clone());
     to.kind = Fact::Known(Kind::from(kind.as_str()));
+    let details = participant.kind_details.iter().map(|number| {
+        participant_info::KindDetail::try_from(*number).map_or_else(
+            |n| KindDetail::Other(n.0.to_string()),
+            |detail| KindDetail::from(detail.as_str_name()),
+        )
+    });
+    to.kind_details = Fact::Known(details.collect());
     to.joined_at = Fact::Known(participant.joined_at);
     let attributes: BTreeMap<_, _> = participant.attributes.clone().into_iter().collect();
     to.attributes = Fact::Known(attributes);
@@ -98,6 +105,52 @@ mod tests {
         format!("{{\"x\":{}{}}}", "[".repeat(lists), "]".repeat(lists))
     }
 
+    fn unknown() -> Facts {
+        Facts {
+            room: RoomFacts::default(),
+            participant: ParticipantFacts::default(),
+            track: TrackFacts {
+                sid: String::new(),
+                name: String::new(),
+                source: Source::Microphone,
+                type_: Type::Audio,
+                mime_type: String::new(),
+                muted: Fact::Unknown,
+            },
+            event: EventFacts::default(),
+        }
+    }
+
+    #[test]
+    fn kind_details_are_read_by_number_and_newer_ones_kept() {
+        for (number, word) in [
+            (0, "CLOUD_AGENT"),
+            (1, "FORWARDED"),
+            (2, "CONNECTOR_WHATSAPP"),
+            (3, "CONNECTOR_TWILIO"),
+            (4, "BRIDGE_RTSP"),
+            (5, "SIMULATION"),
+            (99, "99"),
+            (-1, "-1"),
+        ] {
+            let mut facts = unknown();
+            let participant = ParticipantInfo {
+                kind_details: vec![number, 1],
+                ..ParticipantInfo::default()
+            };
+            add_participant(&mut facts, &participant);
+            let details = facts.participant.kind_details;
+            let wanted = [KindDetail::from(word), KindDetail::Forwarded];
+            assert_eq!(details, Fact::Known(wanted.to_vec()));
+            // All that are known here can be named, and no others.
+            let named = KindDetail::WORDS.contains(&word);
+            assert_eq!(
+                named,
+                participant_info::KindDetail::try_from(number).is_ok()
+            );
+        }
+    }
+
     #[test]
     fn no_metadata_makes_an_event_unreadable() {
         let yaml = "policies: [{ name: a, match: {}, when: 'has(room.metadata.x)', effect: mute }]";
@@ -107,19 +160,7 @@ mod tests {
         // The reader of what is stored goes to 127.
         for levels in [2, 64, 65, 125, 126, 127, 10_000] {
             let metadata = nested(levels);
-            let mut facts = Facts {
-                room: RoomFacts::default(),
-                participant: ParticipantFacts::default(),
-                track: TrackFacts {
-                    sid: String::new(),
-                    name: String::new(),
-                    source: Source::Microphone,
-                    type_: Type::Audio,
-                    mime_type: String::new(),
-                    muted: Fact::Unknown,
-                },
-                event: EventFacts::default(),
-            };
+            let mut facts = unknown();
             let participant = ParticipantInfo {
                 metadata: metadata.clone(),
                 ..ParticipantInfo::default()

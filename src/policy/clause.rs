@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
 use super::expression::{Reason, SHOWN_CHARS_MAX};
-use super::facts::{Fact, Facts, Kind, Source, TrackType};
+use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
 use super::tri::Tri;
 use super::window::Unmet;
@@ -173,6 +173,19 @@ impl Condition {
                 Fact::Unknown => "participant.kind is unknown".to_owned(),
             };
             add("kind", wanted, found, self.kind_holds(facts));
+        }
+        if self.kind_details != ANY_WORD {
+            let bit = |word: &str| KindDetail::from(word).bit();
+            let wanted = words(KindDetail::WORDS, bit, self.kind_details);
+            let found = match &facts.participant.kind_details {
+                Fact::Known(details) if details.is_empty() => "none".to_owned(),
+                Fact::Known(details) => {
+                    let words: Vec<_> = details.iter().map(KindDetail::as_str).collect();
+                    words.join(", ")
+                }
+                Fact::Unknown => "participant.kind_details are unknown".to_owned(),
+            };
+            add("kind_details", wanted, found, self.kind_details_hold(facts));
         }
         for attribute in &self.attributes {
             let key = format!("attributes.{}", attribute.key);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
-use super::facts::{Fact, Facts, Kind, Source, TrackType};
+use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::reads::Reads;
 use super::tri::Tri;
@@ -175,6 +175,7 @@ pub(super) struct Condition {
     pub(super) source: u8,
     pub(super) type_: u8,
     pub(super) kind: u8,
+    pub(super) kind_details: u8,
     pub(super) attributes: Box<[Attribute]>,
 }
 
@@ -199,15 +200,22 @@ impl Condition {
             source: words(of.source.iter().map(Source::bit)),
             type_: words(of.type_.iter().map(TrackType::bit)),
             kind: words(of.kind.iter().map(Kind::bit)),
+            kind_details: words(of.kind_details.iter().map(KindDetail::bit)),
             attributes: of.attributes.iter().map(attribute).collect(),
         })
     }
 
     fn reads(&self) -> Reads {
-        let kind = (self.kind != ANY_WORD).then(|| Reads::named("participant.kind"));
-        let attributes = !self.attributes.is_empty();
-        let attributes = attributes.then(|| Reads::named("participant.attributes"));
-        kind.unwrap_or_default().or(attributes.unwrap_or_default())
+        [
+            ("participant.kind", self.kind != ANY_WORD),
+            ("participant.kind_details", self.kind_details != ANY_WORD),
+            ("participant.attributes", !self.attributes.is_empty()),
+        ]
+        .into_iter()
+        .filter(|(_, asked)| *asked)
+        .fold(Reads::default(), |reads, (name, _)| {
+            reads.or(Reads::named(name))
+        })
     }
 
     /// The cheap and always known first: what is false there is false whatever is unknown.
@@ -218,6 +226,7 @@ impl Condition {
             && any_glob(&self.identity, &facts.participant.identity);
         Tri::from(known)
             .and_then(|| self.kind_holds(facts))
+            .and_then(|| self.kind_details_hold(facts))
             .and_then(|| {
                 let mut all = Tri::True;
                 for wanted in &self.attributes {
@@ -231,6 +240,18 @@ impl Condition {
         match &facts.participant.kind {
             _ if self.kind == ANY_WORD => Tri::True,
             Fact::Known(kind) => Tri::from(self.kind & kind.bit() != 0),
+            Fact::Unknown => Tri::Unknown,
+        }
+    }
+
+    /// Any of the participant's details is one of those that are named.
+    pub(super) fn kind_details_hold(&self, facts: &Facts) -> Tri {
+        match &facts.participant.kind_details {
+            _ if self.kind_details == ANY_WORD => Tri::True,
+            Fact::Known(details) => {
+                let named = |detail: &KindDetail| self.kind_details & detail.bit() != 0;
+                Tri::from(details.iter().any(named))
+            }
             Fact::Unknown => Tri::Unknown,
         }
     }

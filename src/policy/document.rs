@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::expression::Expression;
-use super::facts::{Kind, Source, TrackType};
+use super::facts::{Kind, KindDetail, Source, TrackType};
 use super::glob::GLOB_CHARS_MAX;
 use super::node::{self, Malformed, Place};
 use super::problem::{Problem, Problems};
@@ -182,6 +182,10 @@ pub struct Match {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<Kind>", default)]
     pub kind: Vec<Kind>,
+    /// Kind details, of which the participant has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<KindDetail>", default)]
+    pub kind_details: Vec<KindDetail>,
     /// The participant's attributes and their allowed values, compared exactly.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "AttributeConditions", default)]

@@ -196,6 +196,24 @@ words! {
     }
 }
 
+words! {
+    /// What more a participant is than its kind, as its token says.
+    KindDetail {
+        /// An agent in LiveKit's cloud.
+        CloudAgent = "CLOUD_AGENT" 0,
+        /// Taken over from another room.
+        Forwarded = "FORWARDED" 1,
+        /// A caller by `WhatsApp`, through a connector.
+        ConnectorWhatsapp = "CONNECTOR_WHATSAPP" 2,
+        /// A caller by Twilio, through a connector.
+        ConnectorTwilio = "CONNECTOR_TWILIO" 3,
+        /// A camera or the like that speaks RTSP, through a bridge.
+        BridgeRtsp = "BRIDGE_RTSP" 4,
+        /// Of a simulation.
+        Simulation = "SIMULATION" 5,
+    }
+}
+
 /// All that a decision is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
@@ -249,6 +267,9 @@ pub struct ParticipantFacts {
     /// What it is, from its token.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub kind: Fact<Kind>,
+    /// What more it is, from its token; mostly nothing.
+    #[serde(default, skip_serializing_if = "Fact::is_unknown")]
+    pub kind_details: Fact<Vec<KindDetail>>,
     /// When it joined, in Unix seconds.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub joined_at: Fact<i64>,
@@ -312,6 +333,9 @@ mod tests {
         }
         for word in Kind::WORDS {
             assert!(!matches!(Kind::from(*word), Kind::Other(_)), "{word}");
+        }
+        for word in KindDetail::WORDS {
+            assert_eq!(KindDetail::from(*word).to_string(), *word);
         }
         assert_eq!(
             Kind::from("HOLOGRAM"),

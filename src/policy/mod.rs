@@ -38,7 +38,8 @@ pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
 pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
-    EventFacts, Fact, Facts, Kind, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
+    EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
+    TrackType,
 };
 pub use problem::{Problem, Problems};
 pub use reads::Reads;

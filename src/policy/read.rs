@@ -6,7 +6,7 @@ use super::document::{
     DOCUMENT_BYTES_MAX, Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
 };
 use super::expression::Expression;
-use super::facts::{Kind, Source, TrackType};
+use super::facts::{Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
 use super::node::{self, Node, Place, Value, quoted};
 use super::problem::Problem;
@@ -37,8 +37,15 @@ pub(super) const POLICY_KEYS: &[&str] = &[
     "overridable",
     "reason",
 ];
-pub(super) const MATCH_KEYS: &[&str] =
-    &["room", "identity", "source", "type", "kind", "attributes"];
+pub(super) const MATCH_KEYS: &[&str] = &[
+    "room",
+    "identity",
+    "source",
+    "type",
+    "kind",
+    "kind_details",
+    "attributes",
+];
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
 pub(super) enum Owner<'a> {
@@ -350,8 +357,13 @@ impl Reader<'_> {
                     });
                 }
                 "kind" => {
-                    found.kind = self.list(node, &path, |reader, node, path| {
-                        reader.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
+                    found.kind = self.list(node, &path, Self::kind);
+                }
+                "kind_details" => {
+                    found.kind_details = self.list(node, &path, |reader, node, path| {
+                        reader.word(node, path, "kind detail", KindDetail::WORDS, |word| {
+                            KindDetail::from(word)
+                        })
                     });
                 }
                 _ => found.attributes = self.attributes(node, &path),
@@ -370,6 +382,18 @@ impl Reader<'_> {
             self.refuse(node.place, path, message, hint);
         }
         (self.problems.len() == known).then_some(found)
+    }
+
+    fn kind(&mut self, node: &Node, path: &str) -> Option<Kind> {
+        if let Value::Text(word) = &node.value
+            && KindDetail::WORDS.contains(&word.as_str())
+        {
+            let message = format!("{} is a detail of a kind", quoted(word));
+            let hint = format!("write `kind_details: {word}`");
+            self.refuse(node.place, path, message, hint);
+            return None;
+        }
+        self.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
     }
 
     fn glob(&mut self, node: &Node, path: &str) -> Option<String> {

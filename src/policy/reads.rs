@@ -5,7 +5,7 @@ use super::facts::Facts;
 type IsUnknown = fn(&Facts) -> bool;
 
 /// The facts that may be unknown, as documents name them, and whether they are.
-const FACTS: [(&str, IsUnknown); 13] = [
+const FACTS: [(&str, IsUnknown); 14] = [
     ("room.tenant", |facts| facts.room.tenant.is_unknown()),
     ("room.metadata", |facts| facts.room.metadata.is_unknown()),
     ("room.num_participants", |facts| {
@@ -25,6 +25,9 @@ const FACTS: [(&str, IsUnknown); 13] = [
     }),
     ("participant.kind", |facts| {
         facts.participant.kind.is_unknown()
+    }),
+    ("participant.kind_details", |facts| {
+        facts.participant.kind_details.is_unknown()
     }),
     ("participant.joined_at", |facts| {
         facts.participant.joined_at.is_unknown()
@@ -121,6 +124,7 @@ mod tests {
             json[of][key] = match key {
                 "tenant" | "name" => "x".into(),
                 "kind" => "SIP".into(),
+                "kind_details" => serde_json::json!([]),
                 "metadata" | "attributes" => serde_json::json!({}),
                 "active_recording" | "is_publisher" | "can_publish" => true.into(),
                 _ => 1.into(),

@@ -115,6 +115,7 @@ fn names_nothing(condition: &Match) -> bool {
         && condition.source.is_empty()
         && condition.type_.is_empty()
         && condition.kind.is_empty()
+        && condition.kind_details.is_empty()
         && condition.attributes.is_empty()
 }
 
@@ -152,6 +153,7 @@ fn covers(outer: &Match, inner: &Match) -> bool {
         && within(&outer.source, &inner.source)
         && within(&outer.type_, &inner.type_)
         && within(&outer.kind, &inner.kind)
+        && within(&outer.kind_details, &inner.kind_details)
         && outer.attributes.iter().all(attribute)
 }
 
@@ -191,11 +193,18 @@ fn self_spared(policy: &Policy) -> Option<(&'static [&'static str], String)> {
 
 /// What makes a condition hold.
 fn sway_of(condition: &Match) -> Sway {
-    let Match { identity, kind, .. } = condition;
-    // How long an identity is tells nobody from others, and whoever has a client is STANDARD.
+    let Match {
+        identity,
+        kind,
+        kind_details,
+        ..
+    } = condition;
+    // How long an identity is tells nobody from others, and whoever has a client is STANDARD, without
+    // any details.
     let any = |glob: &String| glob.bytes().all(|byte| matches!(byte, b'*' | b'?'));
     let by_identity = !identity.is_empty() && !identity.iter().any(any);
-    if by_identity || !kind.is_empty() && !kind.contains(&Kind::Standard) {
+    let by_kind = !kind.is_empty() && !kind.contains(&Kind::Standard);
+    if by_identity || by_kind || !kind_details.is_empty() {
         Sway::Bound
     } else if own_words(condition).is_empty() {
         Sway::Open

@@ -103,6 +103,8 @@ struct JoinBody {
     name: String,
     kind: Option<String>,
     #[serde(default)]
+    kind_details: Vec<String>,
+    #[serde(default)]
     attributes: HashMap<String, String>,
     #[serde(default)]
     metadata: String,
@@ -126,6 +128,11 @@ async fn join(
     if let Some(kind) = &body.kind {
         join.kind = word(kind, "kind", participant_info::Kind::from_str_name)
             .map_err(IntoResponse::into_response)?;
+    }
+    for detail in &body.kind_details {
+        let of_word = participant_info::KindDetail::from_str_name;
+        let detail = word(detail, "kind detail", of_word).map_err(IntoResponse::into_response)?;
+        join.kind_details.push(detail);
     }
     if let Some(permission) = body.permission {
         join.permission = permission;

@@ -30,6 +30,8 @@ pub struct Join {
     pub name: String,
     /// What kind of participant it is.
     pub kind: participant_info::Kind,
+    /// What more it is.
+    pub kind_details: Vec<participant_info::KindDetail>,
     /// Its attributes.
     pub attributes: HashMap<String, String>,
     /// Its metadata.
@@ -51,6 +53,7 @@ impl Join {
             identity: identity.into(),
             name: String::new(),
             kind: participant_info::Kind::Standard,
+            kind_details: Vec::new(),
             attributes: HashMap::new(),
             metadata: String::new(),
             hidden: false,
@@ -68,6 +71,13 @@ impl Join {
     #[must_use]
     pub fn kind(self, kind: participant_info::Kind) -> Self {
         Self { kind, ..self }
+    }
+
+    /// The same, with one more detail of its kind.
+    #[must_use]
+    pub fn kind_detail(mut self, detail: participant_info::KindDetail) -> Self {
+        self.kind_details.push(detail);
+        self
     }
 
     /// The same, with one more attribute.
@@ -172,6 +182,7 @@ pub(super) fn new_participant(join: Join, now: DateTime<Utc>) -> proto::Particip
             ..join.permission
         }),
         kind: join.kind.into(),
+        kind_details: join.kind_details.into_iter().map(Into::into).collect(),
         attributes: join.attributes,
         client_protocol: 2,
         capabilities: vec![

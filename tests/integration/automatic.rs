@@ -1,7 +1,7 @@
 //! Policies mute by themselves what they forbid, and nothing else.
 
 use livekit_protocol::TrackSource;
-use livekit_protocol::participant_info::Kind;
+use livekit_protocol::participant_info::{Kind, KindDetail};
 use quell::simulator::{Join, Method, Publish};
 use serde_json::Value;
 
@@ -206,6 +206,62 @@ async fn facts_and_decision_are_stored_with_the_event_muted_or_not() {
         let tenant = format!("select tenant from webhook_event where track_sid = '{sid}'");
         assert_eq!(app.sql(&tenant).await.as_deref(), Some("acme"), "{name}");
     }
+    app.finish().await;
+}
+
+/// Who calls by phone through a connector has the kind of all connectors.
+#[tokio::test]
+async fn callers_are_told_from_others_of_their_kind_by_its_details() {
+    let app = TestApp::new().await;
+    app.apply(
+        "
+policies:
+  - { name: phones, match: { kind_details: [CONNECTOR_TWILIO, CONNECTOR_WHATSAPP] }, effect: mute }
+  - name: relayed
+    match: { type: AUDIO }
+    when: '\"FORWARDED\" in participant.kind_details && size(participant.kind_details) == 1'
+    effect: mute
+",
+    )
+    .await;
+    app.room("call-1", "acme");
+    let connector = |identity: &str| Join::new(identity).kind(Kind::Connector);
+    let twilio = connector("twilio").kind_detail(KindDetail::ConnectorTwilio);
+    let both = connector("both")
+        .kind_detail(KindDetail::Forwarded)
+        .kind_detail(KindDetail::ConnectorWhatsapp);
+    let cases = [
+        (twilio, "phones"),
+        (both, "phones"),
+        (
+            connector("forwarded").kind_detail(KindDetail::Forwarded),
+            "relayed",
+        ),
+        (connector("plain"), "nothing"),
+        (Join::new("ann"), "nothing"),
+    ];
+    let mut facts = Vec::new();
+    for (join, expect) in cases {
+        let identity = join.identity.clone();
+        let sid = app.publish("call-1", join, Publish::microphone()).sid;
+        app.settle().await;
+        let decision = app.stored("decision", &sid).await;
+        let enforced = &decision["enforced"];
+        let by = enforced["policy"]["name"].as_str().unwrap_or("nothing");
+        assert_eq!(by, expect, "{identity}");
+        assert_eq!(
+            app.is_muted("call-1", &identity, &sid),
+            by != "nothing",
+            "{identity}"
+        );
+        let participant = &app.stored("facts", &sid).await["participant"];
+        facts.push((
+            identity,
+            participant["kind"].clone(),
+            participant["kind_details"].clone(),
+        ));
+    }
+    insta::assert_json_snapshot!("kind_details", facts);
     app.finish().await;
 }
 

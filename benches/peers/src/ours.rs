@@ -138,7 +138,7 @@ pub fn facts(event: &Event, tenant: &str) -> Facts {
         },
         "participant": {
             "identity": event.identity, "sid": "PA_1", "name": event.participant_name,
-            "kind": event.kind(), "joined_at": now - 60, "attributes": attributes, "metadata": null,
+            "kind": event.kind(), "kind_details": [], "joined_at": now - 60, "attributes": attributes, "metadata": null,
             "is_publisher": true, "can_publish": true,
         },
         "track": {

@@ -125,6 +125,18 @@ fn bad_facts_are_refused_with_the_way_to_them() {
             "facts.room.active_recording: ",
         ),
         (
+            change("/participant/kind_details", json!("CONNECTOR_TWILIO")),
+            r#"facts.participant.kind_details: invalid type: string "CONNECTOR_TWILIO", expected a sequence"#,
+        ),
+        (
+            change("/participant/kind_details", json!(vec!["SIP"; 101])),
+            "facts.participant.kind_details: these are 101; there may be 100",
+        ),
+        (
+            change("/participant/kind_details", json!(["x".repeat(1_025)])),
+            "facts.participant.kind_details: this is 1025 characters long; it may have 1024",
+        ),
+        (
             change("/participant/kind", json!(null)),
             "facts.participant.kind: invalid type: null, expected a string; leave a fact out that is not known",
         ),
@@ -163,12 +175,14 @@ fn words_that_no_policy_can_name_are_warned_of() {
     let mut facts = everything();
     facts["track"]["source"] = "microphone".into();
     facts["participant"]["kind"] = "HOLOGRAM".into();
+    facts["participant"]["kind_details"] = json!(["CONNECTOR_TWILIO", "CONNECTOR_TWILO"]);
     let case = given::read(&facts, None, now()).unwrap();
     assert_eq!(
         case.warnings,
         [
             r#"facts.track.source: "microphone" is a word that no policy can name; did you mean MICROPHONE?"#,
             r#"facts.participant.kind: "HOLOGRAM" is a word that no policy can name; there are STANDARD, INGRESS, EGRESS, SIP, AGENT, CONNECTOR, BRIDGE"#,
+            r#"facts.participant.kind_details: "CONNECTOR_TWILO" is a word that no policy can name; did you mean CONNECTOR_TWILIO?"#,
         ]
     );
 }

@@ -38,6 +38,7 @@ fn everything() -> Value {
                  "metadata": {"auth_id": "acme"}, "num_participants": 3, "num_publishers": 2,
                  "created_at": 1_795_357_000, "active_recording": false},
         "participant": {"identity": "ann", "sid": "PA_1", "name": "Ann", "kind": "STANDARD",
+                        "kind_details": [],
                         "joined_at": 1_795_357_100, "attributes": {"role": "guest"},
                         "metadata": null, "is_publisher": true, "can_publish": true},
         "track": {"sid": "TR_1", "name": "mic", "source": "MICROPHONE", "type": "AUDIO",

@@ -6,7 +6,7 @@
 use chrono::DateTime;
 use serde_json::{Map, Number, Value as Json, json};
 
-use crate::policy::facts::{Facts, Kind, Source, TrackType};
+use crate::policy::facts::{Facts, Kind, KindDetail, Source, TrackType};
 use crate::policy::metadata::tenant_in;
 use crate::policy::node::{Node, Value};
 use crate::policy::reader::{LIST_ITEMS_MAX, Reader, join};
@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Text,
     /// What the word is called, and the words.
     Word(&'static str, &'static [&'static str]),
+    /// The same, any number of them.
+    Words(&'static str, &'static [&'static str]),
     Count,
     /// Unix seconds, or a time with its offset.
     Time,
@@ -84,6 +86,11 @@ pub(super) const ROWS: &[Row] = &[
     known("participant", "sid", Shape::Text),
     asked("participant", "name", Shape::Text),
     asked("participant", "kind", Shape::Word("kind", Kind::WORDS)),
+    asked(
+        "participant",
+        "kind_details",
+        Shape::Words("kind detail", KindDetail::WORDS),
+    ),
     asked("participant", "joined_at", Shape::Time),
     asked("participant", "attributes", Shape::Attributes),
     asked("participant", "metadata", Shape::Json),
@@ -224,6 +231,7 @@ impl Reader<'_> {
             Shape::Word(what, words) => self
                 .word(node, path, what, words, str::to_owned)
                 .map(Json::from),
+            Shape::Words(what, words) => self.words(node, path, what, words),
             Shape::Count => self.count(node, path),
             Shape::Time => self.moment(node, path),
             Shape::Flag => self.flag(node, path).map(Json::from),
@@ -231,6 +239,20 @@ impl Reader<'_> {
             Shape::Attributes => self.attribute_facts(node, path),
             Shape::Json => self.json(node, path),
         }
+    }
+
+    /// Words in a list, which may have none.
+    fn words(&mut self, node: &Node, path: &str, what: &str, known: &[&str]) -> Option<Json> {
+        let is_empty = matches!(&node.value, Value::List(items) if items.is_empty());
+        let problems = self.problems.len();
+        let found = if is_empty {
+            Vec::new()
+        } else {
+            self.list(node, path, |reader, node, path| {
+                reader.word(node, path, what, known, str::to_owned)
+            })
+        };
+        (self.problems.len() == problems).then(|| found.into())
     }
 
     fn count(&mut self, node: &Node, path: &str) -> Option<Json> {

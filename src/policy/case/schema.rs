@@ -129,6 +129,11 @@ impl Shape {
         match self {
             Self::Text => text(),
             Self::Word(_, words) => json!({"type": "string", "enum": words}),
+            Self::Words(_, words) => {
+                let word = json!({"type": "string", "enum": words});
+                let list = json!({"type": "array", "maxItems": LIST_ITEMS_MAX, "items": word});
+                json!({"anyOf": [word, list]})
+            }
             Self::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
             Self::Time => json!({"anyOf": [
                 {"type": "integer"},

@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use super::fault::Fault;
 use super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest, What};
 use super::parse::{Parsed, Spans};
-use super::types::{Type, Typed, comparable, same_type, storable};
+use super::types::{IN_DETAILS, Type, Typed, comparable, may_be_in, same_type, storable};
 use super::value::Number;
 
 /// Checks the parts of one tree.
@@ -101,6 +101,7 @@ impl Checker {
         let hint = match typed.type_ {
             Type::Json => "write `== true`: the metadata may hold anything",
             Type::Attributes => "such as `size(participant.attributes) > 0`",
+            Type::KindDetails => IN_DETAILS,
             Type::Text | Type::Number | Type::Word(_) | Type::Flag => {
                 "compare it, such as with `==`"
             }
@@ -206,8 +207,10 @@ impl Checker {
             ));
         };
         let typed = self.operand(of)?;
-        if !matches!(typed.type_, Type::Text | Type::Attributes | Type::Json)
-            || matches!(typed.operand, Operand::Size(_))
+        if !matches!(
+            typed.type_,
+            Type::Text | Type::Attributes | Type::KindDetails | Type::Json
+        ) || matches!(typed.operand, Operand::Size(_))
         {
             return Err(Fault::new(
                 typed.span,
@@ -241,13 +244,15 @@ impl Checker {
         let typed = self.operand(&asked)?;
         match typed.operand {
             Operand::Attribute(_) | Operand::Metadata(..) => Ok(Test::Has(typed.operand)),
-            Operand::Literal(_) | Operand::Field(_) | Operand::Size(_) | Operand::Attributes => {
-                Err(Fault::new(
-                    typed.span,
-                    "this is always there",
-                    "compare it; has() is for attributes and metadata",
-                ))
-            }
+            Operand::Literal(_)
+            | Operand::Field(_)
+            | Operand::Size(_)
+            | Operand::KindDetails
+            | Operand::Attributes => Err(Fault::new(
+                typed.span,
+                "this is always there",
+                "compare it; has() is for attributes and metadata",
+            )),
         }
     }
 
@@ -269,11 +274,7 @@ impl Checker {
 
     fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Fault> {
         let Expr::List(elements) = &list.expr else {
-            return Err(Fault::new(
-                self.spans.of(list),
-                "`in` takes a list of values in square brackets",
-                "such as `in [\"red\", \"blue\"]`; has() asks whether a key is there",
-            ));
+            return self.detail(item, list);
         };
         if elements.elements.is_empty() {
             return Err(Fault::new(
@@ -303,6 +304,26 @@ impl Checker {
         Ok(Test::In(item.operand, literals.into_boxed_slice()))
     }
 
+    /// Whether a word is one of the participant's kind details, the only list that is asked by name.
+    fn detail(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Fault> {
+        let is_name = matches!(list.expr, Expr::Select(_) | Expr::Ident(_));
+        let of = match self.operand(list) {
+            Ok(of) if of.type_ == Type::KindDetails => of,
+            Err(fault) if is_name => return Err(fault),
+            Ok(_) | Err(_) => {
+                return Err(Fault::new(
+                    self.spans.of(list),
+                    "`in` takes a list of values in square brackets, or `participant.kind_details`",
+                    "such as `in [\"red\", \"blue\"]`; has() asks whether a key is there",
+                ));
+            }
+        };
+        self.not_turned(item)?;
+        let item = self.operand(item)?;
+        may_be_in(&item, &of)?;
+        Ok(Test::Detail(item.operand, of.operand))
+    }
+
     fn text_test(&self, how: TextTest, of: &IdedExpr, with: &IdedExpr) -> Result<Test, Fault> {
         let (of, with) = (self.operand(of)?, self.operand(with)?);
         for side in [&of, &with] {
@@ -310,6 +331,7 @@ impl Checker {
                 let hint = match side.type_ {
                     Type::Word(_) => "compare words with `==` or `in`",
                     Type::Number if side.literal => "put it in quotes",
+                    Type::KindDetails => IN_DETAILS,
                     Type::Text | Type::Number | Type::Flag | Type::Attributes | Type::Json => {
                         "compare it with `==`"
                     }

@@ -67,7 +67,11 @@ fn found(part: &Node, holds: Tri, facts: &Facts) -> Vec<Found> {
             if literal || found.iter().any(|known| known.name == name) {
                 continue;
             }
-            let value = shortened(operand.found(facts));
+            let mut value = operand.found(facts);
+            // Kind details are few, and words of LiveKit's.
+            if *operand != Operand::KindDetails {
+                value = shortened(value);
+            }
             if holds == Tri::False || value.is_unknown() {
                 found.push(Found { name, value });
             }
@@ -121,6 +125,7 @@ impl fmt::Display for Operand {
             Self::Literal(literal) => write!(f, "{literal:?}"),
             Self::Field(field) => f.write_str(field.name),
             Self::Attributes => f.write_str("participant.attributes"),
+            Self::KindDetails => f.write_str("participant.kind_details"),
             Self::Attribute(key) => {
                 f.write_str("participant.attributes")?;
                 named(key, f)

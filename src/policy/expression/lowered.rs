@@ -6,13 +6,14 @@
 //! not be had leaves a test open, unless the other side fails it already, or its type does.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
 use super::fault::Span;
 use super::schema::{Field, Of, Whose};
 use super::value::{Number, Value};
-use crate::policy::facts::{Fact, Facts};
+use crate::policy::facts::{Fact, Facts, KindDetail};
 use crate::policy::tri::Tri;
 
 /// A condition and the text that it was made from.
@@ -42,6 +43,8 @@ pub(super) enum Test {
     Flag(Operand),
     Compare(Comparison, Operand, Operand),
     In(Operand, Box<[Literal]>),
+    /// The first is among the kind details, which the second is.
+    Detail(Operand, Operand),
     Text(TextTest, Operand, Operand),
     Has(Operand),
 }
@@ -75,8 +78,10 @@ pub(super) enum Operand {
     Metadata(Whose, Box<[Box<str>]>),
     /// How long it is, or how many are in it.
     Size(Box<Operand>),
-    /// How many attributes there are.
+    /// All attributes, of which only their number is asked.
     Attributes,
+    /// The participant's kind details.
+    KindDetails,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +146,7 @@ impl Test {
                 }
                 Tri::from(list.iter().any(|literal| value.equals(literal.value())))
             }
+            Self::Detail(item, _) => is_detail(item.value(facts), facts),
             Self::Text(how, of, with) => how.of(of.value(facts), with.value(facts)),
             Self::Has(operand) => operand.is_there(facts),
         }
@@ -152,10 +158,24 @@ impl Test {
             Self::Flag(operand) | Self::In(operand, _) | Self::Has(operand) => {
                 (Some(operand), None)
             }
-            Self::Compare(_, left, right) | Self::Text(_, left, right) => (Some(left), Some(right)),
+            Self::Compare(_, left, right)
+            | Self::Detail(left, right)
+            | Self::Text(_, left, right) => (Some(left), Some(right)),
             Self::Always(_) => (None, None),
         };
         left.into_iter().chain(right)
+    }
+}
+
+/// Whether this is one of the participant's kind details.
+fn is_detail(item: Value<'_>, facts: &Facts) -> Tri {
+    match (item, &facts.participant.kind_details) {
+        (Value::Number(_) | Value::Bool(_) | Value::Nothing, _) => Tri::False,
+        (_, Fact::Known(details)) if details.is_empty() => Tri::False,
+        (Value::Text(word), Fact::Known(details)) => {
+            Tri::from(details.iter().any(|detail| detail.as_str() == word))
+        }
+        (Value::Unknown, _) | (_, Fact::Unknown) => Tri::Unknown,
     }
 }
 
@@ -268,7 +288,7 @@ impl Operand {
                 | Of::Flag(read)
                 | Of::Number { read, .. }
                 | Of::Word { read, .. } => read(facts),
-                Of::Attributes | Of::Metadata(_) => Value::Nothing,
+                Of::KindDetails | Of::Attributes | Of::Metadata(_) => Value::Nothing,
             },
             Self::Attribute(_) | Self::Metadata(..) => match self.find(facts) {
                 Found::Text(text) => Value::Text(text),
@@ -277,17 +297,19 @@ impl Operand {
                 Found::Unknown => Value::Unknown,
             },
             Self::Size(inner) => inner.size(facts),
-            Self::Attributes => Value::Nothing,
+            Self::Attributes | Self::KindDetails => Value::Nothing,
         }
     }
 
     /// How long its text is, in code points, or how many are in its list or map.
     fn size<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
-        if let (Self::Attributes, attributes) = (self, &facts.participant.attributes) {
-            return match attributes {
-                Fact::Known(attributes) => Value::count(attributes.len()),
-                Fact::Unknown => Value::Unknown,
-            };
+        let participant = &facts.participant;
+        let counted = |count: Option<usize>| count.map_or(Value::Unknown, Value::count);
+        if *self == Self::Attributes {
+            return counted(participant.attributes.known().map(BTreeMap::len));
+        }
+        if *self == Self::KindDetails {
+            return counted(participant.kind_details.known().map(Vec::len));
         }
         if let Found::Json(json) = self.find(facts) {
             match json {
@@ -342,7 +364,11 @@ impl Operand {
                     .try_fold(root, |json, key| json.as_object()?.get(&**key));
                 end.map_or(Found::Absent, Found::Json)
             }
-            Self::Literal(_) | Self::Field(_) | Self::Size(_) | Self::Attributes => Found::Absent,
+            Self::Literal(_)
+            | Self::Field(_)
+            | Self::Size(_)
+            | Self::Attributes
+            | Self::KindDetails => Found::Absent,
         }
     }
 
@@ -360,6 +386,15 @@ impl Operand {
         if let Found::Json(json) = self.find(facts) {
             return Fact::Known(Some(json.clone()));
         }
+        if *self == Self::KindDetails {
+            return match &facts.participant.kind_details {
+                Fact::Known(details) => {
+                    let words = details.iter().map(KindDetail::as_str);
+                    Fact::Known(Some(words.collect()))
+                }
+                Fact::Unknown => Fact::Unknown,
+            };
+        }
         match self.value(facts) {
             Value::Text(text) => Fact::Known(Some(Json::from(text))),
             Value::Bool(flag) => Fact::Known(Some(Json::from(flag))),
@@ -375,6 +410,7 @@ impl Operand {
             Self::Literal(_) => return None,
             Self::Field(field) => return Some(field),
             Self::Size(inner) => return inner.field(),
+            Self::KindDetails => "participant.kind_details",
             Self::Attribute(_) | Self::Attributes => "participant.attributes",
             Self::Metadata(Whose::Room, _) => "room.metadata",
             Self::Metadata(Whose::Participant, _) => "participant.metadata",

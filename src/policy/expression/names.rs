@@ -40,6 +40,10 @@ impl Checker {
             Of::Number { .. } => Type::Number,
             Of::Flag(_) => Type::Flag,
             Of::Word { words, .. } => Type::Word(words),
+            Of::KindDetails if keys.is_empty() => {
+                return Ok(value(Operand::KindDetails, Type::KindDetails));
+            }
+            Of::KindDetails => Type::KindDetails,
             Of::Attributes => {
                 let key = attribute(keys, span)?;
                 return Ok(match key {

@@ -64,6 +64,7 @@ impl Expression {
             let names = |word: &str| match test {
                 Test::In(_, list) => list.iter().any(|literal| is(word, literal)),
                 Test::Compare(..)
+                | Test::Detail(..)
                 | Test::Always(_)
                 | Test::Flag(_)
                 | Test::Text(..)
@@ -116,7 +117,7 @@ fn sway(node: &Node, wanted: bool, any_other: bool) -> Sway {
 }
 
 /// Whether a test comes out as `wanted` only for some that their tokens tell from all others.
-/// Whoever has a client is `STANDARD`, and of everybody's identity something is so: its length,
+/// Whoever has a client is `STANDARD` without details, and of everybody's identity something is so: its length,
 /// its place in an order.
 fn binds(test: &Test, wanted: bool) -> bool {
     const ANYBODY: Value<'_> = Value::Text("STANDARD");
@@ -131,6 +132,15 @@ fn binds(test: &Test, wanted: bool) -> bool {
         Test::In(kind, words) if is_kind(kind) => {
             words.iter().any(|word| word.value() == ANYBODY) != wanted
         }
+        Test::Compare(how, Operand::Size(of), Operand::Literal(number))
+        | Test::Compare(how, Operand::Literal(number), Operand::Size(of))
+            if **of == Operand::KindDetails =>
+        {
+            let literal_first = matches!(test, Test::Compare(_, Operand::Literal(_), _));
+            let how = if literal_first { how.flipped() } else { *how };
+            how.of_known(Value::count(0), number.value()) != wanted
+        }
+        Test::Detail(..) => wanted,
         Test::Compare(how, left, right) => {
             let asked = match how {
                 Comparison::Equal => wanted,

@@ -14,7 +14,8 @@ impl Checker {
             Expr::Call(call) => call_in_words(call),
             Expr::Comprehension(_) => (
                 "loops over lists and maps are not understood here".to_owned(),
-                "name a key, or ask for `size(...)`".to_owned(),
+                "name a key, ask for `size(...)`, or for `\"...\" in participant.kind_details`"
+                    .to_owned(),
             ),
             Expr::List(_) => (
                 "a list stands after `in` only".to_owned(),

@@ -22,6 +22,8 @@ pub(super) enum Of {
         read: fn(&Facts) -> Value<'_>,
         words: &'static [&'static str],
     },
+    /// A list of LiveKit's words, and of those of a newer LiveKit.
+    KindDetails,
     /// Names and texts.
     Attributes,
     /// JSON of any depth.
@@ -138,6 +140,7 @@ pub(super) static FIELDS: &[Field] = &[
         },
     )
     .binding(),
+    field("participant.kind_details", Of::KindDetails).binding(),
     field(
         "participant.joined_at",
         time(|facts| known(&facts.participant.joined_at, |n| Value::int(*n))),

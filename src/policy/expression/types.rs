@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Span};
 use super::lowered::{Comparison, Literal, Operand};
+use crate::policy::facts::KindDetail;
 use crate::policy::node::quoted;
 use crate::policy::problem::did_you_mean;
 
@@ -13,6 +14,8 @@ pub(super) enum Type {
     Flag,
     /// One of these words of LiveKit's.
     Word(&'static [&'static str]),
+    /// Words of LiveKit's, any number of them.
+    KindDetails,
     /// All attributes.
     Attributes,
     /// Metadata: the facts will say.
@@ -26,6 +29,7 @@ impl Type {
             Self::Number => "a number",
             Self::Flag => "true or false",
             Self::Word(_) => "a word",
+            Self::KindDetails => "a list of words",
             Self::Attributes => "a map of attributes",
             Self::Json => "metadata",
         }
@@ -41,6 +45,8 @@ pub(super) struct Typed {
     pub(super) literal: bool,
 }
 
+pub(super) const IN_DETAILS: &str = "write `\"CONNECTOR_TWILIO\" in participant.kind_details`";
+
 /// Refuses what has no order, or cannot be compared at all.
 pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
     let (message, hint) = match side.type_ {
@@ -48,6 +54,7 @@ pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
             "attributes are compared one by one",
             "name one, such as `participant.attributes.role`",
         ),
+        Type::KindDetails => ("a list of words is asked what is in it", IN_DETAILS),
         Type::Flag if how.is_order() => {
             ("true and false have no order", "compare with `==` or `!=`")
         }
@@ -88,6 +95,17 @@ pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), 
     }
 }
 
+/// Refuses what could never be in the list of words.
+pub(super) fn may_be_in(item: &Typed, list: &Typed) -> Result<(), Fault> {
+    match item.type_ {
+        Type::Text | Type::Json => word(KindDetail::WORDS, list, item),
+        Type::Number | Type::Flag | Type::Word(_) | Type::Attributes | Type::KindDetails => {
+            let message = format!("{} is never one of these words", item.type_.in_words());
+            Err(Fault::new(item.span, message, IN_DETAILS))
+        }
+    }
+}
+
 /// A word is compared with words that exist.
 fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     let Operand::Literal(Literal::Text(written)) = &with.operand else {
@@ -96,12 +114,19 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     if words.contains(&&**written) {
         return Ok(());
     }
+    let name = field.operand.field().map_or("it", |field| field.name);
+    let is_detail = name == "participant.kind" && KindDetail::WORDS.contains(&&**written);
     let hint = match did_you_mean(written, words) {
+        _ if is_detail => format!("write `{} in participant.kind_details`", quoted(written)),
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("one of {}", words.join(", ")),
     };
-    let name = field.operand.field().map_or("it", |field| field.name);
-    let message = format!("`{name}` is never {}", quoted(written));
+    let never = if field.type_ == Type::KindDetails {
+        "never has"
+    } else {
+        "is never"
+    };
+    let message = format!("`{name}` {never} {}", quoted(written));
     Err(Fault::new(with.span, message, hint))
 }
 
@@ -152,6 +177,7 @@ fn mismatch(left: &Typed, right: &Typed) -> String {
         Operand::Field(_)
         | Operand::Attribute(_)
         | Operand::Attributes
+        | Operand::KindDetails
         | Operand::Metadata(..)
         | Operand::Size(_) => None,
     });

@@ -126,6 +126,7 @@ fn a_test_can_give_every_fact() {
         "room": {"name": "", "sid": "", "tenant": "t", "metadata": {"auth_id": "t"},
             "num_participants": 1, "num_publishers": 1, "created_at": 1, "active_recording": true},
         "participant": {"identity": "", "sid": "", "name": "n", "kind": "SIP", "joined_at": 1,
+            "kind_details": ["CONNECTOR_TWILIO", "FORWARDED"],
             "attributes": {"a": "b"}, "metadata": [1, -1, 0.5, u64::MAX, "x", null, {"k": true}],
             "is_publisher": true, "can_publish": true},
         "track": {"sid": "", "name": "", "source": "CAMERA", "type": "VIDEO", "mime_type": "",
@@ -162,7 +163,7 @@ policies: []
 defaults:
   rooms: { name: x }
   room: { num_participants: -1, created_at: yesterday, active_recording: yes, tenant: ' ' }
-  participant: { kind: PHONE, attributes: [a], metadata: { a: 1, a: 2 } }
+  participant: { kind: PHONE, kind_details: [CONNECTOR_TWILIO, TWILIO], attributes: [a], metadata: { a: 1, a: 2 } }
   track: { source: MICROFONE, type: 5, sid: 7 }
 tests:
   - nme: a

@@ -93,7 +93,8 @@ policies:
       sources: [MICROPHONE]
       source: [MICROFONE, microphone, TELEPHONE]
       type: Audio
-      kind: [SIP, 5]
+      kind: [SIP, 5, CONNECTOR_TWILIO]
+      kind_details: [CONECTOR_TWILIO, SIP]
     effect: muted
     mode: dryrun
     priority: 10000
@@ -293,6 +294,13 @@ fn doubts_are_warned_of() {
         "match: { source: MICROPHONE, room: 'x' }, effect: exempt, reason: r",
         "match: { attributes: { a: b }, source: UNKNOWN }, effect: exempt, reason: r",
         "match: { attributes: { a: b }, kind: SIP }, effect: exempt, reason: r",
+        "match: { attributes: { a: b }, kind_details: CONNECTOR_TWILIO }, effect: exempt, reason: r",
+        "match: { attributes: { a: b } }, when: '\"FORWARDED\" in participant.kind_details', effect: exempt, reason: r",
+        "match: { attributes: { a: b } }, when: '0 < size(participant.kind_details)', effect: exempt, reason: r",
+        "match: { attributes: { a: b } }, when: 'size(participant.kind_details) < 2', effect: exempt, reason: r",
+        "match: { attributes: { a: b } }, when: '!(\"FORWARDED\" in participant.kind_details)', effect: exempt, reason: r",
+        "match: { kind_details: [CONNECTOR_TWILIO, FORWARDED] }, unless: { kind_details: CONNECTOR_TWILIO }, effect: mute",
+        "match: { kind_details: CONNECTOR_TWILIO }, unless: { kind_details: [CONNECTOR_TWILIO, FORWARDED] }, effect: mute",
         "match: { attributes: { role: 'ho*' } }, effect: mute",
         "match: { room: '*' }, effect: mute",
         "match: { attributes: { a: b }, identity: ['*'] }, effect: exempt, reason: r",

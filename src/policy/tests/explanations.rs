@@ -43,6 +43,7 @@ policies:
   - { name: other-source, match: { source: [CAMERA, SCREEN_SHARE] }, effect: mute }
   - { name: other-identity, match: { identity: "host-*" }, effect: mute }
   - { name: other-kind, match: { kind: SIP }, effect: mute }
+  - { name: other-details, match: { kind_details: [CONNECTOR_TWILIO, CONNECTOR_WHATSAPP] }, effect: mute }
   - { name: other-role, match: { attributes: { team: red, role: [host, guest] } }, effect: mute }
   - { name: left-alone, match: {}, unless: { identity: "attendee-*", attributes: { role: attendee } }, effect: mute }
   - { name: not-seen, owner: acme, match: {}, effect: mute }
@@ -58,6 +59,7 @@ fn what_is_not_known_is_named() {
     let mut facts = facts();
     facts.room.tenant = Fact::Unknown;
     facts.participant.kind = Fact::Unknown;
+    facts.participant.kind_details = Fact::Unknown;
     facts.participant.attributes = Fact::Unknown;
     insta::assert_snapshot!("unknown", lines(EVERYTHING, &facts));
 }

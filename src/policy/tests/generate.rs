@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::make::{facts, now};
 use crate::policy::{
-    Effect, EventFacts, Expression, Fact, Facts, Kind, Length, Match, Mode, ParticipantFacts,
-    Policy, RoomFacts, Source, TrackFacts, TrackType, Window,
+    Effect, EventFacts, Expression, Fact, Facts, Kind, KindDetail, Length, Match, Mode,
+    ParticipantFacts, Policy, RoomFacts, Source, TrackFacts, TrackType, Window,
 };
 
 /// One of each kind that the index tells apart, with names that they do and do not match.
@@ -52,17 +52,24 @@ fn match_() -> impl Strategy<Value = Match> {
         few(texts(IDENTITY_GLOBS), 2),
         few(sources.into(), 2),
         few(vec![TrackType::Audio, TrackType::Video], 1),
-        few(vec![Kind::Standard, Kind::Sip], 1),
+        (
+            few(vec![Kind::Standard, Kind::Sip], 1),
+            few(
+                vec![KindDetail::ConnectorTwilio, KindDetail::ConnectorWhatsapp],
+                1,
+            ),
+        ),
         few(texts(&["role", "team"]), 2),
         vec(values, 2),
     )
         .prop_map(
-            |(room, identity, source, type_, kind, keys, values)| Match {
+            |(room, identity, source, type_, (kind, kind_details), keys, values)| Match {
                 room,
                 identity,
                 source,
                 type_,
                 kind,
+                kind_details,
                 attributes: keys.into_iter().zip(values).collect(),
             },
         )
@@ -77,6 +84,7 @@ fn when() -> impl Strategy<Value = Expression> {
         "has(room.metadata.open) && participant.attributes.role != 'host'",
         "participant.attributes.role == 'attendee' && room.metadata.open != true",
         "participant.kind in ['SIP', 'AGENT'] || !(track.source == 'UNKNOWN')",
+        "'CONNECTOR_TWILIO' in participant.kind_details || room.num_participants > 10",
         "!(participant.attributes.role == 'host' && participant.kind == 'STANDARD')",
     ])
     .prop_map(|text| Expression::parse(text).unwrap())
@@ -184,7 +192,10 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         select(vec!["webinar-1", "other", "übung-1"]),
         select(vec![None, Some("acme"), Some("acme"), Some("globex")]),
         select(vec!["host-1", "attendee-1"]),
-        select(vec!["STANDARD", "STANDARD", "SIP", "HOLOGRAM"]),
+        (
+            select(vec!["STANDARD", "STANDARD", "SIP", "HOLOGRAM"]),
+            subsequence(vec!["CONNECTOR_TWILIO", "FORWARDED", "TELEPATHY"], 0..=2),
+        ),
         attributes,
         (
             select(vec![
@@ -205,13 +216,25 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
         times(),
     )
         .prop_map(
-            |(room, tenant, identity, kind, (role, team), track, participants, metadata, made)| {
+            |(
+                room,
+                tenant,
+                identity,
+                (kind, details),
+                (role, team),
+                track,
+                participants,
+                metadata,
+                made,
+            )| {
                 let mut facts = facts();
                 facts.room.name = room.to_owned();
                 facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
                 facts.room.created_at = Fact::Known(made.timestamp());
                 facts.participant.identity = identity.to_owned();
                 facts.participant.kind = Fact::Known(kind.into());
+                let details = details.into_iter().map(KindDetail::from).collect();
+                facts.participant.kind_details = Fact::Known(details);
                 let attributes = [("role", role), ("team", team)].into_iter();
                 let there =
                     attributes.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
@@ -226,21 +249,32 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
 }
 
 /// Which facts are hidden.
-pub(super) type Hide = [bool; 6];
+pub(super) type Hide = [bool; 7];
 
 /// Few of them, so that some decisions are definite all the same.
 pub(super) fn hide() -> impl Strategy<Value = Hide> {
-    std::array::from_fn::<_, 6, _>(|_| proptest::bool::weighted(0.2))
+    std::array::from_fn::<_, 7, _>(|_| proptest::bool::weighted(0.2))
 }
 
 pub(super) fn hidden(facts: &Facts, hide: Hide) -> Facts {
     let mut facts = facts.clone();
-    let [tenant, kind, attributes, participants, metadata, created_at] = hide;
+    let [
+        tenant,
+        kind,
+        details,
+        attributes,
+        participants,
+        metadata,
+        created_at,
+    ] = hide;
     if tenant {
         facts.room.tenant = Fact::Unknown;
     }
     if kind {
         facts.participant.kind = Fact::Unknown;
+    }
+    if details {
+        facts.participant.kind_details = Fact::Unknown;
     }
     if attributes {
         facts.participant.attributes = Fact::Unknown;
@@ -295,6 +329,10 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
         any::<String>(),
         fact(any::<String>()),
         fact(select(Kind::WORDS).prop_map(Kind::from)),
+        fact(vec(
+            "[A-Z_]{1,12}".prop_map(|word| KindDetail::from(word.as_str())),
+            0..3,
+        )),
         fact(btree_map(any::<String>(), any::<String>(), 0..3)),
         fact(metadata()),
         fact(any::<bool>()),
@@ -321,11 +359,12 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
             sid: "PA".to_owned(),
             name: participant.1,
             kind: participant.2,
+            kind_details: participant.3,
             joined_at: room.4,
-            attributes: participant.3,
-            metadata: participant.4,
-            is_publisher: participant.5,
-            can_publish: participant.5,
+            attributes: participant.4,
+            metadata: participant.5,
+            is_publisher: participant.6,
+            can_publish: participant.6,
         },
         track: TrackFacts {
             sid: "TR".to_owned(),

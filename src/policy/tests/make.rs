@@ -26,6 +26,7 @@ pub(in crate::policy) fn facts() -> Facts {
             identity: "attendee-1".to_owned(),
             sid: "PA_1".to_owned(),
             kind: Fact::Known(Kind::Standard),
+            kind_details: Fact::Known(Vec::new()),
             attributes: Fact::Known(attributes(&[("role", "attendee")])),
             ..ParticipantFacts::default()
         },

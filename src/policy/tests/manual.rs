@@ -2,7 +2,7 @@
 
 use crate::policy::case::CaseFile;
 use crate::policy::document::PRIORITY_DEFAULT;
-use crate::policy::{Document, Effect, Kind, Mode, Policy, Source, TrackType};
+use crate::policy::{Document, Effect, Kind, KindDetail, Mode, Policy, Source, TrackType};
 
 const MANUAL: &str = include_str!("../../../docs/POLICIES.md");
 const README: &str = include_str!("../../../README.md");
@@ -162,6 +162,7 @@ policies:
         Source::WORDS,
         TrackType::WORDS,
         Kind::WORDS,
+        KindDetail::WORDS,
         Effect::WORDS,
         Mode::WORDS,
         crate::policy::read::POLICY_KEYS,

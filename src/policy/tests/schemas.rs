@@ -227,6 +227,10 @@ neither match: { source: MIC }, effect: mute
 both    match: { type: AUDIO }, effect: mute
 neither match: { type: [AUDIO, SMELL] }, effect: mute
 both    match: { kind: [SIP, AGENT] }, effect: mute
+both    match: { kind_details: CONNECTOR_TWILIO }, effect: mute
+both    match: { kind_details: [CONNECTOR_TWILIO, FORWARDED] }, effect: mute
+neither match: { kind_details: [] }, effect: mute
+neither match: { kind_details: SIP }, effect: mute
 neither match: { attributes: {} }, effect: mute
 neither match: { attributes: [role] }, effect: mute
 both    match: { attributes: { a: b, c: [d, e] } }, effect: mute
@@ -301,6 +305,10 @@ both    expect: nothing, facts: { room: { created_at: 2026-03-02T22:30:00Z } }
 both    expect: nothing, facts: { room: { active_recording: true } }
 neither expect: nothing, facts: { room: { active_recording: 1 } }
 both    expect: nothing, facts: { participant: { kind: SIP } }
+both    expect: nothing, facts: { participant: { kind_details: [] } }
+both    expect: nothing, facts: { participant: { kind_details: CONNECTOR_TWILIO } }
+both    expect: nothing, facts: { participant: { kind_details: [CONNECTOR_TWILIO] } }
+neither expect: nothing, facts: { participant: { kind_details: [SIP] } }
 neither expect: nothing, facts: { participant: { kind: PHONE } }
 both    expect: nothing, facts: { participant: { attributes: {} } }
 both    expect: nothing, facts: { participant: { attributes: { a: b, c: null } } }

@@ -1,7 +1,9 @@
 //! Every rule of matching and deciding, one line an example.
 
 use super::make::{attributes, facts, now, policies, set, short};
-use crate::policy::{Decision, Fact, Facts, Kind, Source, TrackType, Tri, Verdict, decide};
+use crate::policy::{
+    Decision, Fact, Facts, Kind, KindDetail, Source, TrackType, Tri, Verdict, decide,
+};
 
 /// `mute <policy>`, `spare <policy> by <exemption>`, `nothing` or `indeterminate`.
 fn in_words(verdict: &Verdict) -> String {
@@ -210,6 +212,8 @@ fn fields_match_by_any_of_their_values_and_all_of_the_fields() {
         ("match: { room: 'webinar-*', type: VIDEO }", false),
         ("match: { kind: [SIP, STANDARD] }", true),
         ("match: { kind: SIP }", false),
+        ("match: { kind_details: FORWARDED }", false),
+        ("match: {}\n    unless: { kind_details: FORWARDED }", true),
         ("match: { attributes: { role: attendee } }", true),
         ("match: { attributes: { role: [host, attendee] } }", true),
         ("match: { attributes: { role: host } }", false),
@@ -228,6 +232,36 @@ fn fields_match_by_any_of_their_values_and_all_of_the_fields() {
         ),
     ] {
         applies(condition, &facts(), expected.into());
+    }
+}
+
+#[test]
+fn any_of_a_participants_kind_details_matches_any_that_is_named() {
+    for (words, condition, expected) in [
+        (&["CONNECTOR_TWILIO"][..], "CONNECTOR_TWILIO", true),
+        (
+            &["CONNECTOR_TWILIO"],
+            "[CONNECTOR_WHATSAPP, CONNECTOR_TWILIO]",
+            true,
+        ),
+        (
+            &["CONNECTOR_TWILIO"],
+            "[CONNECTOR_WHATSAPP, FORWARDED]",
+            false,
+        ),
+        (&["FORWARDED", "CONNECTOR_TWILIO"], "CONNECTOR_TWILIO", true),
+        (&["FORWARDED", "TELEPATHY"], "CONNECTOR_TWILIO", false),
+        (&["TELEPATHY", "CONNECTOR_TWILIO"], "CONNECTOR_TWILIO", true),
+        (&[], "CONNECTOR_TWILIO", false),
+    ] {
+        let mut facts = facts();
+        let details = words.iter().map(|word| KindDetail::from(*word)).collect();
+        facts.participant.kind_details = Fact::Known(details);
+        let of = |key: &str| format!("match: {key}{{ kind_details: {condition} }}");
+        applies(&of(""), &facts, expected.into());
+        applies(&of("{}\n    unless: "), &facts, (!expected).into());
+        facts.participant.kind_details = Fact::Unknown;
+        applies(&of(""), &facts, Tri::Unknown);
     }
 }
 
@@ -278,10 +312,12 @@ fn words_of_a_newer_livekit_match_no_word() {
     facts.track.source = Source::from("HOLOGRAM");
     facts.track.type_ = TrackType::from("SMELL");
     facts.participant.kind = Fact::Known(Kind::from("ROBOT"));
+    facts.participant.kind_details = Fact::Known(vec![KindDetail::from("TELEPATHY")]);
     for (field, words) in [
         ("source", Source::WORDS),
         ("type", TrackType::WORDS),
         ("kind", Kind::WORDS),
+        ("kind_details", KindDetail::WORDS),
     ] {
         let condition = format!("match: {{ {field}: [{}] }}", words.join(", "));
         applies(&condition, &facts, Tri::False);

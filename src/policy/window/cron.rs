@@ -19,6 +19,8 @@ pub(in crate::policy) struct Cron {
     pub(super) days: u32,
     pub(super) months: u32,
     pub(super) weekdays: u32,
+    /// Whether the hour is written with a `*`: the window then follows what clocks show.
+    pub(super) any_hour: bool,
 }
 
 impl Cron {
@@ -30,7 +32,7 @@ impl Cron {
     /// The last minute that it names, not after `at`.
     pub(super) fn previous(&self, at: NaiveDateTime) -> Option<NaiveDateTime> {
         let today = at.date();
-        if self.names(today)
+        if self.names_day(today)
             && let Some(time) = self.previous_time(at.hour(), at.minute())
         {
             return Some(today.and_time(time));
@@ -43,7 +45,7 @@ impl Cron {
     pub(super) fn next(&self, at: NaiveDateTime) -> Option<NaiveDateTime> {
         let today = at.date();
         let begun = at.second() > 0 || at.nanosecond() > 0;
-        if self.names(today)
+        if self.names_day(today)
             && let Some(time) = self.next_time(at.hour(), at.minute() + u32::from(begun))
         {
             return Some(today.and_time(time));
@@ -73,7 +75,12 @@ impl Cron {
         within.max(across)
     }
 
-    fn names(&self, date: NaiveDate) -> bool {
+    /// Whether it names the minute that begins then.
+    pub(super) fn names(&self, local: NaiveDateTime) -> bool {
+        self.previous(local) == Some(local)
+    }
+
+    fn names_day(&self, date: NaiveDate) -> bool {
         self.days_of(date.year(), date.month())
             .is_some_and(|days| days >> date.day() & 1 == 1)
     }

@@ -59,15 +59,50 @@ pub(super) fn of(
         return None;
     }
     zone::changes(zone, first, last).find_map(|change| {
-        let (from, to) = (
-            change.before.min(change.after),
-            change.before.max(change.after),
-        );
-        let named = window.0.cron.next(from).filter(|named| *named < to);
+        let named = if window.0.cron.any_hour {
+            out_of_step(window, &change)
+        } else {
+            named_in(window, &change)
+                .next()
+                .filter(|_| !stays_open(window, &change))
+        };
         match named {
-            Some(named) if !stays_open(window, &change) => Some(start_at(window, &change, named)),
-            _ => end_after(window, &change),
+            Some(named) => Some(start_at(window, &change, named)),
+            None => end_after(window, &change),
         }
+    })
+}
+
+/// What is named of the time that clocks skip, or show twice.
+fn named_in(window: &Window, change: &zone::Change) -> impl Iterator<Item = NaiveDateTime> {
+    let (from, to) = (
+        change.before.min(change.after),
+        change.before.max(change.after),
+    );
+    let next = move |from: NaiveDateTime| window.0.cron.next(from).filter(|named| *named < to);
+    std::iter::successors(next(from), move |named| {
+        next(named.checked_add_signed(TimeDelta::minutes(1))?)
+    })
+}
+
+/// A start of a window that follows what clocks show which is lost, or comes once more, so that the
+/// window closes or opens as it does on no other day. Where it starts as often before the change as
+/// after it, all goes on: a start every hour is one every hour.
+fn out_of_step(window: &Window, change: &zone::Change) -> Option<NaiveDateTime> {
+    let forward = change.before < change.after;
+    let shift = change.after.signed_duration_since(change.before).abs();
+    named_in(window, change).find(|named| {
+        let in_step = named.checked_add_signed(shift);
+        if in_step.is_none_or(|later| window.0.cron.names(later)) {
+            return false;
+        }
+        let again = named.signed_duration_since(change.after);
+        let before = TimeDelta::seconds(if forward { 0 } else { again.num_seconds() } - 1);
+        let Some(before) = change.at.checked_add_signed(before) else {
+            return false;
+        };
+        let opens = window.next_start(before);
+        opens.is_some_and(|opens| window.last_end(before).is_none_or(|end| end < opens))
     })
 }
 
@@ -87,21 +122,21 @@ fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Dou
         change.before.format("%Y-%m-%d")
     );
     let named = named.format("%H:%M");
-    if change.before < change.after {
-        Doubt {
-            message: format!(
-                "it starts at a time that clocks skip: {named} in {on}; it opens at {} then",
-                change.after.format("%H:%M")
-            ),
-            hint: "start at another hour, or write `timezone: UTC`, if that is not meant",
-        }
-    } else {
-        Doubt {
-            message: format!(
-                "it starts at a time that clocks show twice: {named} in {on}; it opens the first time only"
-            ),
-            hint: "start at another hour, or write `timezone: UTC`, if that is not meant",
-        }
+    let (any_hour, forward) = (window.0.cron.any_hour, change.before < change.after);
+    let what = if forward { "skip" } else { "show twice" };
+    let then = match (any_hour, forward) {
+        (true, true) => "it does not open then".to_owned(),
+        (true, false) => "it opens both times".to_owned(),
+        (false, true) => format!("it opens at {} then", change.after.format("%H:%M")),
+        (false, false) => "it opens the first time only".to_owned(),
+    };
+    Doubt {
+        message: format!("it starts at a time that clocks {what}: {named} in {on}; {then}"),
+        hint: if any_hour {
+            "name the hours instead of `*`, or write `timezone: UTC`, if that is not meant"
+        } else {
+            "start at another hour, or write `timezone: UTC`, if that is not meant"
+        },
     }
 }
 
@@ -114,7 +149,13 @@ fn end_after(window: &Window, change: &zone::Change) -> Option<Doubt> {
     if end <= change.at || stays_open() {
         return None;
     }
-    let usual = zone::local(zone, start)?.checked_add_signed(window.0.length.delta())?;
+    let started = zone::local(zone, start)?;
+    let shift = change.after.signed_duration_since(change.before);
+    let in_step = started.checked_add_signed(shift)?;
+    if window.0.cron.any_hour && window.0.cron.names(in_step) {
+        return None;
+    }
+    let usual = started.checked_add_signed(window.0.length.delta())?;
     Some(Doubt {
         message: format!(
             "clocks change while it is open: in {} on {}, it closes at {} and not at {}",

@@ -83,6 +83,7 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
     }
     let mut texts = trimmed.split_ascii_whitespace();
     let mut sets = [0_u64; 5];
+    let mut any_hour = false;
     for ((field, set), at) in FIELDS.iter().zip(&mut sets).zip(0..) {
         let Some(text) = texts.next() else {
             let message = match at {
@@ -93,6 +94,7 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
             return Err(Fault::new(message, SHAPE));
         };
         *set = field.parse(text)?;
+        any_hour |= field.name == "hour" && text.contains('*');
     }
     let more = texts.count();
     if more > 0 {
@@ -111,6 +113,7 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
         days: small(days),
         months: small(months),
         weekdays: small(weekdays),
+        any_hour,
     };
     let [_, _, day_field, _, weekday_field] = &FIELDS;
     if days != day_field.all() && weekdays != weekday_field.all() {

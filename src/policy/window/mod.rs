@@ -8,8 +8,7 @@
 //!
 //! A window is a state and no event: at any instant it is open or closed, whenever anybody asks,
 //! and whatever happened in between. It is open at `t` if `t < previous start + duration`. Starts
-//! are found in the time that clocks on the wall show and taken to instants from there; durations
-//! are elapsed time.
+//! go by the time that clocks on the wall show (`starts.rs`); durations are elapsed time.
 
 pub mod duration;
 pub mod fault;
@@ -20,6 +19,7 @@ mod doubt;
 mod fields;
 mod known;
 mod read;
+mod starts;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ mod zone;
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
 
@@ -150,14 +150,12 @@ impl Window {
 
     /// The last start, not after that instant.
     fn last_start(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let named = self.0.cron.previous(zone::shown(self.0.zone, at)?)?;
-        zone::instant(self.0.zone, named)
+        starts::last(&self.0.cron, self.0.zone, at)
     }
 
     /// The first start after that instant.
     fn next_start(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let later = zone::shown(self.0.zone, at)?.checked_add_signed(TimeDelta::nanoseconds(1))?;
-        zone::instant(self.0.zone, self.0.cron.next(later)?)
+        starts::next(&self.0.cron, self.0.zone, at)
     }
 
     fn last_end(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -181,18 +179,25 @@ impl Window {
     }
 
     fn start_of_day(&self, start: DateTime<Utc>, time: Option<NaiveTime>) -> Option<DateTime<Utc>> {
-        let zone = self.0.zone;
-        if self.0.cron.gap_minutes_max() > self.0.length.minutes() {
+        let Inner {
+            zone, cron, length, ..
+        } = &*self.0;
+        if cron.gap_minutes_max() > length.minutes() {
             return None;
         }
-        let local = zone::local(zone, start)?;
+        let local = zone::local(*zone, start)?;
         // A start that clocks skip is at another time, and may be on another day, than is named.
-        if self.0.cron.previous(local) != Some(local) {
+        if !cron.names(local) {
             return None;
         }
-        let other = zone::instant(zone, local.date().and_time(time?))?;
+        let named = local.date().and_time(time?);
+        let other = if cron.any_hour {
+            start.checked_add_signed(named.signed_duration_since(local))?
+        } else {
+            zone::instant(*zone, named)?
+        };
         // Where clocks change on that day, its starts are not as far apart as their times.
-        zone::same_offset(zone, start, other).then_some(other)
+        zone::same_offset(*zone, start, other).then_some(other)
     }
 }
 

@@ -1,21 +1,21 @@
 //! Time zones: what a clock on the wall shows at an instant, and when it first shows a time.
 //!
 //! ```text
-//! local:  01:00 ---- 02:00)[03:00 ----      put forward: 02:30 is the instant of the change
-//! local:  02:00 ---- 03:00)[02:00 ----      put back: 02:30 is the first of the two
+//! local:  01:00 ---- 02:00)[03:00 ----      put forward: 02:30 is never shown
+//! local:  02:00 ---- 03:00)[02:00 ----      put back: 02:30 is shown twice
 //! ```
 
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::{GapInfo, TZ_VARIANTS, Tz, TzOffset};
 
 use super::fault::Fault;
 use crate::policy::node::quoted;
 
-/// Clocks were never put back by more than a day, nor changed twice within two days, since 1970
-/// in any zone: a test looks.
-const LOOK_BACK: TimeDelta = TimeDelta::hours(25);
+/// Clocks were never put back by more than a day, nor to another second than a minute's first, nor
+/// changed twice within a week, since 1970 in any zone: a test looks.
+const PUT_BACK_MAX: TimeDelta = TimeDelta::hours(25);
 /// Between two changes of a clock lies at least a week.
 const CHANGES_APART: TimeDelta = TimeDelta::days(6);
 const NAME_HINT: &str =
@@ -78,7 +78,7 @@ pub(super) fn local(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
 /// they were put back.
 pub(super) fn shown(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
     let now = local(zone, at)?;
-    let Some(earlier) = at.checked_sub_signed(LOOK_BACK) else {
+    let Some(earlier) = at.checked_sub_signed(PUT_BACK_MAX) else {
         return Some(now);
     };
     if offset_seconds(zone, earlier) <= offset_seconds(zone, at) {
@@ -89,13 +89,55 @@ pub(super) fn shown(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
     Some(before.max(now))
 }
 
+/// When clocks there show a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// At these two instants, which are mostly the same one.
+    Shown(DateTime<Utc>, DateTime<Utc>),
+    /// Never: this change skips it.
+    Skipped(Change),
+}
+
+pub(super) fn showing(zone: Tz, local: NaiveDateTime) -> Option<Showing> {
+    let instant = |local: NaiveDateTime, offset: TzOffset| {
+        Some(local.checked_sub_offset(offset.fix())?.and_utc())
+    };
+    match zone.offset_from_local_datetime(&local) {
+        MappedLocalTime::Single(offset) => {
+            let at = instant(local, offset)?;
+            Some(Showing::Shown(at, at))
+        }
+        MappedLocalTime::Ambiguous(first, second) => Some(Showing::Shown(
+            instant(local, first)?,
+            instant(local, second)?,
+        )),
+        MappedLocalTime::None => {
+            let gap = GapInfo::new(&local, &zone)?;
+            let (before, offset) = gap.begin?;
+            Some(Showing::Skipped(Change {
+                at: instant(before, offset)?,
+                before,
+                after: gap.end?.naive_local(),
+            }))
+        }
+    }
+}
+
 /// When clocks there first show this time, or one after it where they skip it.
 pub(super) fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-    if let Some(offset) = zone.offset_from_local_datetime(&local).earliest() {
-        return Some(local.checked_sub_offset(offset.fix())?.and_utc());
+    showing(zone, local).map(|showing| match showing {
+        Showing::Shown(first, _) => first,
+        Showing::Skipped(change) => change.at,
+    })
+}
+
+/// The change that puts clocks back within a day after that instant.
+pub(super) fn put_back_after(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+    let later = at.checked_add_signed(PUT_BACK_MAX)?;
+    if offset_seconds(zone, at) <= offset_seconds(zone, later) {
+        return None;
     }
-    let (skipped_from, offset) = GapInfo::new(&local, &zone)?.begin?;
-    Some(skipped_from.checked_sub_offset(offset.fix())?.and_utc())
+    change_at(zone, change_between(zone, at, later)?)
 }
 
 /// Whether clocks there are as far from UTC at both instants.
@@ -126,13 +168,17 @@ pub(super) fn changes(
         if same_offset(zone, at, end) {
             return None;
         }
-        let change = change_between(zone, at, end)?;
-        let last = local(zone, change.checked_sub_signed(TimeDelta::seconds(1))?)?;
-        Some(Change {
-            at: change,
-            before: last.checked_add_signed(TimeDelta::seconds(1))?,
-            after: local(zone, change)?,
-        })
+        change_at(zone, change_between(zone, at, end)?)
+    })
+}
+
+fn change_at(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+    let second = TimeDelta::seconds(1);
+    let last = local(zone, at.checked_sub_signed(second)?)?;
+    Some(Change {
+        at,
+        before: last.checked_add_signed(second)?,
+        after: local(zone, at)?,
     })
 }
 

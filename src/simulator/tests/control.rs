@@ -56,11 +56,13 @@ async fn a_session_is_played_over_http() {
     let people = "/rooms/a%20room/participants";
     let join = json!({
         "identity": "ann", "name": "Ann", "kind": "SIP", "attributes": { "k": "v" },
+        "kind_details": ["CONNECTOR_TWILIO", "FORWARDED"],
         "metadata": "p", "hidden": true, "permission": { "canPublish": true },
     });
     let ann = control.ok("POST", people, Some(join)).await;
     let expected = json!({
         "identity": "ann", "name": "Ann", "kind": "SIP", "attributes": { "k": "v" },
+        "kind_details": ["CONNECTOR_TWILIO", "FORWARDED"],
         "metadata": "p", "state": "ACTIVE",
     });
     for (name, value) in expected.as_object().unwrap() {
@@ -188,6 +190,12 @@ async fn what_makes_no_sense_is_refused() {
             "POST",
             "/rooms/r/participants",
             json!({ "identity": "x", "kind": "X" }),
+            400,
+        ),
+        (
+            "POST",
+            "/rooms/r/participants",
+            json!({ "identity": "x", "kind_details": ["SIP"] }),
             400,
         ),
         ("POST", silent, json!({ "source": "EARS" }), 400),

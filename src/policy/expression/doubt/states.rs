@@ -124,6 +124,7 @@ impl<'n> Slots<'n> {
                     }
                 });
             }
+            Test::Detail(..) => self.slot(SlotOf::Test(test), |_| ()),
             Test::Compare(_, left, right) | Test::Text(_, left, right)
                 if !literal(left) || !literal(right) =>
             {
@@ -205,7 +206,7 @@ impl<'n> Slot<'n> {
                 }
                 Of::Flag(_) => self.add_bools(),
                 Of::Number { min, max, .. } => self.add_whole_numbers(min.into(), max.into()),
-                Of::Attributes | Of::Metadata(_) => {}
+                Of::KindDetails | Of::Attributes | Of::Metadata(_) => {}
             },
             Operand::Attribute(_) => {
                 self.states.push(State::Absent);
@@ -223,7 +224,7 @@ impl<'n> Slot<'n> {
                 }
                 self.add_whole_numbers(0, i64::MAX.into());
             }
-            Operand::Literal(_) | Operand::Attributes => {}
+            Operand::Literal(_) | Operand::Attributes | Operand::KindDetails => {}
         }
         if self.states.is_empty() || self.states.len() > STATES_MAX {
             self.open = Open::All;
@@ -302,7 +303,7 @@ impl<'n> Slot<'n> {
                 | State::Number(_)
                 | State::NumberBefore(_) => false,
             },
-            Test::Always(_) | Test::Compare(..) | Test::Text(..) => false,
+            Test::Always(_) | Test::Compare(..) | Test::Detail(..) | Test::Text(..) => false,
         }
     }
 }
@@ -351,7 +352,7 @@ pub(super) fn settled(test: &Test) -> Option<bool> {
             Operand::Literal(Literal::Text(with)),
         ) => Some(how.holds_for(of, with)),
         Test::Text(_, of, with) => (of == with && is_always_there(of)).then_some(true),
-        Test::Flag(_) | Test::Compare(..) | Test::In(..) | Test::Has(_) => None,
+        Test::Flag(_) | Test::Compare(..) | Test::In(..) | Test::Detail(..) | Test::Has(_) => None,
     }
 }
 
@@ -359,8 +360,15 @@ pub(super) fn settled(test: &Test) -> Option<bool> {
 fn is_always_there(operand: &Operand) -> bool {
     match operand {
         Operand::Literal(_) => true,
-        Operand::Field(field) => !matches!(field.of, Of::Attributes | Of::Metadata(_)),
-        Operand::Size(of) => **of == Operand::Attributes || is_always_there(of),
-        Operand::Attribute(_) | Operand::Metadata(..) | Operand::Attributes => false,
+        Operand::Field(field) => {
+            !matches!(field.of, Of::KindDetails | Of::Attributes | Of::Metadata(_))
+        }
+        Operand::Size(of) => {
+            matches!(**of, Operand::Attributes | Operand::KindDetails) || is_always_there(of)
+        }
+        Operand::Attribute(_)
+        | Operand::Metadata(..)
+        | Operand::Attributes
+        | Operand::KindDetails => false,
     }
 }

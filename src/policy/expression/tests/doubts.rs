@@ -37,6 +37,8 @@ fn what_is_always_or_never_so() {
         "room.active_recording == true || room.active_recording == false",
         "room.name == participant.name || room.name != 'x' || room.name == 'x'",
         "room.name == participant.name && !(room.name == participant.name)",
+        "'FORWARDED' in participant.kind_details && !('FORWARDED' in participant.kind_details)",
+        "'FORWARDED' in participant.kind_details || size(participant.kind_details) >= 0",
         "true",
         "'a' == 'b' || 5 in [5]",
         "room.name == 'x' && size(room.name) < 0",

@@ -16,7 +16,11 @@ fn the_first_part_that_fails_is_told_of_with_what_was_found() {
         facts["room"]["metadata"]["long"] = "x".repeat(1_000).into();
     });
     let unknown = facts(|facts| {
-        for (thing, name) in [("room", "num_participants"), ("participant", "attributes")] {
+        for (thing, name) in [
+            ("room", "num_participants"),
+            ("participant", "attributes"),
+            ("participant", "kind_details"),
+        ] {
             facts[thing].as_object_mut().unwrap().remove(name).unwrap();
         }
     });
@@ -34,6 +38,8 @@ fn the_first_part_that_fails_is_told_of_with_what_was_found() {
         "room.metadata.none == 'a'",
         "room.metadata.long == 'a'",
         "size(participant.attributes) > 5",
+        "'CONNECTOR_TWILIO' in participant.kind_details",
+        "size(participant.kind_details) > 5",
         "!room.active_recording",
         "false",
         "room.num_participants > 100 && participant.attributes.role == 'x' && room.name == 'x'",

@@ -7,7 +7,7 @@ use proptest::sample::select;
 use serde_json::{Value as Json, json};
 
 use crate::policy::Facts;
-use crate::policy::facts::{Kind, Source, TrackType};
+use crate::policy::facts::{Kind, KindDetail, Source, TrackType};
 
 const TEXTS: &[&str] = &[
     "", "a", "b", "ab", "host", "ü", "日本", "🎤", "e\u{301}", "a\"b\\", "SIP",
@@ -41,6 +41,7 @@ pub(super) enum Test {
     Flag(Term),
     Compare(Term, &'static str, Term),
     In(Term, Vec<Term>),
+    Detail(Term),
     Text(Term, &'static str, Term),
     Has(Term),
 }
@@ -79,6 +80,7 @@ impl Test {
                 let list: Vec<_> = list.iter().map(Term::text).collect();
                 format!("{} in [{}]", item.text(), list.join(", "))
             }
+            Self::Detail(item) => format!("{} in participant.kind_details", item.text()),
             Self::Text(text, how, with) => format!("{}.{how}({})", text.text(), with.text()),
             Self::Has(term) => format!("has({})", term.text()),
         }
@@ -199,6 +201,7 @@ fn number() -> impl Strategy<Value = Term> {
         attribute(),
         metadata(),
         Just(path("participant.attributes")),
+        Just(path("participant.kind_details")),
     ];
     prop_oneof![
         2 => field(NUMBER_FIELDS),
@@ -229,6 +232,12 @@ fn words() -> impl Strategy<Value = Test> {
     })
 }
 
+fn detail() -> impl Strategy<Value = Test> {
+    let literal = select(KindDetail::WORDS).prop_map(|word| Term::Literal(word.into()));
+    prop_oneof![4 => literal, 1 => attribute(), 1 => metadata(), 1 => field(TEXT_FIELDS)]
+        .prop_map(Test::Detail)
+}
+
 pub(super) fn test() -> impl Strategy<Value = Test> {
     let how = || select(vec!["==", "!=", "<", "<=", ">", ">="]);
     let flag = || prop_oneof![field(FLAG_FIELDS), metadata(), flag_literal()];
@@ -239,6 +248,7 @@ pub(super) fn test() -> impl Strategy<Value = Test> {
         1 => (flag(), select(vec!["==", "!="]), flag()).prop_map(|(l, how, r)| Test::Compare(l, how, r)),
         1 => (metadata(), select(vec!["==", "!="]), metadata()).prop_map(|(l, how, r)| Test::Compare(l, how, r)),
         2 => words(),
+        2 => detail(),
         1 => (text(), vec(text_literal(), 1..4)).prop_map(|(item, list)| Test::In(item, list)),
         1 => (number(), vec(number_literal(), 1..4)).prop_map(|(item, list)| Test::In(item, list)),
         1 => (metadata(), vec(literal(), 1..4)).prop_map(|(item, list)| Test::In(item, list)),
@@ -321,12 +331,13 @@ pub(super) fn known() -> impl Strategy<Value = Json> {
     let participant = (
         (text(), text(), text(), word(Kind::WORDS)),
         (int(), flag(), flag(), attributes, json()),
+        vec(word(KindDetail::WORDS), 0..3),
     )
         .prop_map(
-            |((identity, sid, name, kind), (joined_at, is, can, attributes, metadata))| {
+            |((identity, sid, name, kind), (joined_at, is, can, attributes, metadata), details)| {
                 json!({
                     "identity": identity, "sid": sid, "name": name, "kind": kind,
-                    "joined_at": joined_at, "is_publisher": is, "can_publish": can,
+                    "kind_details": details, "joined_at": joined_at, "is_publisher": is, "can_publish": can,
                     "attributes": attributes, "metadata": metadata,
                 })
             },
@@ -353,7 +364,7 @@ pub(super) fn known() -> impl Strategy<Value = Json> {
 }
 
 /// What need not be known.
-pub(super) const HIDEABLE: [&str; 12] = [
+pub(super) const HIDEABLE: [&str; 13] = [
     "/room/metadata",
     "/room/num_participants",
     "/room/num_publishers",
@@ -361,6 +372,7 @@ pub(super) const HIDEABLE: [&str; 12] = [
     "/room/active_recording",
     "/participant/name",
     "/participant/kind",
+    "/participant/kind_details",
     "/participant/joined_at",
     "/participant/attributes",
     "/participant/metadata",
@@ -369,7 +381,7 @@ pub(super) const HIDEABLE: [&str; 12] = [
 ];
 
 /// Facts of which some are taken away.
-pub(super) fn hidden(known: &Json, hide: [bool; 12]) -> Facts {
+pub(super) fn hidden(known: &Json, hide: [bool; 13]) -> Facts {
     let mut facts = known.clone();
     for (pointer, hide) in HIDEABLE.iter().zip(hide) {
         let (thing, name) = pointer.rsplit_once('/').unwrap();

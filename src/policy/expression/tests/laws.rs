@@ -107,7 +107,7 @@ proptest! {
     /// Whatever the unknown facts turn out to be, a definite answer stands.
     #[test]
     fn knowing_more_never_changes_a_definite_answer(
-        spec in expression(), known in known(), hide in any::<[bool; 12]>(), show in any::<[bool; 12]>(),
+        spec in expression(), known in known(), hide in any::<[bool; 13]>(), show in any::<[bool; 13]>(),
     ) {
         let expression = parse(&spec);
         let less = expression.holds(&hidden(&known, hide));
@@ -130,7 +130,7 @@ proptest! {
     /// What an expression does not read leaves nothing open.
     #[test]
     fn only_what_is_read_can_leave_it_open(
-        spec in expression(), known in known(), hide in any::<[bool; 12]>(),
+        spec in expression(), known in known(), hide in any::<[bool; 13]>(),
     ) {
         let expression = parse(&spec);
         let facts = hidden(&known, hide);
@@ -159,7 +159,7 @@ proptest! {
 
     #[test]
     fn an_explanation_is_of_a_part_that_does_not_hold(
-        spec in expression(), known in known(), hide in any::<[bool; 12]>(),
+        spec in expression(), known in known(), hide in any::<[bool; 13]>(),
     ) {
         let expression = parse(&spec);
         let facts = hidden(&known, hide);

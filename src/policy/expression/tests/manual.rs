@@ -24,6 +24,7 @@ fn every_field_is_in_its_table_with_its_type() {
             Of::Number { .. } => "number",
             Of::Flag(_) => "true or false",
             Of::Word { .. } => "word",
+            Of::KindDetails => "list of words",
             Of::Attributes => "attributes",
             Of::Metadata(_) => "metadata",
         };

@@ -106,6 +106,17 @@ fn asked(test: &Test, facts: &Json, context: &Context<'_, '_>) -> String {
             let list: Vec<_> = list.iter().map(Term::text).collect();
             format!("{} in [{}]", bound(item), list.join(", "))
         }
+        Test::Detail(item) => {
+            let list = found(
+                &Term::Path(vec!["participant".to_owned(), "kind_details".to_owned()]),
+                facts,
+            );
+            assert!(
+                list.is_some_and(|list| list.is_array()),
+                "it is always there"
+            );
+            format!("{} in participant.kind_details", bound(item))
+        }
         Test::Compare(left, _, right) | Test::Text(left, _, right) => {
             let order = matches!(test, Test::Compare(..));
             let fits = match (found(left, facts), found(right, facts)) {

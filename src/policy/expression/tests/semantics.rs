@@ -33,6 +33,8 @@ fn every_field_is_the_one_that_it_says() {
             "participant.sid == 'PA_1'",
             "participant.name == 'Zoë'",
             "participant.kind == 'STANDARD'",
+            "'FORWARDED' in participant.kind_details",
+            "size(participant.kind_details) == 2",
             "participant.joined_at == 1767225700",
             "participant.is_publisher",
             "!participant.can_publish",
@@ -49,6 +51,62 @@ fn every_field_is_the_one_that_it_says() {
             "event.created_at == 1767225800",
         ],
     );
+}
+
+#[test]
+fn kind_details_are_asked_what_is_in_them() {
+    let of = |details: Option<&[&str]>, name: Option<&str>| {
+        facts(|facts| {
+            let participant = facts["participant"].as_object_mut().unwrap();
+            participant.remove("kind_details");
+            participant.remove("name");
+            if let Some(details) = details {
+                participant.insert("kind_details".to_owned(), json!(details));
+            }
+            if let Some(name) = name {
+                participant.insert("name".to_owned(), json!(name));
+            }
+        })
+    };
+    let twilio = "'CONNECTOR_TWILIO' in participant.kind_details";
+    let name = "participant.name in participant.kind_details";
+    let some = Some(&["FORWARDED", "CONNECTOR_TWILIO"][..]);
+    for (text, details, given, expected) in [
+        (twilio, some, None, True),
+        (twilio, Some(&["FORWARDED"][..]), None, False),
+        (twilio, Some(&[][..]), None, False),
+        (twilio, None, None, Unknown),
+        (name, some, Some("FORWARDED"), True),
+        (name, some, Some("forwarded"), False),
+        (name, some, None, Unknown),
+        (name, None, Some("FORWARDED"), Unknown),
+        // Nothing is in it, whatever the name is.
+        (name, Some(&[][..]), None, False),
+        // What is no text is no word.
+        (
+            "room.metadata.level in participant.kind_details",
+            None,
+            None,
+            False,
+        ),
+        (
+            "room.metadata.no in participant.kind_details",
+            None,
+            None,
+            False,
+        ),
+        ("size(participant.kind_details) > 1", some, None, True),
+        (
+            "size(participant.kind_details) == 0",
+            Some(&[][..]),
+            None,
+            True,
+        ),
+        ("size(participant.kind_details) == 0", None, None, Unknown),
+    ] {
+        let facts = of(details, given);
+        assert_eq!(parse(text).holds(&facts), expected, "{text} {details:?}");
+    }
 }
 
 #[test]

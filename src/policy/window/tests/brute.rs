@@ -1,22 +1,26 @@
 //! Windows against a walk over every minute, which is too slow to use and too plain to be wrong.
 //!
 //! The walk goes by UTC, where every minute exists once, and reads what the clock on the wall shows
-//! (always one thing). A start is the first UTC minute at which the clock shows that time or a later one.
+//! (always one thing). Where the hour of a line has a `*`, a start is whenever the clock comes to show a
+//! minute that is named; else it is when the clock first shows that minute or a later one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
+use chrono::{
+    DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
+use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::write::{Line, line};
 use crate::policy::Window;
-use crate::policy::window::{State, state};
+use crate::policy::window::{State, state, zone};
 
-const ZONES: [Tz; 9] = [
+const ZONES: [Tz; 15] = [
     Tz::Europe__Berlin,
     Tz::America__New_York,
     // Half an hour of summer time.
@@ -31,10 +35,22 @@ const ZONES: [Tz; 9] = [
     Tz::Asia__Kathmandu,
     // Winter in June.
     Tz::America__Santiago,
+    // Changes at midnight.
+    Tz::America__Sao_Paulo,
+    Tz::America__Havana,
+    Tz::Asia__Beirut,
+    // Two hours of summer time.
+    Tz::Antarctica__Troll,
+    // Winter time is what is saved there.
+    Tz::Europe__Dublin,
+    // 44 minutes and a half off, until 1972.
+    Tz::Africa__Monrovia,
 ];
-const CASES: u32 = 500;
+const CASES: u32 = 400;
 const CHECKS_PER_CASE: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
+/// So many steps a minute: no offset since 1970 had other seconds than 0 and 30.
+const TICKS: i64 = 2;
 /// A day and a half: to each side of a change of clocks.
 const HALF_MINUTES: i64 = 36 * 60;
 
@@ -74,28 +90,41 @@ impl Named {
     }
 }
 
-/// Open or closed, minute by minute, from `begin` on.
+/// Open or closed, half a minute by half a minute, from `begin` on.
 fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64) -> Vec<bool> {
-    let minute = TimeDelta::minutes(1);
+    // Elsewhere each minute that clocks show is a minute of UTC.
+    let ticks = if zone == Tz::Africa__Monrovia {
+        TICKS
+    } else {
+        1
+    };
+    let tick = TimeDelta::seconds(60 / ticks);
     let named = Named::new(line);
     let mut last_start = None;
     // What opened more than `duration` ago has closed. Clocks are put back by a day at most.
     let early = -duration - DAY_MINUTES;
     let mut at_utc = begin + TimeDelta::minutes(early);
-    let mut reached = shown(zone, at_utc);
+    let minute = |local: NaiveDateTime| local.with_second(0).unwrap();
+    let mut shows = minute(shown(zone, at_utc));
+    let mut reached = shows;
     let mut open = Vec::new();
-    for at in early..minutes {
-        let local = shown(zone, at_utc);
-        while reached < local {
-            reached += minute;
+    for at in early * ticks..minutes * ticks {
+        let local = minute(shown(zone, at_utc));
+        if line.any_hour() && shows != local && named.has(local) {
+            last_start = Some(at);
+        }
+        while !line.any_hour() && reached < local {
+            reached += TimeDelta::minutes(1);
             if named.has(reached) {
                 last_start = Some(at);
             }
         }
+        shows = local;
         if at >= 0 {
-            open.push(last_start.is_some_and(|start| at < start + duration));
+            let is_open = last_start.is_some_and(|start| at < start + duration * ticks);
+            open.extend((0..TICKS / ticks).map(|_| is_open));
         }
-        at_utc += minute;
+        at_utc += tick;
     }
     open
 }
@@ -122,7 +151,7 @@ fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
         .iter()
         .map(|zone| {
             let mut times = leap_days().to_vec();
-            for (from, to) in [(1985, 1987), (2011, 2013), (2024, 2027)] {
+            for (from, to) in [(1972, 1973), (1985, 1987), (2011, 2013), (2024, 2027)] {
                 let (mut at, to) = (utc(from, 1, 1), utc(to, 1, 1));
                 while at < to {
                     let next = at + TimeDelta::hours(1);
@@ -196,6 +225,7 @@ struct Seen {
     by_zone: BTreeMap<&'static str, usize>,
     at_leap_days: usize,
     of_several: usize,
+    any_hour: usize,
 }
 
 #[test]
@@ -215,7 +245,7 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
             let windows: Result<Vec<_>, _> = case.windows.iter().map(read).collect();
             let windows = windows.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
             let begin = case.around - TimeDelta::minutes(HALF_MINUTES);
-            let mut walked = vec![false; usize::try_from(2 * HALF_MINUTES).unwrap()];
+            let mut walked = vec![false; usize::try_from(TICKS * 2 * HALF_MINUTES).unwrap()];
             for (line, zone, minutes) in &case.windows {
                 let one = walk(line, *zone, *minutes, begin, 2 * HALF_MINUTES);
                 walked
@@ -225,7 +255,7 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
             }
             for (index, seconds) in case.nows.iter().enumerate() {
                 let now = case.around + TimeDelta::seconds(*seconds);
-                let at = usize::try_from((now - begin).num_minutes()).unwrap();
+                let at = usize::try_from((now - begin).num_seconds() * TICKS / 60).unwrap();
                 let is_open = windows.iter().any(|window| window.is_open(now));
                 prop_assert_eq!(is_open, walked[at], "{:?} {}", &windows, now);
                 if index % 10 == 0 {
@@ -246,6 +276,8 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
             } else {
                 0
             };
+            let any_hour = case.windows[0].0.any_hour();
+            seen.any_hour += if any_hour { checks } else { 0 };
             seen.of_several += if windows.len() > 1 { checks } else { 0 };
             Ok(())
         })
@@ -258,17 +290,43 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
     assert!((20..80).contains(&share), "{share} % open");
     for zone in ZONES {
         let of_zone = seen.by_zone.get(zone.name()).copied().unwrap_or_default();
-        assert!(of_zone >= 4_000, "{zone}: {of_zone} checks");
+        assert!(of_zone >= 2_000, "{zone}: {of_zone} checks");
     }
     assert!(
         seen.at_leap_days >= 10_000,
         "{} at leap days",
         seen.at_leap_days
     );
+    assert!(seen.any_hour >= 40_000, "{} by the clock", seen.any_hour);
     assert!(seen.of_several >= 20_000, "{} of several", seen.of_several);
 }
 
-/// Whether the stretch around this minute is as it was walked.
+/// Every seventh change of clocks since 1970, in all zones.
+#[test]
+fn windows_are_as_walked_when_clocks_change_anywhere() {
+    let (begin, end) = (utc(1970, 1, 2), utc(2038, 1, 1));
+    let mut runner = TestRunner::deterministic();
+    let changes = TZ_VARIANTS
+        .iter()
+        .flat_map(|zone| zone::changes(*zone, begin, end).map(|change| (*zone, change.at)));
+    let mut seen = 0;
+    for (zone, at) in changes.step_by(7) {
+        let line = line().new_tree(&mut runner).unwrap().current();
+        let minutes = 30;
+        let window = Window::new(&line.text(), "30m", zone.name()).unwrap();
+        let hours = 3;
+        let begin = at.duration_trunc(TimeDelta::minutes(1)).unwrap() - TimeDelta::hours(hours);
+        let walked = walk(&line, zone, minutes, begin, 2 * hours * 60);
+        for (step, is_open) in (0..).zip(&walked) {
+            let now = begin + TimeDelta::seconds(step * 60 / TICKS);
+            assert_eq!(window.is_open(now), *is_open, "{window:?} {now}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 1_000_000, "{seen} checks");
+}
+
+/// Whether the stretch around this step is as it was walked.
 fn is_so_for(
     walked: &[bool],
     begin: DateTime<Utc>,
@@ -276,7 +334,8 @@ fn is_so_for(
     state: &State,
 ) -> Result<(), TestCaseError> {
     let wanted = walked[at];
-    let time = |minutes: usize| begin + TimeDelta::minutes(i64::try_from(minutes).unwrap());
+    let time =
+        |ticks: usize| begin + TimeDelta::seconds(i64::try_from(ticks).unwrap() * 60 / TICKS);
     prop_assert_eq!(state.is_open, wanted);
     match walked[..at].iter().rposition(|open| *open != wanted) {
         Some(before) => prop_assert_eq!(state.from, Some(time(before + 1))),

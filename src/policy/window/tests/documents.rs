@@ -98,6 +98,20 @@ fn doubtful_windows_are_warned_of() {
         "active: [{ cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }]",
         "active: [{ cron: '30 1 * * SUN', duration: 1h, timezone: America/New_York }]",
         "active: [{ cron: '*/10 * * * *', duration: 10m, timezone: Europe/Berlin }]",
+        // They go on as before through a change ...
+        "active: [{ cron: '*/15 * * * *', duration: 10m, timezone: Europe/Berlin }]",
+        "active: [{ cron: '30 * * * *', duration: 45m, timezone: Europe/Berlin }]",
+        "active: [{ cron: '0 */3 * * *', duration: 1h, timezone: Europe/Berlin }]",
+        "active: [{ cron: '*/30 * * * *', duration: 10m, timezone: Australia/Lord_Howe }]",
+        // ... stay open over it ...
+        "active: [{ cron: '0 */2 * * *', duration: 3h, timezone: Europe/Berlin }]",
+        "active: [{ cron: '0 */12,2-3 * * *', duration: 1h, timezone: Europe/Berlin }]",
+        // ... or do not.
+        "active: [{ cron: '0 */2 * * *', duration: 30m, timezone: Europe/Berlin }]",
+        "active: [{ cron: '0 */2 * * *', duration: 150m, timezone: Europe/Berlin }]",
+        "not_before: 2026-06-01T00:00:00Z\n  not_after: 2026-12-01T00:00:00Z\n  active: [{ cron: '0 */2 * * *', duration: 30m, timezone: Europe/Berlin }]",
+        "active: [{ cron: '0 * * * *', duration: 50m, timezone: Australia/Lord_Howe }]",
+        "active: [{ cron: '0 */6 * * *', duration: 4h, timezone: Europe/Berlin }]",
         // Only in the years in which that day is the last Sunday of March.
         "active: [{ cron: '30 2 25 3 *', duration: 1h, timezone: Europe/Berlin }]",
         "active: [{ cron: '0 22 * * *', duration: 8h, timezone: UTC }, { cron: '0 22 * * *', duration: 8h, timezone: Europe/Paris }]",

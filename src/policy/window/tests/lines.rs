@@ -29,13 +29,16 @@ fn lines_that_say_the_same_are_the_same() {
         ("5-59/20 * * * *", "5,25,45 * * * *"),
         ("0 22-2 * * *", "0 22,23,0,1,2 * * *"),
         ("0 22-4/2 * * *", "0 22,0,2,4 * * *"),
-        ("0 23-22 * * *", "0 * * * *"),
+        ("0 23-22 * * *", "0 0-23 * * *"),
+        ("0 *,5 * * *", "0 * * * *"),
+        ("0 */12,5 * * *", "0 5,*/12 * * *"),
         ("0 0 * * SAT-SUN", "0 0 * * SUN,SAT"),
         ("0 0 * * FRI-MON", "0 0 * * FRI,SAT,SUN,MON"),
         ("0 0 * * SUN-SAT", "0 0 * * *"),
         ("0 0 * NOV-FEB *", "0 0 * 11,12,1,2 *"),
         ("0 0 28-2 * *", "0 0 28,29,30,31,1,2 * *"),
         ("0 0 * 1-DEC *", "0 0 * * *"),
+        ("0 */23 * * *", "0 */23,0,23 * * *"),
         ("0 0 * */3 *", "0 0 * JAN,APR,JUL,OCT *"),
         ("5-5 0 * * *", "5 0 * * *"),
         ("0 0 1-31 * FRI", "0 0 * * FRI"),
@@ -44,6 +47,17 @@ fn lines_that_say_the_same_are_the_same() {
     ] {
         let [one_, other_] = [one, other].map(|text| Cron::parse(text).unwrap());
         assert_eq!(one_, other_, "{one:?} and {other:?}");
+    }
+    // Hours with a `*` and without one go on otherwise when clocks change.
+    for (one, other) in [
+        ("0 * * * *", "0 0-23 * * *"),
+        ("0 */6 * * *", "0 0,6,12,18 * * *"),
+        ("0 */6 * * *", "0 0-23/6 * * *"),
+    ] {
+        let [one_, other_] = [one, other].map(|text| Cron::parse(text).unwrap());
+        assert_ne!(one_, other_, "{one:?} and {other:?}");
+        let any_hour = true;
+        assert_eq!(one_, Cron { any_hour, ..other_ });
     }
     for dates in [
         "0 0 29 FEB *",

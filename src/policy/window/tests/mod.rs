@@ -1,4 +1,5 @@
 mod brute;
+mod changes;
 mod documents;
 mod lines;
 mod oracle;

@@ -12,13 +12,13 @@ pub(super) fn at(text: &str) -> DateTime<Utc> {
         .to_utc()
 }
 
-fn window(text: &str) -> Window {
+pub(super) fn window(text: &str) -> Window {
     let (cron, rest) = text.split_once(" for ").unwrap();
     let (duration, zone) = rest.split_once(" in ").unwrap();
     Window::new(cron, duration, zone).unwrap_or_else(|fault| panic!("{text}: {fault}"))
 }
 
-fn in_words(window: &Window, now: DateTime<Utc>) -> String {
+pub(super) fn in_words(window: &Window, now: DateTime<Utc>) -> String {
     let state = window.state_at(now);
     assert_eq!(state.is_open, window.is_open(now), "{window:?} at {now}");
     let word = if state.is_open { "open" } else { "closed" };
@@ -138,11 +138,27 @@ const STATES: &[(&str, &str, &str)] = &[
         "2011-12-30T10:00:00Z",
         "open from 2011-12-30T10:00:00Z until 2011-12-30T11:00:00Z",
     ),
-    // ... and what opens all through the 30th opens but once.
+    // ... what opens all through the 30th opens but once ...
+    (
+        "*/5 0-23 30 * * for 10m in Pacific/Apia",
+        "2011-12-30T10:05:00Z",
+        "open from 2011-12-30T10:00:00Z until 2011-12-30T10:10:00Z",
+    ),
+    // ... and what goes by the clock does not open then.
     (
         "*/5 * 30 * * for 10m in Pacific/Apia",
         "2011-12-30T10:05:00Z",
-        "open from 2011-12-30T10:00:00Z until 2011-12-30T10:10:00Z",
+        "closed from 2011-12-01T10:05:00Z until 2012-01-29T10:00:00Z",
+    ),
+    (
+        "0 12 * * * for 1h in Pacific/Apia",
+        "2011-12-30T10:00:00Z",
+        "open from 2011-12-30T10:00:00Z until 2011-12-30T11:00:00Z",
+    ),
+    (
+        "0 */12 * * * for 1h in Pacific/Apia",
+        "2011-12-30T09:59:59Z",
+        "closed from 2011-12-29T23:00:00Z until 2011-12-30T10:00:00Z",
     ),
     (
         "*/5 5-23 * * * for 10m in Pacific/Apia",
@@ -152,7 +168,7 @@ const STATES: &[(&str, &str, &str)] = &[
     (
         "*/5 * 29,30 * * for 10m in Pacific/Apia",
         "2011-12-30T09:00:00Z",
-        "open from 2011-12-29T10:00:00Z until 2011-12-30T10:10:00Z",
+        "open from 2011-12-29T10:00:00Z until 2011-12-30T10:05:00Z",
     ),
     (
         "*/5 5-23 * * * for 10m in Pacific/Apia",

@@ -26,6 +26,11 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl Line {
+    /// Whether it goes by what clocks show, and not by the hours that it names.
+    pub(super) fn any_hour(&self) -> bool {
+        self.hour.text.contains('*')
+    }
+
     pub(super) fn text(&self) -> String {
         let Self {
             minute,
@@ -136,10 +141,19 @@ pub(super) fn line() -> impl Strategy<Value = Line> {
         1 => every(0, 59),
         1 => Just(all(0, 59)),
     ];
+    let hours = || some(0, 23, &[], vec![0, 1, 2, 3, 4, 22, 23], true);
+    let both = (hours(), every(0, 23), any::<bool>()).prop_map(|(some, every, first)| {
+        let (one, other) = if first { (every, some) } else { (some, every) };
+        Field {
+            text: format!("{},{}", one.text, other.text),
+            values: [one.values, other.values].concat(),
+        }
+    });
     let hour = prop_oneof![
-        6 => some(0, 23, &[], vec![0, 1, 2, 3, 4, 22, 23], true),
-        1 => every(0, 23),
-        2 => Just(all(0, 23)),
+        6 => hours(),
+        3 => every(0, 23),
+        3 => Just(all(0, 23)),
+        1 => both,
     ];
     let february = Just((
         Field {
