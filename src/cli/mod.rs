@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, Environment, LogFormat};
 
 /// Keeps `LiveKit` rooms quiet by policy.
 #[derive(Debug, Parser)]
@@ -80,8 +80,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
 fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("QUELL_LOG is no filter: {error}; try QUELL_LOG=info"))?;
+    let filter = EnvFilter::try_new(filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -94,8 +93,11 @@ fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
 
 /// The settings, with logging started as they say.
 fn configured() -> anyhow::Result<Config> {
-    let config = Config::from_env()?;
+    let config = Config::from_environment(&Environment::of_process())?;
     log(&config.log_filter, config.log_format)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
 }
 

@@ -132,7 +132,7 @@ impl TestApp {
                 None => env.remove(&name),
             };
         }
-        let config = Config::from_lookup(&|name| env.get(name).cloned()).unwrap();
+        let config = Config::from_environment(&env.into_iter().collect()).unwrap();
         let pool = database.pool().await;
         let running = Running::start(&config, pool.clone(), setup.clock.clone())
             .await

@@ -7,13 +7,10 @@ type Case<'a> = (&'a [(&'a str, &'a str)], Level, &'a [&'a str]);
 const LONG: &str = "0123456789abcdef0123456789abcdef";
 
 fn found(settings: &[(&str, &str)]) -> Vec<Finding> {
-    let lookup = |name: &str| {
-        settings
-            .iter()
-            .find(|(set, _)| *set == name)
-            .map(|(_, value)| (*value).to_owned())
-    };
-    check(&lookup, &Config::from_lookup(&lookup).unwrap())
+    // The first of one name counts.
+    let environment: Environment = settings.iter().rev().copied().collect();
+    let config = Config::from_environment(&environment).unwrap();
+    check(&environment, &config)
 }
 
 /// What is not `ok`, where `settings` come on top of a working minimum.
@@ -75,7 +72,7 @@ fn each_fault_is_found_and_its_remedy_named() {
             &["wss://"],
         ),
         (
-            &[("AUTH_API_SECRET", "")],
+            &[("AUTH_API_SECRET", ""), ("AUTH_API_SECRET_ID", "")],
             Level::Fail,
             &["401", "AUTH_API_SECRETS_JSON"],
         ),
@@ -96,6 +93,11 @@ fn each_fault_is_found_and_its_remedy_named() {
             &["AUTH_SERVICE_URL"],
         ),
         (&[("QUELL_WORKERS", "0")], Level::Warn, &["QUELL_WORKERS"]),
+        (
+            &[("AUTH_TOKEN", "x")],
+            Level::Warn,
+            &["AUTH_TOKEN is no setting"],
+        ),
         (
             &[("LIVEKIT_API_SECRET", "secret")],
             Level::Warn,
@@ -151,7 +153,11 @@ fn what_is_fine_is_not_complained_of() {
         &[("AUTH_REQUIRED", "false"), ("HOST", "::1")],
         &[("LIVEKIT_URL", "ws://127.0.0.1:7880")],
         &[("LIVEKIT_URL", "http://[::1]:7880")],
-        &[("AUTH_API_SECRET", ""), ("QUELL_JWT_SECRET", LONG)],
+        &[
+            ("AUTH_API_SECRET", ""),
+            ("AUTH_API_SECRET_ID", ""),
+            ("QUELL_JWT_SECRET", LONG),
+        ],
     ];
     for settings in cases {
         assert_eq!(complaints(settings), [], "{settings:?}");
