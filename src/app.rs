@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +188,10 @@ impl Running {
         lasting.keep("policies", policies.watch(pool.clone(), stop.clone()));
         let upkeep = look_after(pool, clock, config.event_retention_days, stop.clone());
         lasting.keep("upkeep", upkeep);
-        lasting.keep("http", serve(listener, app.clone(), stop.clone()));
+        lasting.keep(
+            "http",
+            serve(listener, http::router(app.clone()), stop.clone()),
+        );
         Ok(Self {
             address,
             app,
@@ -229,7 +233,7 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Star
     Ok((listener, address))
 }
 
-async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
+async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     use axum::serve::ListenerExt;
     // Answers are small, and a webhook's sender waits for its own.
     let listener = listener.tap_io(|stream| {
@@ -237,7 +241,8 @@ async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
     });
-    let served = axum::serve(listener, http::router(app))
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;
     if let Err(error) = served {

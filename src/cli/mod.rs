@@ -14,6 +14,7 @@ mod simulator;
 
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -81,12 +82,16 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 /// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
 fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)?;
+    // Colours are for terminals: in a file or a journal they are noise.
+    let is_plain = anstream::AutoStream::choice(&std::io::stderr()) == ColorChoice::Never;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(!is_plain)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        // The request is the only span: a list of them would say it twice.
+        LogFormat::Json => lines.json().with_span_list(false).init(),
     }
     Ok(())
 }

@@ -214,7 +214,7 @@ fn two_callers_with_one_secret_are_both_named_and_the_secret_is_not() {
     for env in [
         &[list(
             r#"[{"id":"acme","secret":"s3cret"},{"id":"globex","secret":"s3cret"}]"#,
-        )] as &[_],
+        )][..],
         &[
             list(one),
             ("AUTH_API_SECRET", "s3cret"),
@@ -309,10 +309,7 @@ fn webhook_keys_are_each_one_key_and_one_secret() {
 #[test]
 fn what_is_set_for_nothing_is_told() {
     for (env, name) in [
-        (
-            &[("AUTH_API_SECRET_ID", "acme")] as &[_],
-            "AUTH_API_SECRET_ID",
-        ),
+        (&[("AUTH_API_SECRET_ID", "acme")][..], "AUTH_API_SECRET_ID"),
         (
             &[("AUTH_SIGNING_KEY_PATH", "/key.pem")],
             "AUTH_SIGNING_KEY_PATH",

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::auth::Reason;
 use super::body::{self, BodyError};
-use super::problem::Problem;
+use super::problem::{Problem, chain};
 use crate::app::App;
 use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
@@ -60,7 +61,10 @@ impl Error {
                 ),
                 "not_configured",
             ),
-            Self::Signature(_) => (Problem::unauthorized(text), "bad_signature"),
+            Self::Signature(_) => (
+                Problem::unauthorized(Reason::Webhook, text),
+                "bad_signature",
+            ),
             Self::Event(_) | Self::OffTime { .. } => (Problem::invalid_request(text), "no_event"),
             Self::Accept(_) => (Problem::unavailable(text), "not_committed"),
         }
@@ -80,8 +84,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
         Err(error) => {
             let (problem, result) = error.problem();
             app.metrics.webhook(result);
-            tracing::warn!(%error, status = problem.status.as_u16(), "a webhook was not accepted");
-            problem.into_response()
+            problem.because(chain(&error)).into_response()
         }
     }
 }

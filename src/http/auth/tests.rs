@@ -265,22 +265,32 @@ async fn a_jwks_host_that_is_down_stops_neither_the_start_nor_the_service() {
 #[tokio::test]
 async fn every_refusal_is_a_problem() {
     for (error, status, code) in [
-        (AuthError::Unauthorized("why"), 401, "UNAUTHORIZED"),
+        (refused(Reason::Expired, "why"), 401, "UNAUTHORIZED"),
         (AuthError::Forbidden(Scope::Mute), 403, "FORBIDDEN"),
-        (AuthError::ServiceFailed, 502, "AUTH_SERVICE_FAILED"),
         (
-            AuthError::ServiceUnavailable,
+            AuthError::ServiceFailed {
+                cause: "s3cret host".to_owned(),
+            },
+            502,
+            "AUTH_SERVICE_FAILED",
+        ),
+        (
+            AuthError::ServiceUnavailable {
+                cause: "s3cret host".to_owned(),
+            },
             503,
             "AUTH_SERVICE_UNAVAILABLE",
         ),
         (AuthError::KeysUnavailable, 503, "AUTH_SERVICE_UNAVAILABLE"),
     ] {
+        let text = error.to_string();
         let response = error.into_response();
         assert_eq!(response.status(), status);
         let body = to_bytes(response.into_body(), 1024).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["code"], code);
-        assert_eq!(body["error"], error.to_string());
+        assert_eq!(body["error"], text);
+        assert!(!text.contains("s3cret"), "{text}");
     }
 }
 
