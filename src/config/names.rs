@@ -78,13 +78,14 @@ fn meant(
                 .any(|other| setting.strip_prefix(other) == Some(stem))
     });
     same.or_else(|| {
-        let relatives: Vec<&str> = known
+        // Compared without what all of them begin with, which would make all of them near.
+        let stems: Vec<&str> = known
             .iter()
-            .copied()
-            .filter(|setting| setting.starts_with(family))
+            .filter_map(|it| it.strip_prefix(family))
             .collect();
-        let near = did_you_mean(upper, &relatives)?;
-        known.get(near).copied()
+        let near = did_you_mean(stem, &stems)?;
+        let is_it = |setting: &&str| setting.strip_prefix(family) == Some(near);
+        known.iter().copied().find(is_it)
     })
 }
 
@@ -157,8 +158,10 @@ mod tests {
 
     #[test]
     fn ours_that_are_near_to_nothing_are_refused_and_others_names_are_told() {
-        let (problems, _) = said("QUELL_TELEPHONE", "1");
-        assert_eq!(problems.len(), 1, "{problems:?}");
+        for name in ["QUELL_TELEPHONE", "QUELL_FOO", "QUELL_X"] {
+            let (problems, _) = said(name, "1");
+            assert!(problems[0].contains("take it away"), "{problems:?}");
+        }
         for (name, part) in [
             ("AUTH_TOKEN", "AUTH_TOKEN is no setting"),
             ("AUTH_TRUST_HOST", "AUTH_TRUST_HOST is no setting"),

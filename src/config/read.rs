@@ -23,9 +23,9 @@ pub struct ConfigError(pub Vec<String>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the settings cannot be used:")?;
+        write!(f, "the settings cannot be used:")?;
         for problem in &self.0 {
-            writeln!(f, "  - {problem}")?;
+            write!(f, "\n  - {problem}")?;
         }
         Ok(())
     }
