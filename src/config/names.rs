@@ -246,5 +246,9 @@ mod tests {
         documented.remove("QUELL_TEST_DATABASE_URL");
         let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
         assert_eq!(named, documented);
+        let manual = include_str!("../../docs/OPERATIONS.md");
+        for name in OF_SCRIPTS {
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
     }
 }

@@ -2,13 +2,15 @@
 //! line, inside a span that says which request it was.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
@@ -117,6 +119,7 @@ pub(super) async fn answered(State(log): State<Log>, mut request: Request, next:
         path = field::Empty,
         request_id = id.0,
         caller = field::Empty,
+        event = field::Empty,
         room = field::Empty,
         participant = field::Empty,
         track = field::Empty,
@@ -133,6 +136,19 @@ pub(super) async fn answered(State(log): State<Log>, mut request: Request, next:
     response
 }
 
+/// Answers for a handler that panicked, which would else end the connection without a word.
+pub(super) async fn unbroken(request: Request, next: Next) -> Response {
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    run.await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let cause = text.unwrap_or_else(|| "a panic".to_owned());
+        let failed = StatusCode::INTERNAL_SERVER_ERROR;
+        let problem = Problem::new(failed, "INTERNAL_ERROR", "quell failed; its log says why");
+        problem.because(cause).into_response()
+    })
+}
+
 /// Says in the log whose request it is.
 pub(super) fn caller(caller: &Caller) {
     if let Some(id) = caller.id() {
@@ -140,15 +156,61 @@ pub(super) fn caller(caller: &Caller) {
     }
 }
 
-/// Says in the log which track it is about.
+/// Says in the log which event it brings.
+pub(super) fn event(id: &str) {
+    Span::current().record("event", shown(id));
+}
+
+/// Says in the log which track it is about, or what is known of it.
 pub(super) fn track(room: &str, participant: &str, track: &str) {
     let span = Span::current();
-    span.record("room", shown(room));
-    span.record("participant", shown(participant));
-    span.record("track", shown(track));
+    for (name, text) in [
+        ("room", room),
+        ("participant", participant),
+        ("track", track),
+    ] {
+        if !text.is_empty() {
+            span.record(name, shown(text));
+        }
+    }
 }
 
 fn shown(text: &str) -> &str {
     let end = text.char_indices().nth(SHOWN_CHARS_MAX);
     end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::routing::post;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted() {
+        crate::install_crypto();
+        let (metrics, tracker) = (Metrics::new(), TaskTracker::new());
+        let panics = async || -> StatusCode { panic!("as a bug would") };
+        let routes = Router::new()
+            .route("/a/{name}", post(panics))
+            .layer(from_fn(unbroken))
+            .layer(from_fn_with_state(
+                Log::new(metrics.clone(), tracker.clone()),
+                answered,
+            ));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/a/b", listener.local_addr().unwrap());
+        let serve = async move { axum::serve(listener, routes).await.unwrap() };
+        let _task = AbortOnDropHandle::new(tracker.spawn(serve));
+        let answer = reqwest::Client::new().post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let body = answer.text().await.unwrap();
+        let expect = r#"{"error":"quell failed; its log says why","code":"INTERNAL_ERROR"}"#;
+        assert_eq!(body, expect);
+        let sample = r#"quell_http_requests_total{route="/a/{name}",status="500"} 1"#;
+        assert!(metrics.text().contains(sample), "{}", metrics.text());
+    }
 }

@@ -63,6 +63,7 @@ pub fn router(app: App) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
+        .layer(middleware::from_fn(log::unbroken))
         .layer(middleware::from_fn_with_state(
             tracker.clone(),
             unread::close,

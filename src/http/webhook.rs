@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::auth::Reason;
 use super::body::{self, BodyError};
+use super::log;
 use super::problem::{Problem, chain};
 use crate::app::App;
 use crate::inbox::{AcceptError, Accepted};
@@ -104,6 +105,13 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
     let read = event::read(&bytes)?;
     app.metrics
         .observe(Step::Verify, signature_took + begun.elapsed());
+    let event = &read.event;
+    log::event(&event.id);
+    log::track(
+        &event.room.name,
+        &event.participant.identity,
+        &event.track.sid,
+    );
     let created_at = read.event.created_at;
     if (created_at - signed.issued_at).abs() > CREATED_AT_TOLERANCE {
         return Err(Error::OffTime {
