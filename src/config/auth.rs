@@ -148,7 +148,7 @@ fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
             .map(JwtKeySource::JwksUrl),
     );
     let mut checked = |name| {
-        let value = reader.text(name);
+        let value = reader.exact(name);
         if value.is_some() && keys.is_empty() {
             idle(
                 reader,

@@ -109,7 +109,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Config {
 
 fn livekit(reader: &mut Reader<'_>) -> Option<LiveKitConfig> {
     let url = reader.url("LIVEKIT_URL", &["ws", "wss", "http", "https"]);
-    let key = reader.text("LIVEKIT_API_KEY");
+    let key = reader.exact("LIVEKIT_API_KEY");
     let secret = reader.secret("LIVEKIT_API_SECRET");
     let connect_timeout = reader.millis("QUELL_LIVEKIT_CONNECT_TIMEOUT_MS", 1000);
     let timeout = reader.millis("QUELL_LIVEKIT_TIMEOUT_MS", 5000);

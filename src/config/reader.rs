@@ -51,14 +51,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+    /// A value that others compare, with a warning where nobody sees what is in it.
+    pub(super) fn exact(&mut self, name: &'static str) -> Option<String> {
         let text = self.text(name)?;
         if text.trim().len() < text.len() {
             self.warnings.push(format!(
                 "{name} begins or ends with white space, which counts: a line end of its file, perhaps"
             ));
         }
-        Some(text.into())
+        Some(text)
+    }
+
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        self.exact(name).map(SecretString::from)
     }
 
     pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, default: T, want: &str) -> T {

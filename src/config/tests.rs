@@ -319,6 +319,7 @@ fn what_is_set_for_nothing_is_told() {
             "QUELL_JWT_ISSUER",
         ),
         (&[("LIVEKIT_API_SECRET", "s3cret\n")], "LIVEKIT_API_SECRET"),
+        (&[("LIVEKIT_API_KEY", "key\n")], "LIVEKIT_API_KEY"),
         (&[("AUTH_TOKEN", "x")], "AUTH_TOKEN"),
     ] {
         let warnings = read(env).unwrap().warnings;

@@ -28,10 +28,10 @@ struct Watched(Arc<Mutex<Left>>);
 
 /// What is left of a body.
 struct Left {
-    /// None: it was read to its end, or broke off.
+    /// None: it was read to its end, broke off, or is thrown away.
     rest: Option<BodyDataStream>,
     has_begun: bool,
-    is_answered: bool,
+    is_whole: bool,
 }
 
 impl Watched {
@@ -49,11 +49,12 @@ impl Stream for Watched {
         let Some(rest) = &mut left.rest else {
             // A part must not be taken for the whole.
             let late = || axum::Error::new(io::Error::other("the request was answered already"));
-            return Poll::Ready(left.is_answered.then(|| Err(late())));
+            return Poll::Ready((!left.is_whole).then(|| Err(late())));
         };
         let next = ready!(rest.poll_next_unpin(context));
         if !matches!(next, Some(Ok(_))) {
             left.rest = None;
+            left.is_whole = next.is_none();
         }
         Poll::Ready(next)
     }
@@ -70,27 +71,29 @@ pub(super) async fn close(
     }
     // Whoever asks first sends nothing until it is told to go on.
     let asks_first = request.headers().contains_key(EXPECT);
+    let version = request.version();
     let (parts, body) = request.into_parts();
     let left = Arc::new(Mutex::new(Left {
         rest: Some(body.into_data_stream()),
         has_begun: false,
-        is_answered: false,
+        is_whole: false,
     }));
     let watched = Watched(Arc::clone(&left));
     let request = Request::from_parts(parts, Body::from_stream(watched));
     let mut response = next.run(request).await;
     let (rest, has_begun) = {
         let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = left.rest.take();
-        left.is_answered = rest.is_some();
-        (rest, left.has_begun)
-    };
-    if let Some(rest) = rest {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-        if has_begun || !asks_first {
-            tracker.spawn(throw_away(rest));
+        if left.is_whole {
+            return response;
         }
+        (left.rest.take(), left.has_begun)
+    };
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    // Or hyper says `keep-alive` as well to a client of HTTP/1.0 that asked for it.
+    *response.version_mut() = version;
+    if let Some(rest) = rest.filter(|_| has_begun || !asks_first) {
+        tracker.spawn(throw_away(rest));
     }
     response
 }

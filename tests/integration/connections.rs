@@ -92,6 +92,14 @@ async fn who_is_answered_before_its_body_is_read_is_told_that_the_connection_end
         ("POST", "/nowhere", "Content-Length: 5000\r\n", "", 404),
         ("PUT", MUTE, "Content-Length: 5000\r\n", "", 405),
         ("GET", "/healthz", "Content-Length: 5000\r\n", "", 200),
+        // Cut off, or no chunks.
+        (
+            "POST",
+            "/v1/policies",
+            &format!("{auth}{chunked}"),
+            "zz\r\n",
+            400,
+        ),
         // Too large.
         ("POST", "/v1/policies", &long, some.as_str(), 413),
         (
@@ -109,6 +117,25 @@ async fn who_is_answered_before_its_body_is_read_is_told_that_the_connection_end
         let answer = connection.answer().await;
         assert_eq!(answer.status(), status, "{method} {path} {more}");
         assert!(answer.says_close(), "{method} {path} {more}: {}", answer.0);
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_is_told_one_thing() {
+    let app = TestApp::new().await;
+    for (path, length, body, said) in [
+        ("/nowhere", 5, "ab", "close"),
+        ("/livekit/participant/mute", 2, "{}", "keep-alive"),
+    ] {
+        let mut connection = Connection::to(&app).await;
+        let keep = format!("Connection: keep-alive\r\nContent-Length: {length}\r\n\r\n{body}");
+        connection
+            .send(&format!("POST {path} HTTP/1.0\r\n{keep}"))
+            .await;
+        let answer = connection.answer().await;
+        let expect = format!("\r\nconnection: {said}\r\n");
+        assert!(answer.0.contains(&expect), "{path}: {}", answer.0);
     }
     app.finish().await;
 }
