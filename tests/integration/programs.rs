@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::support::{Program, TestApp, TestDatabase, admin, read_until, settings};
+use crate::support::{ACME, Program, TestApp, TestDatabase, admin, read_until, settings};
 
 /// The settings of a demo in a temporary folder, which Postgres's user can pass through where quell
 /// runs as root.
@@ -211,6 +211,9 @@ async fn serve_does_not_start_with_a_bad_setting_and_names_it() {
         ("AUTH_API_SECRETS_JSON", "{"),
         ("QUELL_EVENT_RETENTION", "0d"),
         ("QUELL_LOG", "a=b=c"),
+        ("QUELL_LOG", "verbose"),
+        ("QUELL_OPERATOR_ID", "ops"),
+        ("AUTH_API_SECRET", ACME),
         ("QUELL_JWT_PUBLIC_KEY_PATH", "/nowhere/key.pem"),
     ] {
         let mut settings = settings(&database, &livekit);
