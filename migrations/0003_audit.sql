@@ -46,6 +46,8 @@ create table audit_log (
     check ((policy_name is null) = (policy_revision is null)),
     check (changed is null or outcome in ('done', 'dry_run')),
     check (restored_from between 1 and policy_revision - 1),
+    -- Nobody else passes for the command line.
+    check ((origin = 'cli') = coalesce(actor like 'cli:%', false)),
     check (outcome not in ('failed', 'refused', 'undecided', 'unknown') or error is not null),
     primary key (started_at, action_id, phase)
 ) partition by range (started_at);

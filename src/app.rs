@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::normalize_path::NormalizePath;
 use uuid::Uuid;
 
 use crate::audit;
@@ -187,7 +189,10 @@ impl Running {
         lasting.keep("policies", policies.watch(pool.clone(), stop.clone()));
         let upkeep = look_after(pool, clock, config.event_retention_days, stop.clone());
         lasting.keep("upkeep", upkeep);
-        lasting.keep("http", serve(listener, app.clone(), stop.clone()));
+        lasting.keep(
+            "http",
+            serve(listener, http::router(app.clone()), stop.clone()),
+        );
         Ok(Self {
             address,
             app,
@@ -229,7 +234,7 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Star
     Ok((listener, address))
 }
 
-async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
+async fn serve(listener: TcpListener, routes: NormalizePath<Router>, stop: CancellationToken) {
     use axum::ServiceExt;
     use axum::extract::Request;
     use axum::serve::ListenerExt;
@@ -239,7 +244,7 @@ async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
     });
-    let service = ServiceExt::<Request>::into_make_service(http::router(app));
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(routes);
     let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;

@@ -3,7 +3,13 @@
 //! All that is wrong is reported at once, each with its variable and what to put there.
 //! Secrets are `SecretString`s, so that no `Debug` output can show one.
 
+mod auth;
+mod environment;
+mod log_filter;
+mod names;
 mod read;
+mod reader;
+mod user;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,7 +18,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use environment::Environment;
 pub use read::ConfigError;
+pub use user::os_user;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -37,6 +45,8 @@ pub struct Config {
     pub log_filter: String,
     /// `QUELL_LOG_FORMAT`: `text` (default) or `json`.
     pub log_format: LogFormat,
+    /// What may be a mistake, and is used as it is.
+    pub warnings: Vec<String>,
 }
 
 /// How log lines look.
@@ -163,30 +173,10 @@ pub struct WorkerConfig {
     pub lease: Duration,
 }
 
-/// One variable of the process's environment: what `Config::from_lookup` reads with.
-#[must_use]
-pub fn environment(name: &str) -> Option<String> {
-    read::env(name)
-}
-
-/// The actor that a change from the command line is recorded under.
-#[must_use]
-pub fn os_user() -> String {
-    read::env("SUDO_USER")
-        .or_else(|| read::env("USER"))
-        .or_else(|| read::env("LOGNAME"))
-        .unwrap_or_else(|| "unknown".to_owned())
-}
-
 impl Config {
-    /// Reads the process's environment.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_lookup(&read::env)
-    }
-
-    /// Reads from `lookup` instead of the environment.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        read::config(lookup)
+    /// Reads an environment: the process's own is `Environment::of_process()`.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        read::config(environment)
     }
 }
 

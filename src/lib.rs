@@ -31,6 +31,7 @@ pub mod policy_store;
 pub mod postgres;
 
 pub mod app;
+mod caller_id;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::http::auth::Reason;
+
 /// A step on the way from a webhook to a mute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(missing_docs, reason = "each is explained in the metric's help text")]
@@ -27,6 +29,48 @@ pub enum Step {
     WebhookToMute,
 }
 
+impl Step {
+    const ALL: [Self; 10] = [
+        Self::Verify,
+        Self::Commit,
+        Self::Queue,
+        Self::Facts,
+        Self::Decide,
+        Self::Intent,
+        Self::Call,
+        Self::Outcome,
+        Self::Settle,
+        Self::WebhookToMute,
+    ];
+}
+
+/// What a webhook comes to.
+const WEBHOOK_RESULTS: [&str; 8] = [
+    "stored",
+    "duplicate",
+    "not_committed",
+    "no_body",
+    "not_configured",
+    "bad_signature",
+    "no_event",
+    "too_large",
+];
+/// What a job comes to.
+const SETTLEMENTS: [&str; 8] = [
+    "muted",
+    "nothing",
+    "refused",
+    "stale",
+    "gone",
+    "superseded",
+    "undecided",
+    "dead_letter",
+];
+/// What any route may answer.
+const STATUSES: [u16; 15] = [
+    200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 428, 500, 502, 503,
+];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StepLabel {
     step: Step,
@@ -35,6 +79,17 @@ struct StepLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 /// The process's metrics; cheap to clone.
@@ -47,6 +102,8 @@ struct Inner {
     steps: Family<StepLabel, Histogram>,
     webhooks: Family<ResultLabel, Counter>,
     settled: Family<ResultLabel, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    auth_failures: Family<ReasonLabel, Counter>,
     policies: Gauge,
     newest_revision: Gauge,
 }
@@ -65,7 +122,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics that all stand at zero.
+    /// Metrics that all stand at zero, and are there: what is not cannot be seen to grow.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("quell");
@@ -74,6 +131,21 @@ impl Metrics {
         });
         let webhooks = Family::<ResultLabel, Counter>::default();
         let settled = Family::<ResultLabel, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
+        let auth_failures = Family::<ReasonLabel, Counter>::default();
+        for step in Step::ALL {
+            drop(steps.get_or_create(&StepLabel { step }));
+        }
+        for (family, results) in [(&webhooks, WEBHOOK_RESULTS), (&settled, SETTLEMENTS)] {
+            for result in results {
+                let result = result.to_owned();
+                drop(family.get_or_create(&ResultLabel { result }));
+            }
+        }
+        for reason in Reason::ALL {
+            let reason = reason.as_str();
+            drop(auth_failures.get_or_create(&ReasonLabel { reason }));
+        }
         let policies = Gauge::default();
         let newest_revision = Gauge::default();
         registry.register_with_unit(
@@ -86,6 +158,16 @@ impl Metrics {
         );
         registry.register("webhooks", "Webhooks received, by result", webhooks.clone());
         registry.register("settled", "Jobs settled, by how", settled.clone());
+        registry.register(
+            "http_requests",
+            "HTTP requests answered, by the route's template and the status",
+            requests.clone(),
+        );
+        registry.register(
+            "auth_failures",
+            "Requests answered 401, by why",
+            auth_failures.clone(),
+        );
         registry.register(
             "policies",
             "Policies in force in this process",
@@ -101,6 +183,8 @@ impl Metrics {
             steps,
             webhooks,
             settled,
+            requests,
+            auth_failures,
             policies,
             newest_revision,
         }))
@@ -130,6 +214,32 @@ impl Metrics {
         self.0.settled.get_or_create(&label).inc();
     }
 
+    /// Makes the counters of a route's answers.
+    pub fn route(&self, route: &str) {
+        for status in STATUSES {
+            let route = route.to_owned();
+            drop(
+                self.0
+                    .requests
+                    .get_or_create(&RequestLabels { route, status }),
+            );
+        }
+    }
+
+    /// Counts an answer of a route.
+    pub fn request(&self, route: &str, status: u16) {
+        let route = route.to_owned();
+        let label = RequestLabels { route, status };
+        self.0.requests.get_or_create(&label).inc();
+    }
+
+    /// Counts a request whose caller is not believed.
+    pub fn auth_failure(&self, reason: Reason) {
+        let reason = reason.as_str();
+        let label = ReasonLabel { reason };
+        self.0.auth_failures.get_or_create(&label).inc();
+    }
+
     /// Says how many policies are in force, and up to which change of them.
     pub fn policies(&self, count: usize, newest_revision: i64) {
         self.0
@@ -145,5 +255,55 @@ impl Metrics {
         // Writing to a String does not fail.
         encode(&mut text, &self.0.registry).unwrap_or_default();
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn all_is_there_from_the_start_and_in_the_manual() {
+        let metrics = Metrics::new();
+        metrics.route("/a");
+        let text = metrics.text();
+        let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        let manual = include_str!("../docs/OPERATIONS.md");
+        for reason in Reason::ALL {
+            let reason = reason.as_str();
+            let sample = format!("quell_auth_failures_total{{reason=\"{reason}\"}} 0\n");
+            assert!(text.contains(&sample), "{sample} is not in:\n{text}");
+            metrics.auth_failure(Reason::ALL[0]);
+        }
+        for word in WEBHOOK_RESULTS.into_iter().chain(SETTLEMENTS) {
+            assert!(
+                text.contains(&format!("{{result=\"{word}\"}} 0\n")),
+                "{word}"
+            );
+        }
+        for status in STATUSES {
+            let sample = format!("{{route=\"/a\",status=\"{status}\"}} 0\n");
+            assert!(text.contains(&sample), "{sample} is not in:\n{text}");
+            metrics.request("/a", status);
+        }
+        for step in Step::ALL {
+            metrics.observe(step, Duration::ZERO);
+        }
+        assert_eq!(series(&metrics.text()), series(&text));
+
+        let words = Reason::ALL.map(Reason::as_str);
+        let words = words.into_iter().chain(WEBHOOK_RESULTS).chain(SETTLEMENTS);
+        let named: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        for word in words {
+            assert!(manual.contains(&format!("`{word}`")), "{word}");
+        }
+        for name in named {
+            assert!(manual.contains(name), "{name}");
+        }
     }
 }

@@ -35,7 +35,7 @@ copy (select created_at, received_at, event_id, room_sid, room_name, identity, t
 
 def quell(database: str, *arguments: str, log: str = "error") -> subprocess.CompletedProcess[str]:
     """Runs quell on the database."""
-    env = {"DATABASE_URL": database, "USER": "bench", "PATH": os.environ["PATH"]}
+    env = {"DATABASE_URL": database, "PATH": os.environ["PATH"]}
     env |= {"QUELL_LOG": log, "QUELL_LOG_FORMAT": "json"}
     program = os.environ["QUELL_BIN"]
     return subprocess.run([program, *arguments], env=env, check=True, capture_output=True, text=True)
@@ -64,7 +64,7 @@ def backtest(database: str) -> tuple[float, int, str]:
     draft = str(HERE / "draft.yaml")
     begun = time.monotonic()
     done = quell(
-        database, "policy", "backtest", "--file", draft, "--since", "8d", "--format", "json", log="quell::backtest=debug"
+        database, "policy", "backtest", "--file", draft, "--since", "8d", "--format", "json", log="error,quell::backtest=debug"
     )
     took = time.monotonic() - begun
     times = re.search(r"times=.*?Times \{ (.*?) \}", done.stderr)

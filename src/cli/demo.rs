@@ -2,7 +2,6 @@
 
 mod story;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
 
@@ -15,7 +14,7 @@ use super::told_to_stop;
 use crate::app::{Running, StartError};
 use crate::audit::Origin;
 use crate::clock::Clock;
-use crate::config::{Config, environment};
+use crate::config::{Config, Environment};
 use crate::policy::Document;
 use crate::policy_store::{self, Author, Prune};
 use crate::postgres::{Database, DatabaseError, demo_data_folder};
@@ -145,18 +144,7 @@ fn config(simulator: &Simulator) -> anyhow::Result<Config> {
         {"id": "globex", "secret": GLOBEX_SECRET},
         {"id": "operator", "secret": OPERATOR_SECRET},
     ]);
-    let own: BTreeMap<_, _> = [
-        ("LIVEKIT_URL", simulator.url()),
-        ("LIVEKIT_API_KEY", key.key),
-        (
-            "LIVEKIT_API_SECRET",
-            secrecy::ExposeSecret::expose_secret(&key.secret).to_owned(),
-        ),
-        ("AUTH_API_SECRETS_JSON", secrets.to_string()),
-        ("QUELL_OPERATOR_IDS", "operator".to_owned()),
-    ]
-    .into();
-    let borrowed = [
+    let mut environment = Environment::of_process().only(&[
         "HOME",
         "PATH",
         "PORT",
@@ -164,17 +152,21 @@ fn config(simulator: &Simulator) -> anyhow::Result<Config> {
         "QUELL_PG_BIN",
         "QUELL_PG_DATA",
         "QUELL_LOG",
-    ];
-    let lookup = |name: &str| {
-        own.get(name).cloned().or_else(|| {
-            let value = borrowed
-                .contains(&name)
-                .then(|| environment(name))
-                .flatten();
-            value.or_else(|| (name == "QUELL_LOG").then(|| "error".to_owned()))
-        })
-    };
-    Ok(Config::from_lookup(&lookup)?)
+    ]);
+    for (name, value) in [
+        ("LIVEKIT_URL", simulator.url().as_str()),
+        ("LIVEKIT_API_KEY", &key.key),
+        (
+            "LIVEKIT_API_SECRET",
+            secrecy::ExposeSecret::expose_secret(&key.secret),
+        ),
+        ("AUTH_API_SECRETS_JSON", &secrets.to_string()),
+        ("QUELL_OPERATOR_IDS", "operator"),
+        ("QUELL_LOG", "error"),
+    ] {
+        environment.set_default(name, value);
+    }
+    Ok(Config::from_environment(&environment)?)
 }
 
 async fn start(config: &Config, database: &Database) -> anyhow::Result<Running> {

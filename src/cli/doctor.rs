@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use chrono::TimeDelta;
 
 use crate::clock::Clock;
-use crate::config::{Config, environment};
+use crate::config::{Config, Environment};
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ impl Finding {
 
 /// Checks what the environment says. Success means that nothing failed.
 pub(super) async fn run() -> ExitCode {
-    let findings = examine(&environment, &Clock::system()).await;
+    let findings = examine(&Environment::of_process(), &Clock::system()).await;
     print!("{}", render(&findings));
     if worst(&findings) == Level::Fail {
         ExitCode::FAILURE
@@ -66,8 +66,8 @@ pub(super) async fn run() -> ExitCode {
     }
 }
 
-async fn examine(lookup: &dyn Fn(&str) -> Option<String>, clock: &Clock) -> Vec<Finding> {
-    let config = match Config::from_lookup(lookup) {
+async fn examine(environment: &Environment, clock: &Clock) -> Vec<Finding> {
+    let config = match Config::from_environment(environment) {
         Ok(config) => config,
         Err(error) => {
             let mut findings: Vec<Finding> = error
@@ -82,7 +82,7 @@ async fn examine(lookup: &dyn Fn(&str) -> Option<String>, clock: &Clock) -> Vec<
             return findings;
         }
     };
-    let mut findings = settings::check(lookup, &config);
+    let mut findings = settings::check(environment, &config);
     findings.extend(database::check(&config.database, clock).await);
     if let Some(livekit) = &config.livekit {
         findings.extend(livekit::check(livekit, clock).await);
@@ -206,12 +206,9 @@ mod tests {
 
     #[tokio::test]
     async fn settings_that_cannot_be_read_are_all_told_and_nothing_is_asked() {
-        let lookup = |name: &str| match name {
-            "PORT" => Some("eighty".to_owned()),
-            "DATABASE_URL" => Some("mysql://somewhere".to_owned()),
-            _ => None,
-        };
-        let findings = examine(&lookup, &Clock::system()).await;
+        let environment = [("PORT", "eighty"), ("DATABASE_URL", "mysql://somewhere")];
+        let environment = environment.into_iter().collect();
+        let findings = examine(&environment, &Clock::system()).await;
         let levels: Vec<Level> = findings.iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Fail, Level::Fail, Level::Warn]);
         let text = render(&findings);

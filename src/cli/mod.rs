@@ -14,11 +14,12 @@ mod simulator;
 
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, Environment, LogFormat};
 
 /// Keeps `LiveKit` rooms quiet by policy.
 #[derive(Debug, Parser)]
@@ -80,22 +81,28 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
 fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("QUELL_LOG is no filter: {error}; try QUELL_LOG=info"))?;
+    let filter = EnvFilter::try_new(filter)?;
+    // Colours are for terminals: in a file or a journal they are noise.
+    let is_plain = anstream::AutoStream::choice(&std::io::stderr()) == ColorChoice::Never;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(!is_plain)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        // The request is the only span: a list of them would say it twice.
+        LogFormat::Json => lines.json().with_span_list(false).init(),
     }
     Ok(())
 }
 
 /// The settings, with logging started as they say.
 fn configured() -> anyhow::Result<Config> {
-    let config = Config::from_env()?;
+    let config = Config::from_environment(&Environment::of_process())?;
     log(&config.log_filter, config.log_format)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
 }
 

@@ -6,10 +6,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 fn read(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::from_lookup(&|name| {
-        let found = env.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
-    })
+    Config::from_environment(&env.iter().copied().collect())
 }
 
 #[test]
@@ -170,27 +167,189 @@ fn no_debug_output_shows_a_secret() {
     assert_eq!(config.livekit.unwrap().timeout, Duration::from_secs(5));
 }
 
-/// The names in `text` that stand between two of `quote`, alone.
-fn names(text: &str, quote: char) -> BTreeSet<&str> {
-    let is_name = |word: &&str| {
-        word.len() > 3
-            && word.starts_with(|c: char| c.is_ascii_uppercase())
-            && word
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    };
-    text.split(quote).filter(is_name).collect()
+/// Every value that is set, so that each part of the settings is read to its end.
+fn all() -> Environment {
+    let names = read::names();
+    names.iter().map(|name| (*name, "x")).collect()
+}
+
+#[test]
+fn what_is_read_does_not_depend_on_what_is_set() {
+    let set = all();
+    let mut reader = reader::Reader::new(&set);
+    read::settings(&mut reader);
+    assert_eq!(reader.asked, read::names());
 }
 
 #[test]
 fn every_variable_that_is_read_is_in_the_manual_and_no_other() {
-    let read = names(include_str!("read.rs"), '"');
-    assert!(read.contains("QUELL_WORKERS"), "{read:?}");
     let manual = include_str!("../../docs/OPERATIONS.md");
     let mut documented = BTreeSet::new();
     for row in manual.lines().filter_map(|line| line.strip_prefix("| `")) {
         let (variables, _) = row.split_once(" | ").unwrap();
-        documented.extend(names(variables, '`'));
+        let is_name = |word: &&str| {
+            let mut chars = word.chars();
+            word.len() > 3 && chars.all(|c| c.is_ascii_uppercase() || c == '_')
+        };
+        documented.extend(variables.split('`').filter(is_name));
     }
-    assert_eq!(documented, read);
+    assert!(
+        documented.remove("SUDO_UID"),
+        "it is read by the command line"
+    );
+    assert_eq!(documented, read::names());
+}
+
+/// What is said of settings that cannot be used.
+fn problems(env: &[(&str, &str)]) -> String {
+    let problems = read(env).unwrap_err().to_string();
+    assert!(!problems.contains("s3cret"), "{problems}");
+    problems
+}
+
+#[test]
+fn two_callers_with_one_secret_are_both_named_and_the_secret_is_not() {
+    let list = |text| ("AUTH_API_SECRETS_JSON", text);
+    let one = r#"[{"id":"acme","secret":"s3cret"}]"#;
+    for env in [
+        &[list(
+            r#"[{"id":"acme","secret":"s3cret"},{"id":"globex","secret":"s3cret"}]"#,
+        )][..],
+        &[
+            list(one),
+            ("AUTH_API_SECRET", "s3cret"),
+            ("AUTH_API_SECRET_ID", "globex"),
+        ],
+    ] {
+        let said = problems(env);
+        assert!(
+            said.contains(r#""acme" and "globex" have the same secret"#),
+            "{said}"
+        );
+    }
+    let default = problems(&[list(one), ("AUTH_API_SECRET", "s3cret")]);
+    assert!(default.contains(r#""acme" and "default""#), "{default}");
+    for rotation in [
+        r#"[{"id":"acme","secret":"one"},{"id":"acme","secret":"two"}]"#,
+        r#"[{"id":"acme","secret":"one"},{"id":"acme","secret":"one"}]"#,
+    ] {
+        assert!(read(&[list(rotation)]).is_ok(), "{rotation}");
+    }
+}
+
+#[test]
+fn ids_that_no_caller_can_have_and_secrets_that_cannot_be_sent_are_refused() {
+    for (env, part) in [
+        (
+            (
+                "AUTH_API_SECRETS_JSON",
+                r#"[{"id":"cli:root","secret":"s3cret"}]"#,
+            ),
+            "begins with cli:",
+        ),
+        (
+            (
+                "AUTH_API_SECRETS_JSON",
+                r#"[{"id":"a\nb","secret":"s3cret"}]"#,
+            ),
+            "control characters",
+        ),
+        (
+            ("AUTH_API_SECRETS_JSON", r#"[{"id":"a","secret":" "}]"#),
+            "the secret of \"a\" is empty",
+        ),
+        (
+            (
+                "AUTH_API_SECRETS_JSON",
+                r#"[{"id":"a","secret":"s3cret\n"}]"#,
+            ),
+            "white space",
+        ),
+        (
+            (
+                "AUTH_API_SECRETS_JSON",
+                r#"[{"id":"a","id":"b","secret":"s3cret"}]"#,
+            ),
+            "must be [{",
+        ),
+        (("AUTH_API_SECRET", "s3cret\n"), "white space"),
+        (("QUELL_OPERATOR_IDS", "ops, CLI:root"), "begins with cli:"),
+    ] {
+        let said = problems(&[env]);
+        assert!(said.contains(part), "{said}");
+    }
+    let blank = [("AUTH_API_SECRET", "one"), ("AUTH_API_SECRET_ID", "cli:x")];
+    assert!(problems(&blank).contains("begins with cli:"));
+}
+
+#[test]
+fn webhook_keys_are_each_one_key_and_one_secret() {
+    for (json, part) in [
+        (
+            r#"{"k": "s3cret", "k": "s3cret2"}"#,
+            "holds the key \"k\" twice",
+        ),
+        (r#"{"k": ""}"#, "an empty key or secret"),
+        (r#"{" ": "s3cret"}"#, "an empty key or secret"),
+        (r#"[["k", "s3cret"]]"#, "must be {"),
+    ] {
+        let said = problems(&[("QUELL_WEBHOOK_KEYS_JSON", json)]);
+        assert!(said.contains(part), "{said}");
+    }
+    // The key as before, with its secret of before.
+    let keys = read(&[
+        ("LIVEKIT_URL", "ws://h"),
+        ("LIVEKIT_API_KEY", "k"),
+        ("LIVEKIT_API_SECRET", "new"),
+        ("QUELL_WEBHOOK_KEYS_JSON", r#"{"k": "old"}"#),
+    ]);
+    assert_eq!(keys.unwrap().webhook_keys.len(), 2);
+}
+
+#[test]
+fn what_is_set_for_nothing_is_told() {
+    for (env, name) in [
+        (&[("AUTH_API_SECRET_ID", "acme")][..], "AUTH_API_SECRET_ID"),
+        (
+            &[("AUTH_SIGNING_KEY_PATH", "/key.pem")],
+            "AUTH_SIGNING_KEY_PATH",
+        ),
+        (
+            &[("QUELL_JWT_ISSUER", "https://issuer")],
+            "QUELL_JWT_ISSUER",
+        ),
+        (&[("LIVEKIT_API_SECRET", "s3cret\n")], "LIVEKIT_API_SECRET"),
+        (&[("LIVEKIT_API_KEY", "key\n")], "LIVEKIT_API_KEY"),
+        (&[("AUTH_TOKEN", "x")], "AUTH_TOKEN"),
+    ] {
+        let warnings = read(env).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(name), "{warnings:?}");
+        assert!(!warnings[0].contains("s3cret"), "{warnings:?}");
+    }
+    assert_eq!(read(&[]).unwrap().warnings, [""; 0]);
+}
+
+#[test]
+fn a_misspelt_name_and_a_word_that_is_no_filter_stop_quell() {
+    let said = problems(&[("QUELL_OPERATOR_ID", "ops"), ("QUELL_LOG", "verbose")]);
+    for part in [
+        "QUELL_OPERATOR_IDS was probably meant",
+        "put debug or trace",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_refused_and_a_path_need_not_be_text() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    let odd = || OsString::from_vec(vec![b'/', 0xff]);
+    let read = |name| Config::from_environment(&[(name, odd())].into_iter().collect());
+    let said = read("AUTH_API_SECRET").unwrap_err().to_string();
+    assert!(said.contains("AUTH_API_SECRET is not UTF-8"), "{said}");
+    for path in ["PATH", "HOME", "QUELL_PG_DATA"] {
+        assert!(read(path).is_ok(), "{path}");
+    }
 }

@@ -17,6 +17,7 @@ mod jwks;
 mod jwt;
 mod key;
 mod pem;
+mod refusal;
 mod secrets;
 mod service;
 mod setup;
@@ -39,28 +40,36 @@ use self::jwt::{Jwts, Verdict};
 use self::secrets::{Found, Secrets};
 use self::service::AuthService;
 use self::token::Sent;
+use super::log;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::config::AuthConfig;
 
 pub use self::caller::{Caller, Scope};
+pub use self::refusal::{Reason, Refusal};
 pub use self::setup::AuthSetupError;
 
 /// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// 401 `UNAUTHORIZED`: no token, or a bad one.
     #[error("{0}")]
-    Unauthorized(&'static str),
+    Unauthorized(Refusal),
     /// 403 `FORBIDDEN`: the token does not allow this.
     #[error("the token lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
     /// 502 `AUTH_SERVICE_FAILED`: the auth service's answer is a failure, or cannot be understood.
     #[error("the auth service failed; try again later")]
-    ServiceFailed,
+    ServiceFailed {
+        /// What it did, for the log.
+        cause: String,
+    },
     /// 503 `AUTH_SERVICE_UNAVAILABLE`: the auth service did not answer in time.
     #[error("the auth service cannot be reached; try again later")]
-    ServiceUnavailable,
+    ServiceUnavailable {
+        /// What kept it, for the log.
+        cause: String,
+    },
     /// 503 `AUTH_SERVICE_UNAVAILABLE`: the keys (JWKS) to check the token with cannot be fetched.
     #[error("the keys to check the token with cannot be fetched; try again later")]
     KeysUnavailable,
@@ -68,15 +77,23 @@ pub enum AuthError {
 
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
-        let (status, code) = match error {
-            AuthError::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-            AuthError::Forbidden(_) => (StatusCode::FORBIDDEN, "FORBIDDEN"),
-            AuthError::ServiceFailed => (StatusCode::BAD_GATEWAY, "AUTH_SERVICE_FAILED"),
-            AuthError::ServiceUnavailable | AuthError::KeysUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "AUTH_SERVICE_UNAVAILABLE")
-            }
+        let text = error.to_string();
+        let unavailable = |text| {
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "AUTH_SERVICE_UNAVAILABLE",
+                text,
+            )
         };
-        Self::new(status, code, error.to_string())
+        match error {
+            AuthError::Unauthorized(refusal) => refusal.into(),
+            AuthError::Forbidden(_) => Self::forbidden(text),
+            AuthError::ServiceFailed { cause } => {
+                Self::new(StatusCode::BAD_GATEWAY, "AUTH_SERVICE_FAILED", text).because(cause)
+            }
+            AuthError::ServiceUnavailable { cause } => unavailable(text).because(cause),
+            AuthError::KeysUnavailable => unavailable(text),
+        }
     }
 }
 
@@ -150,7 +167,7 @@ impl Authenticator {
         let sent = token::of_headers(request.headers);
         let caller = self.0.caller(sent, request).await?;
         if caller.id().is_none() {
-            return Err(AuthError::Unauthorized("this needs a caller with an id"));
+            return Err(WITHOUT_ID);
         }
         allowed(caller, scope)
     }
@@ -175,11 +192,16 @@ impl Inner {
 
     async fn caller(&self, sent: Sent<'_>, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
         match sent {
-            Sent::Nothing => Err(AuthError::Unauthorized(
+            Sent::Nothing => Err(refused(
+                Reason::NoToken,
                 "a token is needed: Authorization: Bearer <token>",
             )),
-            Sent::Bad(why) => Err(AuthError::Unauthorized(why)),
-            Sent::Token(token) => self.check(token, request).await,
+            Sent::Bad(why) => Err(refused(Reason::NoBearerToken, why)),
+            Sent::Token(token) => {
+                let caller = self.check(token, request).await?;
+                log::caller(&caller);
+                Ok(caller)
+            }
         }
     }
 
@@ -187,11 +209,11 @@ impl Inner {
         match self.secrets.find(token) {
             Found::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
             Found::WithoutId => {
-                return Err(AuthError::Unauthorized("this API secret has a blank id"));
+                return Err(refused(Reason::BadId, "this API secret has a blank id"));
             }
             Found::Nothing => {}
         }
-        let mut otherwise = AuthError::Unauthorized("the token is not valid");
+        let mut otherwise = refused(Reason::UnknownToken, "the token is not valid");
         if let Some(jwts) = &self.jwts {
             match jwts.check(token).await {
                 Verdict::Caller(identity) => return Ok(self.identified(identity)),
@@ -220,6 +242,13 @@ impl Inner {
     fn identified(&self, identity: Identity) -> Caller {
         Caller::identified(identity, &self.operator_ids)
     }
+}
+
+/// `/v1` takes nobody who has no id.
+pub(super) const WITHOUT_ID: AuthError = refused(Reason::BadId, "this needs a caller with an id");
+
+const fn refused(reason: Reason, text: &'static str) -> AuthError {
+    AuthError::Unauthorized(Refusal::new(reason, text))
 }
 
 fn allowed(caller: Caller, scope: Scope) -> Result<Caller, AuthError> {

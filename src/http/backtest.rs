@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Scope;
 use super::mute::check_json;
 use super::policies::{self, Asked, OwnerParam};
-use super::problem::Problem;
+use super::problem::{Problem, chain};
 use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::backtest::{
@@ -95,19 +95,18 @@ fn of_backtest(error: &BacktestError) -> Problem {
     match error {
         // What is wrong with it may be another's.
         BacktestError::Draft(DraftError::Unreadable(..)) => {
-            tracing::error!(%error, "a backtest is not possible");
-            Problem::unavailable("a stored policy cannot be read by this version")
+            let text = "a stored policy cannot be read by this version";
+            Problem::unavailable(text).because(chain(error))
         }
         BacktestError::Draft(error) => Problem::invalid_request(error.to_string()),
         BacktestError::NoEvents(text) => Problem::new(StatusCode::NOT_FOUND, "NO_EVENTS", text),
         BacktestError::Database(_) => {
-            tracing::error!(%error, "a backtest failed");
-            Problem::unavailable("the database does not answer")
+            Problem::unavailable("the database does not answer").because(chain(error))
         }
         BacktestError::Broken(_) => {
-            tracing::error!(%error, "a backtest was broken off");
             let failed = StatusCode::INTERNAL_SERVER_ERROR;
             Problem::new(failed, "BACKTEST_FAILED", "the backtest was broken off")
+                .because(chain(error))
         }
     }
 }

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::auth::{AuthError, Scope};
+use super::auth::{self, AuthError, Scope};
+use super::log;
 use super::mute::check_json;
 use super::policies;
 use super::policies::asked::{Asked, OwnerQuery};
-use super::problem::Problem;
+use super::problem::{Problem, chain};
 use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::clock::Clock;
@@ -92,34 +93,32 @@ fn of_explain(error: &ExplainError, text: String) -> Problem {
         ExplainError::Recorded(_) => Problem::new(StatusCode::CONFLICT, "EVENT_NOT_READABLE", text),
         ExplainError::NotRepeatable(policy) => {
             // Which one, and what is in it, may be another's.
-            tracing::warn!(%policy, "a decision cannot be repeated");
-            Problem::new(StatusCode::CONFLICT, "DECISION_NOT_REPEATABLE", text)
+            let conflict = StatusCode::CONFLICT;
+            Problem::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
         }
         ExplainError::NotFound => Problem::participant_not_found(),
         ExplainError::NotConfigured => Problem::new(unavailable, "LIVEKIT_NOT_CONFIGURED", text),
         ExplainError::LiveKit(error) => {
-            tracing::error!(%error, "LiveKit cannot be asked for an explanation");
+            let cause = chain(error);
             match error {
                 LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
-                    Problem::new(unavailable, "LIVEKIT_UNAVAILABLE", text)
+                    Problem::new(unavailable, "LIVEKIT_UNAVAILABLE", text).because(cause)
                 }
                 LiveKitError::Status { .. } | LiveKitError::Unreadable { .. } => {
-                    Problem::new(StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED", text)
+                    Problem::new(StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED", text).because(cause)
                 }
             }
         }
         ExplainError::Database(error) => {
-            tracing::error!(%error, "an explanation failed");
-            Problem::unavailable("the database does not answer")
+            Problem::unavailable("the database does not answer").because(chain(error))
         }
         ExplainError::Broken(_) => broken(&text),
     }
 }
 
 fn broken(error: &str) -> Problem {
-    tracing::error!(%error, "an explanation was broken off");
     let failed = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(failed, "EXPLAIN_FAILED", "the explanation was broken off")
+    Problem::new(failed, "EXPLAIN_FAILED", "the explanation was broken off").because(error)
 }
 
 /// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
@@ -149,13 +148,21 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     // A parsed body is many times as large as its text: none before its turn. And it takes a while:
     // not on a thread that webhooks need.
     let Some(id) = read.caller.id() else {
-        return Err(policies::Error::from(AuthError::Unauthorized("this needs an id")).into());
+        return Err(policies::Error::from(auth::WITHOUT_ID).into());
     };
     let turn = app.explains.turns.turn(id).await?;
     let body = read.body;
     let parsing = apart(&turn, move || question(&body));
     let question = parsing.await.map_err(ExplainError::Broken)?;
     let question = question.map_err(Error::Invalid)?;
+    if let Subject::Live {
+        room,
+        identity,
+        track,
+    } = &question.subject
+    {
+        log::track(room, identity, track.as_deref().unwrap_or_default());
+    }
     // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
     if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
         return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());

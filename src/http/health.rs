@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
+use super::problem::{Problem, chain};
 use crate::app::App;
 use crate::postgres::bounded;
 
@@ -22,8 +22,8 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     match bounded(sqlx::query!("select 1 as one").fetch_one(&app.pool)).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
-            tracing::error!(%error, "not ready: the database does not answer");
-            Problem::unavailable("the database does not answer").into_response()
+            let problem = Problem::unavailable("the database does not answer");
+            problem.because(chain(&error)).into_response()
         }
     }
 }

@@ -5,32 +5,36 @@ mod backtest;
 mod body;
 mod explain;
 mod health;
+mod log;
+mod log_lines;
 mod mute;
 mod policies;
 mod precondition;
 pub mod problem;
 mod query_key;
 mod turns;
+mod unread;
 mod webhook;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tower_http::normalize_path::NormalizePath;
-use tower_http::trace::TraceLayer;
 
 use crate::app::App;
+use crate::metrics::Metrics;
 pub(crate) use backtest::Backtests;
 pub(crate) use explain::Explains;
+use log::Log;
 use problem::Problem;
 
 /// Every route. A slash too many, at an end of the path, is none: LiveKit takes a 404 for success,
 /// and every event would be lost in silence.
 pub fn router(app: App) -> NormalizePath<Router> {
-    let routes = Router::new()
+    let (metrics, tracker) = (app.metrics.clone(), app.tracker.clone());
+    let routes = Routes::new(&metrics)
         .route("/livekit/participant/mute", post(mute::handler))
         .route("/livekit/webhook", post(webhook::handler))
         .route("/v1/policies", get(policies::list).post(policies::create))
@@ -57,18 +61,46 @@ pub fn router(app: App) -> NormalizePath<Router> {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(middleware::from_fn(log::unbroken))
+        .layer(middleware::from_fn_with_state(
+            tracker.clone(),
+            unread::close,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Log::new(metrics, tracker),
+            log::answered,
+        ))
         // Outermost: takes `?api_key=` out of the URL before anything can log it.
         .layer(middleware::map_request(query_key::take));
     NormalizePath::trim_trailing_slash(routes)
 }
 
-/// A request in the log: its path only, since a query may hold what should not be logged.
-fn span(request: &Request) -> tracing::Span {
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path())
+/// Routes whose answers are counted, from zero on.
+struct Routes<'a> {
+    router: Router<App>,
+    metrics: &'a Metrics,
+}
+
+impl<'a> Routes<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.route(log::NO_ROUTE);
+        Self {
+            router: Router::new(),
+            metrics,
+        }
+    }
+
+    fn route(self, path: &str, methods: MethodRouter<App>) -> Self {
+        self.metrics.route(path);
+        Self {
+            router: self.router.route(path, methods),
+            ..self
+        }
+    }
 }
 
 async fn not_found() -> Response {

@@ -8,18 +8,18 @@ use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use uuid::Uuid;
+use tracing::Instrument as _;
 
 use super::auth::{AuthError, AuthRequest, Scope};
 use super::body;
-use super::problem::Problem;
+use super::log::{self, RequestId};
+use super::problem::{Problem, chain};
 use super::query_key::QueryKey;
 use crate::app::App;
 use crate::audit::Outcome;
 use crate::mute::{self, ManualMute, ManualMuteError, MuteError, mute_by_hand};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
-const REQUEST_ID_LEN_MAX: usize = 128;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -44,8 +44,7 @@ impl IntoResponse for Error {
                 internal("REMOTE_UNMUTE_DISABLED", error.to_string())
             }
             Self::Mute(ManualMuteError::Mute(error)) => {
-                tracing::error!(%error, "a mute failed");
-                internal("MUTE_FAILED", told(&error))
+                internal("MUTE_FAILED", told(&error)).because(chain(&error))
             }
         };
         problem.into_response()
@@ -82,13 +81,13 @@ struct Body {
 /// middle, without an outcome and with the track held.
 pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
     let tracker = app.tracker.clone();
-    let answered = tracker.spawn(async move { answer(&app, request).await });
+    let answered = tracker.spawn(async move { answer(&app, request).await }.in_current_span());
     match answered.await {
         Ok(Ok(body)) => Json(body).into_response(),
         Ok(Err(error)) => error.into_response(),
         Err(error) => {
-            tracing::error!(%error, "a mute was not carried through");
-            internal("MUTE_FAILED", "the action was broken off".to_owned()).into_response()
+            let broken = internal("MUTE_FAILED", "the action was broken off".to_owned());
+            broken.because(error.to_string()).into_response()
         }
     }
 }
@@ -110,13 +109,18 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         })
         .await?;
     let asked = read(&parts.headers, &bytes).map_err(Error::Invalid)?;
+    log::track(
+        &asked.room_name,
+        &asked.participant_identity,
+        &asked.track_sid,
+    );
     let by_hand = ManualMute {
         caller_id: caller.id(),
         room_name: &asked.room_name,
         identity: &asked.participant_identity,
         track_sid: &asked.track_sid,
         muted: asked.muted,
-        request_id: &request_id(&parts.headers),
+        request_id: &RequestId::of(&parts),
     };
     let untried = async |outcome, error: Error| {
         let (why, livekit) = (
@@ -148,15 +152,6 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         muted: state.muted,
         ..asked
     })
-}
-
-/// The client's own `X-Request-Id` where it is one, else a new one: what finds the audit row.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
-    headers
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LEN_MAX)
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// Whether the content type is JSON; else what to send.

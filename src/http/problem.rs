@@ -1,10 +1,15 @@
-//! The one shape of an error body: `{"error": human text, "code": UPPER_SNAKE}`.
+//! The one shape of an error body: `{"error": human text, "code": UPPER_SNAKE}`; and what the log
+//! is told beside it.
+
+use std::error::Error;
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use super::auth::Reason;
 
 /// An answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,10 @@ pub struct Problem {
     pub code: &'static str,
     /// What people read: what was wrong, where, and what to do.
     pub error: String,
+    /// What the log is told and the caller is not: what caused it.
+    pub cause: Option<String>,
+    /// Why the caller is not believed, of a 401.
+    pub reason: Option<Reason>,
 }
 
 #[derive(Serialize)]
@@ -31,7 +40,16 @@ impl Problem {
             status,
             code,
             error: error.into(),
+            cause: None,
+            reason: None,
         }
+    }
+
+    /// The same, with what caused it: for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
     }
 
     /// 400 `INVALID_REQUEST`.
@@ -42,8 +60,11 @@ impl Problem {
 
     /// 401 `UNAUTHORIZED`.
     #[must_use]
-    pub fn unauthorized(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error)
+    pub fn unauthorized(reason: Reason, error: impl Into<String>) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error)
+        }
     }
 
     /// 403 `FORBIDDEN`.
@@ -81,6 +102,22 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
+        // The one who counts and logs answers reads it there.
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// An error with what caused it, down to the first cause. Some say that themselves, others do not.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::auth::Reason;
 use super::body::{self, BodyError};
-use super::problem::Problem;
+use super::log;
+use super::problem::{Problem, chain};
 use crate::app::App;
 use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
@@ -61,7 +63,10 @@ impl Error {
                 ),
                 "not_configured",
             ),
-            Self::Signature(_) => (Problem::unauthorized(text), "bad_signature"),
+            Self::Signature(_) => (
+                Problem::unauthorized(Reason::Webhook, text),
+                "bad_signature",
+            ),
             Self::Event(_) | Self::OffTime { .. } => (Problem::invalid_request(text), "no_event"),
             Self::Accept(_) => (Problem::unavailable(text), "not_committed"),
         }
@@ -81,8 +86,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
         Err(error) => {
             let (problem, result) = error.problem();
             app.metrics.webhook(result);
-            tracing::warn!(%error, status = problem.status.as_u16(), "a webhook was not accepted");
-            problem.into_response()
+            problem.because(chain(&error)).into_response()
         }
     }
 }
@@ -109,6 +113,13 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
     let read = event::read(&bytes)?;
     app.metrics
         .observe(Step::Verify, signature_took + begun.elapsed());
+    let event = &read.event;
+    log::event(&event.id);
+    log::track(
+        &event.room.name,
+        &event.participant.identity,
+        &event.track.sid,
+    );
     let created_at = read.event.created_at;
     if (created_at - signed.issued_at).abs() > CREATED_AT_TOLERANCE {
         return Err(Error::OffTime {

@@ -10,14 +10,16 @@ use sqlx::{AssertSqlSafe, Connection, raw_sql};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, Environment};
 
 use super::LocalPostgres;
 use super::account::{Account, we_are_root};
 
 /// Settings for a data folder at `data`, with the machine's own programs.
 pub(crate) fn config(data: Option<&Path>) -> DatabaseConfig {
-    let mut config = Config::from_lookup(&|_| None).unwrap().database;
+    let mut config = Config::from_environment(&Environment::default())
+        .unwrap()
+        .database;
     config.pg_data = data.map(Path::to_owned);
     config.search_path = vec!["/usr/local/bin".into(), "/usr/bin".into()];
     config.connections_max = 8;

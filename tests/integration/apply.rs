@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
+use nix::unistd::{User, getuid};
 use quell::audit::Origin;
 use quell::policy::Document;
 use quell::policy_store::{self, Author, Prune};
@@ -22,7 +23,9 @@ pub(crate) fn policy_command(app: Option<&TestApp>, arguments: &[&str]) -> Comma
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
-        .env("USER", "moderator")
+        .env("USER", "the-boss")
+        .env("LOGNAME", "the-boss")
+        .env("SUDO_USER", "the-boss")
         .env("QUELL_LOG", "error")
         .stdin(Stdio::null());
     if let Some(app) = app {
@@ -30,6 +33,13 @@ pub(crate) fn policy_command(app: Option<&TestApp>, arguments: &[&str]) -> Comma
         command.env("DATABASE_URL", url.expose_secret());
     }
     command
+}
+
+/// Who the system says runs the tests.
+pub(crate) fn system_user() -> String {
+    let uid = getuid();
+    let user = User::from_uid(uid).unwrap();
+    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
 /// Runs it; returns its exit code and what it printed, with times taken out.
@@ -47,7 +57,14 @@ pub(crate) async fn printed(mut command: Command) -> String {
         text(output.stdout),
         text(output.stderr)
     );
-    without_times(&printed)
+    without_user(&without_times(&printed))
+}
+
+/// The system's user becomes `[user]`, also in a column.
+fn without_user(text: &str) -> String {
+    let (user, shown) = (format!("cli:{}", system_user()), "cli:[user]");
+    text.replace(&format!("{user:<20}"), &format!("{shown:<20}"))
+        .replace(&user, shown)
 }
 
 /// Times such as `2026-03-01 12:00:00Z` become `[time]`.
@@ -148,7 +165,9 @@ async fn the_example_policies_apply_cleanly_and_are_listed_and_shown() {
     let made = app
         .lines("action = 'policy.create' and policy_name = 'webinar-mics'")
         .await;
-    let line = "cli policy.create done cli:moderator - - - - webinar-mics@1";
+    // Whatever `USER` says.
+    let user = system_user();
+    let line = format!("cli policy.create done cli:{user} - - - - webinar-mics@1");
     assert_eq!(made, [line]);
     app.finish().await;
 }
@@ -304,11 +323,12 @@ async fn prune_removes_what_apply_wrote_for_the_owner_that_is_named() {
         "operator/by-rest@1:rest operator/one@1:apply"
     );
     let deleted = app.lines("action = 'policy.delete'").await;
+    let user = system_user();
     assert_eq!(
         deleted,
         [
-            "cli policy.delete done cli:moderator - - - - two@2",
-            "cli policy.delete done cli:moderator acme - - - acme/two@2",
+            format!("cli policy.delete done cli:{user} - - - - two@2"),
+            format!("cli policy.delete done cli:{user} acme - - - acme/two@2"),
         ]
     );
     // It comes back as the revision after.

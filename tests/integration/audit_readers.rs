@@ -185,8 +185,8 @@ async fn the_tail_loses_nothing_to_a_transaction_that_commits_late() {
             .unwrap();
         rows.unwrap_or_default()
     };
-    let row = "insert into audit_log (started_at, action_id, phase, origin, action, room_name, outcome)
-               values (clock_timestamp(), gen_random_uuid(), 'outcome', 'cli', 'mute', 'late', 'done')";
+    let row = "insert into audit_log (started_at, action_id, phase, origin, actor, action, room_name, outcome)
+               values (clock_timestamp(), gen_random_uuid(), 'outcome', 'cli', 'cli:ann', 'mute', 'late', 'done')";
     let mut late = app.pool.begin().await.unwrap();
     late.execute("select pg_current_xact_id()").await.unwrap();
     // Done, and committed, with a newer transaction and an older number.

@@ -252,6 +252,7 @@ async fn jwts_are_held_to_key_issuer_audience_expiry_id_and_scopes() {
         ),
         (json!({"sub": ""}), unauthorized),
         (json!({"sub": " \t"}), unauthorized),
+        (json!({"sub": "cli:root"}), unauthorized),
         (json!({"sub": null}), unauthorized),
         (json!({"sub": 7}), unauthorized),
         (json!({"exp": in_an_hour() - 7200}), unauthorized),

@@ -5,7 +5,7 @@ use std::fs;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::apply::{folder, path, policy};
+use crate::apply::{folder, path, policy, system_user};
 use crate::support::{ACME, OPERATOR, TestApp};
 
 const FIRST: &str = "
@@ -76,7 +76,8 @@ async fn a_policy_is_followed_from_its_first_revision_to_its_way_back() {
     let two = run(&["history", "--limit", "2", "--operator"]).await;
     insta::assert_snapshot!("history_of_two", two);
     let made = app.lines("restored_from = 2").await;
-    let line = "cli policy.create done cli:moderator - - - - mics@5";
+    let user = system_user();
+    let line = format!("cli policy.create done cli:{user} - - - - mics@5");
     assert_eq!(made, [line]);
     app.finish().await;
 }

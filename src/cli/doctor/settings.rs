@@ -8,14 +8,16 @@ use jsonwebtoken::jwk::JwkSet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Finding;
-use crate::config::{AuthConfig, Config, JwtKeySource};
+use crate::config::{AuthConfig, Config, Environment, JwtKeySource};
 
 /// HS256 wants a key as long as its digest; `LiveKit` warns below it, too.
 const SECRET_BYTES_MIN: usize = 32;
 const HOW_TO_MAKE_ONE: &str = "make one with `openssl rand -hex 32`";
 
-pub(super) fn check(lookup: &dyn Fn(&str) -> Option<String>, config: &Config) -> Vec<Finding> {
-    let mut findings = vec![livekit(lookup, config)];
+pub(super) fn check(environment: &Environment, config: &Config) -> Vec<Finding> {
+    let mut findings = vec![livekit(environment, config)];
+    let doubts = config.warnings.iter();
+    findings.extend(doubts.map(|doubt| Finding::warn(doubt, "mend its name, or take it away")));
     findings.extend(clear_text(config));
     findings.push(who_may_call(config));
     findings.extend(blank_ids(&config.auth));
@@ -31,13 +33,13 @@ pub(super) fn check(lookup: &dyn Fn(&str) -> Option<String>, config: &Config) ->
     findings
 }
 
-fn livekit(lookup: &dyn Fn(&str) -> Option<String>, config: &Config) -> Finding {
+fn livekit(environment: &Environment, config: &Config) -> Finding {
     if let Some(livekit) = &config.livekit {
         return Finding::ok(format!("LiveKit is set: {}", livekit.url));
     }
     let missing: Vec<&str> = ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"]
         .into_iter()
-        .filter(|name| lookup(name).is_none_or(|value| value.trim().is_empty()))
+        .filter(|name| !environment.is_set(name))
         .collect();
     let what = if missing.len() == 3 {
         "LiveKit is not set: nobody can be muted, and every webhook is refused"

@@ -18,7 +18,7 @@ use super::files::Files;
 use super::output::print_out;
 use super::{configured, with_database};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::explain::{
     Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
 };
@@ -94,7 +94,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             explain(None, config.as_ref(), policies, Which::Files, question).await?
         }
         of_files => {
-            let config = arguments.room.as_ref().map(|_| Config::from_env());
+            let config = arguments
+                .room
+                .as_ref()
+                .map(|_| Config::from_environment(&Environment::of_process()));
             let config = config.transpose()?;
             with_database(async |pool| {
                 let (policies, which) = match of_files {

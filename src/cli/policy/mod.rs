@@ -20,6 +20,7 @@ use sqlx::PgPool;
 
 use super::{configured, failed};
 use crate::audit::Origin;
+use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
 use crate::policy_store::{Author, OwnerFilter};
 use crate::postgres::Database;
@@ -127,7 +128,7 @@ struct CommandLine(String);
 
 impl CommandLine {
     fn new() -> Self {
-        Self(format!("cli:{}", os_user()))
+        Self(format!("{COMMAND_LINE}{}", os_user()))
     }
 
     fn author(&self) -> Author<'_> {

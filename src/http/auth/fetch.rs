@@ -1,6 +1,5 @@
 //! Requests to the auth service and for JWKS: bounded in time and size, never redirected.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -38,17 +37,6 @@ pub(super) async fn body(mut response: Response, bytes_max: usize) -> Result<Vec
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// The error with what caused it, which reqwest leaves out of its own text.
-pub(super) fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The URL may hold a password, and reqwest shows it.

@@ -17,6 +17,7 @@ use super::fetch::{self, BodyError};
 use super::key::{Key, Origin};
 use super::pem::KeyError;
 use crate::clock::Clock;
+use crate::http::problem::chain;
 
 /// How old keys may be before they are fetched again.
 pub(super) const KEYS_AGE_SECS_MAX: u64 = 600;
@@ -134,7 +135,7 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(
                     host = self.url.host_str(),
-                    error = %fetch::describe(&error),
+                    error = %chain(&error),
                     "the JWKS could not be fetched; the keys known so far stay in use"
                 );
                 Known {

@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 use super::caller::{Id, Identity, Scope};
 use super::jwks::{Known, RemoteKeys};
 use super::key::Key;
+use super::refusal::{Reason, Refusal};
 use crate::clock::Clock;
 
 const LEEWAY_SECS: u64 = 60;
@@ -52,7 +53,7 @@ pub(super) enum Verdict {
     /// Ours and good.
     Caller(Identity),
     /// Ours and bad, and why.
-    Refused(&'static str),
+    Refused(Refusal),
     /// No JWT, or another's.
     NotOurs,
     /// Ours, but the keys to check it with could not be fetched.
@@ -101,7 +102,10 @@ impl Jwts {
             Some(Ok(claims)) if ours => self.judge(&unchecked, &claims),
             Some(Err(why)) if ours => Verdict::Refused(why),
             None if ours && keys_are_missing => Verdict::NoKeys,
-            None if ours => Verdict::Refused("the token's signature is not valid"),
+            None if ours => Verdict::Refused(Refusal::new(
+                Reason::BadSignature,
+                "the token's signature is not valid",
+            )),
             Some(_) | None if keys_are_missing && !names_another => Verdict::Unknown,
             Some(_) | None => Verdict::NotOurs,
         }
@@ -131,14 +135,14 @@ impl Jwts {
         token: &str,
         unchecked: &Unchecked,
         remote: &[Key],
-    ) -> Option<Result<Claims, &'static str>> {
+    ) -> Option<Result<Claims, Refusal>> {
         self.keys(remote)
             .filter(|key| Some(key.algorithm) == unchecked.algorithm)
             .filter(|key| unchecked.kid.is_none() || key.kid.is_none() || key.kid == unchecked.kid)
             .find_map(|key| self.verify_with(token, key))
     }
 
-    fn verify_with(&self, token: &str, key: &Key) -> Option<Result<Claims, &'static str>> {
+    fn verify_with(&self, token: &str, key: &Key) -> Option<Result<Claims, Refusal>> {
         let mut validation = Validation::new(key.algorithm);
         let mut required = vec!["exp"];
         // jsonwebtoken reads the system clock: the times are checked against ours, below.
@@ -162,18 +166,30 @@ impl Jwts {
     /// The verdict on a token whose signature, issuer and audience are right.
     fn judge(&self, unchecked: &Unchecked, claims: &Claims) -> Verdict {
         if unchecked.critical {
-            return Verdict::Refused("the token demands an extension that is not supported");
+            return Verdict::Refused(Refusal::new(
+                Reason::BadClaims,
+                "the token demands an extension that is not supported",
+            ));
         }
         // jsonwebtoken also takes a list of issuers that holds ours.
         if self.issuer.is_some() && unchecked.issuer != self.issuer {
-            return Verdict::Refused("the token is from another issuer");
+            return Verdict::Refused(Refusal::new(
+                Reason::NotForUs,
+                "the token is from another issuer",
+            ));
         }
         if let Err(why) = self.check_times(claims) {
             return Verdict::Refused(why);
         }
-        let id = claims.get(&self.id_claim).and_then(Value::as_str);
-        let Some(id) = id.and_then(Id::new) else {
-            return Verdict::Refused("the token's id claim is missing or blank");
+        let Some(id) = claims.get(&self.id_claim).and_then(Value::as_str) else {
+            return Verdict::Refused(Refusal::new(
+                Reason::BadId,
+                "the token's id claim is missing or no text",
+            ));
+        };
+        let id = match Id::new(id) {
+            Ok(id) => id,
+            Err(refusal) => return Verdict::Refused(refusal),
         };
         Verdict::Caller(Identity {
             id,
@@ -181,20 +197,26 @@ impl Jwts {
         })
     }
 
-    fn check_times(&self, claims: &Claims) -> Result<(), &'static str> {
+    fn check_times(&self, claims: &Claims) -> Result<(), Refusal> {
         let now = u64::try_from(self.clock.unix_seconds()).unwrap_or_default();
         let expires = claims.get("exp").and_then(seconds);
         let Some(expires) = expires else {
             return Err(missing("exp"));
         };
         if now >= expires.saturating_add(LEEWAY_SECS) {
-            return Err("the token has expired");
+            return Err(Refusal::new(Reason::Expired, "the token has expired"));
         }
         match claims.get("nbf").map(seconds) {
             None => Ok(()),
             Some(Some(start)) if start <= now.saturating_add(LEEWAY_SECS) => Ok(()),
-            Some(Some(_)) => Err("the token is not valid yet"),
-            Some(None) => Err("the token's nbf is no time"),
+            Some(Some(_)) => Err(Refusal::new(
+                Reason::NotYetValid,
+                "the token is not valid yet",
+            )),
+            Some(None) => Err(Refusal::new(
+                Reason::BadClaims,
+                "the token's nbf is no time",
+            )),
         }
     }
 }
@@ -223,27 +245,37 @@ fn object(part: &str) -> Option<Claims> {
 }
 
 /// Why a token is refused whose signature was verified; none where it was not.
-fn refusal(error: &ErrorKind) -> Option<&'static str> {
+fn refusal(error: &ErrorKind) -> Option<Refusal> {
     if let ErrorKind::MissingRequiredClaim(claim) = error {
         Some(missing(claim))
     } else if matches!(error, ErrorKind::InvalidIssuer) {
-        Some("the token is from another issuer")
+        Some(Refusal::new(
+            Reason::NotForUs,
+            "the token is from another issuer",
+        ))
     } else if matches!(error, ErrorKind::InvalidAudience) {
-        Some("the token is for another audience")
+        Some(Refusal::new(
+            Reason::NotForUs,
+            "the token is for another audience",
+        ))
     } else if matches!(error, ErrorKind::Json(_)) {
         // The header was read before, so these are the claims: a `sub` that is a list, for one.
-        Some("the token's claims cannot be read")
+        Some(Refusal::new(
+            Reason::BadClaims,
+            "the token's claims cannot be read",
+        ))
     } else {
         None
     }
 }
 
-fn missing(claim: &str) -> &'static str {
-    match claim {
+fn missing(claim: &str) -> Refusal {
+    let text = match claim {
         "exp" => "the token has no exp",
         "iss" => "the token has no iss",
         _ => "the token has no aud",
-    }
+    };
+    Refusal::new(Reason::BadClaims, text)
 }
 
 /// A JWT time (RFC 7519, `NumericDate`): seconds, perhaps with a fraction.

@@ -33,7 +33,7 @@ impl Secrets {
         let mut entries: Vec<Entry> = Vec::with_capacity(secrets.len());
         for ApiSecret { id, secret } in secrets {
             let digest = Sha256::digest(secret.expose_secret()).into();
-            let id = Id::new(id);
+            let id = Id::new(id).ok();
             match entries.iter().find(|entry| entry.digest == digest) {
                 None => entries.push(Entry { digest, id }),
                 Some(same) if same.id == id => {}

@@ -25,9 +25,11 @@ use url::Url;
 
 use super::caller::Id;
 use super::fetch::{self, BodyError};
+use super::refusal::{Reason, Refusal};
 use super::signing::SigningKey;
 use super::{AuthError, AuthRequest};
 use crate::clock::Clock;
+use crate::http::problem::chain;
 
 /// How long our request stays valid.
 const REQUEST_SECS: i64 = 300;
@@ -125,8 +127,8 @@ impl AuthService {
             },
         };
         self.key.sign(&claims).map_err(|error| {
-            tracing::error!(%error, "a request to the auth service could not be signed");
-            AuthError::ServiceFailed
+            let cause = format!("a request to it could not be signed: {error}");
+            AuthError::ServiceFailed { cause }
         })
     }
 
@@ -137,15 +139,11 @@ impl AuthService {
         };
         match answer.get("id") {
             None | Some(Value::Null) if self.allow_no_id => Ok(None),
-            None | Some(Value::Null) => Err(AuthError::Unauthorized(
+            None | Some(Value::Null) => Err(AuthError::Unauthorized(Refusal::new(
+                Reason::BadId,
                 "the auth service gave no id for this token",
-            )),
-            Some(Value::String(id)) => match Id::new(id) {
-                Some(id) => Ok(Some(id)),
-                None => Err(AuthError::Unauthorized(
-                    "the auth service gave a blank id for this token",
-                )),
-            },
+            ))),
+            Some(Value::String(id)) => Id::new(id).map(Some).map_err(AuthError::Unauthorized),
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(self.failed("200 with an id that is no string"))
             }
@@ -153,21 +151,23 @@ impl AuthService {
     }
 
     fn failed(&self, answer: &str) -> AuthError {
-        let host = self.url.host_str();
-        tracing::warn!(host, answer, "the auth service gave no usable answer");
-        AuthError::ServiceFailed
+        let host = self.url.host_str().unwrap_or_default();
+        let cause = format!("{host} gave no usable answer: {answer}");
+        AuthError::ServiceFailed { cause }
     }
 
     fn unavailable(&self, error: reqwest::Error) -> AuthError {
-        let host = self.url.host_str();
+        let host = self.url.host_str().unwrap_or_default();
         // The URL may hold a password, and reqwest shows it.
-        let error = fetch::describe(&error.without_url());
-        tracing::warn!(host, error, "the auth service cannot be reached");
-        AuthError::ServiceUnavailable
+        let cause = format!("{host}: {}", chain(&error.without_url()));
+        AuthError::ServiceUnavailable { cause }
     }
 }
 
-const REFUSED: AuthError = AuthError::Unauthorized("the auth service refused the token");
+const REFUSED: AuthError = AuthError::Unauthorized(Refusal::new(
+    Reason::AuthService,
+    "the auth service refused the token",
+));
 
 /// The headers without those that carry secrets: by their name, and by a value that holds the
 /// token or an address with one (`Referer`, and what proxies add).

@@ -7,7 +7,7 @@ use super::testing::{
     nowhere, outcome, request, secret, service, token, with,
 };
 use super::*;
-use crate::config::JwtKeySource;
+use crate::config::{JwtConfig, JwtKeySource};
 
 fn with_secrets(required: bool) -> AuthConfig {
     AuthConfig {
@@ -265,22 +265,32 @@ async fn a_jwks_host_that_is_down_stops_neither_the_start_nor_the_service() {
 #[tokio::test]
 async fn every_refusal_is_a_problem() {
     for (error, status, code) in [
-        (AuthError::Unauthorized("why"), 401, "UNAUTHORIZED"),
+        (refused(Reason::Expired, "why"), 401, "UNAUTHORIZED"),
         (AuthError::Forbidden(Scope::Mute), 403, "FORBIDDEN"),
-        (AuthError::ServiceFailed, 502, "AUTH_SERVICE_FAILED"),
         (
-            AuthError::ServiceUnavailable,
+            AuthError::ServiceFailed {
+                cause: "s3cret host".to_owned(),
+            },
+            502,
+            "AUTH_SERVICE_FAILED",
+        ),
+        (
+            AuthError::ServiceUnavailable {
+                cause: "s3cret host".to_owned(),
+            },
             503,
             "AUTH_SERVICE_UNAVAILABLE",
         ),
         (AuthError::KeysUnavailable, 503, "AUTH_SERVICE_UNAVAILABLE"),
     ] {
+        let text = error.to_string();
         let response = error.into_response();
         assert_eq!(response.status(), status);
         let body = to_bytes(response.into_body(), 1024).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["code"], code);
-        assert_eq!(body["error"], error.to_string());
+        assert_eq!(body["error"], text);
+        assert!(!text.contains("s3cret"), "{text}");
     }
 }
 
@@ -291,4 +301,58 @@ async fn debug_output_shows_no_secret() {
     let shown = format!("{auth:?} {:?}", request(&headers, Some("of acme")));
     assert!(shown.contains("/livekit/participant/mute"), "{shown}");
     assert!(!shown.contains("of acme"), "{shown}");
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_reason() {
+    let server = Server::start(Answer::Status(StatusCode::FORBIDDEN)).await;
+    let us = |changes: Value| {
+        let claims = with(
+            with(good_claims(), &json!({"iss": "us", "aud": "quell"})),
+            &changes,
+        );
+        bearer(&token(Algorithm::HS256, None, &claims))
+    };
+    let jwt = JwtConfig {
+        issuer: Some("us".to_owned()),
+        audience: Some("quell".to_owned()),
+        ..hs256()
+    };
+    let config = AuthConfig {
+        jwt: Some(jwt),
+        ..with_secrets(true)
+    };
+    let asks = AuthConfig {
+        service: Some(service(server.url.clone())),
+        ..config.clone()
+    };
+    let (alone, asks) = (authenticator(&config).await, authenticator(&asks).await);
+    let forged = bearer(&token(
+        Algorithm::ES256,
+        None,
+        &with(good_claims(), &json!({"iss": "us"})),
+    ));
+    for (auth, sent, reason) in [
+        (&alone, None, "no_token"),
+        (&alone, Some("Basic x"), "no_bearer_token"),
+        (&alone, Some("Bearer x"), "unknown_token"),
+        (&asks, Some("Bearer x"), "auth_service"),
+        (&alone, Some("Bearer of nobody"), "bad_id"),
+        (&alone, Some(&us(json!({"sub": "cli:x"}))), "bad_id"),
+        (&alone, Some(&us(json!({"exp": 1}))), "expired"),
+        (
+            &alone,
+            Some(&us(json!({"nbf": 99_999_999_999_i64}))),
+            "not_yet_valid",
+        ),
+        (&alone, Some(&us(json!({"aud": "else"}))), "not_for_us"),
+        (&alone, Some(&us(json!({"exp": null}))), "bad_claims"),
+        (&alone, Some(&forged), "bad_signature"),
+    ] {
+        let headers = headers(sent);
+        let refused = auth.caller_of_mute(&request(&headers, None)).await;
+        let problem = Problem::from(refused.unwrap_err());
+        assert_eq!(problem.status, StatusCode::UNAUTHORIZED, "{sent:?}");
+        assert_eq!(problem.reason.map(Reason::as_str), Some(reason), "{sent:?}");
+    }
 }

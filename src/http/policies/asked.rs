@@ -12,7 +12,8 @@ use crate::app::App;
 use crate::audit::Origin;
 use crate::http::auth::{AuthRequest, Caller, Scope};
 use crate::http::body;
-use crate::http::mute::{check_json, request_id};
+use crate::http::log::RequestId;
+use crate::http::mute::check_json;
 use crate::http::precondition;
 use crate::policy::Policy;
 use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
@@ -143,7 +144,7 @@ impl Asked {
     pub(super) fn author(&self) -> AuthorTexts {
         AuthorTexts {
             id: self.caller.id().unwrap_or_default().to_owned(),
-            request_id: request_id(&self.parts.headers),
+            request_id: RequestId::of(&self.parts),
         }
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::auth::{AuthError, Scope};
 use super::body::BodyError;
 use super::precondition;
-use super::problem::Problem;
+use super::problem::{Problem, chain};
 use crate::app::App;
 use crate::policy::Problems;
 use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
@@ -98,8 +98,7 @@ impl IntoResponse for Error {
                 Problem::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
             }
             Self::Database(error) | Self::Change(ChangeError::Database(error)) => {
-                tracing::error!(%error, "policies cannot be read or changed");
-                Problem::unavailable("the database does not answer")
+                Problem::unavailable("the database does not answer").because(chain(&error))
             }
         };
         problem.into_response()

@@ -181,3 +181,29 @@ async fn intent_and_outcome_are_one_row_of_history() {
         ]
     );
 }
+
+#[tokio::test]
+async fn nobody_passes_for_the_command_line_in_the_audit() {
+    let opened = open().await;
+    let mut service = PgConnection::connect_with(&opened.service).await.unwrap();
+    let refused = Err("23514".to_owned());
+    for (origin, actor, expect) in [
+        ("cli", "'cli:ann'", Ok(())),
+        ("rest", "'ann'", Ok(())),
+        ("manual", "null", Ok(())),
+        ("rest", "'cli:ann'", refused.clone()),
+        ("manual", "'cli:ann'", refused.clone()),
+        ("cli", "'ann'", refused.clone()),
+        ("cli", "null", refused),
+    ] {
+        let row = format!(
+            "insert into audit_log (started_at, action_id, phase, origin, actor, action, settle_by)
+             values (now(), gen_random_uuid(), 'intent', '{origin}', {actor}, 'mute', now())"
+        );
+        assert_eq!(
+            attempt(&mut service, &row).await,
+            expect,
+            "{origin} {actor}"
+        );
+    }
+}

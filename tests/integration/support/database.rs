@@ -42,8 +42,8 @@ async fn template() -> &'static str {
             let name = new_name("template");
             create(&name, "template0").await;
             let url = url_of(&name);
-            let config =
-                Config::from_lookup(&|key| (key == "DATABASE_URL").then(|| url.clone())).unwrap();
+            let config = [("DATABASE_URL", url)].into_iter().collect();
+            let config = Config::from_environment(&config).unwrap();
             let database = Database::open(&config.database).await.unwrap();
             database.close().await;
             name

@@ -3,12 +3,13 @@
 mod answer;
 mod database;
 mod events;
+mod program;
 mod rows;
 mod stub;
 mod trail;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use url::Url;
 
 pub(crate) use answer::Answer;
 pub(crate) use database::{TestDatabase, admin};
+pub(crate) use program::{Program, read_until, settings};
 pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.
@@ -109,6 +111,7 @@ pub(crate) struct TestApp {
     pub(crate) url: String,
     pub(crate) config: Config,
     clock: Clock,
+    series_at_start: BTreeSet<String>,
     running: Option<Running>,
     others: Vec<Running>,
     database: Option<TestDatabase>,
@@ -132,7 +135,7 @@ impl TestApp {
                 None => env.remove(&name),
             };
         }
-        let config = Config::from_lookup(&|name| env.get(name).cloned()).unwrap();
+        let config = Config::from_environment(&env.into_iter().collect()).unwrap();
         let pool = database.pool().await;
         let running = Running::start(&config, pool.clone(), setup.clock.clone())
             .await
@@ -140,17 +143,20 @@ impl TestApp {
         let url = format!("http://{}", running.address);
         let webhooks = Url::parse(&format!("{url}/livekit/webhook")).unwrap();
         simulator.set_webhook_url(Some(webhooks));
-        Self {
+        let mut app = Self {
             pool,
             simulator,
             http: reqwest::Client::new(),
             url,
             config,
             clock: setup.clock,
+            series_at_start: BTreeSet::new(),
             running: Some(running),
             others: Vec::new(),
             database: Some(database),
-        }
+        };
+        app.series_at_start = app.series();
+        app
     }
 
     /// Starts another replica on the same database; returns its URL.
@@ -302,8 +308,20 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Drains quell, and fails if work or an open intent is left.
+    /// The names of all that is measured: of counters, with their labels.
+    fn series(&self) -> BTreeSet<String> {
+        let text = self.app().metrics.text();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let names = samples.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        names.collect()
+    }
+
+    /// Drains quell, and fails if work or an open intent is left, or if a counter was not there
+    /// from the start.
     pub(crate) async fn finish(mut self) {
+        let series = self.series();
+        let late: Vec<_> = series.difference(&self.series_at_start).collect();
+        assert!(late.is_empty(), "not counted from the start: {late:?}");
         for running in self.others.drain(..).chain(self.running.take()) {
             running.drain().await;
         }

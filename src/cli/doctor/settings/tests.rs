@@ -7,13 +7,10 @@ type Case<'a> = (&'a [(&'a str, &'a str)], Level, &'a [&'a str]);
 const LONG: &str = "0123456789abcdef0123456789abcdef";
 
 fn found(settings: &[(&str, &str)]) -> Vec<Finding> {
-    let lookup = |name: &str| {
-        settings
-            .iter()
-            .find(|(set, _)| *set == name)
-            .map(|(_, value)| (*value).to_owned())
-    };
-    check(&lookup, &Config::from_lookup(&lookup).unwrap())
+    // The first of one name counts.
+    let environment: Environment = settings.iter().rev().copied().collect();
+    let config = Config::from_environment(&environment).unwrap();
+    check(&environment, &config)
 }
 
 /// What is not `ok`, where `settings` come on top of a working minimum.
@@ -34,6 +31,17 @@ fn complaints(settings: &[(&str, &str)]) -> Vec<(Level, String)> {
             (finding.level, format!("{} -> {remedy}", finding.what))
         })
         .collect()
+}
+
+#[test]
+fn what_the_settings_themselves_doubt_is_told() {
+    let told = complaints(&[("AUTH_TOKEN", "x")]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, Level::Warn);
+    assert!(
+        told[0].1.starts_with("AUTH_TOKEN is no setting"),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn each_fault_is_found_and_its_remedy_named() {
             &["wss://"],
         ),
         (
-            &[("AUTH_API_SECRET", "")],
+            &[("AUTH_API_SECRET", ""), ("AUTH_API_SECRET_ID", "")],
             Level::Fail,
             &["401", "AUTH_API_SECRETS_JSON"],
         ),
@@ -151,7 +159,11 @@ fn what_is_fine_is_not_complained_of() {
         &[("AUTH_REQUIRED", "false"), ("HOST", "::1")],
         &[("LIVEKIT_URL", "ws://127.0.0.1:7880")],
         &[("LIVEKIT_URL", "http://[::1]:7880")],
-        &[("AUTH_API_SECRET", ""), ("QUELL_JWT_SECRET", LONG)],
+        &[
+            ("AUTH_API_SECRET", ""),
+            ("AUTH_API_SECRET_ID", ""),
+            ("QUELL_JWT_SECRET", LONG),
+        ],
     ];
     for settings in cases {
         assert_eq!(complaints(settings), [], "{settings:?}");

@@ -48,7 +48,7 @@ fn hs256(claims: &Value) -> String {
 async fn verdict(jwts: &Jwts, token: &str) -> String {
     match jwts.check(token).await {
         Verdict::Caller(identity) => format!("{:?}", identity.id),
-        Verdict::Refused(why) => why.to_owned(),
+        Verdict::Refused(why) => why.to_string(),
         Verdict::NotOurs => "not ours".to_owned(),
         Verdict::NoKeys => "no keys".to_owned(),
         Verdict::Unknown => "unknown".to_owned(),
@@ -310,12 +310,16 @@ async fn a_token_without_kid_is_tried_with_every_key() {
 }
 
 #[tokio::test]
-async fn the_id_is_a_string_that_is_not_blank() {
-    let bad = "the token's id claim is missing or blank";
+async fn the_id_is_a_string_that_can_be_an_id() {
+    let bad = "the token's id claim is missing or no text";
+    let blank = "the token's id is blank";
+    let reserved = "the token's id begins with cli:, which is kept for the command line";
     for (changes, expect) in [
         (json!({"sub": "acme"}), ACME),
-        (json!({"sub": ""}), bad),
-        (json!({"sub": "  "}), bad),
+        (json!({"sub": ""}), blank),
+        (json!({"sub": "  "}), blank),
+        (json!({"sub": "cli:root"}), reserved),
+        (json!({"sub": "\u{200b}CLI:root"}), reserved),
         (json!({"sub": null}), bad),
         (json!({"sub": 7}), bad),
         (

@@ -37,8 +37,8 @@ fn outcome(answer: &Result<Option<Id>, AuthError>) -> String {
         Ok(Some(id)) => format!("{id:?}"),
         Ok(None) => "no id".to_owned(),
         Err(AuthError::Unauthorized(_)) => "401".to_owned(),
-        Err(AuthError::ServiceFailed) => "502".to_owned(),
-        Err(AuthError::ServiceUnavailable) => "503".to_owned(),
+        Err(AuthError::ServiceFailed { .. }) => "502".to_owned(),
+        Err(AuthError::ServiceUnavailable { .. }) => "503".to_owned(),
         Err(other) => format!("{other:?}"),
     }
 }
@@ -146,6 +146,7 @@ async fn every_answer_has_one_meaning() {
         ("an id", id(json!("acme")), r#"Id("acme")"#),
         ("blank", id(json!("")), "401"),
         ("spaces", id(json!("  ")), "401"),
+        ("the command line's", id(json!("cli:root")), "401"),
         ("null", id(Value::Null), "401"),
         ("no id", Answer::ok(&"{}"), "401"),
         ("a number", id(json!(7)), "502"),

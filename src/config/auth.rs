@@ -1,0 +1,194 @@
+//! Reads who may call: API secrets, JWTs and the auth service.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::reader::Reader;
+use super::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
+use crate::caller_id::{self, IdFault};
+
+/// Who may call, and what is wrong with that.
+pub(super) fn read(reader: &mut Reader<'_>) -> AuthConfig {
+    AuthConfig {
+        required: reader.flag("AUTH_REQUIRED", true),
+        allow_no_id: reader.flag("QUELL_ALLOW_NO_ID", false),
+        operator_ids: operator_ids(reader),
+        api_secrets: api_secrets(reader),
+        jwt: jwt(reader),
+        service: auth_service(reader),
+    }
+}
+
+fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        id: String,
+        secret: String,
+    }
+    let mut secrets = Vec::new();
+    if let Some(json) = reader.text("AUTH_API_SECRETS_JSON") {
+        match serde_json::from_str::<Vec<Entry>>(&json) {
+            Ok(entries) => secrets.extend(entries),
+            // serde's message could quote a secret: only its place is told.
+            Err(error) => reader.problems.push(format!(
+                r#"AUTH_API_SECRETS_JSON must be [{{"id": "...", "secret": "..."}}, ...] (line {}, column {})"#,
+                error.line(),
+                error.column()
+            )),
+        }
+    }
+    // Set and blank is kept blank, so that its use is refused and not overlooked.
+    let id = reader.even_blank("AUTH_API_SECRET_ID");
+    let secret = reader.text("AUTH_API_SECRET");
+    if secret.is_none() && reader.environment.is_set("AUTH_API_SECRET_ID") {
+        idle(reader, "AUTH_API_SECRET_ID", "AUTH_API_SECRET");
+    }
+    if let Some(secret) = secret {
+        let id = id.unwrap_or_else(|| "default".to_owned());
+        secrets.push(Entry { id, secret });
+    }
+    let secrets: Vec<_> = secrets
+        .into_iter()
+        .map(|Entry { id, secret }| ApiSecret {
+            id,
+            secret: secret.into(),
+        })
+        .collect();
+    check_secrets(reader, &secrets);
+    secrets
+}
+
+const API_SECRETS: &str = "AUTH_API_SECRETS_JSON, AUTH_API_SECRET";
+
+fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
+    let mut shared = BTreeSet::new();
+    for (at, ApiSecret { id, secret }) in secrets.iter().enumerate() {
+        let secret = secret.expose_secret();
+        if let Some(fault) = caller_id::fault(id).filter(|fault| *fault != IdFault::Blank) {
+            reader.problems.push(format!(
+                "{API_SECRETS}: the id {} {fault}: give it another",
+                shown(id)
+            ));
+        }
+        if secret.trim().is_empty() {
+            reader.problems.push(format!(
+                "{API_SECRETS}: the secret of {} is empty: give each entry its own",
+                shown(id)
+            ));
+        } else if secret.trim().len() < secret.len() {
+            // A header's value is trimmed.
+            reader.problems.push(format!(
+                "{API_SECRETS}: the secret of {} begins or ends with white space, and cannot be sent: take that off",
+                shown(id)
+            ));
+        }
+        let others = secrets.iter().take(at);
+        let same = others.filter(|other| other.id != *id && other.secret.expose_secret() == secret);
+        shared.extend(same.map(|other| (other.id.as_str(), id.as_str())));
+    }
+    for (one, other) in shared {
+        reader.problems.push(format!(
+            "{API_SECRETS}: {} and {} have the same secret, so that nobody can tell who calls: give each its own",
+            shown(one),
+            shown(other)
+        ));
+    }
+}
+
+fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
+    let text = reader.text("QUELL_OPERATOR_IDS").unwrap_or_default();
+    let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
+    ids.map(|id| {
+        if let Some(fault) = caller_id::fault(id) {
+            reader.problems.push(format!(
+                "QUELL_OPERATOR_IDS: the id {} {fault}: no caller can have it",
+                shown(id)
+            ));
+        }
+        id.to_owned()
+    })
+    .collect()
+}
+
+/// An id in a message, without an end to be read where it is endless.
+fn shown(id: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    let start: String = id.chars().take(CHARS_MAX).collect();
+    let dots = if start.len() < id.len() { "..." } else { "" };
+    format!("{start:?}{dots}")
+}
+
+/// Says that `name` is set for nothing.
+fn idle(reader: &mut Reader<'_>, name: &str, without: &str) {
+    reader.warnings.push(format!(
+        "{name} is set and does nothing, since {without} is not set"
+    ));
+}
+
+fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
+    let mut keys = Vec::new();
+    keys.extend(reader.secret("QUELL_JWT_SECRET").map(JwtKeySource::Secret));
+    keys.extend(
+        reader
+            .text("QUELL_JWT_PUBLIC_KEY_PATH")
+            .map(|path| JwtKeySource::PemFile(path.into())),
+    );
+    keys.extend(
+        reader
+            .text("QUELL_JWT_JWKS_PATH")
+            .map(|path| JwtKeySource::JwksFile(path.into())),
+    );
+    keys.extend(
+        reader
+            .url("QUELL_JWT_JWKS_URL", &["https", "http"])
+            .map(JwtKeySource::JwksUrl),
+    );
+    let mut checked = |name| {
+        let value = reader.exact(name);
+        if value.is_some() && keys.is_empty() {
+            idle(
+                reader,
+                name,
+                "no key for JWTs (QUELL_JWT_SECRET, ..._PUBLIC_KEY_PATH, ..._JWKS_PATH, ..._JWKS_URL)",
+            );
+        }
+        value
+    };
+    let issuer = checked("QUELL_JWT_ISSUER");
+    let audience = checked("QUELL_JWT_AUDIENCE");
+    let id_claim = checked("QUELL_JWT_ID_CLAIM").unwrap_or_else(|| "sub".to_owned());
+    (!keys.is_empty()).then_some(JwtConfig {
+        keys,
+        issuer,
+        audience,
+        id_claim,
+    })
+}
+
+fn auth_service(reader: &mut Reader<'_>) -> Option<AuthServiceConfig> {
+    let timeout = reader.seconds("AUTH_TIMEOUT_SECONDS", 5);
+    let signing_key_path = reader.text("AUTH_SIGNING_KEY_PATH").map(PathBuf::from);
+    let Some(url) = reader.url("AUTH_SERVICE_URL", &["https", "http"]) else {
+        if signing_key_path.is_some() && reader.environment.get("AUTH_SERVICE_URL").is_none() {
+            idle(reader, "AUTH_SIGNING_KEY_PATH", "AUTH_SERVICE_URL");
+        }
+        return None;
+    };
+    let Some(signing_key_path) = signing_key_path else {
+        reader.problems.push(
+            "AUTH_SERVICE_URL is set without AUTH_SIGNING_KEY_PATH: \
+             put there the path of the RSA or EC private key (PEM) that signs requests to it"
+                .to_owned(),
+        );
+        return None;
+    };
+    Some(AuthServiceConfig {
+        url,
+        signing_key_path,
+        timeout,
+    })
+}

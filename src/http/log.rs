@@ -1,0 +1,216 @@
+//! Every answer is counted here, and written to the log where it is a refusal or a failure: one
+//! line, inside a span that says which request it was.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span, field};
+use uuid::Uuid;
+
+use super::auth::Caller;
+use super::log_lines::Lines;
+use super::problem::Problem;
+use crate::metrics::Metrics;
+
+/// The `route` of a path at which there is nothing: a stranger may make up any.
+pub(super) const NO_ROUTE: &str = "none";
+const REQUEST_ID_LEN_MAX: usize = 128;
+/// Of texts that whoever calls has chosen.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What finds a request in the log, and its row in the audit.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    /// The client's own `X-Request-Id` where it is one, else a new one.
+    fn new(headers: &HeaderMap) -> Self {
+        let sent = headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LEN_MAX);
+        Self(sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+
+    /// The id of a request that came through here.
+    pub(super) fn of(parts: &Parts) -> String {
+        let id = parts.extensions.get::<Self>().cloned();
+        id.unwrap_or_else(|| Self::new(&parts.headers)).0
+    }
+}
+
+/// Where answers are counted and written.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    metrics: Metrics,
+    refused: Arc<Lines>,
+    failed: Arc<Lines>,
+}
+
+impl Log {
+    pub(super) fn new(metrics: Metrics, tracker: TaskTracker) -> Self {
+        Self {
+            metrics,
+            refused: Arc::new(Lines::new("refused", tracker.clone())),
+            failed: Arc::new(Lines::new("failed", tracker)),
+        }
+    }
+
+    fn write(&self, response: &Response, peer: Option<SocketAddr>) {
+        let status = response.status().as_u16();
+        let problem = response.extensions().get::<Problem>();
+        if let Some(reason) = problem.and_then(|problem| problem.reason) {
+            self.metrics.auth_failure(reason);
+        }
+        let code = problem.map(|problem| problem.code);
+        let error = problem.map(|problem| problem.error.as_str());
+        let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let reason = problem.and_then(|problem| Some(problem.reason?.as_str()));
+        let peer = peer.map(field::display);
+        match status {
+            500.. => {
+                if self.failed.may_write() {
+                    tracing::error!(status, code, cause = cause.or(error), "a request failed");
+                }
+            }
+            401 => {
+                if self.refused.may_write() {
+                    tracing::warn!(status, reason, error, peer, "a caller was not let in");
+                }
+            }
+            403 => {
+                if self.refused.may_write() {
+                    tracing::info!(status, code, error, "a request was refused");
+                }
+            }
+            // More is known than the caller is told.
+            400..500 if cause.is_some() => {
+                if self.refused.may_write() {
+                    tracing::warn!(status, code, cause, "a request was refused");
+                }
+            }
+            _ => tracing::debug!(status, code, error, "answered"),
+        }
+    }
+}
+
+/// Counts the answer to a request, and writes what there is to say of it.
+pub(super) async fn answered(State(log): State<Log>, mut request: Request, next: Next) -> Response {
+    let extensions = request.extensions();
+    let route = extensions.get::<MatchedPath>().cloned();
+    let peer = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|peer| peer.0);
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let id = RequestId::new(request.headers());
+    // As severe as can be, so that the worst lines have it whatever is logged.
+    let span = tracing::error_span!(
+        "request",
+        method = %request.method(),
+        route,
+        path = field::Empty,
+        request_id = id.0,
+        caller = field::Empty,
+        event = field::Empty,
+        room = field::Empty,
+        participant = field::Empty,
+        track = field::Empty,
+    );
+    // Never the query, which may hold what should not be logged.
+    let path = request.uri().path();
+    if path != route {
+        span.record("path", shown(path));
+    }
+    request.extensions_mut().insert(id);
+    let response = next.run(request).instrument(span.clone()).await;
+    log.metrics.request(route, response.status().as_u16());
+    span.in_scope(|| log.write(&response, peer));
+    response
+}
+
+/// Answers for a handler that panicked, which would else end the connection without a word.
+pub(super) async fn unbroken(request: Request, next: Next) -> Response {
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    run.await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let cause = text.unwrap_or_else(|| "a panic".to_owned());
+        let failed = StatusCode::INTERNAL_SERVER_ERROR;
+        let problem = Problem::new(failed, "INTERNAL_ERROR", "quell failed; its log says why");
+        problem.because(cause).into_response()
+    })
+}
+
+/// Says in the log whose request it is.
+pub(super) fn caller(caller: &Caller) {
+    if let Some(id) = caller.id() {
+        Span::current().record("caller", id);
+    }
+}
+
+/// Says in the log which event it brings.
+pub(super) fn event(id: &str) {
+    Span::current().record("event", shown(id));
+}
+
+/// Says in the log which track it is about, or what is known of it.
+pub(super) fn track(room: &str, participant: &str, track: &str) {
+    let span = Span::current();
+    for (name, text) in [
+        ("room", room),
+        ("participant", participant),
+        ("track", track),
+    ] {
+        if !text.is_empty() {
+            span.record(name, shown(text));
+        }
+    }
+}
+
+fn shown(text: &str) -> &str {
+    let end = text.char_indices().nth(SHOWN_CHARS_MAX);
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::routing::post;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted() {
+        crate::install_crypto();
+        let (metrics, tracker) = (Metrics::new(), TaskTracker::new());
+        let panics = async || -> StatusCode { panic!("as a bug would") };
+        let routes = Router::new()
+            .route("/a/{name}", post(panics))
+            .layer(from_fn(unbroken))
+            .layer(from_fn_with_state(
+                Log::new(metrics.clone(), tracker.clone()),
+                answered,
+            ));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/a/b", listener.local_addr().unwrap());
+        let serve = async move { axum::serve(listener, routes).await.unwrap() };
+        let _task = AbortOnDropHandle::new(tracker.spawn(serve));
+        let answer = reqwest::Client::new().post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let body = answer.text().await.unwrap();
+        let expect = r#"{"error":"quell failed; its log says why","code":"INTERNAL_ERROR"}"#;
+        assert_eq!(body, expect);
+        let sample = r#"quell_http_requests_total{route="/a/{name}",status="500"} 1"#;
+        assert!(metrics.text().contains(sample), "{}", metrics.text());
+    }
+}

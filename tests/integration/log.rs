@@ -1,0 +1,214 @@
+//! What the log and the metrics say of requests that were refused or failed.
+
+use nix::sys::signal::Signal;
+use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::support::{ACME, Program, TestApp, TestDatabase, read_until, settings};
+
+/// A serving quell, with its LiveKit and its database.
+struct Served {
+    program: Program,
+    livekit: Simulator,
+    database: TestDatabase,
+    http: Client,
+    url: String,
+}
+
+impl Served {
+    async fn start(more: &[(&'static str, &str)]) -> Self {
+        quell::install_crypto();
+        let database = TestDatabase::create().await;
+        let livekit = Simulator::start(SimulatorConfig::default()).await.unwrap();
+        let mut settings = settings(&database, &livekit);
+        settings.extend(
+            more.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        let mut program = Program::start(&["serve"], &settings);
+        let log = read_until(&mut program.err, "quell is listening").await;
+        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        let url = format!("http://{}", line["fields"]["address"].as_str().unwrap());
+        Self {
+            program,
+            livekit,
+            database,
+            http: Client::new(),
+            url,
+        }
+    }
+
+    fn mute(&self, query: &str) -> RequestBuilder {
+        let body = json!({"room_name": "r\n1", "participant_identity": "ben", "track_sid": "TR_1", "muted": true});
+        self.http
+            .post(format!("{}/livekit/participant/mute{query}", self.url))
+            .json(&body)
+    }
+
+    /// Ends it; what it wrote to its log since it began to listen.
+    async fn end(mut self) -> Vec<Value> {
+        self.program.signal(Signal::SIGTERM);
+        let (code, _, err) = self.program.end().await;
+        assert_eq!(code, 0, "{err}");
+        for secret in [ACME, "not-a-secret-of-ours", "eyJhbGciOi"] {
+            assert!(!err.contains(secret), "{err}");
+        }
+        self.livekit.shutdown().await;
+        self.database.drop().await;
+        let lines = err.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// The lines with this message.
+fn with<'l>(lines: &'l [Value], message: &str) -> Vec<&'l Value> {
+    let is_it = |line: &&Value| line["fields"]["message"] == message;
+    lines.iter().filter(is_it).collect()
+}
+
+#[tokio::test]
+async fn a_failed_login_is_a_line_with_its_reason_and_without_the_token() {
+    let served = Served::start(&[("QUELL_JWT_SECRET", "0123456789abcdef0123456789abcdef")]).await;
+    let http = &served.http;
+    let policies = format!("{}/v1/policies/quiet?x=not-a-secret-of-ours", served.url);
+    let webhook = format!("{}/livekit/webhook", served.url);
+    let mut lines = Vec::new();
+    for (request, route, reason) in [
+        (http.get(&policies), "/v1/policies/{name}", "no_token"),
+        (
+            http.get(&policies)
+                .basic_auth("me", Some("not-a-secret-of-ours")),
+            "/v1/policies/{name}",
+            "no_bearer_token",
+        ),
+        (
+            http.get(&policies).bearer_auth("not-a-secret-of-ours"),
+            "/v1/policies/{name}",
+            "unknown_token",
+        ),
+        (
+            served.mute("?api_key=not-a-secret-of-ours"),
+            "/livekit/participant/mute",
+            "unknown_token",
+        ),
+        (
+            http.post(&webhook)
+                .header("authorization", "not-a-secret-of-ours"),
+            "/livekit/webhook",
+            "webhook_signature",
+        ),
+    ] {
+        let request = request.header("x-request-id", "req-1");
+        assert_eq!(request.send().await.unwrap().status(), 401);
+        lines.push((route, reason));
+    }
+    let metrics = http.get(format!("{}/metrics", served.url));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    for sample in [
+        r#"quell_auth_failures_total{reason="unknown_token"} 2"#,
+        r#"quell_auth_failures_total{reason="webhook_signature"} 1"#,
+        r#"quell_auth_failures_total{reason="expired"} 0"#,
+        r#"quell_http_requests_total{route="/v1/policies/{name}",status="401"} 3"#,
+        r#"quell_http_requests_total{route="/livekit/participant/mute",status="500"} 0"#,
+        r#"quell_http_requests_total{route="none",status="404"} 0"#,
+    ] {
+        assert!(metrics.contains(sample), "{sample} is not in:\n{metrics}");
+    }
+    let log = served.end().await;
+    let refused = with(&log, "a caller was not let in");
+    assert_eq!(refused.len(), lines.len(), "{log:#?}");
+    for (line, (route, reason)) in refused.iter().zip(lines) {
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["fields"]["reason"], reason);
+        let peer = line["fields"]["peer"].as_str().unwrap();
+        assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+        assert_eq!(line["span"]["route"], route);
+        assert_eq!(line["span"]["request_id"], "req-1");
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_log() {
+    let served = Served::start(&[]).await;
+    let attempts = (0..200).map(|_| served.mute("").bearer_auth("x").send());
+    for answer in futures_util::future::join_all(attempts).await {
+        assert_eq!(answer.unwrap().status(), 401);
+    }
+    let log = served.end().await;
+    let lines = with(&log, "a caller was not let in").len();
+    let left_out = with(&log, "there were more such requests than are logged");
+    let left_out: u64 = left_out
+        .iter()
+        .map(|line| line["fields"]["left_out"].as_u64().unwrap())
+        .sum();
+    assert_eq!(u64::try_from(lines).unwrap() + left_out, 200);
+    assert!(lines < 200, "{lines}");
+}
+
+#[tokio::test]
+async fn a_failure_is_one_line_that_says_what_failed_for_whom_and_why() {
+    // Failures are told in full also where all else is silent.
+    let served = Served::start(&[("QUELL_LOG", "error,quell::cli=info")]).await;
+    served.livekit.shutdown().await;
+    let answer = served
+        .mute("")
+        .bearer_auth(ACME)
+        .header("x-request-id", "req-7")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 500);
+    let pool = served.database.pool().await;
+    let request_id: String = sqlx::query_scalar("select request_id from moderation_history")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(request_id, "req-7");
+    pool.close().await;
+    let log = served.end().await;
+    let failed: Vec<_> = log.iter().filter(|line| line["level"] == "ERROR").collect();
+    assert_eq!(failed.len(), 1, "{log:#?}");
+    let line = failed[0];
+    assert_eq!(line["fields"]["message"], "a request failed");
+    assert_eq!(line["fields"]["status"], 500);
+    assert_eq!(line["fields"]["code"], "MUTE_FAILED");
+    let cause = line["fields"]["cause"].as_str().unwrap();
+    assert!(cause.contains("LiveKit cannot be reached"), "{cause}");
+    for (field, value) in [
+        ("route", "/livekit/participant/mute"),
+        ("caller", "acme"),
+        ("room", "r\n1"),
+        ("participant", "ben"),
+        ("track", "TR_1"),
+        ("request_id", "req-7"),
+    ] {
+        assert_eq!(line["span"][field], value, "{line:#?}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_counted_under_its_route_and_not_its_path() {
+    let app = TestApp::new().await;
+    app.room("r", "acme");
+    let track = app.publish("r", Join::new("ben"), Publish::microphone());
+    app.settle().await;
+    let done = app.mute(ACME, "r", "ben", &track.sid, true).send().await;
+    assert_eq!(done.unwrap().status(), 200);
+    for path in ["/v1/policies/a", "/v1/policies/b", "/wp-login.php", "/.env"] {
+        let answer = app.api(reqwest::Method::GET, ACME, path).send().await;
+        assert_eq!(answer.unwrap().status(), 404, "{path}");
+    }
+    let metrics = app.app().metrics.text();
+    for sample in [
+        r#"{route="/livekit/participant/mute",status="200"} 1"#,
+        r#"{route="/v1/policies/{name}",status="404"} 2"#,
+        r#"{route="none",status="404"} 2"#,
+    ] {
+        assert!(metrics.contains(sample), "{sample} is not in:\n{metrics}");
+    }
+    assert!(!metrics.contains("wp-login"), "{metrics}");
+    app.finish().await;
+}
