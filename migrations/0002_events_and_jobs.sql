@@ -62,7 +62,13 @@ create table track_lease (
     action_id uuid,
     leased_until timestamptz,
     touched_at timestamptz not null default clock_timestamp(),
+    -- What LiveKit last answered, of which track and when: who acts next and looked before that would
+    -- take what was for what is.
+    track_sid text,
+    muted boolean,
+    muted_at timestamptz,
     check ((action_id is null) = (leased_until is null)),
+    check ((muted is null) = (track_sid is null) and (muted is null) = (muted_at is null)),
     primary key (room_sid, identity, source)
 );
 

@@ -44,7 +44,7 @@ create table audit_log (
     check ((phase = 'intent') = (outcome is null)),
     check ((phase = 'intent') = (settle_by is not null)),
     check ((policy_name is null) = (policy_revision is null)),
-    check (changed is null or outcome in ('done', 'dry_run')),
+    check (changed is null or outcome is not null and outcome in ('done', 'dry_run')),
     check (restored_from between 1 and policy_revision - 1),
     -- Nobody else passes for the command line.
     check ((origin = 'cli') = coalesce(actor like 'cli:%', false)),

@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::normalize_path::NormalizePath;
 use uuid::Uuid;
 
 use crate::audit;
@@ -234,7 +232,7 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Star
     Ok((listener, address))
 }
 
-async fn serve(listener: TcpListener, routes: NormalizePath<Router>, stop: CancellationToken) {
+async fn serve(listener: TcpListener, service: http::Service, stop: CancellationToken) {
     use axum::ServiceExt;
     use axum::extract::Request;
     use axum::serve::ListenerExt;
@@ -244,7 +242,7 @@ async fn serve(listener: TcpListener, routes: NormalizePath<Router>, stop: Cance
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
     });
-    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(routes);
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
     let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;

@@ -21,8 +21,9 @@ fuzz_target!(|input: &[u8]| {
         && read != strict
     {
         let mut without = strict;
-        let tenant = without.as_object_mut().unwrap().remove("auth_id");
-        assert!(tenant.is_some() && read == without, "{read} of {text}");
+        let tenant = without.as_object_mut().and_then(|fields| fields.remove("auth_id"));
+        let is_other = text.contains("$serde_json") || tenant.is_some() && read == without;
+        assert!(is_other, "{read} of {text}");
     }
     // Whatever is JSON by its grammar hides nothing beside it.
     if serde_json::from_str::<IgnoredAny>(text).is_ok() {

@@ -159,7 +159,7 @@ fn check_values(given: &Value) -> Result<(), String> {
         if metadata.is_some_and(|metadata| is_deeper(metadata, METADATA_DEPTH_MAX)) {
             wrong.add(|| {
                 format!(
-                    "facts.{path}: this is nested deeper than {METADATA_DEPTH_MAX}: write null for what is deeper, as which it counts"
+                    "facts.{path}: at most {METADATA_DEPTH_MAX} levels are kept of metadata; write null in place of what is deeper"
                 )
             });
         }

@@ -11,17 +11,19 @@ mod mute;
 mod policies;
 mod precondition;
 pub mod problem;
-mod query_key;
 mod turns;
 mod unread;
+mod uri;
 mod webhook;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use tower_http::normalize_path::NormalizePath;
+use tower::util::MapRequest;
 
 use crate::app::App;
 use crate::metrics::Metrics;
@@ -30,9 +32,14 @@ pub(crate) use explain::Explains;
 use log::Log;
 use problem::Problem;
 
-/// Every route. A slash too many, at an end of the path, is none: LiveKit takes a 404 for success,
-/// and every event would be lost in silence.
-pub fn router(app: App) -> NormalizePath<Router> {
+const WEBHOOK_CONTENT_TYPE: &[u8] = b"application/webhook+json";
+
+/// What serves requests.
+pub type Service = MapRequest<Router, fn(Request) -> Request>;
+
+/// Every route.
+#[must_use]
+pub fn router(app: App) -> Service {
     let (metrics, tracker) = (app.metrics.clone(), app.tracker.clone());
     let routes = Routes::new(&metrics)
         .route("/livekit/participant/mute", post(mute::handler))
@@ -73,10 +80,8 @@ pub fn router(app: App) -> NormalizePath<Router> {
         .layer(middleware::from_fn_with_state(
             Log::new(metrics, tracker),
             log::answered,
-        ))
-        // Outermost: takes `?api_key=` out of the URL before anything can log it.
-        .layer(middleware::map_request(query_key::take));
-    NormalizePath::trim_trailing_slash(routes)
+        ));
+    MapRequest::new(routes, uri::tidy as fn(Request) -> Request)
 }
 
 /// Routes whose answers are counted, from zero on.
@@ -103,13 +108,16 @@ impl<'a> Routes<'a> {
     }
 }
 
-async fn not_found() -> Response {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "NOT_FOUND",
-        "there is nothing at this path",
-    )
-    .into_response()
+async fn not_found(headers: HeaderMap) -> Response {
+    let text = "there is nothing at this path";
+    let problem = Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", text);
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if content_type.is_some_and(|kind| kind.starts_with(WEBHOOK_CONTENT_TYPE)) {
+        // LiveKit takes the 404 for success, so that nobody else would tell of it.
+        let cause = "a webhook of LiveKit is lost: the URL in its webhook.urls must end in /livekit/webhook";
+        return problem.because(cause).into_response();
+    }
+    problem.into_response()
 }
 
 async fn method_not_allowed() -> Response {

@@ -14,7 +14,7 @@ use super::auth::{AuthError, AuthRequest, Scope};
 use super::body;
 use super::log::{self, RequestId};
 use super::problem::{Problem, chain};
-use super::query_key::QueryKey;
+use super::uri::QueryKey;
 use crate::app::App;
 use crate::audit::Outcome;
 use crate::mute::{self, ManualMute, ManualMuteError, MuteError, mute_by_hand};
@@ -123,10 +123,8 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         request_id: &RequestId::of(&parts),
     };
     let untried = async |outcome, error: Error| {
-        let (why, livekit) = (
-            error.to_string(),
-            app.muter.as_ref().map(|muter| &muter.livekit),
-        );
+        let why = error.to_string();
+        let livekit = app.muter.as_ref().map(|muter| &muter.livekit);
         let recorded = mute::record_untried(
             &app.pool,
             livekit,

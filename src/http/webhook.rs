@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -18,8 +18,9 @@ use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
 use crate::metrics::Step;
 
-/// LiveKit's own limits are 512 KiB of metadata of a room and of a participant, which JSON escapes.
-const BODY_BYTES_MAX: usize = 4 << 20;
+/// LiveKit's own limits are 512 KiB of metadata of a room and of a participant, and 64 KiB of attributes;
+/// in JSON, six bytes stand for a control character.
+const BODY_BYTES_MAX: usize = 8 << 20;
 /// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
 const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
@@ -100,17 +101,13 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
     let begun = Instant::now();
     let signed = app.verifier.verify(authorization)?;
     let signature_took = begun.elapsed();
-    // Memory is taken up by what has its place only: beyond that, LiveKit shall send again.
-    let length = parts.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut reservation = app
-        .inbox
-        .reserve(length.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX))?;
-    let bytes = body::read(body, BODY_BYTES_MAX).await?;
-    reservation.shrink_to(bytes.len());
+    let mut reservation = app.inbox.reservation();
+    let reserve = |bytes| Ok::<_, Error>(reservation.grow(bytes)?);
+    let bytes = body::read_reserved(body, BODY_BYTES_MAX, reserve).await?;
     let begun = Instant::now();
     signed.check(&bytes)?;
     let read = event::read(&bytes)?;
+    drop(bytes);
     app.metrics
         .observe(Step::Verify, signature_took + begun.elapsed());
     let event = &read.event;

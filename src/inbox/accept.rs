@@ -23,7 +23,9 @@ use crate::postgres::{bounded, interval};
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
-const QUEUE_BYTES_MAX: usize = 32 << 20;
+const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
+const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 /// LiveKit waits for as long as we let it, and its room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -40,20 +42,47 @@ pub struct InboxSettings {
 #[derive(Debug, Clone)]
 pub struct Inbox {
     queue: mpsc::Sender<Incoming>,
-    /// The bytes that bodies may still take up, read or not yet.
-    bytes: Arc<Semaphore>,
+    bytes: QueueBytes,
     worker: Worker,
     metrics: Metrics,
 }
 
-/// Room in the queue for a body; given back when its event is stored or refused.
+/// The bytes that bodies may still take up: a share for small ones alone, so that no number of large
+/// ones keeps a new track out.
+#[derive(Debug, Clone)]
+struct QueueBytes {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+/// The bytes of one body, given back when its event is stored or refused.
 #[derive(Debug)]
-pub struct Reservation(OwnedSemaphorePermit);
+pub struct Reservation {
+    queue: QueueBytes,
+    bytes: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
 
 impl Reservation {
-    /// Gives back what is not needed for a body of `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        drop(self.0.split(self.0.num_permits().saturating_sub(bytes)));
+    /// Takes `bytes` more, to be had before they are kept in memory.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), AcceptError> {
+        let all = self.bytes.saturating_add(bytes);
+        let (share, missing) = if all <= SMALL_BODY_BYTES_MAX {
+            (&self.queue.small, bytes)
+        } else if self.bytes <= SMALL_BODY_BYTES_MAX {
+            (&self.queue.large, all)
+        } else {
+            (&self.queue.large, bytes)
+        };
+        let missing = u32::try_from(missing).map_err(|_| AcceptError::Full)?;
+        let more = Arc::clone(share).try_acquire_many_owned(missing);
+        let more = more.map_err(|_| AcceptError::Full)?;
+        match &mut self.held {
+            Some(held) if Arc::ptr_eq(held.semaphore(), more.semaphore()) => held.merge(more),
+            held => *held = Some(more),
+        }
+        self.bytes = all;
+        Ok(())
     }
 }
 
@@ -111,18 +140,24 @@ impl Inbox {
         };
         let inbox = Self {
             queue,
-            bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+            bytes: QueueBytes {
+                small: Arc::new(Semaphore::new(SMALL_BODIES_BYTES_MAX)),
+                large: Arc::new(Semaphore::new(LARGE_BODIES_BYTES_MAX)),
+            },
             worker,
             metrics,
         };
         (inbox, writer.run(receiver))
     }
 
-    /// Room for a body of `bytes`, to be had before it is read into memory.
-    pub fn reserve(&self, bytes: usize) -> Result<Reservation, AcceptError> {
-        let bytes = u32::try_from(bytes).map_err(|_| AcceptError::Full)?;
-        let reserved = Arc::clone(&self.bytes).try_acquire_many_owned(bytes);
-        reserved.map(Reservation).map_err(|_| AcceptError::Full)
+    /// For a body that is about to be read.
+    #[must_use]
+    pub fn reservation(&self) -> Reservation {
+        Reservation {
+            queue: self.bytes.clone(),
+            bytes: 0,
+            held: None,
+        }
     }
 
     /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`].
@@ -375,12 +410,17 @@ fn is_no_partition(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Whether a row is the trouble (SQLSTATE classes 22 and 23), and not the database.
+/// Whether a row is the trouble (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
+/// deep), and not the database.
 fn is_about_data(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    code.is_some_and(|code| {
+        ["22", "23", "54"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    })
 }
 
 #[cfg(test)]

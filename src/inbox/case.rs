@@ -40,6 +40,7 @@ pub(super) async fn mute(
         room: &live.room,
         identity: &job.event.participant.identity,
         track: &live.track,
+        looked_at: live.looked_at,
         muted: true,
         as_of: Some(job.received_at),
         policy: Some(policy_id(policy)),

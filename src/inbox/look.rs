@@ -37,6 +37,8 @@ pub(super) enum Seen {
 pub(super) struct Live {
     pub(super) room: LiveRoom,
     pub(super) track: TrackInfo,
+    /// When it was asked for.
+    pub(super) looked_at: Instant,
 }
 
 /// Asks LiveKit for the room and, at the same time, the participant, and adds them to `facts`.
@@ -49,6 +51,7 @@ pub(super) async fn look(
     let begun = Instant::now();
     let mut pauses = LOOK_AGAIN.iter();
     loop {
+        let looked_at = Instant::now();
         let (room, participant) = ask(livekit, event, deadline).await;
         let room = match room {
             Ok(Some(room)) if room.info.sid != event.room.sid => return Seen::Stale,
@@ -66,7 +69,12 @@ pub(super) async fn look(
                 let mut tracks = participant.tracks.into_iter();
                 if let Some(track) = tracks.find(|track| track.sid == event.track.sid) {
                     add_track(facts, &track);
-                    return Seen::All(Box::new(Live { room, track }));
+                    let live = Live {
+                        room,
+                        track,
+                        looked_at,
+                    };
+                    return Seen::All(Box::new(live));
                 }
             }
             (Ok(_), Ok(_)) => {}
@@ -81,8 +89,8 @@ pub(super) async fn look(
     }
 }
 
-/// Asks for room and participant at the same time. Where the event's room is not there, the answer
-/// about its participant is not waited for: LiveKit can take 3 s to say that nobody is in it.
+/// Asks for room and participant at the same time. Where the event's room is not there, no answer about
+/// its participant counts, and none is waited for: LiveKit can take 3 s to say that it has none.
 async fn ask(
     livekit: &LiveKit,
     event: &Event,
@@ -94,12 +102,22 @@ async fn ask(
     let name = &event.room.name;
     let room = pin!(livekit.room(name, deadline));
     let participant = pin!(livekit.participant(name, &event.participant.identity, deadline));
-    match select(room, participant).await {
-        Either::Left((room @ Ok(None), _)) => (room, Ok(None)),
-        Either::Left((Ok(Some(room)), _)) if room.info.sid != event.room.sid => {
-            (Ok(Some(room)), Ok(None))
-        }
+    let (room, participant) = match select(room, participant).await {
+        Either::Left((room, _)) if is_over(&room, event) => return (room, Ok(None)),
         Either::Left((room, participant)) => (room, participant.await),
         Either::Right((participant, room)) => (room.await, participant),
+    };
+    if is_over(&room, event) {
+        return (room, Ok(None));
     }
+    (room, participant)
+}
+
+/// Whether the event's room is not there, or another one has its name.
+fn is_over(room: &Result<Option<LiveRoom>, LiveKitError>, event: &Event) -> bool {
+    let Ok(room) = room else {
+        return false;
+    };
+    room.as_ref()
+        .is_none_or(|room| room.info.sid != event.room.sid)
 }

@@ -5,10 +5,13 @@
 //! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
 //! unknown enum values pass; what is missing is only what an event cannot be handled without.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use livekit_protocol::{TrackSource, TrackType};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Number, Value};
 
 use crate::policy::metadata::{metadata_in, tenant_in};
 
@@ -129,11 +132,11 @@ pub struct Read {
     pub body: String,
 }
 
-/// Reads a webhook's body.
+/// Reads a webhook's body. What is not looked at is kept as it came, letter by letter.
 pub fn read(body: &[u8]) -> Result<Read, EventError> {
-    let mut value: Value = serde_json::from_slice(body)?;
-    strip_turn_password(&mut value);
-    let wire: Wire = serde_path_to_error::deserialize(&value)?;
+    let body: &RawValue = serde_json::from_slice(body)?;
+    let mut reader = serde_json::Deserializer::from_str(body.get());
+    let wire: Wire = serde_path_to_error::deserialize(&mut reader)?;
     if wire.id.is_empty() {
         return Err(EventError::Missing("id"));
     }
@@ -167,15 +170,24 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
             participant,
             track,
         },
-        body: value.to_string(),
+        body: without_turn_password(body)?,
     })
 }
 
-fn strip_turn_password(value: &mut Value) {
-    if let Some(room) = value.get_mut("room").and_then(Value::as_object_mut) {
-        room.remove("turnPassword");
-        room.remove("turn_password");
-    }
+fn without_turn_password(body: &RawValue) -> serde_json::Result<String> {
+    type Fields<'a> = BTreeMap<String, &'a RawValue>;
+    let mut fields: Fields = serde_json::from_str(body.get())?;
+    let room = fields
+        .get("room")
+        .map(|room| serde_json::from_str(room.get()));
+    let Some(Some::<Fields>(mut room)) = room.transpose()? else {
+        return Ok(body.get().to_owned());
+    };
+    room.remove("turnPassword");
+    room.remove("turn_password");
+    let room = to_raw_value(&room)?;
+    fields.insert("room".to_owned(), &room);
+    serde_json::to_string(&fields)
 }
 
 /// Text; `null` is the same as not there.
@@ -197,14 +209,16 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> 
         Value::Number(number) => Some(number.clone()),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let whole = number.and_then(|number| {
-        let float = || number.as_f64().filter(|float| float.fract() == 0.0);
-        // Written out, since a cast would take what is beyond all integers.
-        number
-            .as_i64()
-            .or_else(|| float()?.to_string().parse().ok())
-    });
+    let whole = number.as_ref().and_then(whole);
     whole.ok_or_else(|| serde::de::Error::custom(format!("{value} is not a whole number")))
+}
+
+fn whole(number: &Number) -> Option<i64> {
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0);
+    // Written out, since a cast would take what is beyond all integers.
+    number
+        .as_i64()
+        .or_else(|| float()?.to_string().parse().ok())
 }
 
 /// An enum value's word; a number that the sender had no word for is looked up here.
@@ -216,8 +230,7 @@ fn word<'de, D: Deserializer<'de>>(
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(zero()),
         Value::String(word) => Ok(word),
-        Value::Number(number) => Ok(number
-            .as_i64()
+        Value::Number(number) => Ok(whole(&number)
             .and_then(|n| name_of(i32::try_from(n).ok()?))
             .map_or_else(|| number.to_string(), str::to_owned)),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => {

@@ -39,15 +39,17 @@ pub(super) struct Key<'a> {
 ///
 /// `as_of` is none for a person. For a policy it is when (by Postgres's clock) the event came in
 /// that it acts on: such an action gives way to a person's unmute (`quell_is_superseded`). A
-/// person's own unmute is written down with its intent.
+/// person's own unmute is written down with its intent. `looked` is how long ago LiveKit was asked what
+/// the entry has as `before`: where an action on the track ended since, it is what came of that.
 pub(super) async fn begin(
     pool: &PgPool,
     entry: &Entry<'_>,
     key: &Key<'_>,
     as_of: Option<DateTime<Utc>>,
+    looked: Duration,
     hold: Duration,
 ) -> Result<Begin, sqlx::Error> {
-    let hold = interval(hold);
+    let (looked, hold) = (interval(looked), interval(hold));
     let (room_sid, identity) = (storable(key.room_sid), storable(key.identity));
     let (source, track_sid) = (storable(key.source), storable(key.track_sid));
     let lets_speak = as_of.is_none() && entry.verb == Verb::Unmute;
@@ -61,7 +63,7 @@ pub(super) async fn begin(
                 touched_at = clock_timestamp()
             where (t.leased_until is null or t.leased_until < clock_timestamp())
               and not quell_is_superseded($1, $2, $3, $7, $6)
-            returning t.leased_until),
+            returning t.leased_until, t.track_sid, t.muted, t.muted_at),
         let_speak as (
             insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
             select $4, $1, $2, $3, $7 from lease where $19),
@@ -74,8 +76,10 @@ pub(super) async fn begin(
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
              request_id, settle_by, before)
         select started_at, $4, 'intent', $8, $9, $10, $11, $12, $1, $2, $7, $3, $13, $14, $15, $16,
-               $17, settle_by, $18
-        from opened
+               $17, settle_by,
+               case when track_sid = $7 and muted_at > clock_timestamp() - $20::interval
+                    then json_build_object('muted', muted) else $18::json end
+        from opened cross join lease
         returning started_at"#,
         room_sid,
         identity,
@@ -96,6 +100,7 @@ pub(super) async fn begin(
         entry.request_id.map(storable),
         entry.before,
         lets_speak,
+        looked,
     )
     .fetch_optional(pool)
     .await?;
@@ -133,8 +138,6 @@ pub(super) struct End<'a> {
     pub(super) error: Option<&'a str>,
     /// Whether the track is muted now, as LiveKit reports it.
     pub(super) muted: Option<bool>,
-    /// Whether it was otherwise before, where it was done.
-    pub(super) changed: Option<bool>,
     pub(super) latency: Duration,
     /// Whether it was carried out, or may have been: then a person's unmute stands.
     pub(super) may_stand: bool,
@@ -157,7 +160,10 @@ pub(super) async fn finish(
             where started_at = $1 and action_id = $2 and phase = 'intent'),
         released as (
             update track_lease t
-            set action_id = null, leased_until = null, touched_at = clock_timestamp()
+            set action_id = null, leased_until = null, touched_at = clock_timestamp(),
+                track_sid = case when $8::boolean is null then t.track_sid else i.track_sid end,
+                muted_at = case when $8::boolean is null then t.muted_at else clock_timestamp() end,
+                muted = coalesce($8, t.muted)
             from intent i
             where t.room_sid = i.room_sid and t.identity = i.identity and t.source = i.source
               and t.action_id = i.action_id),
@@ -173,7 +179,10 @@ pub(super) async fn finish(
         select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
                i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
                i.policy_name, i.policy_revision, i.event_id, i.request_id, $3, $4, i.before, $5,
-               $8, $6
+               -- Where LiveKit answers other than was asked for, nothing is known of a change.
+               case when $8 = (i.action = 'mute')
+                    then (i.before ->> 'muted')::boolean is distinct from $8 end,
+               $6
         from closed join intent i using (action_id)
         on conflict do nothing",
         begun.started_at,
@@ -183,7 +192,7 @@ pub(super) async fn finish(
         after,
         end.latency.as_secs_f64() * 1000.0,
         end.may_stand,
-        end.changed,
+        end.muted,
     )
     .execute(pool)
     .await?;

@@ -55,6 +55,13 @@ pub enum ManualMuteError {
     Mute(MuteError),
 }
 
+/// A track, and where it was found.
+struct Found {
+    sight: Sight,
+    track: TrackInfo,
+    looked_at: Instant,
+}
+
 /// Why no track was found.
 #[derive(Debug, thiserror::Error)]
 enum NotFound {
@@ -81,7 +88,7 @@ pub async fn mute_by_hand(
 ) -> Result<TrackState, ManualMuteError> {
     let arrived = Instant::now();
     let deadline = arrived + budget;
-    let (sight, track) = match find(&muter.livekit, asked, deadline).await {
+    let found = match find(&muter.livekit, asked, deadline).await {
         Ok(found) => found,
         Err(NotFound::Unseen(Unseen::LiveKit { room, error })) => {
             return Err(failed(muter, asked, room.as_deref(), error).await);
@@ -91,9 +98,10 @@ pub async fn mute_by_hand(
     let action = Action {
         origin: Origin::Manual,
         authority: asked.authority(),
-        room: sight.room(),
+        room: found.sight.room(),
         identity: asked.identity,
-        track: &track,
+        track: &found.track,
+        looked_at: found.looked_at,
         muted: asked.muted,
         as_of: None,
         policy: None,
@@ -116,12 +124,13 @@ async fn find(
     livekit: &LiveKit,
     asked: &ManualMute<'_>,
     deadline: Instant,
-) -> Result<(Sight, TrackInfo), NotFound> {
+) -> Result<Found, NotFound> {
     let begun = Instant::now();
-    let mut again = LOOK_AGAIN.iter();
+    let mut missing = None;
     loop {
+        let looked_at = Instant::now();
         let authority = asked.authority();
-        let missing = match look(
+        let last = match look(
             livekit,
             authority,
             asked.room_name,
@@ -131,19 +140,26 @@ async fn find(
         .await
         {
             Ok(sight) => match sight.track(asked.track_sid).cloned() {
-                Some(track) => return Ok((sight, track)),
+                Some(track) => {
+                    return Ok(Found {
+                        sight,
+                        track,
+                        looked_at,
+                    });
+                }
                 None => NotFound::NoTrack(sight),
             },
-            Err(failed @ Unseen::LiveKit { .. }) => return Err(failed.into()),
+            // It was not there a moment ago: that LiveKit fails since is no better answer.
+            Err(failed @ Unseen::LiveKit { .. }) => return Err(missing.unwrap_or(failed.into())),
             Err(unseen) => unseen.into(),
         };
-        match again.next() {
-            // LiveKit says of nothing when it has become visible: there is only asking again.
-            Some(pause) if begun + *pause < deadline => {
-                tokio::time::sleep_until(begun + *pause).await;
-            }
-            _ => return Err(missing),
+        // LiveKit says of nothing when it has become visible: there is only asking again.
+        let mut again = LOOK_AGAIN.iter().map(|pause| begun + *pause);
+        match again.find(|at| *at > Instant::now()) {
+            Some(at) if at < deadline => tokio::time::sleep_until(at).await,
+            _ => return Err(last),
         }
+        missing = Some(last);
     }
 }
 

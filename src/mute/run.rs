@@ -52,6 +52,8 @@ pub struct Action<'a> {
     pub identity: &'a str,
     /// The track, as LiveKit knows it now.
     pub track: &'a TrackInfo,
+    /// When LiveKit was asked for it.
+    pub looked_at: Instant,
     /// What it shall be.
     pub muted: bool,
     /// When, by Postgres's clock, the event came in that this answers to; none for a person's own
@@ -133,10 +135,6 @@ impl Muter {
             outcome: outcome_of(&result),
             error: None,
             muted: result.as_ref().ok().map(|state| state.muted),
-            changed: result
-                .as_ref()
-                .ok()
-                .map(|state| state.muted != action.track.muted),
             latency: action.arrived.elapsed(),
             may_stand: may_stand(&result),
         };
@@ -161,7 +159,9 @@ impl Muter {
         loop {
             let left = action.deadline.saturating_duration_since(Instant::now());
             let hold = left.saturating_add(SETTLE_MARGIN);
-            match bounded(lease::begin(&self.pool, entry, &key, action.as_of, hold)).await? {
+            let looked = action.looked_at.elapsed();
+            let begin = lease::begin(&self.pool, entry, &key, action.as_of, looked, hold);
+            match bounded(begin).await? {
                 Begin::Begun(intent) => {
                     self.metrics.observe(Step::Intent, begun.elapsed());
                     return Ok(intent);

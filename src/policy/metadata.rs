@@ -16,11 +16,16 @@ pub const METADATA_DEPTH_MAX: usize = 64;
 /// The key of a room's metadata that names its tenant.
 const TENANT_KEY: &str = "auth_id";
 
+/// `serde_json` reads a map that begins with this key as the text behind it, and refuses the whole where
+/// that is no JSON: stored facts could not be read back.
+const RESERVED_KEY: &str = "$serde_json::private::RawValue";
+
 /// Metadata as facts have it: `null` where the text is no JSON.
 ///
-/// Half a surrogate pair is U+FFFD. `null` is what has no value here: a number beyond all floats
+/// Half a surrogate pair is U+FFFD. `null` is what has no value here: a number out of a double's range
 /// (`1e400`, `NaN`, `Infinity`), and lists and maps deeper than [`METADATA_DEPTH_MAX`]. Of a key that
-/// stands twice the last counts, as most readers have it; a tenant that stands twice is none.
+/// stands twice the last counts, as most readers have it; a tenant that stands twice is none. One key
+/// that nobody has by chance is left out.
 #[must_use]
 pub fn metadata_in(text: &str) -> Value {
     let read = read(text).or_else(|_| read(&mended(text)));
@@ -132,6 +137,7 @@ impl<'de> Visitor<'de> for Levels {
             tenants += u32::from(self.is_root() && key == TENANT_KEY);
             map.insert(key, fields.next_value_seed(left)?);
         }
+        map.remove(RESERVED_KEY);
         if tenants > 1 {
             // Which of them is meant is anybody's guess, and readers differ: the room is nobody's.
             map.remove(TENANT_KEY);
@@ -141,7 +147,7 @@ impl<'de> Visitor<'de> for Levels {
 }
 
 /// `text` with what strict readers refuse written as they take it: half surrogate pairs as U+FFFD,
-/// numbers that no float reaches as `null`. Everything else stays, right or wrong.
+/// numbers out of a double's range as `null`. Everything else stays, right or wrong.
 fn mended(text: &str) -> String {
     let mut mended = String::with_capacity(text.len());
     let mut rest = text;
@@ -167,6 +173,10 @@ fn is_of_word(c: char) -> bool {
 }
 
 fn has_no_value(word: &str) -> bool {
+    // What has no exponent and fewer digits than the largest double need not be looked at.
+    if word.len() < 300 && !word.contains(['e', 'E', 'N', 'I']) {
+        return false;
+    }
     let is_number = || serde_json::from_str::<IgnoredAny>(word).is_ok();
     let is_in_reach = || serde_json::from_str::<Value>(word).is_ok();
     matches!(word, "NaN" | "Infinity" | "-Infinity") || (is_number() && !is_in_reach())

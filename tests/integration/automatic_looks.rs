@@ -220,6 +220,28 @@ async fn a_room_that_is_over_is_gone_although_livekit_does_not_say_who_is_in_it(
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_room_that_is_over_is_gone_whatever_livekit_says_of_its_participants() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    app.room("over", "acme");
+    let track = app.publish("over", Join::new("ann"), Publish::microphone());
+    let event = app.event_of(&track.sid);
+    app.simulator.end_room("over").unwrap();
+    // The failure is there before the room is known to be over.
+    let late = FaultKind::Latency(Duration::from_millis(50));
+    app.simulator.set_faults([
+        Fault::of(Method::ListRooms, late),
+        Fault::of(Method::GetParticipant, FaultKind::Unavailable),
+    ]);
+    app.post(&app.url, &event).await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
+    app.finish().await;
+}
+
 fn microphone(sid: &str) -> TrackInfo {
     TrackInfo {
         sid: sid.to_owned(),

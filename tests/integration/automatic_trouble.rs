@@ -232,6 +232,7 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
         room: &room,
         identity: "ann",
         track: &track,
+        looked_at: Instant::now(),
         muted: true,
         as_of: None,
         policy: None,

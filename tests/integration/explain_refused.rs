@@ -208,7 +208,7 @@ async fn no_question_is_too_hostile_to_be_refused_in_words() {
                 "]".repeat(65)
             )),
             invalid,
-            "facts.room.metadata: this is nested deeper than 64",
+            "at most 64 levels are kept",
         ),
         (
             "a number",

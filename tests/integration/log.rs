@@ -70,6 +70,29 @@ fn with<'l>(lines: &'l [Value], message: &str) -> Vec<&'l Value> {
 }
 
 #[tokio::test]
+async fn a_webhook_that_comes_to_another_path_is_told_of() {
+    let served = Served::start(&[]).await;
+    for path in ["webhook", "livekit/webhooks", "livekit/webhook/x"] {
+        let url = format!("{}/{path}", served.url);
+        let sent = served
+            .http
+            .post(&url)
+            .header("content-type", "application/webhook+json");
+        assert_eq!(sent.body("{}").send().await.unwrap().status(), 404);
+        let other = served.http.post(&url).json(&json!({}));
+        assert_eq!(other.send().await.unwrap().status(), 404);
+    }
+    let log = served.end().await;
+    let lines = with(&log, "a request was refused");
+    assert_eq!(lines.len(), 3, "{log:?}");
+    for line in lines {
+        let cause = line["fields"]["cause"].as_str().unwrap();
+        assert!(cause.contains("must end in /livekit/webhook"), "{line}");
+        assert_eq!(line["level"], "WARN");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_login_is_a_line_with_its_reason_and_without_the_token() {
     let served = Served::start(&[("QUELL_JWT_SECRET", "0123456789abcdef0123456789abcdef")]).await;
     let http = &served.http;

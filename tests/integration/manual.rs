@@ -73,6 +73,35 @@ async fn a_track_is_muted_and_unmuted_and_every_action_is_two_audit_rows() {
     app.finish().await;
 }
 
+/// Both looked before either acted; the second finds what the first made of it.
+#[tokio::test]
+async fn of_mutes_at_once_one_changed_the_track() {
+    let app = Setup::default().start_without_webhooks().await;
+    let sid = app.speaker("standup", "acme");
+    // All of them have looked before the first is through.
+    let slow = FaultKind::Latency(Duration::from_millis(300));
+    app.simulator
+        .set_faults([Fault::of(Method::MutePublishedTrack, slow)]);
+    let mute = || Answer::to(app.mute(ACME, "standup", "speaker", &sid, true));
+    for answer in <[_; 3]>::from(tokio::join!(mute(), mute(), mute())) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let rows = "select string_agg(changed || ' ' || (before ->> 'muted'), ', ' order by settled_at) from moderation_history";
+    assert_eq!(
+        app.sql(rows).await.as_deref(),
+        Some("\"true false, false true, false true\"")
+    );
+    let numbers = "select concat_ws(' ', mutes, unchanged) from actions_by_participant";
+    assert_eq!(app.sql(numbers).await.as_deref(), Some("\"1 2\""));
+    // What the participant does itself since then is seen by looking.
+    app.simulator
+        .set_self_muted("standup", "speaker", &sid, false)
+        .unwrap();
+    assert_eq!(mute().await.status, 200);
+    assert_eq!(app.sql(numbers).await.as_deref(), Some("\"2 2\""));
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_request_without_an_id_of_its_own_gets_one() {
     let app = Setup::default().start_without_webhooks().await;

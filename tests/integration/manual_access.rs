@@ -212,6 +212,33 @@ async fn what_is_missing_and_what_is_forbidden_take_as_long() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_slow_livekit_is_not_asked_for_longer_than_a_moment_and_one_that_fails_since_is_no_answer()
+ {
+    let app = Setup::default().start_without_webhooks().await;
+    let slow = FaultKind::Latency(Duration::from_millis(400));
+    app.simulator
+        .set_faults([Fault::of(Method::ListRooms, slow)]);
+    let answer = Answer::to(app.mute(ACME, "none", "speaker", TRACK, true)).await;
+    assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND");
+    assert_eq!(app.calls_to(Method::ListRooms).len(), 1);
+    app.simulator.set_faults([]);
+    let failing = async {
+        app.wait_for_calls(Method::ListRooms, 2).await;
+        app.simulator
+            .set_faults([Fault::of(Method::ListRooms, FaultKind::Unavailable)]);
+    };
+    let request = app.mute(ACME, "none", "speaker", TRACK, true);
+    let (answer, ()) = tokio::join!(Answer::to(request), failing);
+    assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND");
+    assert_eq!(
+        app.count("select count(*) from failed_actions where outcome = 'refused'")
+            .await,
+        2
+    );
+    app.finish().await;
+}
+
 /// LiveKit tells clients of a track before its API shows it.
 #[tokio::test]
 async fn what_livekit_shows_a_moment_later_is_muted() {

@@ -175,10 +175,10 @@ async fn a_signed_body_that_is_no_event_is_400() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_4_mib_and_not_a_byte_more() {
+async fn a_body_may_have_8_mib_and_not_a_byte_more() {
     let app = Setup::default().start_without_webhooks().await;
     let good = event(&app).to_string();
-    for (bytes, expect) in [((4 << 20) + 1, "413 PAYLOAD_TOO_LARGE"), (4 << 20, "200")] {
+    for (bytes, expect) in [((8 << 20) + 1, "413 PAYLOAD_TOO_LARGE"), (8 << 20, "200")] {
         let body = format!("{good}{}", " ".repeat(bytes - good.len()));
         let signed = app.signed(body, app.now());
         let answer = app.webhook(Some(&signed.token), signed.body).await;

@@ -289,8 +289,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
     let Err(ExplainError::Invalid(error)) = given(65) else {
         panic!("it is taken");
     };
-    let expect =
-        "facts.participant.metadata: this is nested deeper than 64: write null for what is deeper";
+    let expect = "facts.participant.metadata: at most 64 levels are kept of metadata";
     assert!(error.starts_with(expect), "{error}");
 }
 

@@ -69,8 +69,7 @@ fn unknown_fields_and_enum_values_pass() {
     );
 }
 
-/// ProtoJSON's spellings of one event, in all of its fields that are read: a key that stands twice in this
-/// table is spelled in several ways.
+/// ProtoJSON's spellings of one event, in all of its fields that are read, and of some that are not.
 #[test]
 fn every_spelling_of_protojson_is_the_same_event() {
     let expected = Event {
@@ -118,7 +117,11 @@ fn every_spelling_of_protojson_is_the_same_event() {
             vec![json!(1_800_000_000), json!("1800000000"), json!(1.8e9)],
         ),
         ("", "room", vec![usual["room"].clone()]),
-        ("/track", "source", vec![json!("MICROPHONE"), json!(2)]),
+        (
+            "/track",
+            "source",
+            vec![json!("MICROPHONE"), json!(2), json!(2.0)],
+        ),
         (
             "/track",
             "type",
@@ -300,4 +303,18 @@ fn a_nul_in_a_name_is_kept_in_the_event_and_escaped_in_the_text() {
     let read = read(value.to_string().as_bytes()).unwrap();
     assert_eq!(read.event.track.name, "a\0b");
     assert!(read.body.contains(r"a\u0000b"));
+}
+
+/// What a participant calls an attribute must not be what its events are lost for.
+#[test]
+fn what_is_not_read_is_kept_as_it_came() {
+    let kept =
+        r#""attributes":{"$serde_json::private::RawValue":"x","a":"\ud800","n":[1e15,1e400]}"#;
+    let body = format!(
+        r#"{{"id":"EV_1","event":"participant_joined","createdAt":1800000000,"room":{{"name":"r","turnPassword":"t"}},"participant":{{"identity":"p",{kept}}}}}"#
+    );
+    let read = read(body.as_bytes()).unwrap();
+    assert!(read.body.contains(kept), "{}", read.body);
+    assert!(!read.body.contains("turnPassword"), "{}", read.body);
+    assert_eq!(super::read(read.body.as_bytes()).unwrap().event, read.event);
 }

@@ -63,6 +63,23 @@ fn what_strict_readers_refuse_hides_nothing_beside_it() {
     }
 }
 
+/// The reader of what is stored gives one key a meaning of its own.
+#[test]
+fn no_key_makes_what_is_stored_unreadable() {
+    for metadata in [
+        r#"{"$serde_json::private::RawValue":"x","seat":7}"#,
+        r#"{"$serde_json::private::RawValue":"{\"role\":\"host\"}","seat":7}"#,
+        r#"{"seat":7,"$serde_json::private::RawValue":1,"x":"\ud800"}"#,
+        r#"{"$serde_json::private::Number":"1","seat":7}"#,
+    ] {
+        let read = metadata_in(metadata);
+        assert_eq!(read["seat"], 7, "{metadata}");
+        assert_eq!(read.get("role"), None, "{metadata}");
+        let stored: Value = serde_json::from_str(&read.to_string()).unwrap();
+        assert_eq!(stored, read, "{metadata}");
+    }
+}
+
 #[test]
 fn what_is_nested_too_deep_is_null_and_the_rest_stays() {
     // The object around them is the first level.
