@@ -252,7 +252,7 @@ async fn what_the_demo_says_to_try_works_until_ctrl_c_ends_it() {
         .unwrap();
     assert_eq!(policies.status(), 200);
     let policies: Value = policies.json().await.unwrap();
-    assert_eq!(policies["policies"].as_array().unwrap().len(), 4);
+    assert_eq!(policies["policies"].as_array().unwrap().len(), 5);
 
     let (_, unmute) = out.split_once("as a moderator of acme").unwrap();
     let (_, body) = unmute.split_once("-d '").unwrap();
