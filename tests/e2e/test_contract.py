@@ -95,6 +95,14 @@ async def test_a_participant_is_found(world: World, room: str) -> None:
     assert isinstance(found["joined_at"], str)
 
 
+async def test_who_calls_through_a_connector_has_details(world: World, room: str) -> None:
+    await world.create_room(room)
+    details = ["FORWARDED", "CONNECTOR_TWILIO"]
+    await world.join(room, "caller", kind="CONNECTOR", kind_details=details)
+    found = await seen(world, room, "caller", await world.publish(room, "caller"))
+    assert (found["kind"], found["kind_details"]) == ("CONNECTOR", details)
+
+
 async def test_what_a_track_looks_like(world: World, room: str) -> None:
     await world.create_room(room)
     await world.join(room, "p")

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import jwt
 import numpy as np
 from livekit import api, rtc
 
 from .livekit_server import API_KEY, API_SECRET
 from .processes import eventually
 
-Kind = Literal["standard", "egress", "ingress", "sip", "agent"]
+Kind = Literal["standard", "egress", "ingress", "sip", "agent", "connector"]
 SAMPLE_RATE_HZ = 48_000
 FRAME_SAMPLES = 480  # 10 ms
 # Of 32767. A muted or silent track is exact zeros; a tone is several thousand.
@@ -45,14 +46,21 @@ def join_token(
     identity: str,
     *,
     kind: Kind = "standard",
+    kind_details: Sequence[str] = (),
     attributes: Mapping[str, str] | None = None,
     metadata: str = "",
     name: str = "",
 ) -> str:
     """What a backend hands to a participant."""
-    token = api.AccessToken(API_KEY, API_SECRET).with_identity(identity).with_kind(kind)
+    token = api.AccessToken(API_KEY, API_SECRET).with_identity(identity)
+    # The SDK knows neither all kinds nor their details.
+    token.claims.kind = kind
     token = token.with_attributes(dict(attributes or {})).with_metadata(metadata).with_name(name)
-    return token.with_grants(api.VideoGrants(room_join=True, room=room)).to_jwt()
+    signed = token.with_grants(api.VideoGrants(room_join=True, room=room)).to_jwt()
+    if not kind_details:
+        return signed
+    claims = jwt.decode(signed, API_SECRET, algorithms=["HS256"]) | {"kindDetails": list(kind_details)}
+    return jwt.encode(claims, API_SECRET, algorithm="HS256")
 
 
 class Client:
@@ -71,6 +79,7 @@ class Client:
         identity: str,
         *,
         kind: Kind = "standard",
+        kind_details: Sequence[str] = (),
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
@@ -78,7 +87,15 @@ class Client:
         """Joins, and listens to everyone from then on."""
         client = cls(rtc.Room())
         client.room.on("track_subscribed", client._on_track)
-        token = join_token(room, identity, kind=kind, attributes=attributes, metadata=metadata, name=name)
+        token = join_token(
+            room,
+            identity,
+            kind=kind,
+            kind_details=kind_details,
+            attributes=attributes,
+            metadata=metadata,
+            name=name,
+        )
         await client.room.connect(url.replace("http", "ws", 1), token)
         return client
 

@@ -6,7 +6,7 @@ other means in each; what the test looks at afterwards is the same API and the s
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -40,6 +40,7 @@ class World(Protocol):
         identity: str,
         *,
         kind: str = "STANDARD",
+        kind_details: Sequence[str] = (),
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
@@ -87,6 +88,7 @@ class RealWorld:
         identity: str,
         *,
         kind: str = "STANDARD",
+        kind_details: Sequence[str] = (),
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
@@ -96,6 +98,7 @@ class RealWorld:
             room,
             identity,
             kind=cast("Kind", kind.lower()),
+            kind_details=[detail.lower() for detail in kind_details],
             attributes=attributes,
             metadata=metadata,
             name=name,
@@ -178,12 +181,13 @@ class DoubleWorld:
         identity: str,
         *,
         kind: str = "STANDARD",
+        kind_details: Sequence[str] = (),
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
     ) -> None:
         who = {"identity": identity, "kind": kind, "attributes": dict(attributes or {})}
-        who |= {"metadata": metadata, "name": name}
+        who |= {"kind_details": list(kind_details), "metadata": metadata, "name": name}
         await self._do("POST", f"/rooms/{room}/participants", who)
 
     async def publish(
