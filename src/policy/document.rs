@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::expression::Expression;
 use super::facts::{Kind, Source, TrackType};
 use super::glob::GLOB_CHARS_MAX;
-use super::node::{self, Malformed, Place};
+use super::node::{self, Place};
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
@@ -301,13 +301,13 @@ impl Policy {
 
     fn from_node(
         mut reader: Reader<'_>,
-        node: Result<node::Node, Malformed>,
+        node: Result<node::Node, String>,
         owner: Option<&str>,
     ) -> Result<Checked<Self>, Problems> {
         let policy = match node {
             Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
             Err(malformed) => {
-                reader.malformed("JSON", &malformed);
+                reader.malformed(&malformed);
                 None
             }
         };

@@ -29,6 +29,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod warn;
+mod yaml;
 
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::DOCUMENT_BYTES_MAX;
-use super::node::{Malformed, Node, Place, Value, quoted};
+use super::node::{Node, Place, Value, quoted};
 use super::problem::{Problem, Problems, did_you_mean};
 
 /// A list, or a map of attributes, may have this many entries.
@@ -96,12 +96,9 @@ impl<'a> Reader<'a> {
         Problems::new(self.problems, self.problems_left_off)
     }
 
-    pub(super) fn malformed(&mut self, language: &str, malformed: &Malformed) {
-        let message = format!(
-            "this is not {language} that can be read: {}",
-            malformed.message
-        );
-        self.refuse(malformed.place, "", message, "");
+    pub(super) fn malformed(&mut self, json: &str) {
+        let message = format!("this is not JSON that can be read: {json}");
+        self.refuse(Place::default(), "", message, "");
     }
 
     pub(super) fn too_long(&mut self) {
@@ -203,8 +200,9 @@ impl<'a> Reader<'a> {
     ) -> Option<String> {
         let Value::Text(text) = &node.value else {
             let hint = match node.value {
-                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "write it in quotes",
-                Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => "",
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "put it in quotes",
+                Value::List(_) | Value::Map(_) => "put it in quotes if it is text",
+                Value::Null | Value::Text(_) => "",
             };
             self.refuse(
                 node.place,

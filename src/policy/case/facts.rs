@@ -7,8 +7,9 @@ use chrono::DateTime;
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::policy::facts::{Facts, Kind, Source, TrackType, tenant_in};
-use crate::policy::node::{Node, Value};
+use crate::policy::node::{Node, Value, quoted};
 use crate::policy::reader::{LIST_ITEMS_MAX, Reader, join};
+use crate::policy::yaml::reads_otherwise;
 
 /// The defaults stand in each test of a file: so many bytes may come of that.
 const REPEATED_BYTES_MAX: usize = 64 << 20;
@@ -319,6 +320,12 @@ impl Reader<'_> {
         match &node.value {
             Value::Null => Some(Json::Null),
             Value::Bool(value) => Some((*value).into()),
+            Value::Text(text) if node.plain && reads_otherwise(text) => {
+                let message = format!("{} may be text, or a number, true or false", quoted(text));
+                let hint = "put it in quotes, or write the value as in JSON: true, 10";
+                self.refuse(node.place, path, message, hint);
+                None
+            }
             Value::Text(text) => Some(text.clone().into()),
             Value::Integer(number) => self.number(Number::from_i128(*number), node, path),
             Value::Float(number) => self.number(Number::from_f64(*number), node, path),
@@ -334,7 +341,7 @@ impl Reader<'_> {
                 for (key, value) in entries {
                     let Value::Text(name) = &key.value else {
                         let message = format!("a key is wanted here, found {}", key.value);
-                        self.refuse(key.place, path, message, "write it in quotes");
+                        self.refuse(key.place, path, message, "put it in quotes");
                         continue;
                     };
                     let path = join(path, name);

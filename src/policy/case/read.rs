@@ -7,8 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::facts::{ROWS, Row, are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
-use crate::policy::document::DOCUMENT_BYTES_MAX;
-use crate::policy::node::{self, Node, Value, quoted};
+use crate::policy::node::{Node, Value, quoted};
 use crate::policy::problem::Problems;
 use crate::policy::reader::{Fields, Reader, join};
 
@@ -24,15 +23,8 @@ impl CaseFile {
     /// Reads a file's text. All that is wrong with it is reported.
     pub fn read(file: &str, text: &str) -> Result<Self, Problems> {
         let mut reader = Reader::new(Some(file));
-        let mut read = None;
-        if text.len() > DOCUMENT_BYTES_MAX {
-            reader.too_long();
-        } else {
-            match node::from_yaml(text) {
-                Ok(root) => read = reader.case_file(&root),
-                Err(malformed) => reader.malformed("YAML", &malformed),
-            }
-        }
+        let root = reader.tree(text);
+        let read = root.and_then(|root| reader.case_file(&root));
         match read {
             Some((policies, cases)) if reader.problems.is_empty() => Ok(Self {
                 file: file.to_owned(),
