@@ -23,7 +23,9 @@ pub mod tri;
 pub mod window;
 
 mod index;
+mod looks;
 pub(crate) mod node;
+mod outranked;
 mod read;
 mod reader;
 #[cfg(test)]

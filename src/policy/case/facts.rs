@@ -70,7 +70,7 @@ const fn asked(section: &'static str, key: &'static str, shape: Shape) -> Row {
     }
 }
 
-pub(super) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
+pub(in crate::policy) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 pub(super) const ROWS: &[Row] = &[
     known("room", "name", Shape::Text),
     known("room", "sid", Shape::Text),

@@ -12,11 +12,12 @@ use crate::policy::problem::Problems;
 use crate::policy::reader::{Fields, Reader, join};
 
 pub(super) const FILE_KEYS: &[&str] = &["policies", "defaults", "tests"];
-pub(super) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "shadow"];
+pub(in crate::policy) const CASE_KEYS: &[&str] =
+    &["name", "facts", "unknown", "at", "expect", "shadow"];
 pub(super) const NAME_CHARS_MAX: usize = 200;
 /// `OWNER/NAME`, or a path.
 pub(super) const REFERENCE_CHARS_MAX: usize = 1_000;
-const OUTCOME_KEYS: &[&str] = &["mute", "spared_by"];
+pub(in crate::policy) const OUTCOME_KEYS: &[&str] = &["mute", "spared_by"];
 const OUTCOMES: &str = "nothing, indeterminate, { mute: POLICY } or { spared_by: POLICY }";
 
 impl CaseFile {

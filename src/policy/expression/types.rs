@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Span};
 use super::lowered::{Comparison, Literal, Operand};
+use crate::policy::facts::TrackType;
 use crate::policy::node::quoted;
 use crate::policy::problem::did_you_mean;
 
@@ -95,6 +96,11 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     };
     if words.contains(&&**written) {
         return Ok(());
+    }
+    if words == TrackType::WORDS
+        && let Some((message, hint)) = TrackType::never(written)
+    {
+        return Err(Fault::new(with.span, message, hint));
     }
     let hint = match did_you_mean(written, words) {
         Some(near) => format!("did you mean \"{near}\"?"),
