@@ -14,6 +14,8 @@ use crate::terminal::without_controls;
 /// The endings of what is read, in any case; where a file of tests has several to be about, the
 /// first of these.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+/// The schemas that the manual puts beside policies, for editors: nobody wonders where they are.
+const OURS: [&str; 2] = ["schema.json", "test.schema.json"];
 /// Folders may be nested so deep.
 const DEPTH_MAX: usize = 16;
 /// So many entries may be in all of them.
@@ -136,7 +138,8 @@ impl Found {
             return self.add_below(path, depth + 1);
         }
         match kind {
-            _ if is_schema(name) => {}
+            _ if OURS.iter().any(|schema| name == *schema) => {}
+            Some((_, stem, _)) if is_schema(stem, name) => self.leave(path, "a schema"),
             None => self.leave(path, "not *.yaml, *.yml or *.json"),
             Some(_) if !found.is_file() => {
                 anyhow::bail!("{} is no file: take it away, or rename it", path.display())
@@ -168,12 +171,13 @@ impl Found {
     }
 }
 
-/// Whether it is one of the schemas that editors take from beside the policies, as the manual
-/// names them.
-fn is_schema(name: &OsStr) -> bool {
-    ["schema.json", "test.schema.json"]
-        .iter()
-        .any(|schema| name == *schema)
+/// Whether it is a JSON Schema by its name.
+fn is_schema(stem: &str, name: &OsStr) -> bool {
+    let stem = stem.to_ascii_lowercase();
+    let is_json = Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    is_json && (stem == "schema" || stem.ends_with(".schema"))
 }
 
 #[cfg(test)]
@@ -245,15 +249,16 @@ mod tests {
                 ],
                 "a.yaml test.yaml x/b.yaml\na.test.yaml c.test.json x/b.TEST.yml\n",
             ),
-            // Schemas lie beside policies; others of such a name may be policies.
+            // Schemas lie beside policies.
             (
                 vec![
                     "a.yaml",
                     "schema.json",
                     "x/test.schema.json",
                     "my.schema.json",
+                    "schema.yaml",
                 ],
-                "a.yaml my.schema.json\n\n",
+                "a.yaml schema.yaml\n\nnot read: my.schema.json (a schema)",
             ),
             (
                 vec![
