@@ -42,6 +42,22 @@ pub fn check(policies: &[Policy], input: &[u8]) {
     }
 }
 
+/// No sign that means something to YAML is passed over: all that stand in a text stand in what is
+/// stored. Comments and escapes hide some.
+pub fn nothing_is_lost(policies: &[Policy], text: &str) {
+    if text.contains(['#', '\\']) {
+        return;
+    }
+    let stored = policies.iter().fold(String::new(), |all, policy| {
+        let owner = policy.owner.as_deref().unwrap_or_default();
+        format!("{all}{owner}{}", policy.to_json())
+    });
+    for sign in ['!', '&', '@', '%', '`'] {
+        let count = |text: &str| text.matches(sign).count();
+        assert_eq!(count(&stored), count(text), "{sign:?} was lost");
+    }
+}
+
 /// The decision, which the index must not change and the explanation must tell.
 fn decides(set: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decision {
     let decision = decide(set, facts, now);

@@ -1,4 +1,5 @@
-//! Files of policies: what is read is written back to the same, what is not says why and where.
+//! Files of policies: what is read is all that is written, and is written back to the same; what is
+//! not read says why and where.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -25,5 +26,6 @@ fuzz_target!(|input: &[u8]| {
         Ok(again) => assert_eq!(again.value, checked.value, "{written}"),
         Err(refused) => panic!("what is written cannot be read: {refused}\n{written}"),
     }
+    laws::nothing_is_lost(&checked.value.policies, text);
     laws::check(&checked.value.policies, input);
 });

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::expression::Expression;
 use super::facts::{Kind, KindDetail, Source, TrackType};
 use super::glob::GLOB_CHARS_MAX;
-use super::node::{self, Malformed, Place};
+use super::node::{self, Place};
+use super::outranked::outranked;
 use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::Reader;
@@ -227,6 +228,7 @@ impl Document {
         let mut problems_left_off = 0;
         let mut warnings = Vec::new();
         let mut policies: Vec<Policy> = Vec::new();
+        let mut places: Vec<(&str, Place, String)> = Vec::new();
         let mut defined_at: HashMap<(Option<String>, String), String> = HashMap::new();
         for (file, text) in files {
             let mut reader = Reader::new(Some(file));
@@ -243,6 +245,7 @@ impl Document {
                 }
                 defined_at.insert(key, at(file, place));
                 policies.push(policy);
+                places.push((file, place, path.clone()));
                 if policies.len() == POLICIES_MAX + 1 {
                     reader.refuse(
                         place,
@@ -256,14 +259,27 @@ impl Document {
             problems_left_off += reader.problems_left_off;
             warnings.append(&mut reader.warnings);
         }
-        if problems.is_empty() {
-            Ok(Checked {
-                value: Self { policies },
-                warnings,
-            })
-        } else {
-            Err(Problems::new(problems, problems_left_off))
+        if !problems.is_empty() {
+            return Err(Problems::new(problems, problems_left_off));
         }
+        for (index, mute) in outranked(&policies) {
+            let exempts = policies
+                .get(index)
+                .map_or(0, |exemption| exemption.priority);
+            let Policy { name, priority, .. } = mute;
+            if let Some((file, place, path)) = places.get(index) {
+                warnings.push(Reader::new(Some(file)).problem(
+                    *place,
+                    &format!("{path}.priority"),
+                    format!("this exemption cancels no mute here: {name} has the priority {priority}, this {exempts}"),
+                    format!("give it the priority {priority} or a higher one"),
+                ));
+            }
+        }
+        Ok(Checked {
+            value: Self { policies },
+            warnings,
+        })
     }
 
     /// As YAML that [`Document::load`] reads back to the same policies.
@@ -305,13 +321,13 @@ impl Policy {
 
     fn from_node(
         mut reader: Reader<'_>,
-        node: Result<node::Node, Malformed>,
+        node: Result<node::Node, String>,
         owner: Option<&str>,
     ) -> Result<Checked<Self>, Problems> {
         let policy = match node {
             Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
             Err(malformed) => {
-                reader.malformed("JSON", &malformed);
+                reader.malformed(&malformed);
                 None
             }
         };

@@ -171,8 +171,16 @@ words! {
         Audio = "AUDIO" 0,
         /// Pictures.
         Video = "VIDEO" 1,
-        /// Messages.
-        Data = "DATA" 2,
+    }
+}
+
+impl TrackType {
+    /// Why no policy names LiveKit's third type, which as a fact is a word like any other.
+    pub(super) fn never(word: &str) -> Option<(&'static str, &'static str)> {
+        word.eq_ignore_ascii_case("DATA").then_some((
+            "no track is ever of the type DATA: LiveKit tells of none that carries data",
+            "write AUDIO or VIDEO; only a token without `canPublishData` stops what is sent as data",
+        ))
     }
 }
 

@@ -24,12 +24,15 @@ pub mod tri;
 pub mod window;
 
 mod index;
+mod looks;
 pub(crate) mod node;
+mod outranked;
 mod read;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod warn;
+mod yaml;
 
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};

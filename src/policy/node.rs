@@ -1,33 +1,18 @@
-//! A document as a tree that knows where each of its nodes stands, from YAML or from JSON.
+//! A document as a tree that knows where each of its nodes stands, from YAML (`yaml`) or from JSON.
 //!
 //! The tree keeps what serde's derived readers would stop at (unknown keys, wrong types, repeated
 //! keys), so that `read` can report everything that is wrong at once.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::budget::BudgetBreach;
-use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-use serde_saphyr::{Error, Location, Spanned};
-
-/// So deep may a document be nested; a policy needs 5.
-const DEPTH_MAX: usize = 16;
-/// A document of 10,000 policies has some 100,000 nodes.
-const NODES_MAX: usize = 300_000;
-/// So many anchors, aliases and merges may stand in a document ...
-const ALIASES_MAX: usize = 1_000;
-/// ... and so many nodes may come of them: no bomb of aliases goes off ...
-const REPLAYED_MAX: usize = 50_000;
-/// ... nor one of long texts. Of its own a document has at most `DOCUMENT_BYTES_MAX`.
-const TEXT_BYTES_MAX: usize = 8 << 20;
-/// What a parser says is cut here: it may quote the whole document.
-const MALFORMED_CHARS_MAX: usize = 300;
 
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) place: Place,
+    /// In YAML, and without quotes.
+    pub(super) plain: bool,
 }
 
 /// Line and column from 1; none in JSON.
@@ -94,128 +79,14 @@ impl Node {
     }
 }
 
-/// What keeps a text from being a tree at all.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    pub(super) place: Place,
-    pub(super) message: String,
-}
-
-pub(super) fn from_yaml(text: &str) -> Result<Node, Malformed> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            // One is allowed; a second is told of in words rather than as a budget.
-            max_documents: 2,
-            max_depth: DEPTH_MAX,
-            flow_nesting_limit: DEPTH_MAX,
-            max_nodes: NODES_MAX,
-            max_events: NODES_MAX * 2,
-            max_anchors: ALIASES_MAX,
-            max_aliases: ALIASES_MAX,
-            max_merge_keys: ALIASES_MAX,
-            max_total_scalar_bytes: TEXT_BYTES_MAX,
-            // Many policies may share one anchor: what comes of that is limited below.
-            enforce_alias_anchor_ratio: false,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: REPLAYED_MAX,
-            max_replay_stack_depth: DEPTH_MAX,
-        },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::Merge,
-        // `mode: off` is the word, and not `false` as in YAML 1.1.
-        strict_booleans: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options::<Yaml>(text, options)
-        .map(|Yaml(node)| node)
-        .map_err(|error| Malformed {
-            place: error
-                .location()
-                .as_ref()
-                .map(Place::from)
-                .unwrap_or_default(),
-            message: in_words(&error),
-        })
-}
-
-/// The parser's message, where it is meant for people; ours where it speaks to programmers.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the crate has dozens of others, whose own words are told"
-)]
-fn in_words(error: &Error) -> String {
-    match error {
-        Error::AliasError { error, .. } => in_words(error),
-        Error::MultipleDocuments { .. } => {
-            "there is a second document in it; put all into one".to_owned()
-        }
-        Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            "an anchor has an alias to itself inside".to_owned()
-        }
-        Error::Budget { breach, .. } => too_much(breach),
-        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
-            format!("its aliases multiply to more than {REPLAYED_MAX} values")
-        }
-        Error::AliasReplayStackDepthExceeded { .. } => too_deep(),
-        Error::NonFiniteFloat { value, .. } => {
-            format!("{} is no number, or too large a one", quoted(value))
-        }
-        Error::BinaryNotUtf8 { .. } | Error::InvalidBinaryBase64 { .. } => {
-            "this `!!binary` is no text; write the text itself".to_owned()
-        }
-        other => {
-            // It ends in places, which are told already.
-            let message = other.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            if message == "recursion limit exceeded" {
-                return too_deep();
-            }
-            message.chars().take(MALFORMED_CHARS_MAX).collect()
-        }
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the crate has dozens of others, whose own words are told"
-)]
-fn too_much(breach: &BudgetBreach) -> String {
-    match breach {
-        BudgetBreach::Depth { .. } => too_deep(),
-        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
-            format!("it has more than {NODES_MAX} values")
-        }
-        BudgetBreach::ScalarBytes { .. } => {
-            format!("its aliases multiply to more than {TEXT_BYTES_MAX} bytes of text")
-        }
-        BudgetBreach::Aliases { .. }
-        | BudgetBreach::Anchors { .. }
-        | BudgetBreach::MergeKeys { .. } => {
-            format!("it has more than {ALIASES_MAX} anchors, aliases or merges")
-        }
-        _ => "it is too large, or its aliases multiply".to_owned(),
-    }
-}
-
-fn too_deep() -> String {
-    format!("lists and maps are nested deeper than {DEPTH_MAX}")
-}
-
-pub(super) fn from_json(text: &[u8]) -> Result<Node, Malformed> {
-    encoding(text)
-        .and_then(|()| {
-            let read = serde_json::from_slice::<Json>(text);
-            read.map_err(|error| {
-                let message = error.to_string();
-                message.replace("recursion limit exceeded", "it is nested too deep")
-            })
-        })
-        .map(|Json(node)| node)
-        .map_err(|message| Malformed {
-            place: Place::default(),
-            message,
-        })
+/// The tree of a JSON text, or what keeps it from being one.
+pub(super) fn from_json(text: &[u8]) -> Result<Node, String> {
+    encoding(text)?;
+    let read = serde_json::from_slice::<Json>(text);
+    read.map(|Json(node)| node).map_err(|error| {
+        let message = error.to_string();
+        message.replace("recursion limit exceeded", "it is nested too deep")
+    })
 }
 
 /// What a parser of JSON has no words for: it is not even in UTF-8, or it is nothing.
@@ -238,42 +109,10 @@ pub(crate) fn encoding(text: &[u8]) -> Result<(), String> {
     })
 }
 
-pub(super) fn from_value(value: &serde_json::Value) -> Result<Node, Malformed> {
-    Json::deserialize(value)
-        .map(|Json(node)| node)
-        .map_err(|error| Malformed {
-            place: Place::default(),
-            message: error.to_string(),
-        })
-}
-
-impl From<&Location> for Place {
-    fn from(location: &Location) -> Self {
-        let known = |number: u64| (number > 0).then_some(number);
-        Self {
-            line: known(location.line()),
-            column: known(location.column()),
-        }
-    }
-}
-
-/// A node of YAML: it has a place.
-struct Yaml(Node);
-
-impl<'de> Deserialize<'de> for Yaml {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Untyped<Self>>::deserialize(deserializer)?;
-        Ok(Self(Node {
-            value: spanned.value.value,
-            place: Place::from(&spanned.referenced),
-        }))
-    }
-}
-
-impl From<Yaml> for Node {
-    fn from(Yaml(node): Yaml) -> Self {
-        node
-    }
+pub(super) fn from_value(value: &serde_json::Value) -> Result<Node, String> {
+    let read = Json::deserialize(value);
+    read.map(|Json(node)| node)
+        .map_err(|error| error.to_string())
 }
 
 /// A node of JSON.
@@ -281,38 +120,17 @@ struct Json(Node);
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let untyped = Untyped::<Self>::deserialize(deserializer)?;
         Ok(Self(Node {
-            value: untyped.value,
+            value: deserializer.deserialize_any(JsonVisitor)?,
             place: Place::default(),
+            plain: false,
         }))
     }
 }
 
-impl From<Json> for Node {
-    fn from(Json(node): Json) -> Self {
-        node
-    }
-}
+struct JsonVisitor;
 
-/// A value whose inner nodes are read as `N`s.
-struct Untyped<N> {
-    value: Value,
-    inner: PhantomData<N>,
-}
-
-impl<'de, N: Deserialize<'de> + Into<Node>> Deserialize<'de> for Untyped<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self {
-            value: deserializer.deserialize_any(UntypedVisitor::<N>(PhantomData))?,
-            inner: PhantomData,
-        })
-    }
-}
-
-struct UntypedVisitor<N>(PhantomData<N>);
-
-impl<'de, N: Deserialize<'de> + Into<Node>> Visitor<'de> for UntypedVisitor<N> {
+impl<'de> Visitor<'de> for JsonVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -357,16 +175,16 @@ impl<'de, N: Deserialize<'de> + Into<Node>> Visitor<'de> for UntypedVisitor<N> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = seq.next_element::<N>()? {
-            list.push(item.into());
+        while let Some(Json(item)) = seq.next_element()? {
+            list.push(item);
         }
         Ok(Value::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some((key, value)) = map.next_entry::<N, N>()? {
-            entries.push((key.into(), value.into()));
+        while let Some((Json(key), Json(value))) = map.next_entry()? {
+            entries.push((key, value));
         }
         Ok(Value::Map(entries))
     }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{
-    DOCUMENT_BYTES_MAX, Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
-};
+use super::document::{Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy};
 use super::expression::Expression;
 use super::facts::{Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
-use super::node::{self, Node, Place, Value, quoted};
+use super::node::{Node, Place, Value, quoted};
 use super::problem::Problem;
 use super::reader::{LIST_ITEMS_MAX, Reader, join};
 use super::warn;
@@ -58,23 +56,12 @@ pub(super) enum Owner<'a> {
 impl Reader<'_> {
     /// The policies of a YAML file, each with its place and path.
     pub(super) fn yaml(&mut self, text: &str) -> Vec<(Policy, Place, String)> {
-        if text.len() > DOCUMENT_BYTES_MAX {
-            self.too_long();
-            return Vec::new();
-        }
-        match node::from_yaml(text) {
-            Ok(root) => {
-                let policies = self.document(&root);
-                let place = |problem: &Problem| (problem.line, problem.column);
-                self.problems.sort_by_key(place);
-                self.warnings.sort_by_key(place);
-                policies
-            }
-            Err(malformed) => {
-                self.malformed("YAML", &malformed);
-                Vec::new()
-            }
-        }
+        let root = self.tree(text);
+        let policies = root.map_or_else(Vec::new, |root| self.document(&root));
+        let place = |problem: &Problem| (problem.line, problem.column);
+        self.problems.sort_by_key(place);
+        self.warnings.sort_by_key(place);
+        policies
     }
 
     fn document(&mut self, root: &Node) -> Vec<(Policy, Place, String)> {

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::case::{CASE_KEYS, OUTCOME_KEYS, SECTIONS};
 use super::document::DOCUMENT_BYTES_MAX;
-use super::node::{Malformed, Node, Place, Value, quoted};
+use super::facts::TrackType;
+use super::node::{Node, Place, Value, quoted};
 use super::problem::{Problem, Problems, did_you_mean};
+use super::read::{MATCH_KEYS, POLICY_KEYS};
+use super::window::WINDOW_KEYS;
 
 /// A list, or a map of attributes, may have this many entries.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
@@ -96,12 +100,9 @@ impl<'a> Reader<'a> {
         Problems::new(self.problems, self.problems_left_off)
     }
 
-    pub(super) fn malformed(&mut self, language: &str, malformed: &Malformed) {
-        let message = format!(
-            "this is not {language} that can be read: {}",
-            malformed.message
-        );
-        self.refuse(malformed.place, "", message, "");
+    pub(super) fn malformed(&mut self, json: &str) {
+        let message = format!("this is not JSON that can be read: {json}");
+        self.refuse(Place::default(), "", message, "");
     }
 
     pub(super) fn too_long(&mut self) {
@@ -159,6 +160,12 @@ impl<'a> Reader<'a> {
         if words.contains(&word.as_str()) {
             return Some(from(word));
         }
+        if words == TrackType::WORDS
+            && let Some((message, hint)) = TrackType::never(word)
+        {
+            self.refuse(node.place, path, message, hint);
+            return None;
+        }
         let hint = match self.suggestion(word, words) {
             Some(near) => format!("did you mean {near}?"),
             None => one_of(words),
@@ -203,8 +210,9 @@ impl<'a> Reader<'a> {
     ) -> Option<String> {
         let Value::Text(text) = &node.value else {
             let hint = match node.value {
-                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "write it in quotes",
-                Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => "",
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "put it in quotes",
+                Value::List(_) | Value::Map(_) => "put it in quotes if it is text",
+                Value::Null | Value::Text(_) => "",
             };
             self.refuse(
                 node.place,
@@ -285,9 +293,10 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
-        let hint = match self.suggestion(key, known) {
-            Some(near) => format!("did you mean {near}?"),
-            None => one_of(known),
+        let hint = match (elsewhere(key, known), self.suggestion(key, known)) {
+            (Some(hint), _) => hint.to_owned(),
+            (None, Some(near)) => format!("did you mean {near}?"),
+            (None, None) => one_of(known),
         };
         self.refuse(
             place,
@@ -296,6 +305,41 @@ impl<'a> Reader<'a> {
             hint,
         );
     }
+}
+
+/// Where a key belongs that stands in the map with these keys, and is one of another map's.
+fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
+    let places: [(&[&str], &[&str], _); 9] = [
+        (POLICY_KEYS, MATCH_KEYS, "put it below `match`"),
+        (POLICY_KEYS, WINDOW_KEYS, "put it below `active`"),
+        (
+            MATCH_KEYS,
+            WINDOW_KEYS,
+            "put it below `active`, beside `match`",
+        ),
+        (
+            MATCH_KEYS,
+            POLICY_KEYS,
+            "put it beside `match`, not below it",
+        ),
+        (
+            WINDOW_KEYS,
+            POLICY_KEYS,
+            "put it beside `active`, not below it",
+        ),
+        (WINDOW_KEYS, MATCH_KEYS, "put it below `match`"),
+        (
+            &["policies"],
+            POLICY_KEYS,
+            "put it below `policies`, in an item of its list",
+        ),
+        (CASE_KEYS, SECTIONS, "put it below `facts`"),
+        (CASE_KEYS, OUTCOME_KEYS, "put it below `expect`"),
+    ];
+    let place = places
+        .iter()
+        .find(|(here, there, _)| *here == known && there.contains(&key));
+    place.map(|(.., hint)| *hint)
 }
 
 fn one_of(words: &[&str]) -> String {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::document::{Effect, Match, Policy};
 use super::expression::{Expression, Sway};
 use super::facts::{Kind, Source, TrackType};
+use super::looks;
 
 pub(super) struct Doubt {
     /// The keys on the way to it.
@@ -84,25 +85,12 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
                 .into(),
         });
     }
-    for (keys, condition) in [
-        (["match", "attributes"].as_slice(), Some(&policy.match_)),
-        (["unless", "attributes"].as_slice(), policy.unless.as_ref()),
-    ] {
-        let values = condition.into_iter().flat_map(|c| c.attributes.values());
-        if values.flatten().any(|value| value.contains('*')) {
-            doubts.push(Doubt {
-                keys,
-                message: "attributes are compared exactly: `*` is a plain character here"
-                    .to_owned(),
-                hint: "list the values that are meant".into(),
-            });
-        }
-    }
+    doubts.extend(looks::doubts(policy));
     doubts
 }
 
 /// Whether every name fits one of these globs.
-fn any_name(globs: &[String]) -> bool {
+pub(super) fn any_name(globs: &[String]) -> bool {
     let any = |glob: &String| !glob.is_empty() && glob.bytes().all(|byte| byte == b'*');
     globs.iter().any(any)
 }
@@ -139,7 +127,7 @@ fn contradicts_itself(condition: &Match) -> bool {
 }
 
 /// Whether what `inner` asks for is more than what `outer` does, as far as their words tell.
-fn covers(outer: &Match, inner: &Match) -> bool {
+pub(super) fn covers(outer: &Match, inner: &Match) -> bool {
     fn within<T: PartialEq>(outer: &[T], inner: &[T]) -> bool {
         outer.is_empty() || !inner.is_empty() && inner.iter().all(|one| outer.contains(one))
     }

@@ -229,7 +229,7 @@ async fn one_bad_file_changes_nothing_and_is_told_with_its_line() {
     fs::write(files.path().join("latin1.yaml"), b"# caf\xe9").unwrap();
     let empty = folder(&[]);
     for (place, says) in [
-        (path(&empty), "holds no *.yaml file"),
+        (path(&empty), "holds no *.yaml, *.yml or *.json file"),
         ("no-such-folder", "no-such-folder cannot be read"),
         (
             &format!("{}/latin1.yaml", path(&files)),

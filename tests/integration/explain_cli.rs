@@ -52,7 +52,9 @@ async fn files_are_explained_with_facts_and_without_a_database() {
     let files = folder(&[("p.yaml", &yaml), ("facts.json", FACTS)]);
     let facts = files.path().join("facts.json");
     let facts = facts.to_str().unwrap();
-    let arguments = ["explain", "--facts", facts, "--file", path(&files)];
+    let policies = files.path().join("p.yaml");
+    let policies = policies.to_str().unwrap();
+    let arguments = ["explain", "--facts", facts, "--file", policies];
     let at = [&arguments[..], &["--at", "2026-03-02T22:30:00+01:00"]].concat();
     let shown = policy(None, &at).await.replace(path(&files), "FOLDER");
     insta::assert_snapshot!("unknown_attributes", shown);
@@ -70,7 +72,7 @@ async fn files_are_explained_with_facts_and_without_a_database() {
         "--facts",
         names.to_str().unwrap(),
         "--file",
-        path(&files),
+        policies,
     ];
     let shown = policy(None, &arguments).await;
     assert!(
@@ -80,13 +82,7 @@ async fn files_are_explained_with_facts_and_without_a_database() {
 
     // On stdin, and for programs: as REST answers, which can be asked about again.
     let json = [
-        "explain",
-        "--facts",
-        "-",
-        "--file",
-        path(&files),
-        "--format",
-        "json",
+        "explain", "--facts", "-", "--file", policies, "--format", "json",
     ];
     let ask = async |input: &str| {
         let mut command = policy_command(None, &json);
@@ -117,7 +113,7 @@ async fn files_are_explained_with_facts_and_without_a_database() {
         "--facts",
         asked.to_str().unwrap(),
         "--file",
-        path(&files),
+        policies,
     ];
     let nearer = ["--at", "2026-05-01T10:00:00Z", "--format", "json"];
     let other = policy(None, &[&asked[..], &nearer].concat()).await;
@@ -224,7 +220,7 @@ async fn what_is_no_question_is_refused() {
     let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let [bad, rom, long] = ["bad.json", "rom.json", "long.json"].map(file);
     let [then, live, twice] = ["then.json", "live.json", "twice.json"].map(file);
-    let [at, number] = ["at.json", "number.json"].map(file);
+    let [at, number, policies] = ["at.json", "number.json", "p.yaml"].map(file);
     for (arguments, says) in [
         (
             &[][..],
@@ -250,38 +246,35 @@ async fn what_is_no_question_is_refused() {
             "write it with its offset",
         ),
         (
-            &["--facts", "/nowhere", "--file", path(&files)],
+            &["--facts", "/nowhere", "--file", &policies],
             "/nowhere cannot be read",
         ),
-        (&["--facts", &bad, "--file", path(&files)], "is not JSON"),
+        (&["--facts", &bad, "--file", &policies], "is not JSON"),
         (
-            &["--facts", &then, "--file", path(&files)],
+            &["--facts", &then, "--file", &policies],
             "`policies` is no part of such a file: leave it out",
         ),
         (
-            &["--facts", &live, "--file", path(&files)],
+            &["--facts", &live, "--file", &policies],
             "`room` is no part of such a file: beside `facts` it may have `at`",
         ),
         (
-            &["--facts", &at, "--file", path(&files)],
+            &["--facts", &at, "--file", &policies],
             "write it with its offset",
         ),
         (
-            &["--facts", &number, "--file", path(&files)],
+            &["--facts", &number, "--file", &policies],
             "`at` is no time: write it with its offset",
         ),
         (
-            &["--facts", &twice, "--file", path(&files)],
+            &["--facts", &twice, "--file", &policies],
             "twice.json has a key twice: \"room\"",
         ),
         (
-            &["--facts", &rom, "--file", path(&files)],
+            &["--facts", &rom, "--file", &policies],
             "did you mean room?",
         ),
-        (
-            &["--facts", &long, "--file", path(&files)],
-            "is longer than",
-        ),
+        (&["--facts", &long, "--file", &policies], "is longer than"),
         (
             &["--facts", &rom, "--file", "/nowhere"],
             "/nowhere cannot be read",

@@ -44,6 +44,7 @@ mod policies;
 mod policies_hostile;
 mod policies_live;
 mod policies_reload;
+mod policy_folders;
 mod policy_history;
 mod policy_revisions;
 mod policy_rollback;

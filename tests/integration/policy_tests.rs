@@ -96,7 +96,7 @@ tests:
         assert_eq!(printed, format!("0\n{ends}"), "{paths:?}");
     }
     let checked = policy(None, &["check", path(&files)]).await;
-    assert_eq!(checked, "0\n3 policies, no errors; 4 tests passed\n");
+    assert_eq!(checked, "0\n4 policies, no errors; 4 tests passed\n");
     let alone = policy(None, &["check", &both]).await;
     assert!(
         alone.starts_with("1\n") && alone.contains("name the files of policies"),
@@ -255,11 +255,11 @@ async fn tests_that_cannot_be_run_are_told_of_all_at_once() {
             "lost.test.yaml",
             "policies: [mics.yaml, lost.yaml]\ntests: []",
         ),
-        ("broken.test.yaml", "policies: more/broken.yaml\ntests: []"),
+        ("broken.test.yaml", "policies: .more/broken.yaml\ntests: []"),
     ]);
-    fs::create_dir(files.path().join("more")).unwrap();
+    fs::create_dir(files.path().join(".more")).unwrap();
     fs::write(
-        files.path().join("more/broken.yaml"),
+        files.path().join(".more/broken.yaml"),
         "policies: [{ name: a }]",
     )
     .unwrap();

@@ -11,7 +11,7 @@ use crate::policy_store::{self, Applied, OwnerFilter, Prune};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Files, or folders of *.yaml files; the tests beside them must pass
+    /// Files, or folders of them (*.yaml, *.yml, *.json, also in folders below); the tests beside them must pass
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Remove the policies of --owner or --operator that an earlier apply wrote and no file holds

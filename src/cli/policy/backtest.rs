@@ -26,7 +26,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Policies to put over the stored ones: a file, or a folder of *.yaml files; once or more
+    /// Policies to put over the stored ones: a file, or a folder of them; once or more
     #[arg(
         long = "file",
         value_name = "PATH",

@@ -9,7 +9,7 @@ use super::test::Tests;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Files, or folders of *.yaml files; the tests beside them are run
+    /// Files, or folders of them (*.yaml, *.yml, *.json, also in folders below); the tests beside them are run
     #[arg(required = true)]
     paths: Vec<PathBuf>,
 }

@@ -34,7 +34,7 @@ pub(in crate::cli) struct Arguments {
     /// The revision to compare with; without it, the newest
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     to: Option<i32>,
-    /// Show what `apply` would do with these files, or folders of *.yaml files
+    /// Show what `apply` would do with these files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1..)]
     file: Vec<PathBuf>,
     /// Show what `apply --prune` would remove, too

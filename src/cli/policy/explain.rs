@@ -58,7 +58,7 @@ pub(in crate::cli) struct Arguments {
     /// Decide on the event by the policies in force now
     #[arg(long, conflicts_with_all = ["room", "facts"])]
     now: bool,
-    /// Decide by the policies in these files, or folders of *.yaml files, instead of the stored ones
+    /// Decide by the policies in these files, or folders of them, instead of the stored ones
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["then", "now"])]
     file: Vec<PathBuf>,
     /// For when, such as 2026-03-02T22:30:00+01:00; else now, or when the event was decided on

@@ -1,13 +1,14 @@
 //! Policies and their tests in files, as they are named on the command line.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::folder::{self, Found, Kind};
 use super::full_name;
 use crate::clock::Clock;
 use crate::policy::case::CaseFile;
@@ -24,14 +25,19 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// The files at these paths. A folder stands for all that it holds, a file of policies for
-    /// itself and its tests.
+    /// The files at these paths. A folder stands for all that it and the folders in it hold, a file
+    /// of policies for itself and its tests. What folders hold besides is named on stderr.
     pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut files = Self::default();
+        let mut found = Found::default();
         for path in paths {
             if path.is_dir() {
-                files.add_folder(path)?;
-            } else if tested_by(path).is_some() {
+                found.add(path)?;
+                files.policies.append(&mut found.policies);
+                for test in found.tests.drain(..) {
+                    files.tests.entry(test).or_default();
+                }
+            } else if is_test(path) {
                 // A shell's `*.yaml` names one that its policies' file stands for as well.
                 files.tests.entry(path.clone()).or_default();
             } else {
@@ -39,38 +45,21 @@ impl Files {
                 files.add_tests_of(path);
             }
         }
+        if let Some(not_read) = found.not_read() {
+            eprintln!("{not_read}");
+        }
         Ok(files)
-    }
-
-    fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let found = yaml_names(folder)
-            .with_context(|| format!("{} cannot be read", folder.display()))?
-            .into_iter()
-            .map(|name| folder.join(name))
-            .filter(|file| file.is_file());
-        let (tests, policies): (Vec<_>, Vec<_>) = found.partition(|file| tested_by(file).is_some());
-        if tests.is_empty() && policies.is_empty() {
-            anyhow::bail!("{} holds no *.yaml file", folder.display());
-        }
-        self.policies.extend(policies);
-        for test in tests {
-            self.tests.entry(test).or_default();
-        }
-        Ok(())
     }
 
     /// The tests beside a file of policies that have its name, and those that name it.
     fn add_tests_of(&mut self, policies: &Path) {
-        for test in tests_beside(policies) {
-            let brought_by = self.tests.entry(test).or_default();
-            brought_by.get_or_insert_with(|| policies.to_owned());
-        }
-        let folder = policies.parent().filter(|folder| *folder != Path::new(""));
+        let stem = policies.file_stem().and_then(OsStr::to_str);
         // What cannot be listed may be read all the same; a file that is not there is told of later.
-        let siblings = yaml_names(folder.unwrap_or(Path::new("."))).unwrap_or_default();
-        let siblings = siblings.iter().map(|name| policies.with_file_name(name));
-        for test in siblings.filter(|file| tested_by(file).is_some()) {
-            if is_about(&test, policies) {
+        for test in beside(policies, Kind::Tests).unwrap_or_default() {
+            if stem.is_some() && folder::kind(&test).map(|(_, stem, _)| stem) == stem {
+                let brought_by = self.tests.entry(test).or_default();
+                brought_by.get_or_insert_with(|| policies.to_owned());
+            } else if is_about(&test, policies) {
                 self.tests.entry(test).or_default();
             }
         }
@@ -90,14 +79,34 @@ impl Files {
     }
 }
 
-/// The files of policies that a file of tests may be about, where it names none: the ones beside
-/// it with its name. None for any other file.
-pub(super) fn tested_by(file: &Path) -> Option<[PathBuf; 2]> {
-    let name = file.file_name()?.to_str()?;
-    let stem = name
-        .strip_suffix(".test.yaml")
-        .or_else(|| name.strip_suffix(".test.yml"))?;
-    Some(["yaml", "yml"].map(|extension| file.with_file_name(format!("{stem}.{extension}"))))
+fn is_test(file: &Path) -> bool {
+    folder::kind(file).is_some_and(|(kind, ..)| kind == Kind::Tests)
+}
+
+/// The file of policies that a file of tests is about, where it names none: the one beside it with
+/// its name.
+pub(super) fn tested_by(tests: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some((_, stem, _)) = folder::kind(tests) else {
+        return Ok(None);
+    };
+    let files = beside(tests, Kind::Policies)?.into_iter();
+    let named = files.filter_map(|file| {
+        let order = folder::kind(&file).filter(|(_, of, _)| *of == stem)?.2;
+        Some((order, file))
+    });
+    Ok(named.min().map(|(_, file)| file))
+}
+
+/// The files of this kind in the folder of a file, in the order of their names.
+fn beside(file: &Path, wanted: Kind) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let names = folder::names(folder.unwrap_or(Path::new(".")))?.into_iter();
+    let files = names.map(|name| file.with_file_name(name));
+    let of_kind = |file: &PathBuf| folder::kind(file).is_some_and(|(kind, ..)| kind == wanted);
+    Ok(files
+        .filter(of_kind)
+        .filter(|file| file.is_file())
+        .collect())
 }
 
 /// The files of policies that a file of tests names.
@@ -122,26 +131,6 @@ fn is_about(tests: &Path, policies: &Path) -> bool {
             .file_name()
             .is_some_and(|name| text.contains(&*name.to_string_lossy())),
     }
-}
-
-/// The names of what is `*.yaml` or `*.yml` in a folder, in their order.
-fn yaml_names(folder: &Path) -> std::io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in folder.read_dir()? {
-        let name = entry?.file_name();
-        if let Some("yaml" | "yml") = Path::new(&name).extension().and_then(OsStr::to_str) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn tests_beside(policies: &Path) -> impl Iterator<Item = PathBuf> {
-    ["test.yaml", "test.yml"]
-        .map(|extension| policies.with_extension(extension))
-        .into_iter()
-        .filter(|file| file.is_file())
 }
 
 /// Reads and checks these files of policies.

@@ -6,6 +6,7 @@ mod check;
 mod diff;
 mod explain;
 mod files;
+mod folder;
 mod history;
 mod output;
 mod rollback;

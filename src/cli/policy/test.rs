@@ -137,15 +137,11 @@ fn run_file(file: &Path, brought_by: Option<&Path>) -> anyhow::Result<Report> {
 }
 
 fn policies_beside(file: &Path) -> anyhow::Result<PathBuf> {
-    let beside = files::tested_by(file).into_iter().flatten();
-    beside
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| {
-            anyhow::anyhow!(
-                "{}: no file of policies stands beside it with its name; add `policies:` with the \
+    files::tested_by(file)?.ok_or_else(|| {
+        anyhow::anyhow!(
+            "{}: no file of policies stands beside it with its name; add `policies:` with the \
              files that it is about",
-                file.display()
-            )
-        })
+            file.display()
+        )
+    })
 }

@@ -8,8 +8,9 @@ use serde_json::{Map, Number, Value as Json, json};
 
 use crate::policy::facts::{Facts, Kind, KindDetail, Source, TrackType};
 use crate::policy::metadata::tenant_in;
-use crate::policy::node::{Node, Value};
+use crate::policy::node::{Node, Value, quoted};
 use crate::policy::reader::{LIST_ITEMS_MAX, Reader, join};
+use crate::policy::yaml::reads_otherwise;
 
 /// The defaults stand in each test of a file: so many bytes may come of that.
 const REPEATED_BYTES_MAX: usize = 64 << 20;
@@ -72,7 +73,7 @@ const fn asked(section: &'static str, key: &'static str, shape: Shape) -> Row {
     }
 }
 
-pub(super) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
+pub(in crate::policy) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 pub(super) const ROWS: &[Row] = &[
     known("room", "name", Shape::Text),
     known("room", "sid", Shape::Text),
@@ -342,6 +343,12 @@ impl Reader<'_> {
         match &node.value {
             Value::Null => Some(Json::Null),
             Value::Bool(value) => Some((*value).into()),
+            Value::Text(text) if node.plain && reads_otherwise(text) => {
+                let message = format!("{} may be text, or a number, true or false", quoted(text));
+                let hint = "put it in quotes, or write the value as in JSON: true, 10";
+                self.refuse(node.place, path, message, hint);
+                None
+            }
             Value::Text(text) => Some(text.clone().into()),
             Value::Integer(number) => self.number(Number::from_i128(*number), node, path),
             Value::Float(number) => self.number(Number::from_f64(*number), node, path),
@@ -357,7 +364,7 @@ impl Reader<'_> {
                 for (key, value) in entries {
                     let Value::Text(name) = &key.value else {
                         let message = format!("a key is wanted here, found {}", key.value);
-                        self.refuse(key.place, path, message, "write it in quotes");
+                        self.refuse(key.place, path, message, "put it in quotes");
                         continue;
                     };
                     let path = join(path, name);

@@ -18,6 +18,8 @@ use chrono::{DateTime, Utc};
 
 use super::facts::Facts;
 use super::node::Place;
+pub(super) use facts::SECTIONS;
+pub(super) use read::{CASE_KEYS, OUTCOME_KEYS};
 
 pub use report::{CaseResult, Difference, Failure, Report};
 

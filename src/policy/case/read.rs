@@ -7,32 +7,25 @@ use serde_json::{Value as Json, json};
 
 use super::facts::{ROWS, Row, are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
-use crate::policy::document::DOCUMENT_BYTES_MAX;
-use crate::policy::node::{self, Node, Value, quoted};
+use crate::policy::node::{Node, Value, quoted};
 use crate::policy::problem::Problems;
 use crate::policy::reader::{Fields, Reader, join};
 
 pub(super) const FILE_KEYS: &[&str] = &["policies", "defaults", "tests"];
-pub(super) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "shadow"];
+pub(in crate::policy) const CASE_KEYS: &[&str] =
+    &["name", "facts", "unknown", "at", "expect", "shadow"];
 pub(super) const NAME_CHARS_MAX: usize = 200;
 /// `OWNER/NAME`, or a path.
 pub(super) const REFERENCE_CHARS_MAX: usize = 1_000;
-const OUTCOME_KEYS: &[&str] = &["mute", "spared_by"];
+pub(in crate::policy) const OUTCOME_KEYS: &[&str] = &["mute", "spared_by"];
 const OUTCOMES: &str = "nothing, indeterminate, { mute: POLICY } or { spared_by: POLICY }";
 
 impl CaseFile {
     /// Reads a file's text. All that is wrong with it is reported.
     pub fn read(file: &str, text: &str) -> Result<Self, Problems> {
         let mut reader = Reader::new(Some(file));
-        let mut read = None;
-        if text.len() > DOCUMENT_BYTES_MAX {
-            reader.too_long();
-        } else {
-            match node::from_yaml(text) {
-                Ok(root) => read = reader.case_file(&root),
-                Err(malformed) => reader.malformed("YAML", &malformed),
-            }
-        }
+        let root = reader.tree(text);
+        let read = root.and_then(|root| reader.case_file(&root));
         match read {
             Some((policies, cases)) if reader.problems.is_empty() => Ok(Self {
                 file: file.to_owned(),

@@ -11,6 +11,7 @@
 
 mod check;
 mod doubt;
+mod exact;
 mod explain;
 mod fault;
 mod lowered;

@@ -239,7 +239,14 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Fault {
     let hint = match written {
         "and" | "AND" => "write `&&`",
         "or" | "OR" => "write `||`",
-        "not" | "NOT" | "is" => "write `!` before what must not hold, or `!=`",
+        "not" | "NOT" => {
+            "write `!` before what must not hold, such as `!(room.name in [\"a\"])`, or `!=`"
+        }
+        "is" | "IS" | "eq" | "equals" => "write `==`, or `!=` where it must not be so",
+        "startsWith" | "endsWith" | "contains" | "startswith" | "endswith" | "starts_with"
+        | "ends_with" | "includes" | "like" | "LIKE" | "matches" => {
+            "write it after a dot, such as `room.name.startsWith(\"a\")`; there are endsWith and contains too"
+        }
         "?" => "a condition that depends on another is `a && b || !a && c`",
         _ if token.kind == TokenKind::TokIdent => "join conditions with `&&` or `||`",
         _ => "",

@@ -189,6 +189,7 @@ fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
     }
     let (message, hint) = match (before.kind, kind) {
         (TokenKind::TokLess, TokenKind::TokGreater) => ("`<>` compares nothing", "write `!=`"),
+        (TokenKind::TokGreater, TokenKind::TokLess) => ("`><` compares nothing", "write `!=`"),
         (TokenKind::TokDot, TokenKind::TokDot) => {
             ("there are two dots here", "write one between two names")
         }
@@ -204,8 +205,7 @@ fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
 fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
     let written = span.text(text);
     if kind == TokenKind::TokEqual {
-        let message = "a single `=` compares nothing";
-        return Some(Fault::new(span, message, "write `==`"));
+        return Some(equal_sign(text, span));
     }
     // CEL takes text of several lines in three quotes only; the parser takes it in any.
     let in_three = written.contains("\"\"\"") || written.contains("'''");
@@ -220,6 +220,34 @@ fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
     })
 }
 
+/// An `=` that is no part of `==`, `!=`, `<=` and `>=`: what it was probably to be one of.
+fn equal_sign(text: &str, span: Span) -> Fault {
+    const SLIPS: [(&str, &str, &str); 6] = [
+        ("", "=>", "write `>=`"),
+        ("", "=<", "write `<=`"),
+        ("", "=!", "write `!=`"),
+        (
+            "",
+            "=~",
+            "use startsWith, endsWith or contains, or a glob in `match`",
+        ),
+        ("==", "=", "write `==`"),
+        ("!=", "=", "write `!=`"),
+    ];
+    let (before, rest) = text.split_at_checked(span.start).unwrap_or_default();
+    for (start, end, hint) in SLIPS {
+        if before.ends_with(start) && rest.starts_with(end) {
+            let span = Span {
+                start: span.start - start.len(),
+                end: span.start + end.len(),
+            };
+            let message = format!("`{start}{end}` compares nothing");
+            return Fault::new(span, message, hint);
+        }
+    }
+    Fault::new(span, "a single `=` compares nothing", "write `==`")
+}
+
 fn unknown_letter(span: Span, first: char) -> Fault {
     match first {
         '&' => Fault::new(span, "a single `&` joins nothing", "write `&&`"),
@@ -231,6 +259,20 @@ fn unknown_letter(span: Span, first: char) -> Fault {
             span,
             "this is no number",
             "write one such as 10 or 2.5; text stands in quotes",
+        ),
+        '≠' | '≤' | '≥' => Fault::new(
+            Span::of_char(span.start, first),
+            "this is no sign of a program",
+            match first {
+                '≠' => "write `!=`",
+                '≤' => "write `<=`",
+                _ => "write `>=`",
+            },
+        ),
+        '~' => Fault::new(
+            Span::of_char(span.start, first),
+            "regular expressions are not understood here",
+            "use startsWith, endsWith or contains, or a glob in `match`",
         ),
         '“' | '”' | '„' | '‘' | '’' => Fault::new(
             Span::of_char(span.start, first),

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Span};
 use super::lowered::{Comparison, Literal, Operand};
-use crate::policy::facts::KindDetail;
+use crate::policy::facts::{KindDetail, TrackType};
 use crate::policy::node::quoted;
 use crate::policy::problem::did_you_mean;
 
@@ -113,6 +113,11 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     };
     if words.contains(&&**written) {
         return Ok(());
+    }
+    if words == TrackType::WORDS
+        && let Some((message, hint)) = TrackType::never(written)
+    {
+        return Err(Fault::new(with.span, message, hint));
     }
     let name = field.operand.field().map_or("it", |field| field.name);
     let is_detail = name == "participant.kind" && KindDetail::WORDS.contains(&&**written);

@@ -111,7 +111,7 @@ fn what_is_nested_deep_is_refused_at_the_seventeenth_level() {
 }
 
 #[test]
-fn no_alias_multiplies_without_end() {
+fn anchors_and_aliases_are_refused_however_many_there_are() {
     let laughs = |open: &str, of: fn(char) -> String, close: &str| {
         let first = format!("a: &a {open}{}{close}\n", of('a').replace("*a", "x"));
         ('b'..='h').fold(first, |text, name| {
@@ -119,63 +119,49 @@ fn no_alias_multiplies_without_end() {
             format!("{text}{name}: &{name} {open}{}{close}\n", of(before))
         })
     };
-    let says = "its aliases multiply to more than 50000 values";
     let list = laughs("[", |name| format!("*{name},").repeat(9), "]");
-    yaml("a list of lists", &list, says);
     let map = laughs(
         "{",
         |name| numbered(9, |key| format!("k{key}: *{name},")),
         "}",
     );
-    yaml("a map of maps", &map, says);
-    let merges = |times: usize| {
-        let first = "a0: &a0 {k0: 1}\n".to_owned();
-        (1..900).fold(first, |text, i| {
-            let before = format!("*a{},", i - 1).repeat(times);
-            format!("{text}a{i}: &a{i} {{<<: [{before}], k{i}: 1}}\n")
-        })
-    };
-    yaml("merges of merges", &merges(3), "anchors, aliases or merges");
-    yaml("a chain of merges", &merges(1), "nested deeper than 16");
-    let keys = numbered(10_000, |key| format!("k{key}: 1,"));
-    let many_merges = numbered(500, |i| format!("m{i}: {{<<: *a}}\n"));
-    yaml(
-        "merges of many",
-        &format!("a: &a {{{keys}}}\n{many_merges}"),
-        says,
-    );
-    let text = "x".repeat(MEGABYTE / 2);
-    let long = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(900));
-    yaml("a long text", &long, "more than 8388608 bytes of text");
-    let aliases = format!("a: &a x\nb: [{}]\n", "*a,".repeat(100_000));
-    let says = "it has more than 1000 anchors, aliases or merges";
-    yaml("aliases", &aliases, says);
-    yaml(
-        "anchors",
-        &numbered(50_000, |i| format!("- &a{i} x\n")),
-        says,
-    );
-    yaml(
-        "one anchor again and again",
-        &"- &a x\n".repeat(100_000),
-        says,
-    );
-    let says = "an anchor has an alias to itself inside";
-    yaml("a list in itself", "a: &a [*a]\n", says);
-    yaml("a merge of itself", "a: &a {<<: *a}\n", says);
-    yaml(
-        "no anchor",
-        "policies: *x\n",
-        "alias references unknown anchor",
-    );
-    // What is meant so is fine: one anchor, and all policies refer to it.
-    let shared = numbered(900, |i| {
-        format!("- {{name: a{i}, match: *m, effect: mute}}\n")
+    let merges = numbered(900, |i| {
+        format!("a{i}: &a{i} {{<<: [*a{i},*a{i}], k: 1}}\n")
     });
-    let shared =
-        format!("policies:\n- {{name: a, match: &m {{room: [x, y]}}, effect: mute}}\n{shared}");
-    let read = Document::load([("p.yaml", shared.as_str())]).unwrap();
-    assert_eq!(read.value.policies.len(), 901);
+    for (name, text, says) in [
+        ("a list of lists", list, "1:4: `&` makes an anchor"),
+        ("a map of maps", map, "1:4: `&` makes an anchor"),
+        ("merges", merges, "1:5: `&` makes an anchor"),
+        (
+            "aliases",
+            format!("b: [{}]\n", "*a,".repeat(100_000)),
+            "1:5: b[0]: `*` makes an alias",
+        ),
+        (
+            "anchors",
+            numbered(50_000, |i| format!("- &a{i} x\n")),
+            "1:3: `&` makes an anchor",
+        ),
+        (
+            "one anchor again and again",
+            "- &a x\n".repeat(100_000),
+            "and 99900 more",
+        ),
+        ("tags", "- !a x\n".repeat(100_000), "and 99900 more"),
+        (
+            "a list in itself",
+            "a: &a [*a]\n".to_owned(),
+            "1:8: a[0]: `*` makes an alias",
+        ),
+        (
+            "no anchor",
+            "policies: *x\n".to_owned(),
+            "1:11: policies: `*` makes an alias",
+        ),
+    ] {
+        yaml(name, &text, says);
+        cases(name, &text, says);
+    }
 }
 
 #[test]
@@ -221,12 +207,12 @@ fn lists_and_maps_have_an_end() {
         (
             "numbers",
             format!("policies: [{}]", "1,".repeat(500_000)),
-            "it has more than 300000 values",
+            "there are more than 300000 values",
         ),
         (
             "lists",
             format!("policies: [{}]", "[],".repeat(300_000)),
-            "it has more than 300000 values",
+            "there are more than 300000 values",
         ),
         (
             "policies",
@@ -325,7 +311,7 @@ fn the_facts_of_tests_have_an_end() {
     cases(
         "no number",
         &endless,
-        "\".nan\" is no number, or too large a one",
+        "\".nan\" may be read as another value",
     );
     for (name, text) in [
         (

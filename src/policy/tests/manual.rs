@@ -134,6 +134,11 @@ policies:
     not_after: 2026-03-08T00:00:00Z
     active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }
   - { name: q, match: { attributes: { role: host } }, effect: exempt, reason: hosts speak }
+  - { name: r, match: { room: '^x-.*$' }, effect: mute }
+  - { name: s, match: { room: x }, when: 'participant.identity == "host-*"', effect: mute }
+  - { name: t, match: { room: x }, owner: '*', effect: mute }
+  - { name: u, match: { room: y }, owner: a, effect: mute, priority: 200 }
+  - { name: v, match: { room: y }, owner: a, effect: exempt, reason: r }
   - name: d
     match: { type: AUDIO }
     effect: mute
@@ -147,7 +152,7 @@ policies:
       - { cron: '0 22 * * *', duration: 8h, timezone: Europe/Berlin }
 "#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 20);
+    assert_eq!(warnings.len(), 24);
     for warning in warnings {
         // The table leaves out what changes with the policy.
         let message = warning

@@ -9,6 +9,7 @@ mod hostile;
 mod laws;
 pub(in crate::policy) mod make;
 mod manual;
+mod meant;
 mod schemas;
 mod sets;
 mod tables;

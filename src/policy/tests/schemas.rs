@@ -7,7 +7,7 @@ use super::{generate, make};
 use crate::policy::case::{CASES_MAX, CaseFile};
 use crate::policy::document::{Document, PRIORITY_MAX};
 use crate::policy::node::{self, Node};
-use crate::policy::reader::LIST_ITEMS_MAX;
+use crate::policy::reader::{LIST_ITEMS_MAX, Reader};
 use crate::policy::schema;
 
 /// A compiled schema.
@@ -48,7 +48,7 @@ fn json(node: &Node) -> Value {
 }
 
 fn yaml(text: &str) -> Value {
-    json(&node::from_yaml(text).unwrap())
+    json(&Reader::new(None).tree(text).unwrap())
 }
 
 fn folder() -> std::path::PathBuf {

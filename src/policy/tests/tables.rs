@@ -208,7 +208,7 @@ fn fields_match_by_any_of_their_values_and_all_of_the_fields() {
         ("match: { source: CAMERA }", false),
         ("match: { source: UNKNOWN }", false),
         ("match: { type: AUDIO }", true),
-        ("match: { type: [VIDEO, DATA] }", false),
+        ("match: { type: [VIDEO] }", false),
         ("match: { room: 'webinar-*', type: VIDEO }", false),
         ("match: { kind: [SIP, STANDARD] }", true),
         ("match: { kind: SIP }", false),

@@ -242,7 +242,7 @@ policies:
   - { name: number, match: {}, when: 5, effect: mute }
   - { name: flag, match: {}, when: true, effect: mute }
   - { name: blank, match: {}, when: '', effect: mute }
-  - { name: tag, match: {}, when: !room.active_recording , effect: mute }
+  - { name: nothing, match: {}, when: , effect: mute }
 ";
     let problems = Document::load([("p.yaml", yaml)]).unwrap_err();
     let seen = problems.to_string();
