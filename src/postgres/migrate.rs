@@ -80,10 +80,10 @@ pub(super) async fn bring_up_to_date(
     owner: &mut PgConnection,
     place: &str,
 ) -> Result<bool, DatabaseError> {
-    let failed = |source| DatabaseError::Query {
+    let failed = |error| DatabaseError::Query {
         doing: "look at the schema",
         place: place.to_owned(),
-        source,
+        error,
     };
     let (version, major) = server_version(owner).await.map_err(failed)?;
     if major < MAJOR_MIN {
@@ -124,10 +124,13 @@ fn why_not(source: MigrateError, place: &str, login: String) -> DatabaseError {
         return DatabaseError::MayNotMigrate {
             place,
             login,
-            source,
+            error: source,
         };
     }
-    DatabaseError::Migrate { place, source }
+    DatabaseError::Migrate {
+        place,
+        error: source,
+    }
 }
 
 /// The name that this connection is logged in by.

@@ -97,10 +97,10 @@ pub(super) async fn give(
     place: &str,
     migrated: bool,
 ) -> Result<(), DatabaseError> {
-    let failed = |source| DatabaseError::Query {
+    let failed = |error| DatabaseError::Query {
         doing: "give the service's login its rights",
         place: place.to_owned(),
-        source,
+        error,
     };
     let service_login = login(service).await.map_err(failed)?;
     let two_logins = login(owner).await.map_err(failed)? != service_login;

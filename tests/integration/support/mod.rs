@@ -3,6 +3,7 @@
 mod answer;
 mod database;
 mod events;
+mod program;
 mod rows;
 mod stub;
 mod trail;
@@ -28,6 +29,7 @@ use url::Url;
 
 pub(crate) use answer::Answer;
 pub(crate) use database::{TestDatabase, admin};
+pub(crate) use program::{Program, open_tempdir, read_until};
 pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.

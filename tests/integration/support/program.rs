@@ -1,0 +1,126 @@
+//! The real program, as people start it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use super::BOUND;
+
+type Settings = [(&'static str, String)];
+
+/// A running quell. Dropped, it and its own Postgres are ended.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) out: BufReader<ChildStdout>,
+    pub(crate) err: BufReader<ChildStderr>,
+    data: Option<PathBuf>,
+}
+
+impl Program {
+    /// Starts quell with nothing in its environment but `env` and a usual `PATH`.
+    pub(crate) fn start(arguments: &[&str], env: &Settings) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut data = None;
+        for (name, value) in env {
+            command.env(name, value);
+            data = data.or_else(|| (*name == "QUELL_PG_DATA").then(|| value.into()));
+        }
+        let mut child = command.spawn().unwrap();
+        Self {
+            out: BufReader::new(child.stdout.take().unwrap()),
+            err: BufReader::new(child.stderr.take().unwrap()),
+            child,
+            data,
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().unwrap();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end; its exit code, stdout and stderr from here on.
+    pub(crate) async fn end(&mut self) -> (i32, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        let ended = async {
+            let (_, _, status) = tokio::try_join!(
+                self.out.read_to_string(&mut out),
+                self.err.read_to_string(&mut err),
+                self.child.wait(),
+            )
+            .unwrap();
+            status
+        };
+        let ended = tokio::time::timeout(BOUND, ended).await;
+        let status = ended.unwrap_or_else(|_| panic!("quell does not end:\n{out}\n{err}"));
+        let code = status.code().expect("quell was ended by a signal");
+        (code, out, err)
+    }
+
+    /// Kills it, as the kernel does where memory is short: nothing else is ended.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// The process id of its own Postgres, while that runs.
+    pub(crate) fn postgres(&self) -> Option<Pid> {
+        let file = self.data.as_ref()?.join("postmaster.pid");
+        let text = std::fs::read_to_string(file).ok()?;
+        Some(Pid::from_raw(text.lines().next()?.parse().ok()?))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let is_over = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+        if is_over(&mut self.child) {
+            return;
+        }
+        // It is asked first, since it stops its Postgres then.
+        self.signal(Signal::SIGTERM);
+        let asked = Instant::now();
+        while !is_over(&mut self.child) && asked.elapsed() < BOUND {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let postgres = self.postgres();
+        self.child.start_kill().ok();
+        if let Some(postgres) = postgres {
+            kill(postgres, Signal::SIGQUIT).ok();
+        }
+    }
+}
+
+/// Lines up to and with the one that holds `mark`.
+pub(crate) async fn read_until(from: &mut BufReader<impl AsyncRead + Unpin>, mark: &str) -> String {
+    let mut text = String::new();
+    let read = async {
+        while !text.contains(mark) {
+            let bytes = from.read_line(&mut text).await.unwrap();
+            assert!(bytes > 0, "it ended without {mark:?}:\n{text}");
+        }
+    };
+    let read = tokio::time::timeout(BOUND, read).await;
+    assert!(read.is_ok(), "waited in vain for {mark:?}:\n{text}");
+    text
+}
+
+/// A temporary folder that Postgres's user can pass through where quell runs as root.
+pub(crate) fn open_tempdir() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    folder
+}
