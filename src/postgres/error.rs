@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::local::{LOCK_TIMEOUT, SUPERUSER};
+use super::pooler;
 use super::programs::MAJOR_MIN;
 
 /// Why the machine's own Postgres cannot be used.
@@ -184,4 +185,40 @@ pub enum DatabaseError {
         place: String,
         error: sqlx::Error,
     },
+    #[error(
+        "{place} is behind a pooler that forgets prepared statements, as pgbouncer does in \
+         transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \
+         max_prepared_statements above 0"
+    )]
+    PreparedStatements { place: String },
+    #[error(
+        "{place} must be migrated, and is behind a pooler in transaction mode, which loses the \
+         lock that keeps two from migrating at once: set QUELL_MIGRATE_DATABASE_URL to the owner's \
+         login at Postgres itself"
+    )]
+    MigrateThroughPooler { place: String },
+    #[error(
+        "the pooler before {place} refuses a setting of the connection ({error}): take it out of \
+         {variable}, or add it to pgbouncer's ignore_startup_parameters"
+    )]
+    RefusedSetting {
+        place: String,
+        variable: &'static str,
+        error: sqlx::Error,
+    },
+}
+
+impl DatabaseError {
+    /// What became of a query.
+    pub(super) fn of_query(doing: &'static str, place: &str, error: sqlx::Error) -> Self {
+        let place = place.to_owned();
+        if pooler::is_forgotten(&error) {
+            return Self::PreparedStatements { place };
+        }
+        Self::Query {
+            doing,
+            place,
+            error,
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod data;
 mod error;
 mod local;
 mod migrate;
+mod pooler;
 mod process;
 mod programs;
 mod rights;
@@ -31,6 +32,7 @@ pub use local::LocalPostgres;
 pub(crate) use local::Survey;
 use local::{Limit, Supervised};
 pub(crate) use migrate::{Schema, schema, server_version};
+pub(crate) use pooler::Sessions;
 pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 
@@ -137,15 +139,21 @@ impl Database {
     ) -> Result<Self, DatabaseError> {
         let service = service.application_name(APPLICATION);
         let place = place(&service);
-        let mut owner = connect(
-            &owner.application_name("quell (owner)"),
-            owner_variable,
-            CONNECT_TIMEOUT,
-        )
-        .await?;
-        let migrated = migrate::bring_up_to_date(&mut owner, &place).await?;
+        let owner_options = owner.application_name("quell (owner)");
+        let mut owner = connect(&owner_options, owner_variable, CONNECT_TIMEOUT).await?;
+        let migrated = migrate::bring_up_to_date(&mut owner, &owner_options).await?;
 
         let mut connection = connect(&service, DATABASE_URL, CONNECT_TIMEOUT).await?;
+        let sessions = Sessions::of(&mut connection, &service).await;
+        match sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))? {
+            Sessions::Own => {}
+            Sessions::Shared => tracing::warn!(
+                place,
+                "there is a pooler in transaction mode before Postgres: statements' time limits get \
+                 lost, and policies are looked for twice a second (docs/OPERATIONS.md, \"Behind a pooler\")"
+            ),
+            Sessions::Forgetful => return Err(DatabaseError::PreparedStatements { place }),
+        }
         rights::give(&mut owner, &mut connection, &place, migrated).await?;
         for connection in [owner, connection] {
             // Nothing is lost with a connection that does not end well.
@@ -268,6 +276,8 @@ pub(crate) fn options(
 ) -> Result<PgConnectOptions, DatabaseError> {
     // The parser's own message could quote a part of the URL.
     PgConnectOptions::from_str(url.expose_secret().trim())
+        // Poolers refuse it, and floats come in binary.
+        .map(|options| options.extra_float_digits(None))
         .map_err(|_| DatabaseError::Url { variable })
 }
 
@@ -324,10 +334,20 @@ pub(crate) async fn connect(
                 why,
             )))
         })
-        .map_err(|error| DatabaseError::Connect {
-            place: place(options),
-            variable,
-            error,
+        .map_err(|error| {
+            let place = place(options);
+            if pooler::refuses_setting(&error) {
+                return DatabaseError::RefusedSetting {
+                    place,
+                    variable,
+                    error,
+                };
+            }
+            DatabaseError::Connect {
+                place,
+                variable,
+                error,
+            }
         })
 }
 
