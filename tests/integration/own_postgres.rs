@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use quell::config::Config;
+use quell::postgres::LocalPostgres;
 use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
 use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection, query_scalar};
 use tempfile::TempDir;
 use url::Url;
 
@@ -216,6 +219,46 @@ async fn short_commands_and_a_server_start_on_one_folder_in_any_order() {
         assert_eq!(code, 0, "{err}");
         assert!(serve.program.postgres().is_none(), "its Postgres is left");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_about_to_start_when_another_stops_its_postgres_starts() {
+    let ground = Ground::new().await;
+    let (code, _, err) = ground.start(&["migrate"]).end().await;
+    assert_eq!(code, 0, "{err}");
+    let settings = ground.settings();
+    let lookup = |name: &str| {
+        let found = settings.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let mut config = Config::from_lookup(&lookup).unwrap().database;
+    config.search_path = vec!["/usr/local/bin".into(), "/usr/bin".into()];
+    let first = LocalPostgres::start(&config).await.unwrap();
+    let mut owner = PgConnection::connect_with(&first.owner).await.unwrap();
+    owner
+        .execute("begin; lock table policy, policy_revision in access exclusive mode")
+        .await
+        .unwrap();
+
+    let mut program = ground.start(&["serve"]);
+    let begun = Instant::now();
+    let waiting = "select count(*) from pg_locks where not granted";
+    while query_scalar::<_, i64>(waiting)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap()
+        == 0
+    {
+        assert!(
+            begun.elapsed() < BOUND,
+            "the server never read the policies"
+        );
+    }
+    first.stop().await;
+    read_until(&mut program.err, "quell is listening").await;
+    program.signal(Signal::SIGTERM);
+    let (code, _, err) = program.end().await;
+    assert_eq!(code, 0, "{err}");
 }
 
 #[tokio::test]

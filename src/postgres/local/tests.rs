@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Row};
 
 use sqlx::postgres::PgConnection;
@@ -236,11 +237,24 @@ async fn a_note_of_one_that_is_gone_is_not_believed() {
 async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
     let root = open_tempdir();
     let config = config(Some(&root.path().join("pg")));
-    for _ in 0..3 {
-        let first = LocalPostgres::start(&config).await.unwrap();
-        let ((), database) = tokio::join!(first.stop(), Database::open(&config));
-        database.unwrap().close().await;
+    let first = LocalPostgres::start(&config).await.unwrap();
+    // The other stands in the middle of its opening: it waits to migrate.
+    let mut holder = PgConnection::connect_with(&first.owner).await.unwrap();
+    holder.lock().await.unwrap();
+    let opening = Database::open(&config);
+    tokio::pin!(opening);
+    loop {
+        let waits = show(
+            &first.owner,
+            "select (count(*) > 0)::text from pg_locks where locktype = 'advisory' and not granted",
+        );
+        tokio::select! {
+            opened = &mut opening => panic!("it did not wait: {opened:?}"),
+            waits = waits => if waits.unwrap() == "true" { break },
+        }
     }
+    let ((), opened) = tokio::join!(first.stop(), opening);
+    opened.unwrap().close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
