@@ -194,11 +194,14 @@ impl Instance {
             return;
         };
         server.stop().await;
-        // Tidying up, but not under the feet of another quell that starts just now.
+        // Tidying up, but not under the feet of another quell that starts just now. One that was
+        // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)
             && folder.try_lock().is_ok()
+            && !read_pid_file(&pid_file(&self.folder))
+                .is_some_and(|(pid, _)| process::is_alive(pid))
         {
-            std::fs::remove_dir(&self.place.socket).ok();
+            std::fs::remove_dir_all(&self.place.socket).ok();
         }
     }
 }

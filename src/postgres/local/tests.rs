@@ -263,6 +263,7 @@ async fn one_that_ends_too_often_is_given_up() {
     let config = config(Some(&root.path().join("pg")));
     let local = LocalPostgres::start(&config).await.unwrap();
     let note = local.data().join("postmaster.pid");
+    let socket = local.instance.place.socket.clone();
     let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
     let limit = Limit::new(1, std::time::Duration::from_mins(1));
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
@@ -282,4 +283,5 @@ async fn one_that_ends_too_often_is_given_up() {
     );
     pool.close().await;
     supervised.stop().await;
+    assert!(!socket.exists());
 }
