@@ -68,12 +68,20 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.database.pg_data.clone_from(&own_data);
     }
     println!("Starting Postgres, a LiveKit double and quell ...");
-    let database = tokio::select! {
+    let mut database = tokio::select! {
         opened = Database::open(&config.database) =>
             opened.map_err(|error| what_to_do(error, own_data.as_deref()))?,
         () = &mut stop => return Ok(()),
     };
-    let done = show(arguments, &config, &simulator, &database, stop).await;
+    let psql_hint = database.psql_hint().unwrap_or_default();
+    let given_up = database.supervise();
+    let stop = async {
+        tokio::select! {
+            () = stop => Ok(()),
+            error = given_up => Err(error.into()),
+        }
+    };
+    let done = show(arguments, &config, &simulator, &database, &psql_hint, stop).await;
     simulator.shutdown().await;
     database.close().await;
     done
@@ -100,7 +108,8 @@ async fn show(
     config: &Config,
     simulator: &Simulator,
     database: &Database,
-    stop: impl Future<Output = ()>,
+    psql_hint: &str,
+    stop: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     apply(database).await?;
     let running = start(config, database).await?;
@@ -115,16 +124,16 @@ async fn show(
         url: &url,
     };
     let told = tokio::select! {
-        told = tell(arguments, &story, database) => told,
-        () = stop => Ok(()),
+        told = tell(arguments, &story, psql_hint) => told,
+        stopped = stop => stopped,
     };
     running.drain().await;
     told
 }
 
-async fn tell(arguments: &Arguments, story: &Story<'_>, database: &Database) -> anyhow::Result<()> {
+async fn tell(arguments: &Arguments, story: &Story<'_>, psql_hint: &str) -> anyhow::Result<()> {
     let track = story.tell().await?;
-    print_what_to_try(story, &track, database);
+    print_what_to_try(story, &track, psql_hint);
     if arguments.once {
         return Ok(());
     }
@@ -201,7 +210,7 @@ async fn apply(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_what_to_try(story: &Story<'_>, track: &story::Muted, database: &Database) {
+fn print_what_to_try(story: &Story<'_>, track: &story::Muted, psql_hint: &str) {
     let url = story.url;
     let body = json!({
         "room_name": track.room,
@@ -235,13 +244,10 @@ fn print_what_to_try(story: &Story<'_>, track: &story::Muted, database: &Databas
     println!(
         "  curl -sS -w '%{{http_code}}\\n' {url}/healthz; curl -sS -w '%{{http_code}}\\n' {url}/readyz; curl -sS {url}/metrics"
     );
-    if let Some(local) = database.local() {
-        println!("\n  # the audit, by SQL (docs/AUDIT.md has more questions)");
-        println!(
-            "  {} -c 'select started_at, actor, action, outcome, identity, policy_name from moderation_history order by started_at desc limit 20'",
-            local.psql_hint()
-        );
-    }
+    println!("\n  # the audit, by SQL (docs/AUDIT.md has more questions)");
+    println!(
+        "  {psql_hint} -c 'select started_at, actor, action, outcome, identity, policy_name from moderation_history order by started_at desc limit 20'"
+    );
 }
 
 #[cfg(test)]

@@ -75,8 +75,20 @@ pub fn run() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(error));
     ExitCode::FAILURE
+}
+
+/// The error and its causes, each said once: many a message holds its cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            _ if told.contains(&cause) => told,
+            _ => format!("{told}: {cause}"),
+        }
+    })
 }
 
 /// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
@@ -117,4 +129,25 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::StartError;
+    use crate::policy_store::StoreError;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let check = |error: anyhow::Error, want: &str| assert_eq!(told(&error), want);
+        let policies = || StartError::Policies(StoreError::Database(sqlx::Error::PoolTimedOut));
+        let said = "the stored policies cannot be read: the database does not answer: pool timed \
+                    out while waiting for an open connection";
+        check(policies().into(), said);
+        check(
+            anyhow::Error::new(policies()).context("no start"),
+            &format!("no start: {said}"),
+        );
+        check(anyhow::anyhow!("alone"), "alone");
+    }
 }

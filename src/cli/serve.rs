@@ -1,20 +1,35 @@
 //! `quell serve`, `quell migrate`.
 
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use super::{configured, told_to_stop};
-use crate::app::Running;
+use crate::app::{Running, StartError};
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::policy_store::StoreError;
 use crate::postgres::Database;
+
+/// How long our own Postgres is waited for while the server starts.
+const AWAY_MAX: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let config = configured()?;
     let mut stop = pin!(told_to_stop()?);
-    let database = tokio::select! {
+    let mut database = tokio::select! {
         opened = Database::open(&config.database) => opened?,
         () = &mut stop => return Ok(()),
     };
-    let running = match Running::start(&config, database.pool.clone(), Clock::system()).await {
+    let given_up = pin!(database.supervise());
+    let started = tokio::select! {
+        started = start(&config, &database) => started,
+        () = &mut stop => {
+            database.close().await;
+            return Ok(());
+        }
+    };
+    let running = match started {
         Ok(running) => running,
         Err(error) => {
             database.close().await;
@@ -25,11 +40,28 @@ pub(super) async fn run() -> anyhow::Result<()> {
     let stopped = tokio::select! {
         () = stop => Ok(()),
         () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
+        error = given_up => Err(error.into()),
     };
     tracing::info!("quell is stopping");
     running.drain().await;
     database.close().await;
     stopped
+}
+
+/// Starts the server. Our own Postgres may end just then, stopped by another quell that had started
+/// it, and is back soon.
+async fn start(config: &Config, database: &Database) -> Result<Running, StartError> {
+    let begun = Instant::now();
+    loop {
+        let started = Running::start(config, database.pool.clone(), Clock::system()).await;
+        if !matches!(started, Err(StartError::Policies(StoreError::Database(_))))
+            || !database.is_supervised()
+            || begun.elapsed() > AWAY_MAX
+        {
+            return started;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 pub(super) async fn migrate() -> anyhow::Result<()> {

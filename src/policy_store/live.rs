@@ -15,7 +15,7 @@ use super::read::{Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
 use crate::policy::PolicySet;
 use crate::policy::set::Unreadable;
-use crate::postgres::bounded;
+use crate::postgres::{Sessions, bounded};
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
 /// within a second all the same.
@@ -104,11 +104,11 @@ impl Policies {
     /// it stay in force.
     pub async fn watch(self, pool: PgPool, stop: CancellationToken) {
         let watching = async {
-            let mut listener = None;
+            let (mut listener, mut may_listen) = (None, true);
             let mut told_of = None;
             loop {
-                if listener.is_none() {
-                    listener = listen(&pool).await;
+                if listener.is_none() && may_listen {
+                    (listener, may_listen) = listen(&pool).await;
                 }
                 let trouble = self.refresh(&pool).await.err();
                 let trouble = trouble.map(|error| error.to_string());
@@ -134,16 +134,31 @@ impl Policies {
     }
 }
 
-async fn listen(pool: &PgPool) -> Option<PgListener> {
+/// A listener, and whether to try again where there is none.
+///
+/// A pooler that shares sessions would send the news to whichever connection has that session
+/// next, which takes it for an answer and fails.
+async fn listen(pool: &PgPool) -> (Option<PgListener>, bool) {
     let listener = async {
+        let mut connection = pool.acquire().await?;
+        if Sessions::of(&mut connection, &pool.connect_options()).await? != Sessions::Own {
+            return Ok(None);
+        }
+        drop(connection);
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
-        Ok(listener)
+        Ok(Some(listener))
     };
-    bounded(listener)
-        .await
-        .inspect_err(|error| tracing::warn!(%error, "changes of policies cannot be listened for; looking twice a second"))
-        .ok()
+    match bounded(listener).await {
+        Ok(listener) => {
+            let may_listen = listener.is_some();
+            (listener, may_listen)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "changes of policies cannot be listened for; looking twice a second");
+            (None, true)
+        }
+    }
 }
 
 fn broken(error: JoinError) -> sqlx::Error {

@@ -254,11 +254,7 @@ pub(super) fn io(
     path: &Path,
 ) -> impl FnOnce(std::io::Error) -> LocalPostgresError {
     let path = path.to_owned();
-    move |source| LocalPostgresError::Files {
-        doing,
-        path,
-        source,
-    }
+    move |error| LocalPostgresError::Files { doing, path, error }
 }
 
 #[cfg(test)]

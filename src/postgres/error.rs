@@ -1,8 +1,11 @@
 //! What can go wrong with Postgres, each with what to do about it.
+//!
+//! A message holds its cause, which is therefore no `source`: it would be printed twice.
 
 use std::path::PathBuf;
 
 use super::local::{LOCK_TIMEOUT, SUPERUSER};
+use super::pooler;
 use super::programs::MAJOR_MIN;
 
 /// Why the machine's own Postgres cannot be used.
@@ -75,11 +78,11 @@ pub enum LocalPostgresError {
         folder.display()
     )]
     SocketFolder { folder: PathBuf },
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {error}", path.display())]
     Files {
         doing: &'static str,
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
     #[error(
         "another quell has been starting Postgres on {} for {} s: end it, or wait",
@@ -96,10 +99,29 @@ pub enum LocalPostgresError {
         log: String,
     },
     #[error(
-        "the Postgres that runs on {} cannot be prepared as its user `{SUPERUSER}`: {source}",
+        "{} holds no Postgres data any more: put it back, or start quell anew to begin with \
+         nothing",
+        folder.display()
+    )]
+    DataGone { folder: PathBuf },
+    #[error(
+        "Postgres on {} ended {ends} times within {within_seconds} s, and is not started again. \
+         The last time: {last}",
         data.display()
     )]
-    Prepare { data: PathBuf, source: sqlx::Error },
+    GivenUp {
+        data: PathBuf,
+        ends: usize,
+        within_seconds: u64,
+        last: String,
+    },
+    #[error("the part of quell that watches over Postgres has ended, which is a bug: see the log")]
+    Unwatched,
+    #[error(
+        "the Postgres that runs on {} cannot be prepared as its user `{SUPERUSER}`: {error}",
+        data.display()
+    )]
+    Prepare { data: PathBuf, error: sqlx::Error },
 }
 
 /// Why the database cannot be used. No message shows a URL or a password.
@@ -114,13 +136,13 @@ pub enum DatabaseError {
     )]
     Url { variable: &'static str },
     #[error(
-        "cannot connect to {place}: {source}. Check {variable}, and that Postgres runs and lets \
+        "cannot connect to {place}: {error}. Check {variable}, and that Postgres runs and lets \
          this login in"
     )]
     Connect {
         place: String,
         variable: &'static str,
-        source: sqlx::Error,
+        error: sqlx::Error,
     },
     #[error("{place} runs Postgres {version}, but quell needs {MAJOR_MIN} or newer: upgrade it")]
     TooOld { place: String, version: String },
@@ -136,17 +158,17 @@ pub enum DatabaseError {
     Changed { place: String, version: i64 },
     #[error(
         "{place} must be migrated, and its login {login} may not: set QUELL_MIGRATE_DATABASE_URL \
-         to the owner's login, or run `quell migrate` with it ({source})"
+         to the owner's login, or run `quell migrate` with it ({error})"
     )]
     MayNotMigrate {
         place: String,
         login: String,
-        source: sqlx::migrate::MigrateError,
+        error: sqlx::migrate::MigrateError,
     },
-    #[error("cannot migrate {place}: {source}")]
+    #[error("cannot migrate {place}: {error}")]
     Migrate {
         place: String,
-        source: sqlx::migrate::MigrateError,
+        error: sqlx::migrate::MigrateError,
     },
     #[error(
         "the service's login {login} has no right to {missing} in {place}: the owner's login \
@@ -157,10 +179,46 @@ pub enum DatabaseError {
         login: String,
         missing: String,
     },
-    #[error("cannot {doing} in {place}: {source}")]
+    #[error("cannot {doing} in {place}: {error}")]
     Query {
         doing: &'static str,
         place: String,
-        source: sqlx::Error,
+        error: sqlx::Error,
     },
+    #[error(
+        "{place} is behind a pooler that forgets prepared statements, as pgbouncer does in \
+         transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \
+         max_prepared_statements above 0"
+    )]
+    PreparedStatements { place: String },
+    #[error(
+        "{place} must be migrated, and is behind a pooler in transaction mode, which loses the \
+         lock that keeps two from migrating at once: set QUELL_MIGRATE_DATABASE_URL to the owner's \
+         login at Postgres itself"
+    )]
+    MigrateThroughPooler { place: String },
+    #[error(
+        "the pooler before {place} refuses a setting of the connection ({error}): take it out of \
+         {variable}, or add it to pgbouncer's ignore_startup_parameters"
+    )]
+    RefusedSetting {
+        place: String,
+        variable: &'static str,
+        error: sqlx::Error,
+    },
+}
+
+impl DatabaseError {
+    /// What became of a query.
+    pub(super) fn of_query(doing: &'static str, place: &str, error: sqlx::Error) -> Self {
+        let place = place.to_owned();
+        if pooler::is_forgotten(&error) {
+            return Self::PreparedStatements { place };
+        }
+        Self::Query {
+            doing,
+            place,
+            error,
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! The data stays between runs. One that runs on the data folder already is used and left alone.
 
-use std::fmt;
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod instance;
+mod supervisor;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, query_scalar, raw_sql};
 
 use crate::config::DatabaseConfig;
@@ -15,26 +16,18 @@ use crate::config::DatabaseConfig;
 use super::account::Account;
 use super::data::{self, Holds};
 use super::error::LocalPostgresError;
-use super::process::{self, Server};
 use super::programs::Programs;
+pub(super) use instance::LOCK_TIMEOUT;
+use instance::{Instance, Place, lock};
+pub(super) use supervisor::{Limit, Supervised};
 
 pub(super) const SUPERUSER: &str = "postgres";
 const OWNER: &str = "quell_owner";
 const SERVICE: &str = "quell";
 const DATABASE: &str = "quell";
-const PORT: u16 = 5432;
 
-/// Recovery after a crash may have a lot to read.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// Another quell that makes the folder and starts Postgres holds the lock for as long.
-pub(super) const LOCK_TIMEOUT: Duration = Duration::from_mins(4);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One that is there by its id, and does not listen: it comes up, goes down, or is another
-/// program that was given the id of one that crashed.
-const SILENT_TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(30);
-/// Beside quell's own pool: a second quell's, psql, and what Postgres keeps back.
-const CONNECTIONS_SPARE: u32 = 60;
+/// How often one that somebody else stops just then is looked for anew.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// What there is to start Postgres with. Looked at only: nothing is made.
 #[derive(Debug)]
@@ -76,26 +69,15 @@ pub struct LocalPostgres {
     pub service: PgConnectOptions,
     /// The owner's login, which migrates.
     pub owner: PgConnectOptions,
-    data: PathBuf,
-    place: Place,
+    config: DatabaseConfig,
     psql: String,
-    // None where it was running before us.
-    server: Option<Server>,
-}
-
-/// Where a Postgres listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    socket: PathBuf,
-    port: u16,
+    instance: Instance,
 }
 
 impl fmt::Debug for LocalPostgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalPostgres")
-            .field("data", &self.data)
-            .field("place", &self.place)
-            .field("server", &self.server)
+            .field("instance", &self.instance)
             .finish_non_exhaustive()
     }
 }
@@ -103,124 +85,104 @@ impl fmt::Debug for LocalPostgres {
 impl LocalPostgres {
     /// Starts Postgres, or finds the one that runs on the data folder already.
     pub async fn start(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
-        let Survey {
-            folder,
-            programs,
-            account,
-            ..
-        } = Survey::of(config).await?;
-        let account = account.as_ref();
-        let folder = data::create(&folder, account)?;
+        let survey = Survey::of(config).await?;
+        let account = survey.account.as_ref();
+        let folder = data::create(&survey.folder, account)?;
         // Of two that start at once the second waits here, and then finds the first one's.
         let lock = lock(&folder).await?;
         if !matches!(data::look(&folder)?, Holds::Cluster { .. }) {
             tracing::info!(data = %folder.display(), "making a new Postgres data folder");
-            data::initialize(&folder, &programs, account).await?;
+            data::initialize(&folder, &survey.programs, account).await?;
         }
-        let (place, server) = if let Some(place) = running(&folder).await {
-            tracing::info!(data = %folder.display(), "using the Postgres that runs already");
-            (place, None)
-        } else {
-            let place = Place {
-                socket: data::socket_folder(&folder, account)?,
-                port: PORT,
+        let mut instance = Instance::new(folder, &survey)?;
+        for attempt in 1.. {
+            instance.bring_up(&survey, config.connections_max).await?;
+            let Err(error) = prepare(&instance.place).await else {
+                break;
             };
-            let server = start(config, &programs, account, &folder, &place).await?;
-            tracing::info!(
-                data = %folder.display(),
-                version = programs.version,
-                "started the machine's own Postgres"
-            );
-            (place, Some(server))
-        };
-        prepare(&place)
-            .await
-            .map_err(|source| LocalPostgresError::Prepare {
-                data: folder.clone(),
-                source,
-            })?;
+            // Whoever had started it may have stopped it just now.
+            if attempt == ATTEMPTS_MAX || !instance.is_gone().await {
+                return Err(LocalPostgresError::Prepare {
+                    data: instance.folder,
+                    error,
+                });
+            }
+        }
         drop(lock);
-        Ok(Self {
-            service: place.login(SERVICE, DATABASE),
-            owner: place.login(OWNER, DATABASE),
-            psql: programs.psql(&config.search_path),
-            data: folder,
-            place,
-            server,
-        })
+        let data = instance.folder.display();
+        if instance.is_ours() {
+            let version = &survey.programs.version;
+            tracing::info!(%data, version, "started the machine's own Postgres");
+        } else {
+            tracing::info!(%data, "using the Postgres that runs already");
+        }
+        Ok(Self::on(
+            instance,
+            config,
+            survey.programs.psql(&config.search_path),
+        ))
     }
 
     /// The one that runs on `config`'s data folder already; starts and makes nothing.
     pub async fn find_running(config: &DatabaseConfig) -> Option<Self> {
         let folder = data::folder(config).ok()?.canonicalize().ok()?;
-        let place = running(&folder).await?;
-        Some(Self {
-            service: place.login(SERVICE, DATABASE),
-            owner: place.login(OWNER, DATABASE),
-            psql: "psql".to_owned(),
-            data: folder,
-            place,
-            server: None,
-        })
+        let instance = Instance::find(folder).await?;
+        Some(Self::on(instance, config, "psql".to_owned()))
+    }
+
+    fn on(instance: Instance, config: &DatabaseConfig, psql: String) -> Self {
+        Self {
+            service: instance.place.login(SERVICE, DATABASE),
+            owner: instance.place.login(OWNER, DATABASE),
+            config: config.clone(),
+            psql,
+            instance,
+        }
+    }
+
+    /// Starts one that ended again, or takes the one that somebody else started meanwhile.
+    async fn start_again(&mut self) -> Result<(), LocalPostgresError> {
+        let survey = Survey::of(&self.config).await?;
+        if survey.is_new {
+            return Err(LocalPostgresError::DataGone {
+                folder: survey.folder,
+            });
+        }
+        let _lock = lock(&self.instance.folder).await?;
+        let connections_max = self.config.connections_max;
+        self.instance.bring_up(&survey, connections_max).await?;
+        self.service = self.instance.place.login(SERVICE, DATABASE);
+        self.owner = self.instance.place.login(OWNER, DATABASE);
+        Ok(())
     }
 
     /// The data folder.
     #[must_use]
     pub fn data(&self) -> &Path {
-        &self.data
+        &self.instance.folder
     }
 
     /// Whether we started it, and so stop it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.server.is_some()
+        self.instance.is_ours()
+    }
+
+    /// Whether it has ended, or is about to.
+    pub(super) async fn is_gone(&mut self) -> bool {
+        self.instance.is_gone().await
     }
 
     /// What a person types to open `psql` on the database, as the same user or as root.
     #[must_use]
     pub fn psql_hint(&self) -> String {
-        let Place { socket, port } = &self.place;
-        let port = if *port == PORT {
-            String::new()
-        } else {
-            format!(" -p {port}")
-        };
-        let psql = &self.psql;
-        format!(
-            "{psql} -h {}{port} -U {SERVICE} {DATABASE}",
-            socket.display()
-        )
+        let options = self.instance.place.psql_options();
+        format!("{} {options} -U {SERVICE} {DATABASE}", self.psql)
     }
 
     /// Stops it where we started it. Sessions that are open are ended.
     pub async fn stop(self) {
-        let Some(server) = self.server else {
-            return;
-        };
-        server.stop().await;
-        // Tidying up, but not under the feet of another quell that starts just now.
-        if let Ok(folder) = File::open(&self.data)
-            && folder.try_lock().is_ok()
-        {
-            std::fs::remove_dir(&self.place.socket).ok();
-        }
-    }
-}
-
-impl Place {
-    fn login(&self, user: &str, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket)
-            .port(self.port)
-            .username(user)
-            .database(database)
-    }
-
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let options = self.login(SUPERUSER, "postgres");
-        tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| sqlx::Error::PoolTimedOut)?
+        self.instance.stop().await;
     }
 }
 
@@ -243,120 +205,6 @@ fn choose(
             data_major: data_major.unwrap_or_default(),
             installed: versions.join(", "),
         })
-}
-
-/// Holds the folder itself locked, which leaves nothing behind in it.
-async fn lock(folder: &Path) -> Result<File, LocalPostgresError> {
-    let file = File::open(folder).map_err(data::io("open", folder))?;
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(data::io("lock", folder)(error)),
-            Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_TIMEOUT => {
-                return Err(LocalPostgresError::Locked {
-                    folder: folder.to_owned(),
-                });
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
-        }
-    }
-}
-
-/// Where the Postgres that runs on `folder` listens. One that is coming up or going down is
-/// waited for; of one that is gone only its file may be left, which the next one takes over.
-async fn running(folder: &Path) -> Option<Place> {
-    let started = Instant::now();
-    let mut patience = SILENT_TIMEOUT;
-    while started.elapsed() < patience {
-        let (pid, place) = read_pid_file(&folder.join("postmaster.pid"))?;
-        if !process::is_alive(pid) {
-            return None;
-        }
-        if let Some(place) = place {
-            match place.connect().await {
-                // It answers: whoever may not come in is told so when the roles are made.
-                Ok(_) => return Some(place),
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {
-                    return Some(place);
-                }
-                // 57P03 is Postgres coming up or going down.
-                Err(sqlx::Error::Database(_)) => patience = START_TIMEOUT,
-                Err(_) => {}
-            }
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    None
-}
-
-/// Postgres's own note of what runs: process id, data folder, start, port, socket folder, ...
-/// The place is missing until it listens on a socket.
-fn read_pid_file(path: &Path) -> Option<(i32, Option<Place>)> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut lines = text.lines();
-    let pid = lines.next()?.trim().parse().ok()?;
-    let mut rest = lines.skip(2);
-    let place = match (rest.next().map(str::parse), rest.next()) {
-        (Some(Ok(port)), Some(socket)) if !socket.is_empty() => Some(Place {
-            socket: socket.into(),
-            port,
-        }),
-        _ => None,
-    };
-    Some((pid, place))
-}
-
-async fn start(
-    config: &DatabaseConfig,
-    programs: &Programs,
-    account: Option<&Account>,
-    folder: &Path,
-    place: &Place,
-) -> Result<Server, LocalPostgresError> {
-    let mut command = process::command(&programs.postgres(), account);
-    let connections = config.connections_max.saturating_add(CONNECTIONS_SPARE);
-    command.arg("-D").arg(folder);
-    for (name, value) in [
-        // No TCP: the socket's folder says who may come.
-        ("listen_addresses", String::new()),
-        (
-            "unix_socket_directories",
-            place.socket.display().to_string(),
-        ),
-        ("unix_socket_permissions", "0700".to_owned()),
-        ("port", place.port.to_string()),
-        ("max_connections", connections.to_string()),
-        // Its log comes to us.
-        ("log_destination", "stderr".to_owned()),
-        ("logging_collector", "off".to_owned()),
-    ] {
-        command.arg("-c").arg(format!("{name}={value}"));
-    }
-    let mut server = Server::spawn(command)?;
-    let started = Instant::now();
-    let how = loop {
-        if let Some(status) = server.ended() {
-            break status.to_string();
-        }
-        match place.connect().await {
-            Ok(connection) => {
-                drop(connection);
-                return Ok(server);
-            }
-            Err(error) if started.elapsed() > START_TIMEOUT => {
-                break format!("{error}, {} s after its start", START_TIMEOUT.as_secs());
-            }
-            Err(_) => tokio::time::sleep(POLL).await,
-        }
-    };
-    let log = server.last_lines().await;
-    server.stop().await;
-    Err(LocalPostgresError::NotStarted {
-        data: folder.to_owned(),
-        how,
-        log,
-    })
 }
 
 /// Makes the two logins and the database where they are missing.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query, query_scalar, raw_sql};
 
 use super::error::DatabaseError;
+use super::pooler::Sessions;
 use super::programs::MAJOR_MIN;
 
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
@@ -72,19 +73,17 @@ pub(crate) async fn server_version(
     Ok((row.text, u32::try_from(row.major).unwrap_or_default()))
 }
 
-/// Applies what is pending, with the owner's connection; returns whether there was anything.
+/// Applies what is pending, with the owner's connection, made by `options`; returns whether there
+/// was anything.
 ///
 /// sqlx's migrator holds an advisory lock of the session meanwhile, so that of two at once the
 /// second waits and finds nothing to do. On an error the lock goes with the connection.
 pub(super) async fn bring_up_to_date(
     owner: &mut PgConnection,
-    place: &str,
+    options: &PgConnectOptions,
 ) -> Result<bool, DatabaseError> {
-    let failed = |source| DatabaseError::Query {
-        doing: "look at the schema",
-        place: place.to_owned(),
-        source,
-    };
+    let place = &super::place(options);
+    let failed = |error| DatabaseError::of_query("look at the schema", place, error);
     let (version, major) = server_version(owner).await.map_err(failed)?;
     if major < MAJOR_MIN {
         return Err(DatabaseError::TooOld {
@@ -93,11 +92,24 @@ pub(super) async fn bring_up_to_date(
         });
     }
     // Asked first: a login that owns nothing may start on a database that is up to date.
-    match schema(owner).await.map_err(failed)? {
+    let count = match schema(owner).await.map_err(failed)? {
         Schema::Current => return Ok(false),
         Schema::Newer(version) => return Err(newer(place, version)),
         Schema::Changed(version) => return Err(changed(place, version)),
-        Schema::Pending(count) => tracing::info!(place, count, "migrating"),
+        Schema::Pending(count) => count,
+    };
+    match Sessions::of(owner, options).await.map_err(failed)? {
+        Sessions::Own => tracing::info!(place, count, "migrating"),
+        Sessions::Shared => {
+            return Err(DatabaseError::MigrateThroughPooler {
+                place: place.to_owned(),
+            });
+        }
+        Sessions::Forgetful => {
+            return Err(DatabaseError::PreparedStatements {
+                place: place.to_owned(),
+            });
+        }
     }
     // Also bounds the wait for another quell that is migrating.
     raw_sql("set lock_timeout = '2min'")
@@ -124,10 +136,13 @@ fn why_not(source: MigrateError, place: &str, login: String) -> DatabaseError {
         return DatabaseError::MayNotMigrate {
             place,
             login,
-            source,
+            error: source,
         };
     }
-    DatabaseError::Migrate { place, source }
+    DatabaseError::Migrate {
+        place,
+        error: source,
+    }
 }
 
 /// The name that this connection is logged in by.

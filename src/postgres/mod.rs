@@ -8,6 +8,7 @@ mod data;
 mod error;
 mod local;
 mod migrate;
+mod pooler;
 mod process;
 mod programs;
 mod rights;
@@ -29,12 +30,15 @@ use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
 pub use error::{DatabaseError, LocalPostgresError};
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
+use local::{Limit, Supervised};
 pub(crate) use migrate::{Schema, schema, server_version};
+pub(crate) use pooler::Sessions;
 pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
+const APPLICATION: &str = "quell";
 
 /// At start, host names and TLS included. Later the pool has its own, shorter one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +50,10 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
 /// No statement on the way of a webhook or a mute takes as long.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a drain nothing is under way but attempts to reach a Postgres that is away.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a Postgres that somebody else stops just then is looked for anew.
+const OPEN_ATTEMPTS_MAX: u32 = 3;
 /// No running job refers to a track's lease that nobody touched for so long.
 const TRACK_LEASE_KEPT: TimeDelta = TimeDelta::days(1);
 
@@ -55,7 +62,16 @@ pub struct Database {
     /// The service's connections.
     pub pool: PgPool,
     place: String,
-    local: Option<LocalPostgres>,
+    local: Local,
+}
+
+/// The machine's own Postgres behind a database.
+#[derive(Debug)]
+enum Local {
+    /// There is `DATABASE_URL`.
+    None,
+    Unwatched(Box<LocalPostgres>),
+    Supervised(Supervised),
 }
 
 impl fmt::Debug for Database {
@@ -83,19 +99,7 @@ impl Database {
     /// Connects (to the machine's own Postgres without `DATABASE_URL`), migrates and gives rights.
     pub async fn open(config: &crate::config::DatabaseConfig) -> Result<Self, DatabaseError> {
         let Some(url) = &config.url else {
-            let local = LocalPostgres::start(config).await?;
-            let (service, owner) = (local.service.clone(), local.owner.clone());
-            let opened = Self::on(service, owner, DATABASE_URL, config.connections_max).await;
-            return match opened {
-                Ok(database) => Ok(Self {
-                    local: Some(local),
-                    ..database
-                }),
-                Err(error) => {
-                    local.stop().await;
-                    Err(error)
-                }
-            };
+            return Self::open_local(config).await;
         };
         let service = options(url, DATABASE_URL)?;
         let (owner, variable) = match &config.migrate_url {
@@ -105,23 +109,51 @@ impl Database {
         Self::on(service, owner, variable, config.connections_max).await
     }
 
+    async fn open_local(config: &crate::config::DatabaseConfig) -> Result<Self, DatabaseError> {
+        let mut attempt = 1;
+        loop {
+            let mut local = LocalPostgres::start(config).await?;
+            let (service, owner) = (local.service.clone(), local.owner.clone());
+            match Self::on(service, owner, DATABASE_URL, config.connections_max).await {
+                Ok(database) => {
+                    return Ok(Self {
+                        local: Local::Unwatched(Box::new(local)),
+                        ..database
+                    });
+                }
+                // Whoever had started it may have stopped it just now.
+                Err(_) if attempt < OPEN_ATTEMPTS_MAX && local.is_gone().await => attempt += 1,
+                Err(error) => {
+                    local.stop().await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     pub(crate) async fn on(
         service: PgConnectOptions,
         owner: PgConnectOptions,
         owner_variable: &'static str,
         connections_max: u32,
     ) -> Result<Self, DatabaseError> {
-        let service = service.application_name("quell");
+        let service = service.application_name(APPLICATION);
         let place = place(&service);
-        let mut owner = connect(
-            &owner.application_name("quell (owner)"),
-            owner_variable,
-            CONNECT_TIMEOUT,
-        )
-        .await?;
-        let migrated = migrate::bring_up_to_date(&mut owner, &place).await?;
+        let owner_options = owner.application_name("quell (owner)");
+        let mut owner = connect(&owner_options, owner_variable, CONNECT_TIMEOUT).await?;
+        let migrated = migrate::bring_up_to_date(&mut owner, &owner_options).await?;
 
         let mut connection = connect(&service, DATABASE_URL, CONNECT_TIMEOUT).await?;
+        let sessions = Sessions::of(&mut connection, &service).await;
+        match sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))? {
+            Sessions::Own => {}
+            Sessions::Shared => tracing::warn!(
+                place,
+                "there is a pooler in transaction mode before Postgres: statements' time limits get \
+                 lost, and policies are looked for twice a second (docs/OPERATIONS.md, \"Behind a pooler\")"
+            ),
+            Sessions::Forgetful => return Err(DatabaseError::PreparedStatements { place }),
+        }
         rights::give(&mut owner, &mut connection, &place, migrated).await?;
         for connection in [owner, connection] {
             // Nothing is lost with a connection that does not end well.
@@ -131,7 +163,7 @@ impl Database {
         Ok(Self {
             pool,
             place,
-            local: None,
+            local: Local::None,
         })
     }
 
@@ -141,10 +173,42 @@ impl Database {
         &self.place
     }
 
-    /// The machine's own Postgres, where there is no `DATABASE_URL`.
+    /// What a person types to open `psql` on the machine's own Postgres, until that is supervised.
     #[must_use]
-    pub fn local(&self) -> Option<&LocalPostgres> {
-        self.local.as_ref()
+    pub fn psql_hint(&self) -> Option<String> {
+        match &self.local {
+            Local::Unwatched(local) => Some(local.psql_hint()),
+            Local::None | Local::Supervised(_) => None,
+        }
+    }
+
+    /// Whether its Postgres is the machine's own and started again whenever it ends.
+    #[must_use]
+    pub fn is_supervised(&self) -> bool {
+        matches!(self.local, Local::Supervised(_))
+    }
+
+    /// Starts the machine's own Postgres again whenever it ends, from now on, so that `pool` goes
+    /// on by itself. The future is over when that cannot be done; never with `DATABASE_URL`.
+    pub fn supervise(&mut self) -> impl Future<Output = LocalPostgresError> + Send + use<> {
+        let given_up = match std::mem::replace(&mut self.local, Local::None) {
+            Local::Unwatched(local) => {
+                let pool = self.pool.clone();
+                let (supervised, given_up) = Supervised::start(*local, pool, Limit::of_server());
+                self.local = Local::Supervised(supervised);
+                Some(given_up)
+            }
+            other @ (Local::None | Local::Supervised(_)) => {
+                self.local = other;
+                None
+            }
+        };
+        async move {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Closes the pool, and stops the Postgres that we started.
@@ -153,8 +217,10 @@ impl Database {
         if closing.await.is_err() {
             tracing::warn!("some database connections were still in use when the pool was closed");
         }
-        if let Some(local) = self.local {
-            local.stop().await;
+        match self.local {
+            Local::None => {}
+            Local::Unwatched(local) => local.stop().await,
+            Local::Supervised(supervised) => supervised.stop().await,
         }
     }
 }
@@ -210,6 +276,8 @@ pub(crate) fn options(
 ) -> Result<PgConnectOptions, DatabaseError> {
     // The parser's own message could quote a part of the URL.
     PgConnectOptions::from_str(url.expose_secret().trim())
+        // Poolers refuse it, and floats come in binary.
+        .map(|options| options.extra_float_digits(None))
         .map_err(|_| DatabaseError::Url { variable })
 }
 
@@ -266,10 +334,20 @@ pub(crate) async fn connect(
                 why,
             )))
         })
-        .map_err(|source| DatabaseError::Connect {
-            place: place(options),
-            variable,
-            source,
+        .map_err(|error| {
+            let place = place(options);
+            if pooler::refuses_setting(&error) {
+                return DatabaseError::RefusedSetting {
+                    place,
+                    variable,
+                    error,
+                };
+            }
+            DatabaseError::Connect {
+                place,
+                variable,
+                error,
+            }
         })
 }
 

@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// Stops it: fast (sessions are cut, all is written), then immediate, then by force.
-    pub(super) async fn stop(mut self) {
+    pub(super) async fn stop(&mut self) {
         for (signal, patience) in [
             (Signal::SIGINT, FAST_SHUTDOWN),
             (Signal::SIGQUIT, IMMEDIATE_SHUTDOWN),

@@ -97,11 +97,8 @@ pub(super) async fn give(
     place: &str,
     migrated: bool,
 ) -> Result<(), DatabaseError> {
-    let failed = |source| DatabaseError::Query {
-        doing: "give the service's login its rights",
-        place: place.to_owned(),
-        source,
-    };
+    let failed =
+        |error| DatabaseError::of_query("give the service's login its rights", place, error);
     let service_login = login(service).await.map_err(failed)?;
     let two_logins = login(owner).await.map_err(failed)? != service_login;
     let missing = missing_rights(service).await.map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,11 @@ use crate::config::{Config, DatabaseConfig, Environment};
 
 use super::LocalPostgres;
 use super::account::{Account, we_are_root};
+use super::process;
+
+const POOLER_PORT: u16 = 6432;
+/// The pgbouncer that makes prepared statements known where a transaction runs.
+const PREPARED_SINCE: (u32, u32) = (1, 21);
 
 /// Settings for a data folder at `data`, with the machine's own programs.
 pub(crate) fn config(data: Option<&Path>) -> DatabaseConfig {
@@ -92,6 +98,101 @@ impl Drop for Cluster {
         wait_for(|| !pid_file.exists());
         std::fs::remove_dir(socket).unwrap();
     }
+}
+
+/// A pgbouncer before a cluster's Postgres. Dropped, it ends.
+pub(crate) struct Pooler {
+    child: Child,
+    folder: TempDir,
+    version: (u32, u32),
+}
+
+impl Pooler {
+    /// Starts one before the Postgres of `to`, in this mode; from 1.21 on it keeps as many
+    /// prepared statements known.
+    pub(crate) fn start(to: &PgConnectOptions, mode: &str, prepared_max: u32) -> Self {
+        let program = [
+            "/usr/sbin/pgbouncer",
+            "/usr/bin/pgbouncer",
+            "/usr/local/bin/pgbouncer",
+        ]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("no pgbouncer here: run scripts/setup pgbouncer");
+        let socket = to.get_socket().unwrap();
+        // It refuses root, and has to enter the socket's folder.
+        let account = Account::choose(socket).unwrap();
+        let mut asked = process::command(program, account.as_ref());
+        let said = asked
+            .arg("--version")
+            .stdout(Stdio::piped())
+            .output()
+            .unwrap();
+        let version = version(std::str::from_utf8(&said.stdout).unwrap());
+
+        let folder = open_tempdir();
+        let path = folder.path().display();
+        let newer = if version >= PREPARED_SINCE {
+            format!("max_prepared_statements = {prepared_max}\n")
+        } else {
+            String::new()
+        };
+        let ini = format!(
+            "[databases]\n* = host={} port={}\n\
+             [pgbouncer]\nlisten_addr =\nunix_socket_dir = {path}\nlisten_port = {POOLER_PORT}\n\
+             auth_type = trust\nauth_file = {path}/users\npool_mode = {mode}\n{newer}",
+            socket.display(),
+            to.get_port(),
+        );
+        std::fs::write(folder.path().join("ini"), ini).unwrap();
+        let users = "\"quell\" \"\"\n\"quell_owner\" \"\"\n";
+        std::fs::write(folder.path().join("users"), users).unwrap();
+        if let Some(account) = &account {
+            chown(folder.path(), Some(account.uid), Some(account.gid)).unwrap();
+        }
+        let mut command = process::command(program, account.as_ref());
+        let child = command
+            .arg("-q")
+            .arg(folder.path().join("ini"))
+            .stderr(Stdio::null());
+        let pooler = Self {
+            child: child.spawn().unwrap(),
+            folder,
+            version,
+        };
+        let socket = pooler.folder.path().join(format!(".s.PGSQL.{POOLER_PORT}"));
+        wait_for(|| socket.exists());
+        pooler
+    }
+
+    /// The same login at the same database, through this pooler.
+    pub(crate) fn before(&self, options: &PgConnectOptions) -> PgConnectOptions {
+        options
+            .clone()
+            .extra_float_digits(None)
+            .socket(self.folder.path())
+            .port(POOLER_PORT)
+    }
+
+    /// Whether it can make prepared statements known where a transaction runs.
+    pub(crate) fn keeps_prepared(&self) -> bool {
+        self.version >= PREPARED_SINCE
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// `PgBouncer 1.18.0`, and more lines.
+fn version(said: &str) -> (u32, u32) {
+    let number = said.split_whitespace().nth(1).unwrap();
+    let mut parts = number.split('.').map(|part| part.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
 }
 
 /// The cluster's own administrator, on the database of `options`.

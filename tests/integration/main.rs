@@ -40,6 +40,7 @@ mod manual;
 mod manual_access;
 mod manual_body;
 mod manual_trouble;
+mod own_postgres;
 mod policies;
 mod policies_hostile;
 mod policies_live;

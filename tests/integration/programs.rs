@@ -1,7 +1,5 @@
 //! The real program, as people start it: `quell demo`, `quell doctor`, `quell serve`.
 
-use std::os::unix::fs::PermissionsExt;
-
 use nix::sys::signal::{Signal, kill};
 use quell::simulator::{Simulator, SimulatorConfig};
 use reqwest::Client;
@@ -9,13 +7,13 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::support::{ACME, Program, TestApp, TestDatabase, admin, read_until, settings};
+use crate::support::{
+    ACME, Program, TestApp, TestDatabase, admin, open_tempdir, read_until, settings,
+};
 
-/// The settings of a demo in a temporary folder, which Postgres's user can pass through where quell
-/// runs as root.
+/// The settings of a demo in a temporary folder.
 fn demo_settings() -> (TempDir, [(&'static str, String); 2]) {
-    let folder = TempDir::new().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let folder = open_tempdir();
     let data = folder.path().join("pg").to_str().unwrap().to_owned();
     (folder, [("QUELL_PG_DATA", data), ("PORT", "0".to_owned())])
 }

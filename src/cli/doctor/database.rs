@@ -10,8 +10,8 @@ use super::{Finding, SkewLimits, skew};
 use crate::clock::Clock;
 use crate::config::DatabaseConfig;
 use crate::postgres::{
-    Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Survey, auditor_role, connect,
-    missing_rights, options, place, schema, server_version,
+    Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Sessions, Survey, auditor_role,
+    connect, missing_rights, options, place, schema, server_version,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,16 +47,29 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding
         Err(error) => vec![unusable(&error)],
     };
     if let Some(url) = &config.migrate_url {
-        let owner = match options(url, MIGRATE_URL) {
-            Ok(owner) => connect(&owner, MIGRATE_URL, CONNECT_TIMEOUT).await,
-            Err(error) => Err(error),
-        };
-        findings.push(match owner {
-            Ok(_) => Finding::ok(format!("{MIGRATE_URL} can be reached")),
+        findings.push(match options(url, MIGRATE_URL) {
+            Ok(owner) => owners(&owner)
+                .await
+                .unwrap_or_else(|error| unusable(&error)),
             Err(error) => unusable(&error),
         });
     }
     findings
+}
+
+async fn owners(owner: &PgConnectOptions) -> Result<Finding, DatabaseError> {
+    let mut connection = connect(owner, MIGRATE_URL, CONNECT_TIMEOUT).await?;
+    Ok(match Sessions::of(&mut connection, owner).await {
+        Ok(Sessions::Shared | Sessions::Forgetful) => Finding::fail(
+            format!("{MIGRATE_URL} goes to a pooler in transaction mode"),
+            "set it to Postgres itself: a migration needs a session of its own",
+        ),
+        Ok(Sessions::Own) => Finding::ok(format!("{MIGRATE_URL} can be reached")),
+        Err(error) => Finding::fail(
+            format!("{MIGRATE_URL} cannot be examined: {error}"),
+            "see Postgres's own log",
+        ),
+    })
 }
 
 /// What there is to start the machine's own Postgres with.
@@ -104,7 +117,7 @@ async fn examine(
     let place = place(service);
     let connected_ms = asked.elapsed().as_millis();
     findings.push(Finding::ok(format!("{place} answers ({connected_ms} ms)")));
-    if let Err(error) = inside(&mut connection, clock, &mut findings).await {
+    if let Err(error) = inside(&mut connection, service, clock, &mut findings).await {
         findings.push(Finding::fail(
             format!("{place} cannot be examined: {error}"),
             "see Postgres's own log",
@@ -115,9 +128,24 @@ async fn examine(
 
 async fn inside(
     connection: &mut PgConnection,
+    service: &PgConnectOptions,
     clock: &Clock,
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx::Error> {
+    match Sessions::of(connection, service).await? {
+        Sessions::Own => {}
+        Sessions::Shared => findings.push(Finding::warn(
+            "a pooler in transaction mode stands before Postgres: the time limits that quell sets \
+             on its connections get lost, or hit others",
+            "give them to the login instead (docs/OPERATIONS.md, \"Behind a pooler\"), and set \
+             QUELL_MIGRATE_DATABASE_URL to Postgres itself",
+        )),
+        Sessions::Forgetful => {
+            let place = place(service);
+            findings.push(unusable(&DatabaseError::PreparedStatements { place }));
+            return Ok(());
+        }
+    }
     let (version, major) = server_version(connection).await?;
     if major < MAJOR_MIN {
         findings.push(Finding::fail(

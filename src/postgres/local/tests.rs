@@ -3,10 +3,15 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Row};
 
+use sqlx::postgres::PgConnection;
+
+use super::instance::read_pid_file;
 use super::*;
 use crate::postgres::Database;
+use crate::postgres::Local;
 use crate::postgres::account::we_are_root;
 use crate::postgres::test_support::{config, open_tempdir, wait_for};
 
@@ -43,7 +48,7 @@ async fn a_data_folder_from_nothing_to_its_end() {
     let meta = data.metadata().unwrap();
     assert_eq!(meta.mode() & 0o777, 0o700);
     assert_ne!(meta.uid(), 0, "Postgres refuses root");
-    let socket = ours.place.socket.metadata().unwrap();
+    let socket = ours.instance.place.socket.metadata().unwrap();
     assert_eq!((socket.mode() & 0o777, socket.uid()), (0o700, meta.uid()));
 
     // Ctrl-C goes to our process group, our secrets go to nobody.
@@ -96,15 +101,17 @@ async fn a_data_folder_from_nothing_to_its_end() {
     show(&ours.service, "select 'here'").await.unwrap();
 
     // Ours is stopped, and what was in it is there the next time.
-    let (service, place) = (ours.service.clone(), ours.place.clone());
+    let (service, place) = (ours.service.clone(), ours.instance.place.clone());
     ours.stop().await;
     assert!(show(&service, "select 'here'").await.is_err());
     assert!(!data.join("postmaster.pid").exists());
     assert!(!place.socket.exists());
     let database = Database::open(&config).await.unwrap();
-    let again = database.local().unwrap();
+    let Local::Unwatched(again) = &database.local else {
+        panic!("{database:?}");
+    };
     assert!(again.is_ours());
-    assert_eq!(again.place, place);
+    assert_eq!(again.instance.place, place);
     show(
         &again.owner,
         "select 'it' from pg_class where relname = 'kept'",
@@ -223,5 +230,58 @@ async fn a_note_of_one_that_is_gone_is_not_believed() {
     // No process has this id: it is above Linux's limit.
     let note = "2000000000\n/data\n1700000000\n5432\n/tmp/none\n\n";
     std::fs::write(root.path().join("postmaster.pid"), note).unwrap();
-    assert_eq!(running(root.path()).await, None);
+    assert!(Instance::find(root.path().to_owned()).await.is_none());
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
+    let root = open_tempdir();
+    let config = config(Some(&root.path().join("pg")));
+    let first = LocalPostgres::start(&config).await.unwrap();
+    // The other stands in the middle of its opening: it waits to migrate.
+    let mut holder = PgConnection::connect_with(&first.owner).await.unwrap();
+    holder.lock().await.unwrap();
+    let opening = Database::open(&config);
+    tokio::pin!(opening);
+    loop {
+        let waits = show(
+            &first.owner,
+            "select (count(*) > 0)::text from pg_locks where locktype = 'advisory' and not granted",
+        );
+        tokio::select! {
+            opened = &mut opening => panic!("it did not wait: {opened:?}"),
+            waits = waits => if waits.unwrap() == "true" { break },
+        }
+    }
+    let ((), opened) = tokio::join!(first.stop(), opening);
+    opened.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_ends_too_often_is_given_up() {
+    let root = open_tempdir();
+    let config = config(Some(&root.path().join("pg")));
+    let local = LocalPostgres::start(&config).await.unwrap();
+    let note = local.data().join("postmaster.pid");
+    let socket = local.instance.place.socket.clone();
+    let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
+    let limit = Limit::new(1, std::time::Duration::from_mins(1));
+    let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
+    let kill = || {
+        let (pid, _) = read_pid_file(&note).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        pid.as_raw()
+    };
+    let first = kill();
+    wait_for(|| read_pid_file(&note).is_some_and(|(pid, _)| pid != first));
+    kill();
+    let error = given_up.await.to_string();
+    assert!(
+        error.contains("ended 2 times within 60 s") && error.contains("signal: 9 (SIGKILL)"),
+        "{error}"
+    );
+    pool.close().await;
+    supervised.stop().await;
+    assert!(!socket.exists());
 }

@@ -29,7 +29,7 @@ use url::Url;
 
 pub(crate) use answer::Answer;
 pub(crate) use database::{TestDatabase, admin};
-pub(crate) use program::{Program, read_until, settings};
+pub(crate) use program::{Program, open_tempdir, read_until, settings};
 pub(crate) use stub::Stub;
 
 /// How long anything may take that a test waits for; nothing waits longer than it must.

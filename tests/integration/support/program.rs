@@ -1,5 +1,6 @@
 //! The real program, as people start it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 use quell::simulator::Simulator;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
@@ -72,6 +74,11 @@ impl Program {
         (code, out, err)
     }
 
+    /// Kills it, as the kernel does where memory is short: nothing else is ended.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// The process id of its own Postgres, while that runs.
     pub(crate) fn postgres(&self) -> Option<Pid> {
         let file = self.data.as_ref()?.join("postmaster.pid");
@@ -132,4 +139,11 @@ pub(crate) fn settings(
         ),
         ("QUELL_LOG_FORMAT", "json".to_owned()),
     ]
+}
+
+/// A temporary folder that Postgres's user can pass through where quell runs as root.
+pub(crate) fn open_tempdir() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    folder
 }

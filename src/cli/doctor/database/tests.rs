@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, raw_sql};
 use super::super::Level;
 use super::*;
 use crate::postgres::Database;
-use crate::postgres::test_support::{Cluster, config, open_tempdir, superuser};
+use crate::postgres::test_support::{Cluster, Pooler, config, open_tempdir, superuser};
 
 async fn complaints(service: &PgConnectOptions) -> Vec<(Level, String)> {
     examine(service, URL, &Clock::system())
@@ -72,6 +72,27 @@ async fn a_database_is_examined_from_empty_to_broken() {
     )
     .await;
     expect(&service, Level::Fail, "a newer quell").await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_shares_sessions_is_told() {
+    let cluster = Cluster::shared().await;
+    let (service, owner) = cluster.database().await;
+    let database = Database::on(service.clone(), owner.clone(), URL, 2).await;
+    database.unwrap().close().await;
+    let check = async |mode: &str, prepared_max: u32, want: &[Level], owners: Level| {
+        let pooler = Pooler::start(&service, mode, prepared_max);
+        let got = complaints(&pooler.before(&service)).await;
+        let levels: Vec<Level> = got.iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, want, "{mode}, {prepared_max}: {got:?}");
+        let finding = super::owners(&pooler.before(&owner)).await.unwrap();
+        assert_eq!(finding.level, owners, "{mode}, {prepared_max}: {finding:?}");
+        pooler.keeps_prepared()
+    };
+    check("session", 0, &[], Level::Ok).await;
+    if check("transaction", 0, &[Level::Fail], Level::Fail).await {
+        check("transaction", 100, &[Level::Warn], Level::Fail).await;
+    }
 }
 
 #[tokio::test]
