@@ -41,6 +41,7 @@ pub type Service = MapRequest<Router, fn(Request) -> Request>;
 #[must_use]
 pub fn router(app: App) -> Service {
     let (metrics, tracker) = (app.metrics.clone(), app.tracker.clone());
+    let tidy: fn(Request) -> Request = uri::tidy;
     let routes = Routes::new(&metrics)
         .route("/livekit/participant/mute", post(mute::handler))
         .route("/livekit/webhook", post(webhook::handler))
@@ -81,7 +82,7 @@ pub fn router(app: App) -> Service {
             Log::new(metrics, tracker),
             log::answered,
         ));
-    MapRequest::new(routes, uri::tidy as fn(Request) -> Request)
+    MapRequest::new(routes, tidy)
 }
 
 /// Routes whose answers are counted, from zero on.

@@ -4,16 +4,16 @@
 //! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them. Events with metadata
 //! can be large (512 KiB of a room and of a participant), so queue and batches are bounded in bytes too.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Job;
+use super::bytes::{QueueBytes, Reservation, batches};
 use super::worker::Worker;
 use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
@@ -23,9 +23,6 @@ use crate::postgres::{bounded, interval};
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
-const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
-const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
-const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 /// LiveKit waits for as long as we let it, and its room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -45,45 +42,6 @@ pub struct Inbox {
     bytes: QueueBytes,
     worker: Worker,
     metrics: Metrics,
-}
-
-/// The bytes that bodies may still take up: a share for small ones alone, so that no number of large
-/// ones keeps a new track out.
-#[derive(Debug, Clone)]
-struct QueueBytes {
-    small: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-}
-
-/// The bytes of one body, given back when its event is stored or refused.
-#[derive(Debug)]
-pub struct Reservation {
-    queue: QueueBytes,
-    bytes: usize,
-    held: Option<OwnedSemaphorePermit>,
-}
-
-impl Reservation {
-    /// Takes `bytes` more, to be had before they are kept in memory.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), AcceptError> {
-        let all = self.bytes.saturating_add(bytes);
-        let (share, missing) = if all <= SMALL_BODY_BYTES_MAX {
-            (&self.queue.small, bytes)
-        } else if self.bytes <= SMALL_BODY_BYTES_MAX {
-            (&self.queue.large, all)
-        } else {
-            (&self.queue.large, bytes)
-        };
-        let missing = u32::try_from(missing).map_err(|_| AcceptError::Full)?;
-        let more = Arc::clone(share).try_acquire_many_owned(missing);
-        let more = more.map_err(|_| AcceptError::Full)?;
-        match &mut self.held {
-            Some(held) if Arc::ptr_eq(held.semaphore(), more.semaphore()) => held.merge(more),
-            held => *held = Some(more),
-        }
-        self.bytes = all;
-        Ok(())
-    }
 }
 
 /// What came of accepting an event.
@@ -140,10 +98,7 @@ impl Inbox {
         };
         let inbox = Self {
             queue,
-            bytes: QueueBytes {
-                small: Arc::new(Semaphore::new(SMALL_BODIES_BYTES_MAX)),
-                large: Arc::new(Semaphore::new(LARGE_BODIES_BYTES_MAX)),
-            },
+            bytes: QueueBytes::new(),
             worker,
             metrics,
         };
@@ -153,11 +108,7 @@ impl Inbox {
     /// For a body that is about to be read.
     #[must_use]
     pub fn reservation(&self) -> Reservation {
-        Reservation {
-            queue: self.bytes.clone(),
-            bytes: 0,
-            held: None,
-        }
+        self.bytes.reservation()
     }
 
     /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`].
@@ -387,22 +338,6 @@ impl Writer {
     }
 }
 
-/// `items` in their order, in batches of at most `bytes_max`; one that is larger goes alone.
-fn batches<T>(items: Vec<T>, bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut batches = Vec::new();
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for item in items {
-        bytes += bytes_of(&item);
-        if bytes > bytes_max && !batch.is_empty() {
-            batches.push(std::mem::take(&mut batch));
-            bytes = bytes_of(&item);
-        }
-        batch.push(item);
-    }
-    batches.push(batch);
-    batches
-}
-
 /// A check that fails without a constraint's name: there is no partition for the row.
 fn is_no_partition(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
@@ -421,26 +356,4 @@ fn is_about_data(error: &sqlx::Error) -> bool {
             .iter()
             .any(|class| code.starts_with(class))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::batches;
-
-    #[test]
-    fn batches_are_bounded_in_bytes_and_keep_the_order() {
-        for (sizes, expected) in [
-            (vec![1, 2, 3], vec![vec![1, 2, 3]]),
-            (vec![4, 4, 4], vec![vec![4, 4], vec![4]]),
-            (vec![8, 1, 8], vec![vec![8], vec![1], vec![8]]),
-            (vec![1, 9, 1], vec![vec![1], vec![9], vec![1]]),
-            (vec![9], vec![vec![9]]),
-        ] {
-            assert_eq!(
-                batches(sizes.clone(), 8, |size| *size),
-                expected,
-                "{sizes:?}"
-            );
-        }
-    }
 }

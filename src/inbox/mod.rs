@@ -5,13 +5,15 @@
 //! ```
 
 mod accept;
+mod bytes;
 mod case;
 mod claim;
 mod look;
 mod settle;
 mod worker;
 
-pub use accept::{AcceptError, Accepted, Inbox, InboxSettings, Reservation};
+pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};
+pub use bytes::Reservation;
 pub use worker::{Worker, WorkerParts};
 
 use chrono::{DateTime, Utc};

@@ -1,6 +1,6 @@
 //! What a webhook says, read leniently: a newer LiveKit must not blind us.
 //!
-//! Bodies are ProtoJSON (<https://protobuf.dev/programming-guides/json/>), in any of the spellings that
+//! Bodies are `ProtoJSON` (<https://protobuf.dev/programming-guides/json/>), in any of the spellings that
 //! its readers have to take: names in camelCase or as in the `.proto` file, 64-bit integers as text
 //! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
 //! unknown enum values pass; what is missing is only what an event cannot be handled without.

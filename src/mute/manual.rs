@@ -68,7 +68,7 @@ enum NotFound {
     #[error(transparent)]
     Unseen(#[from] Unseen),
     #[error("the participant has no such track")]
-    NoTrack(Sight),
+    NoTrack(Box<Sight>),
 }
 
 impl NotFound {
@@ -147,7 +147,7 @@ async fn find(
                         looked_at,
                     });
                 }
-                None => NotFound::NoTrack(sight),
+                None => NotFound::NoTrack(Box::new(sight)),
             },
             // It was not there a moment ago: that LiveKit fails since is no better answer.
             Err(failed @ Unseen::LiveKit { .. }) => return Err(missing.unwrap_or(failed.into())),

@@ -160,8 +160,8 @@ impl Muter {
             let left = action.deadline.saturating_duration_since(Instant::now());
             let hold = left.saturating_add(SETTLE_MARGIN);
             let looked = action.looked_at.elapsed();
-            let begin = lease::begin(&self.pool, entry, &key, action.as_of, looked, hold);
-            match bounded(begin).await? {
+            let beginning = lease::begin(&self.pool, entry, &key, action.as_of, looked, hold);
+            match bounded(beginning).await? {
                 Begin::Begun(intent) => {
                     self.metrics.observe(Step::Intent, begun.elapsed());
                     return Ok(intent);

@@ -120,7 +120,7 @@ impl Asked {
         };
         Ok(Self {
             parts,
-            body: body.into(),
+            body,
             caller,
             owner,
         })

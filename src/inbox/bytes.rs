@@ -1,0 +1,109 @@
+//! What the queue and its batches take up in memory.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::AcceptError;
+
+const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
+const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
+
+/// The bytes that bodies may still take up: a share for small ones alone, so that no number of large
+/// ones keeps a new track out.
+#[derive(Debug, Clone)]
+pub(super) struct QueueBytes {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl QueueBytes {
+    pub(super) fn new() -> Self {
+        Self {
+            small: Arc::new(Semaphore::new(SMALL_BODIES_BYTES_MAX)),
+            large: Arc::new(Semaphore::new(LARGE_BODIES_BYTES_MAX)),
+        }
+    }
+
+    pub(super) fn reservation(&self) -> Reservation {
+        Reservation {
+            queue: self.clone(),
+            bytes: 0,
+            held: None,
+        }
+    }
+}
+
+/// The bytes of one body, given back when its event is stored or refused.
+#[derive(Debug)]
+pub struct Reservation {
+    queue: QueueBytes,
+    bytes: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Reservation {
+    /// Takes `bytes` more, to be had before they are kept in memory.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), AcceptError> {
+        let all = self.bytes.saturating_add(bytes);
+        let (share, missing) = if all <= SMALL_BODY_BYTES_MAX {
+            (&self.queue.small, bytes)
+        } else if self.bytes <= SMALL_BODY_BYTES_MAX {
+            (&self.queue.large, all)
+        } else {
+            (&self.queue.large, bytes)
+        };
+        let missing = u32::try_from(missing).map_err(|_| AcceptError::Full)?;
+        let more = Arc::clone(share).try_acquire_many_owned(missing);
+        let more = more.map_err(|_| AcceptError::Full)?;
+        match &mut self.held {
+            Some(held) if Arc::ptr_eq(held.semaphore(), more.semaphore()) => held.merge(more),
+            held => *held = Some(more),
+        }
+        self.bytes = all;
+        Ok(())
+    }
+}
+
+/// `items` in their order, in batches of at most `bytes_max`; one that is larger goes alone.
+pub(super) fn batches<T>(
+    items: Vec<T>,
+    bytes_max: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> Vec<Vec<T>> {
+    let mut batches = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for item in items {
+        bytes += bytes_of(&item);
+        if bytes > bytes_max && !batch.is_empty() {
+            batches.push(std::mem::take(&mut batch));
+            bytes = bytes_of(&item);
+        }
+        batch.push(item);
+    }
+    batches.push(batch);
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batches;
+
+    #[test]
+    fn batches_are_bounded_in_bytes_and_keep_the_order() {
+        for (sizes, expected) in [
+            (vec![1, 2, 3], vec![vec![1, 2, 3]]),
+            (vec![4, 4, 4], vec![vec![4, 4], vec![4]]),
+            (vec![8, 1, 8], vec![vec![8], vec![1], vec![8]]),
+            (vec![1, 9, 1], vec![vec![1], vec![9], vec![1]]),
+            (vec![9], vec![vec![9]]),
+        ] {
+            assert_eq!(
+                batches(sizes.clone(), 8, |size| *size),
+                expected,
+                "{sizes:?}"
+            );
+        }
+    }
+}
