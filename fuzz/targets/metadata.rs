@@ -21,7 +21,9 @@ fuzz_target!(|input: &[u8]| {
         && read != strict
     {
         let mut without = strict;
-        let tenant = without.as_object_mut().and_then(|fields| fields.remove("auth_id"));
+        let tenant = without
+            .as_object_mut()
+            .and_then(|fields| fields.remove("auth_id"));
         let is_other = text.contains("$serde_json") || tenant.is_some() && read == without;
         assert!(is_other, "{read} of {text}");
     }
