@@ -45,7 +45,7 @@ impl Step {
 }
 
 /// What a webhook comes to.
-const WEBHOOK_RESULTS: [&str; 8] = [
+const WEBHOOK_RESULTS: &[&str] = &[
     "stored",
     "duplicate",
     "not_committed",
@@ -54,9 +54,10 @@ const WEBHOOK_RESULTS: [&str; 8] = [
     "bad_signature",
     "no_event",
     "too_large",
+    "wrong_path",
 ];
 /// What a job comes to.
-const SETTLEMENTS: [&str; 8] = [
+const SETTLEMENTS: &[&str] = &[
     "muted",
     "nothing",
     "refused",
@@ -138,7 +139,7 @@ impl Metrics {
         }
         for (family, results) in [(&webhooks, WEBHOOK_RESULTS), (&settled, SETTLEMENTS)] {
             for result in results {
-                let result = result.to_owned();
+                let result = (*result).to_owned();
                 drop(family.get_or_create(&ResultLabel { result }));
             }
         }
@@ -277,7 +278,7 @@ mod tests {
             assert!(text.contains(&sample), "{sample} is not in:\n{text}");
             metrics.auth_failure(Reason::ALL[0]);
         }
-        for word in WEBHOOK_RESULTS.into_iter().chain(SETTLEMENTS) {
+        for word in WEBHOOK_RESULTS.iter().chain(SETTLEMENTS) {
             assert!(
                 text.contains(&format!("{{result=\"{word}\"}} 0\n")),
                 "{word}"
@@ -294,7 +295,10 @@ mod tests {
         assert_eq!(series(&metrics.text()), series(&text));
 
         let words = Reason::ALL.map(Reason::as_str);
-        let words = words.into_iter().chain(WEBHOOK_RESULTS).chain(SETTLEMENTS);
+        let words = words
+            .into_iter()
+            .chain(WEBHOOK_RESULTS.iter().copied())
+            .chain(SETTLEMENTS.iter().copied());
         let named: BTreeSet<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

@@ -10,7 +10,7 @@ use super::{Case, ExplainError, sources};
 use crate::livekit::LiveKit;
 use crate::livekit::event::TRACK_PUBLISHED;
 use crate::livekit::facts::{add_participant, add_room, add_track};
-use crate::mute::{Authority, Sight, look};
+use crate::mute::{Authority, Sight, Target, look};
 use crate::policy::{
     EventFacts, Fact, Facts, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
@@ -18,31 +18,20 @@ use crate::policy::{
 /// So many tracks of one participant are explained; further ones are only counted.
 const TRACKS_MAX: usize = 20;
 
-/// Whom to look at.
-pub(super) struct Wanted<'a> {
-    pub(super) room: &'a str,
-    pub(super) identity: &'a str,
-    /// This track only.
-    pub(super) track: Option<&'a str>,
-}
-
-/// The tracks of whom is wanted, and how many there are more.
+/// The tracks of the target, and how many there are more.
 pub(super) async fn cases(
     livekit: &LiveKit,
     authority: Authority<'_>,
-    wanted: &Wanted<'_>,
+    target: &Target<'_>,
     timeout: Duration,
     at: DateTime<Utc>,
 ) -> Result<(Vec<Case>, usize), ExplainError> {
     let deadline = Instant::now() + timeout;
-    let sight = look(livekit, authority, wanted.room, wanted.identity, deadline).await?;
+    let sight = look(livekit, authority, target, deadline).await?;
     let tracks = sight.participant().tracks.iter();
     let tracks: Vec<_> = tracks
-        .filter(|track| wanted.track.is_none_or(|sid| track.sid == sid))
+        .filter(|track| target.track.is_none_or(|sid| track.sid == sid))
         .collect();
-    if tracks.is_empty() && wanted.track.is_some() {
-        return Err(ExplainError::NotFound);
-    }
     let left_off = tracks.len().saturating_sub(TRACKS_MAX);
     let cases = tracks
         .into_iter()

@@ -36,7 +36,7 @@ pub(crate) use json::{cut, read as read_json};
 pub use sources::{Asked, Source};
 
 use crate::livekit::{LiveKit, LiveKitError};
-use crate::mute::{Authority, Unseen};
+use crate::mute::{Authority, Target, Unseen};
 use crate::policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use crate::policy_store::{self, At};
 use crate::postgres::bounded;
@@ -166,7 +166,10 @@ pub enum ExplainError {
 impl From<Unseen> for ExplainError {
     fn from(error: Unseen) -> Self {
         match error {
-            Unseen::NoRoom | Unseen::Denied { .. } | Unseen::NoParticipant { .. } => Self::NotFound,
+            Unseen::NoRoom
+            | Unseen::Denied { .. }
+            | Unseen::NoParticipant { .. }
+            | Unseen::NoTrack { .. } => Self::NotFound,
             Unseen::LiveKit { error, .. } => Self::LiveKit(error),
         }
     }
@@ -233,13 +236,13 @@ impl Explainer {
                 let at = question.at.unwrap_or(self.now);
                 let (livekit, timeout) =
                     self.livekit.as_ref().ok_or(ExplainError::NotConfigured)?;
-                let wanted = live::Wanted {
+                let target = Target {
                     room: &room,
                     identity: &identity,
                     track: track.as_deref(),
                 };
                 let (cases, left_off) =
-                    live::cases(livekit, asker.authority(), &wanted, *timeout, at).await?;
+                    live::cases(livekit, asker.authority(), &target, *timeout, at).await?;
                 let mut tracks = Vec::new();
                 for case in cases {
                     tracks.push(self.answer(asker, which, case).await?);

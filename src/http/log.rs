@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::log_lines::Lines;
 use super::problem::Problem;
+use super::webhook::Lost;
 use crate::metrics::Metrics;
 
 /// The `route` of a path at which there is nothing: a stranger may make up any.
@@ -53,6 +54,7 @@ pub(super) struct Log {
     metrics: Metrics,
     refused: Arc<Lines>,
     failed: Arc<Lines>,
+    lost: Arc<Lines>,
 }
 
 impl Log {
@@ -60,7 +62,8 @@ impl Log {
         Self {
             metrics,
             refused: Arc::new(Lines::new("refused", tracker.clone())),
-            failed: Arc::new(Lines::new("failed", tracker)),
+            failed: Arc::new(Lines::new("failed", tracker.clone())),
+            lost: Arc::new(Lines::new("lost", tracker)),
         }
     }
 
@@ -76,6 +79,12 @@ impl Log {
         let reason = problem.and_then(|problem| Some(problem.reason?.as_str()));
         let peer = peer.map(field::display);
         match status {
+            // Only LiveKit's own are, so that nobody's lines keep this one out.
+            _ if response.extensions().get::<Lost>().is_some() => {
+                if self.lost.may_write() {
+                    tracing::warn!(status, code, cause, "a webhook of LiveKit is lost");
+                }
+            }
             500.. => {
                 if self.failed.may_write() {
                     tracing::error!(status, code, cause = cause.or(error), "a request failed");

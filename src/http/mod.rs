@@ -19,7 +19,6 @@ mod webhook;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -32,8 +31,6 @@ pub(crate) use explain::Explains;
 use log::Log;
 use problem::Problem;
 
-const WEBHOOK_CONTENT_TYPE: &[u8] = b"application/webhook+json";
-
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;
 
@@ -44,7 +41,7 @@ pub fn router(app: App) -> Service {
     let tidy: fn(Request) -> Request = uri::tidy;
     let routes = Routes::new(&metrics)
         .route("/livekit/participant/mute", post(mute::handler))
-        .route("/livekit/webhook", post(webhook::handler))
+        .route(webhook::PATH, post(webhook::handler))
         .route("/v1/policies", get(policies::list).post(policies::create))
         .route(
             "/v1/policies/{name}",
@@ -72,8 +69,9 @@ pub fn router(app: App) -> Service {
         .router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .with_state(app.clone())
         .layer(middleware::from_fn(log::unbroken))
+        .layer(middleware::from_fn_with_state(app, webhook::astray))
         .layer(middleware::from_fn_with_state(
             tracker.clone(),
             unread::close,
@@ -109,16 +107,13 @@ impl<'a> Routes<'a> {
     }
 }
 
-async fn not_found(headers: HeaderMap) -> Response {
-    let text = "there is nothing at this path";
-    let problem = Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", text);
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if content_type.is_some_and(|kind| kind.starts_with(WEBHOOK_CONTENT_TYPE)) {
-        // LiveKit takes the 404 for success, so that nobody else would tell of it.
-        let cause = "a webhook of LiveKit is lost: the URL in its webhook.urls must end in /livekit/webhook";
-        return problem.because(cause).into_response();
-    }
-    problem.into_response()
+async fn not_found() -> Response {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "NOT_FOUND",
+        "there is nothing at this path",
+    )
+    .into_response()
 }
 
 async fn method_not_allowed() -> Response {

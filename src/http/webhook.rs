@@ -1,9 +1,10 @@
 //! `POST /livekit/webhook`: LiveKit's signed events. Only verified and stored here; 200 means
 //! committed. Trouble on our side is 503, never 4xx, which LiveKit takes for success.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -18,6 +19,9 @@ use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
 use crate::metrics::Step;
 
+/// Where LiveKit shall send its webhooks.
+pub(super) const PATH: &str = "/livekit/webhook";
+const CONTENT_TYPE_OF_WEBHOOKS: &[u8] = b"application/webhook+json";
 /// LiveKit's own limits are 512 KiB of metadata of a room and of a participant, and 64 KiB of attributes;
 /// in JSON, six bytes stand for a control character.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -74,6 +78,37 @@ impl Error {
     }
 }
 
+/// In an answer to a webhook of LiveKit's that it will not send again: LiveKit takes a 4xx for success.
+#[derive(Debug, Clone)]
+pub(super) struct Lost;
+
+/// Tells of webhooks that LiveKit sends to another of our paths, or to none, by a URL that is wrong.
+pub(super) async fn astray(State(app): State<App>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let route = request.extensions().get::<MatchedPath>();
+    let is_astray = kind.is_some_and(|kind| kind.starts_with(CONTENT_TYPE_OF_WEBHOOKS))
+        && route.is_none_or(|route| route.as_str() != PATH);
+    // Strangers can send what they like: only LiveKit's own are worth a line of their own.
+    let is_livekits = is_astray && app.verifier.verify(authorization(headers)).is_ok();
+    let mut response = next.run(request).await;
+    if is_livekits && response.status().is_client_error() {
+        app.metrics.webhook("wrong_path");
+        let extensions = response.extensions_mut();
+        if let Some(problem) = extensions.get_mut::<Problem>() {
+            let cause =
+                format!("it came to another path: LiveKit's webhook.urls must end in {PATH}");
+            problem.cause = Some(cause);
+        }
+        extensions.insert(Lost);
+    }
+    response
+}
+
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()
+}
+
 pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
     let arrived = Instant::now();
     match accept(&app, request, arrived).await {
@@ -87,19 +122,20 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
         Err(error) => {
             let (problem, result) = error.problem();
             app.metrics.webhook(result);
-            problem.because(chain(&error)).into_response()
+            let is_lost = problem.status.is_client_error() && !matches!(error, Error::Signature(_));
+            let mut response = problem.because(chain(&error)).into_response();
+            if is_lost {
+                response.extensions_mut().insert(Lost);
+            }
+            response
         }
     }
 }
 
 async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepted, Error> {
     let (parts, body) = request.into_parts();
-    let authorization = parts
-        .headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
     let begun = Instant::now();
-    let signed = app.verifier.verify(authorization)?;
+    let signed = app.verifier.verify(authorization(&parts.headers))?;
     let signature_took = begun.elapsed();
     let mut reservation = app.inbox.reservation();
     let reserve = |bytes| Ok::<_, Error>(reservation.grow(bytes)?);

@@ -2,24 +2,14 @@
 
 use std::time::Duration;
 
-use livekit_protocol::TrackInfo;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::permit::Authority;
 use super::run::{Action, MuteError, Muter, TrackState};
-use super::sight::{Sight, Unseen, look};
+use super::sight::{Target, Unseen, look};
 use crate::audit::{self, Entry, Origin, Outcome, Verb};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
-
-/// LiveKit's API shows a track some 10 to 100 ms after the room has it, which is when a moderator's
-/// client can ask. At these times after the first look, all that is not there is looked for again;
-/// and all that is not the caller's too, so that it takes as long to be told of neither.
-const LOOK_AGAIN: [Duration; 3] = [
-    Duration::from_millis(50),
-    Duration::from_millis(150),
-    Duration::from_millis(300),
-];
 
 /// What a moderator's client asks for.
 #[derive(Debug, Clone, Copy)]
@@ -55,31 +45,6 @@ pub enum ManualMuteError {
     Mute(MuteError),
 }
 
-/// A track, and where it was found.
-struct Found {
-    sight: Sight,
-    track: TrackInfo,
-    looked_at: Instant,
-}
-
-/// Why no track was found.
-#[derive(Debug, thiserror::Error)]
-enum NotFound {
-    #[error(transparent)]
-    Unseen(#[from] Unseen),
-    #[error("the participant has no such track")]
-    NoTrack(Box<Sight>),
-}
-
-impl NotFound {
-    fn room(&self) -> Option<&LiveRoom> {
-        match self {
-            Self::Unseen(unseen) => unseen.room(),
-            Self::NoTrack(sight) => Some(sight.room()),
-        }
-    }
-}
-
 /// Mutes or unmutes the track that `asked` names, within `budget`.
 pub async fn mute_by_hand(
     muter: &Muter,
@@ -88,20 +53,29 @@ pub async fn mute_by_hand(
 ) -> Result<TrackState, ManualMuteError> {
     let arrived = Instant::now();
     let deadline = arrived + budget;
-    let found = match find(&muter.livekit, asked, deadline).await {
-        Ok(found) => found,
-        Err(NotFound::Unseen(Unseen::LiveKit { room, error })) => {
+    let target = Target {
+        room: asked.room_name,
+        identity: asked.identity,
+        track: Some(asked.track_sid),
+    };
+    let sight = match look(&muter.livekit, asked.authority(), &target, deadline).await {
+        Ok(sight) => sight,
+        Err(Unseen::LiveKit { room, error }) => {
             return Err(failed(muter, asked, room.as_deref(), error).await);
         }
-        Err(missing) => return Err(refused(muter, asked, &missing).await),
+        Err(unseen) => return Err(refused(muter, asked, &unseen).await),
+    };
+    let Some(track) = sight.track(asked.track_sid) else {
+        // What was looked for is there.
+        return Err(ManualMuteError::NotFound);
     };
     let action = Action {
         origin: Origin::Manual,
         authority: asked.authority(),
-        room: found.sight.room(),
+        room: sight.room(),
         identity: asked.identity,
-        track: &found.track,
-        looked_at: found.looked_at,
+        track,
+        looked_at: sight.looked_at(),
         muted: asked.muted,
         as_of: None,
         policy: None,
@@ -118,49 +92,6 @@ pub async fn mute_by_hand(
         | MuteError::LiveKit(_)
         | MuteError::Database(_) => ManualMuteError::Mute(error),
     })
-}
-
-async fn find(
-    livekit: &LiveKit,
-    asked: &ManualMute<'_>,
-    deadline: Instant,
-) -> Result<Found, NotFound> {
-    let begun = Instant::now();
-    let mut missing = None;
-    loop {
-        let looked_at = Instant::now();
-        let authority = asked.authority();
-        let last = match look(
-            livekit,
-            authority,
-            asked.room_name,
-            asked.identity,
-            deadline,
-        )
-        .await
-        {
-            Ok(sight) => match sight.track(asked.track_sid).cloned() {
-                Some(track) => {
-                    return Ok(Found {
-                        sight,
-                        track,
-                        looked_at,
-                    });
-                }
-                None => NotFound::NoTrack(Box::new(sight)),
-            },
-            // It was not there a moment ago: that LiveKit fails since is no better answer.
-            Err(failed @ Unseen::LiveKit { .. }) => return Err(missing.unwrap_or(failed.into())),
-            Err(unseen) => unseen.into(),
-        };
-        // LiveKit says of nothing when it has become visible: there is only asking again.
-        let mut again = LOOK_AGAIN.iter().map(|pause| begun + *pause);
-        match again.find(|at| *at > Instant::now()) {
-            Some(at) if at < deadline => tokio::time::sleep_until(at).await,
-            _ => return Err(last),
-        }
-        missing = Some(last);
-    }
 }
 
 fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
@@ -198,8 +129,8 @@ pub async fn record_untried(
     audit::record(pool, &entry(asked, room.as_ref()), outcome, Some(why)).await
 }
 
-async fn refused(muter: &Muter, asked: &ManualMute<'_>, missing: &NotFound) -> ManualMuteError {
-    let (entry, error) = (entry(asked, missing.room()), missing.to_string());
+async fn refused(muter: &Muter, asked: &ManualMute<'_>, unseen: &Unseen) -> ManualMuteError {
+    let (entry, error) = (entry(asked, unseen.room()), unseen.to_string());
     match muter.record(&entry, Outcome::Refused, &error).await {
         Ok(()) => ManualMuteError::NotFound,
         Err(error) => ManualMuteError::Mute(error.into()),

@@ -13,4 +13,4 @@ mod sight;
 pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_untried};
 pub use permit::{Authority, Denied, Permit};
 pub use run::{Action, MuteError, Muter, TrackState};
-pub use sight::{Sight, Unseen, look};
+pub use sight::{Sight, Target, Unseen, look};

@@ -1,7 +1,8 @@
 //! What the log and the metrics say of requests that were refused or failed.
 
+use chrono::Utc;
 use nix::sys::signal::Signal;
-use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
+use quell::simulator::{Join, Publish, Simulator, SimulatorConfig, sign_webhook};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -69,27 +70,56 @@ fn with<'l>(lines: &'l [Value], message: &str) -> Vec<&'l Value> {
     lines.iter().filter(is_it).collect()
 }
 
+/// LiveKit takes the 4xx for success, so that nobody else would tell of it.
 #[tokio::test]
-async fn a_webhook_that_comes_to_another_path_is_told_of() {
+async fn a_webhook_that_is_lost_is_told_of_whatever_strangers_send() {
     let served = Served::start(&[]).await;
-    for path in ["webhook", "livekit/webhooks", "livekit/webhook/x"] {
-        let url = format!("{}/{path}", served.url);
-        let sent = served
-            .http
-            .post(&url)
-            .header("content-type", "application/webhook+json");
-        assert_eq!(sent.body("{}").send().await.unwrap().status(), 404);
-        let other = served.http.post(&url).json(&json!({}));
-        assert_eq!(other.send().await.unwrap().status(), 404);
+    let key = served.livekit.api_key().unwrap();
+    let body = json!({"id": "EV_1", "event": "room_started", "createdAt": "7"}).to_string();
+    let token = sign_webhook(key, body.as_bytes(), Utc::now()).unwrap();
+    let send = |path: &str, token: &str| {
+        let request = served.http.post(format!("{}/{path}", served.url));
+        let request = request.header("content-type", "application/webhook+json");
+        request.header("authorization", token).body(body.clone())
+    };
+    // More lines than are written in a second.
+    for _ in 0..30 {
+        let stranger = send("livekit/webhooks", "not-a-secret-of-ours")
+            .send()
+            .await;
+        assert_eq!(stranger.unwrap().status(), 404);
+        let stranger = send("v1/policies", "not-a-secret-of-ours").send().await;
+        assert_eq!(stranger.unwrap().status(), 401);
     }
+    for (path, status) in [
+        ("livekit/webhooks", 404),
+        ("livekit/webhook/x", 404),
+        ("metrics", 405),
+        ("v1/policies", 401),
+        ("livekit/participant/mute", 401),
+        // The event is an old one.
+        ("livekit/webhook", 400),
+    ] {
+        let answer = send(path, &token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    let metrics = served.http.get(format!("{}/metrics", served.url));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let sample = r#"quell_webhooks_total{result="wrong_path"} 5"#;
+    assert!(metrics.contains(sample), "{metrics}");
     let log = served.end().await;
-    let lines = with(&log, "a request was refused");
-    assert_eq!(lines.len(), 3, "{log:?}");
-    for line in lines {
+    let lines = with(&log, "a webhook of LiveKit is lost");
+    assert_eq!(lines.len(), 6, "{log:?}");
+    for line in &lines[..5] {
         let cause = line["fields"]["cause"].as_str().unwrap();
         assert!(cause.contains("must end in /livekit/webhook"), "{line}");
         assert_eq!(line["level"], "WARN");
     }
+    assert!(
+        lines[5].to_string().contains("10 minutes off"),
+        "{}",
+        lines[5]
+    );
 }
 
 #[tokio::test]
