@@ -1,6 +1,7 @@
 //! `quell simulator`: the double of LiveKit alone.
 
 use clap::Args;
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::told_to_stop;
@@ -30,13 +31,13 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ..SimulatorConfig::default()
     })
     .await?;
-    let defaults = SimulatorConfig::default();
-    let key = defaults.api_keys.first().map_or("", |key| key.key.as_str());
     println!("LIVEKIT_URL={}", simulator.url());
-    println!("LIVEKIT_API_KEY={key}");
-    println!(
-        "its made-up secret, and its control API under /_sim/, are in the docs of quell::simulator; Ctrl-C stops it"
-    );
+    if let Some(key) = simulator.api_key() {
+        println!("LIVEKIT_API_KEY={}", key.key);
+        // Made up: it is in the source, and opens nothing else.
+        println!("LIVEKIT_API_SECRET={}", key.secret.expose_secret());
+    }
+    println!("its control API is under /_sim/; Ctrl-C stops it");
     stop.await;
     simulator.shutdown().await;
     Ok(())

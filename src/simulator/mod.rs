@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | `PUT /_sim/rooms/{room}` | `{metadata?}` | created (`room_started`), or its metadata changed; answers the room |
 //! | `DELETE /_sim/rooms/{room}` | | everybody leaves, `room_finished` |
-//! | `POST /_sim/rooms/{room}/participants` | `{identity, name?, kind?, attributes?, metadata?, hidden?, permission?}` | `participant_joined`; answers the participant |
+//! | `POST /_sim/rooms/{room}/participants` | `{identity, name?, kind?, kind_details?, attributes?, metadata?, hidden?, permission?}` | `participant_joined`; answers the participant |
 //! | `DELETE .../participants/{identity}` | | `track_unpublished` of each track, `participant_left` |
 //! | `POST .../participants/{identity}/tracks` | `{name?, type?, source?, muted?, sid?}` | `track_published`; answers the track |
 //! | `DELETE .../tracks/{sid}` | | `track_unpublished` |

@@ -1,7 +1,7 @@
 //! What the log and the metrics say of requests that were refused or failed.
 
-use chrono::Utc;
 use nix::sys::signal::Signal;
+use quell::clock::Clock;
 use quell::simulator::{Join, Publish, Simulator, SimulatorConfig, sign_webhook};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ async fn a_webhook_that_is_lost_is_told_of_whatever_strangers_send() {
     let served = Served::start(&[]).await;
     let key = served.livekit.api_key().unwrap();
     let body = json!({"id": "EV_1", "event": "room_started", "createdAt": "7"}).to_string();
-    let token = sign_webhook(key, body.as_bytes(), Utc::now()).unwrap();
+    let token = sign_webhook(key, body.as_bytes(), Clock::system().now()).unwrap();
     let send = |path: &str, token: &str| {
         let request = served.http.post(format!("{}/{path}", served.url));
         let request = request.header("content-type", "application/webhook+json");

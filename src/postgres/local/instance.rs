@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::super::data;
@@ -13,8 +14,11 @@ use super::super::process::{self, Server};
 use super::{SUPERUSER, Survey};
 
 const PORT: u16 = 5432;
-/// Recovery after a crash may have a lot to read.
+/// One that is started says something by then. Recovery after a crash may have a lot to read, and is
+/// begun anew where it is broken off: one that says that it comes up is waited for as long as it does.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// Between two lines that it is still waited for.
+const TELL: Duration = Duration::from_mins(1);
 /// Another quell that makes the folder and starts Postgres holds the lock for as long.
 pub(in crate::postgres) const LOCK_TIMEOUT: Duration = Duration::from_mins(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,7 +128,7 @@ impl Instance {
 
     /// Waits until our child answers.
     async fn ready(&mut self) -> Result<(), End> {
-        let started = Instant::now();
+        let mut patience = Patience::new(Instant::now(), START_TIMEOUT);
         let Process::Ours(server) = &mut self.process else {
             return Ok(());
         };
@@ -137,11 +141,13 @@ impl Instance {
                     drop(connection);
                     return Ok(());
                 }
-                Err(error) if started.elapsed() > START_TIMEOUT => {
+                Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder),
+                Err(error) if patience.is_over(Instant::now()) => {
                     break format!("{error}, {} s after its start", START_TIMEOUT.as_secs());
                 }
-                Err(_) => tokio::time::sleep(POLL).await,
+                Err(_) => {}
             }
+            tokio::time::sleep(POLL).await;
         };
         let log = server.last_lines().await;
         server.stop().await;
@@ -263,28 +269,67 @@ pub(super) async fn lock(folder: &Path) -> Result<File, LocalPostgresError> {
 /// coming up or going down is waited for; of one that is gone only its file may be left, which
 /// the next one takes over.
 async fn running(folder: &Path) -> Option<(i32, Place)> {
-    let started = Instant::now();
-    let mut patience = SILENT_TIMEOUT;
-    while started.elapsed() < patience {
+    let mut patience = Patience::new(Instant::now(), SILENT_TIMEOUT);
+    while !patience.is_over(Instant::now()) {
         let (pid, place) = read_pid_file(&pid_file(folder))?;
         if !process::is_alive(pid) {
             return None;
         }
         if let Some(place) = place {
             match place.connect().await {
+                Err(error) if is_on_its_way(&error) => patience.goes_on(folder),
                 // It answers: whoever may not come in is told so when the roles are made.
-                Ok(_) => return Some((pid, place)),
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() != Some("57P03") => {
-                    return Some((pid, place));
-                }
-                // 57P03 is Postgres coming up or going down.
-                Err(sqlx::Error::Database(_)) => patience = START_TIMEOUT,
+                Ok(_) | Err(sqlx::Error::Database(_)) => return Some((pid, place)),
                 Err(_) => {}
             }
         }
         tokio::time::sleep(POLL).await;
     }
     None
+}
+
+/// Whether Postgres says that it comes up, recovers or goes down.
+fn is_on_its_way(error: &sqlx::Error) -> bool {
+    const CANNOT_CONNECT_NOW: &str = "57P03";
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.as_deref() == Some(CANNOT_CONNECT_NOW)
+}
+
+/// How long one that says nothing is waited for.
+struct Patience {
+    heard: Instant,
+    told: Instant,
+    silence_max: Duration,
+}
+
+impl Patience {
+    fn new(now: Instant, silence_max: Duration) -> Self {
+        Self {
+            heard: now,
+            told: now,
+            silence_max,
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.heard) > self.silence_max
+    }
+
+    /// It said that it is on its way; whether there is a line to be written of that.
+    fn hears(&mut self, now: Instant) -> bool {
+        self.heard = now;
+        let tells = now.duration_since(self.told) >= TELL;
+        if tells {
+            self.told = now;
+        }
+        tells
+    }
+
+    fn goes_on(&mut self, folder: &Path) {
+        if self.hears(Instant::now()) {
+            tracing::warn!(data = %folder.display(), "Postgres recovers, or stops: waiting for it");
+        }
+    }
 }
 
 /// Whether `pid` is still the main process on `folder`.
@@ -341,4 +386,25 @@ fn command(
         command.arg("-c").arg(format!("{name}={value}"));
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_says_that_it_comes_up_is_waited_for_and_one_that_is_silent_is_not() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut patience = Patience::new(start, Duration::from_mins(1));
+        assert!(!patience.is_over(at(60)));
+        assert!(patience.is_over(at(61)));
+        // A line a minute.
+        let told: Vec<_> = [1, 59, 60, 61, 119, 121, 600]
+            .map(|s| patience.hears(at(s)))
+            .into();
+        assert_eq!(told, [false, false, true, false, false, true, true]);
+        assert!(!patience.is_over(at(660)));
+        assert!(patience.is_over(at(661)));
+    }
 }
