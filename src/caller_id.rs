@@ -17,7 +17,7 @@ pub(crate) enum IdFault {
     Control,
     #[error("is longer than {CHARS_MAX} characters")]
     Long,
-    #[error("begins with {COMMAND_LINE}, as nobody's but the command line's does in the audit")]
+    #[error("begins with {COMMAND_LINE}, which the audit keeps for the command line")]
     CommandLine,
 }
 
@@ -27,6 +27,8 @@ pub(crate) fn fault(text: &str) -> Option<IdFault> {
         Some(IdFault::Blank)
     } else if text.chars().any(char::is_control) {
         Some(IdFault::Control)
+    } else if seen(text).next().is_none() {
+        Some(IdFault::Blank)
     } else if text.chars().count() > CHARS_MAX {
         Some(IdFault::Long)
     } else if looks_like_command_line(text) {
@@ -36,14 +38,17 @@ pub(crate) fn fault(text: &str) -> Option<IdFault> {
     }
 }
 
-/// As a person reads it: without what is not seen, and in any case.
+/// As a person reads it, in any case.
 fn looks_like_command_line(text: &str) -> bool {
-    let seen: String = without_controls(text)
-        .chars()
-        .filter(|c| *c != '\u{fffd}' && !c.is_whitespace())
-        .take(COMMAND_LINE.len())
-        .collect();
-    seen.eq_ignore_ascii_case(COMMAND_LINE)
+    let start: String = seen(text).take(COMMAND_LINE.len()).collect();
+    start.eq_ignore_ascii_case(COMMAND_LINE)
+}
+
+/// Without what is not seen.
+fn seen(text: &str) -> impl Iterator<Item = char> {
+    let shown: Vec<char> = without_controls(text).chars().collect();
+    let is_seen = |c: &char| *c != '\u{fffd}' && !c.is_whitespace();
+    shown.into_iter().filter(is_seen)
 }
 
 #[cfg(test)]
@@ -73,6 +78,8 @@ mod tests {
             (" ", IdFault::Blank),
             ("\t\n", IdFault::Blank),
             ("\u{3000}", IdFault::Blank),
+            ("\u{200b}", IdFault::Blank),
+            (" \u{feff}\u{2060} ", IdFault::Blank),
             ("a\0b", IdFault::Control),
             ("a\nb", IdFault::Control),
             (&too_long, IdFault::Long),

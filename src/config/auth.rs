@@ -45,7 +45,7 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
     let id = reader.even_blank("AUTH_API_SECRET_ID");
     let secret = reader.text("AUTH_API_SECRET");
     if secret.is_none() && reader.environment.is_set("AUTH_API_SECRET_ID") {
-        idle(reader, "AUTH_API_SECRET_ID", "AUTH_API_SECRET");
+        does_nothing(reader, "AUTH_API_SECRET_ID", &["AUTH_API_SECRET"]);
     }
     if let Some(secret) = secret {
         let id = id.unwrap_or_else(|| "default".to_owned());
@@ -62,6 +62,8 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
     secrets
 }
 
+/// What is longer is not looked at where a token comes in.
+const SECRET_BYTES_MAX: usize = 16 << 10;
 const API_SECRETS: &str = "AUTH_API_SECRETS_JSON, AUTH_API_SECRET";
 
 fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
@@ -85,6 +87,11 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
                 "{API_SECRETS}: the secret of {} begins or ends with white space, and cannot be sent: take that off",
                 shown(id)
             ));
+        } else if secret.len() > SECRET_BYTES_MAX || secret.contains(char::is_control) {
+            reader.problems.push(format!(
+                "{API_SECRETS}: the secret of {} cannot be sent: it has control characters, or more than {SECRET_BYTES_MAX} bytes",
+                shown(id)
+            ));
         }
         let others = secrets.iter().take(at);
         let same = others.filter(|other| other.id != *id && other.secret.expose_secret() == secret);
@@ -101,6 +108,13 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
 
 fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
     let text = reader.text("QUELL_OPERATOR_IDS").unwrap_or_default();
+    if text.trim().starts_with(['[', '"']) {
+        let problem = "QUELL_OPERATOR_IDS is a list of ids with commas between: write it without brackets and quotes";
+        reader.problems.push(problem.to_owned());
+    } else if text.contains(';') {
+        let warning = "QUELL_OPERATOR_IDS has a `;` in it: ids are separated by commas";
+        reader.warnings.push(warning.to_owned());
+    }
     let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
     ids.map(|id| {
         if let Some(fault) = caller_id::fault(id) {
@@ -122,12 +136,22 @@ fn shown(id: &str) -> String {
     format!("{start:?}{dots}")
 }
 
-/// Says that `name` is set for nothing.
-fn idle(reader: &mut Reader<'_>, name: &str, without: &str) {
-    reader.warnings.push(format!(
-        "{name} is set and does nothing, since {without} is not set"
-    ));
+/// Says that `name` is set for nothing, since none of `without` is.
+fn does_nothing(reader: &mut Reader<'_>, name: &str, without: &[&str]) {
+    let missing = match without {
+        [one] => format!("{one} is not set"),
+        several => format!("none of {} is set", several.join(", ")),
+    };
+    let warning = format!("{name} is set and does nothing, since {missing}");
+    reader.warnings.push(warning);
 }
+
+const JWT_KEYS: [&str; 4] = [
+    "QUELL_JWT_SECRET",
+    "QUELL_JWT_PUBLIC_KEY_PATH",
+    "QUELL_JWT_JWKS_PATH",
+    "QUELL_JWT_JWKS_URL",
+];
 
 fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
     let mut keys = Vec::new();
@@ -150,11 +174,7 @@ fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
     let mut checked = |name| {
         let value = reader.exact(name);
         if value.is_some() && keys.is_empty() {
-            idle(
-                reader,
-                name,
-                "no key for JWTs (QUELL_JWT_SECRET, ..._PUBLIC_KEY_PATH, ..._JWKS_PATH, ..._JWKS_URL)",
-            );
+            does_nothing(reader, name, &JWT_KEYS);
         }
         value
     };
@@ -173,8 +193,12 @@ fn auth_service(reader: &mut Reader<'_>) -> Option<AuthServiceConfig> {
     let timeout = reader.seconds("AUTH_TIMEOUT_SECONDS", 5);
     let signing_key_path = reader.text("AUTH_SIGNING_KEY_PATH").map(PathBuf::from);
     let Some(url) = reader.url("AUTH_SERVICE_URL", &["https", "http"]) else {
-        if signing_key_path.is_some() && reader.environment.get("AUTH_SERVICE_URL").is_none() {
-            idle(reader, "AUTH_SIGNING_KEY_PATH", "AUTH_SERVICE_URL");
+        if reader.environment.get("AUTH_SERVICE_URL").is_none() {
+            for name in ["AUTH_SIGNING_KEY_PATH", "AUTH_TIMEOUT_SECONDS"] {
+                if reader.environment.is_set(name) {
+                    does_nothing(reader, name, &["AUTH_SERVICE_URL"]);
+                }
+            }
         }
         return None;
     };

@@ -11,30 +11,20 @@ use crate::policy::problem::did_you_mean;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What others call levels, and what to put.
-const OF_OTHERS: [(&str, &str); 25] = [
+const OF_OTHERS: [(&str, &str); 15] = [
     ("verbose", "debug or trace"),
     ("fine", "debug"),
-    ("dbg", "debug"),
-    ("silly", "trace"),
     ("all", "trace"),
-    ("everything", "trace"),
-    ("max", "trace"),
     ("warning", "warn"),
-    ("warnings", "warn"),
     ("err", "error"),
-    ("errors", "error"),
     ("fatal", "error"),
-    ("panic", "error"),
     ("critical", "error"),
     ("information", "info"),
     ("notice", "info"),
-    ("normal", "info"),
-    ("default", "info"),
     ("on", "info"),
     ("true", "info"),
     ("false", "off"),
     ("none", "off"),
-    ("no", "off"),
     ("quiet", "off or error"),
     ("silent", "off or error"),
 ];
@@ -58,7 +48,7 @@ const PARTS: [&str; 16] = [
     "simulator",
 ];
 /// Libraries in quell, most of which log.
-const LIBRARIES: [&str; 13] = [
+const LIBRARIES: [&str; 12] = [
     "axum",
     "hyper",
     "hyper_util",
@@ -71,7 +61,6 @@ const LIBRARIES: [&str; 13] = [
     "sqlx_postgres",
     "tokio",
     "tower",
-    "tower_http",
 ];
 const SUCH_AS: &str = "such as info, or info,quell::inbox=debug";
 
@@ -101,6 +90,12 @@ pub(super) fn read(text: &str) -> Result<String, String> {
                 "no part of quell"
             };
             return Err(wrong(format!("but {target:?} is {what}: {meant}")));
+        }
+        if level.is_none() && !is_of_span {
+            // tracing takes that for everything that there is.
+            return Err(wrong(format!(
+                "but {target:?} has no level: write {target}=debug"
+            )));
         }
         tells_of_all |= target == "quell" && !directive.contains('[');
     }
@@ -183,7 +178,6 @@ mod tests {
             ("info", "info"),
             ("OFF", "OFF"),
             ("3", "3"),
-            ("quell", "quell"),
             ("quell=debug", "quell=debug"),
             ("info, quell::inbox=debug", "info,quell::inbox=debug"),
             (
@@ -192,7 +186,7 @@ mod tests {
             ),
             ("off,sqlx=debug", "off,sqlx=debug"),
             ("info,sqlx::query=off", "info,sqlx::query=off"),
-            ("info,,hyper", "info,,hyper"),
+            ("info,,hyper=warn", "info,,hyper=warn"),
             (
                 "info,[request{route=x}]=trace",
                 "info,[request{route=x}]=trace",
@@ -222,7 +216,9 @@ mod tests {
             ("info,quell::inbx=debug", "put quell::inbox"),
             ("info,inbox=debug", "put quell::inbox"),
             ("info,quel=debug", "put quell"),
-            ("info,tower-http=debug", "put tower_http"),
+            ("info,hyper-util=debug", "put hyper_util"),
+            ("warn,sqlx", "write sqlx=debug"),
+            ("quell", "write quell=debug"),
             ("info,postgrest=debug", "put quell::postgres"),
             ("info,elsewhere=debug", "\"elsewhere\" is no part"),
             ("info,quell::inbox=verbose", "put debug or trace"),

@@ -12,6 +12,8 @@ const OF_SCRIPTS: [&str; 4] = [
     "QUELL_THROWAWAY",
     "QUELL_TOOLS_DIR",
 ];
+/// Auth.js's, which may stand in one file of settings with ours.
+const OF_OTHERS: [&str; 2] = ["AUTH_SECRET", "AUTH_URL"];
 const FAMILIES: [&str; 3] = ["QUELL_", "AUTH_", "LIVEKIT_"];
 /// Shorter names are near to too many others.
 const NEAR_LEN_MIN: usize = 8;
@@ -63,21 +65,33 @@ fn meant(
     family: Option<&&str>,
     known: &BTreeSet<&'static str>,
 ) -> Option<&'static str> {
+    if OF_OTHERS.contains(&upper) {
+        return None;
+    }
     let Some(family) = family else {
         return known.iter().copied().find(|setting| {
             setting.len() >= NEAR_LEN_MIN && strsim::damerau_levenshtein(upper, setting) <= 1
         });
     };
-    // In lower case, or in another family: QUELL_PORT, AUTH_OPERATOR_IDS.
     let stem = upper.strip_prefix(family).unwrap_or(upper);
+    // Other families have names that other programs have, too: AUTH_HOST may be anybody's.
+    let others: &[&str] = if *family == "QUELL_" {
+        &["", "AUTH_", "LIVEKIT_"]
+    } else {
+        &["QUELL_"]
+    };
     let same = known.iter().copied().find(|setting| {
-        *setting == upper
-            || (*setting == stem && *family != "LIVEKIT_")
-            || FAMILIES
-                .iter()
-                .any(|other| setting.strip_prefix(other) == Some(stem))
+        // In lower case, or in another family: QUELL_PORT, AUTH_OPERATOR_IDS.
+        let is_of = |other: &&str| setting.strip_prefix(*other) == Some(stem);
+        *setting == upper || others.iter().any(is_of)
     });
-    same.or_else(|| {
+    // With a word too many: QUELL_LOG_LEVEL.
+    let longest = known.iter().copied().filter(|setting| {
+        let more = upper.strip_prefix(setting);
+        more.is_some_and(|more| more.starts_with('_') && setting.starts_with(family))
+    });
+    let longer = longest.max_by_key(|setting| setting.len());
+    let near = || {
         // Compared without what all of them begin with, which would make all of them near.
         let stems: Vec<&str> = known
             .iter()
@@ -86,7 +100,8 @@ fn meant(
         let near = did_you_mean(stem, &stems)?;
         let is_it = |setting: &&str| setting.strip_prefix(family) == Some(near);
         known.iter().copied().find(is_it)
-    })
+    };
+    same.or_else(near).or(longer)
 }
 
 /// Kubernetes tells every container of the services beside it: of a service `quell` by
@@ -142,6 +157,9 @@ mod tests {
             ("QUELL_LIVEKIT_URL", "LIVEKIT_URL"),
             ("QUELL_REQUIRED", "AUTH_REQUIRED"),
             ("AUTH_OPERATOR_IDS", "QUELL_OPERATOR_IDS"),
+            ("QUELL_LOG_LEVEL", "QUELL_LOG"),
+            ("QUELL_WORKERS_MAX", "QUELL_WORKERS"),
+            ("AUTH_API_SECRETS_JSON_FILE", "AUTH_API_SECRETS_JSON"),
             ("AUTH_REQUIERD", "AUTH_REQUIRED"),
             ("AUTH_API_SECRETS", "AUTH_API_SECRET"),
             ("AUTH_SECRETS_JSON", "AUTH_API_SECRETS_JSON"),
@@ -165,6 +183,11 @@ mod tests {
         for (name, part) in [
             ("AUTH_TOKEN", "AUTH_TOKEN is no setting"),
             ("AUTH_TRUST_HOST", "AUTH_TRUST_HOST is no setting"),
+            ("AUTH_SECRET", "AUTH_SECRET is no setting"),
+            ("AUTH_URL", "AUTH_URL is no setting"),
+            ("AUTH_HOST", "AUTH_HOST is no setting"),
+            ("AUTH_PORT", "AUTH_PORT is no setting"),
+            ("AUTH_DATABASE_URL", "AUTH_DATABASE_URL is no setting"),
             (
                 "LIVEKIT_API_KEYS",
                 "LIVEKIT_API_KEY, which is one, is not set",

@@ -228,15 +228,18 @@ fn database(reader: &mut Reader<'_>) -> DatabaseConfig {
     }
 }
 
+/// A hundred years: dates have an end.
+const RETENTION_DAYS_MAX: u32 = 36_500;
+
 fn retention(reader: &mut Reader<'_>) -> u32 {
     let Some(value) = reader.text("QUELL_EVENT_RETENTION") else {
         return 30;
     };
     let days = value.trim();
     let days = days.strip_suffix('d').unwrap_or(days).parse().unwrap_or(0);
-    if days == 0 {
+    if days == 0 || days > RETENTION_DAYS_MAX {
         reader.problems.push(format!(
-            "QUELL_EVENT_RETENTION is {value:?}, but must be a number of days of at least 1, such as 30d"
+            "QUELL_EVENT_RETENTION is {value:?}, but must be a number of days from 1 to {RETENTION_DAYS_MAX}, such as 30d"
         ));
     }
     days

@@ -273,6 +273,12 @@ fn ids_that_no_caller_can_have_and_secrets_that_cannot_be_sent_are_refused() {
             "must be [{",
         ),
         (("AUTH_API_SECRET", "s3cret\n"), "white space"),
+        (("AUTH_API_SECRET", "s3\ncret"), "cannot be sent"),
+        (
+            ("QUELL_OPERATOR_IDS", r#"["op"]"#),
+            "without brackets and quotes",
+        ),
+        (("QUELL_EVENT_RETENTION", "4294967295"), "from 1 to 36500"),
         (("QUELL_OPERATOR_IDS", "ops, CLI:root"), "begins with cli:"),
     ] {
         let said = problems(&[env]);

@@ -24,8 +24,8 @@ use crate::metrics::Metrics;
 /// The `route` of a path at which there is nothing: a stranger may make up any.
 pub(super) const NO_ROUTE: &str = "none";
 const REQUEST_ID_LEN_MAX: usize = 128;
-/// Of texts that whoever calls has chosen.
-const SHOWN_CHARS_MAX: usize = 200;
+/// Of texts that whoever calls has chosen, or that quote what was sent.
+const SHOWN_CHARS_MAX: usize = 300;
 
 /// What finds a request in the log, and its row in the audit.
 #[derive(Debug, Clone)]
@@ -74,8 +74,10 @@ impl Log {
             self.metrics.auth_failure(reason);
         }
         let code = problem.map(|problem| problem.code);
-        let error = problem.map(|problem| problem.error.as_str());
-        let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let error = problem.map(|problem| shown(&problem.error));
+        let cause = problem
+            .and_then(|problem| problem.cause.as_deref())
+            .map(shown);
         let reason = problem.and_then(|problem| Some(problem.reason?.as_str()));
         let peer = peer.map(field::display);
         match status {
@@ -123,7 +125,7 @@ pub(super) async fn answered(State(log): State<Log>, mut request: Request, next:
     // As severe as can be, so that the worst lines have it whatever is logged.
     let span = tracing::error_span!(
         "request",
-        method = %request.method(),
+        method = shown(request.method().as_str()),
         route,
         path = field::Empty,
         request_id = id.0,

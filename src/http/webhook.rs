@@ -25,6 +25,7 @@ const CONTENT_TYPE_OF_WEBHOOKS: &[u8] = b"application/webhook+json";
 /// LiveKit's own limits are 512 KiB of metadata of a room and of a participant, and 64 KiB of attributes;
 /// in JSON, six bytes stand for a control character.
 const BODY_BYTES_MAX: usize = 8 << 20;
+const TEXT_CHARS_MAX: usize = 300;
 /// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
 const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
@@ -49,7 +50,8 @@ enum Error {
 
 impl Error {
     fn problem(&self) -> (Problem, &'static str) {
-        let text = self.to_string();
+        // It quotes what was sent, which may be long.
+        let text: String = self.to_string().chars().take(TEXT_CHARS_MAX).collect();
         match self {
             Self::Body(BodyError::TooLarge { .. }) => (
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text),

@@ -153,6 +153,7 @@ async fn a_signed_body_that_is_no_event_is_400() {
         (with("createdAt", (-5).into()), "createdAt"),
         (with("room", "r".into()), "room"),
         (published, "participant.identity"),
+        (with("room", "r".repeat(100_000).into()), "room"),
         (off(-11), "createdAt"),
         (off(11), "createdAt"),
         (off(1_000_000), "createdAt"),
@@ -161,6 +162,7 @@ async fn a_signed_body_that_is_no_event_is_400() {
         let answer = app.webhook(Some(&signed.token), signed.body).await;
         assert_eq!(answer.outcome(), "400 INVALID_REQUEST", "{body}");
         assert!(answer.error().contains(named), "{body}: {}", answer.error());
+        assert!(answer.error().len() < 1_000, "{}", answer.error().len());
     }
     let signed = app.signed(vec![0xff, 0xfe], app.now());
     let answer = app.webhook(Some(&signed.token), signed.body).await;

@@ -81,7 +81,7 @@ pub(super) async fn inner(config: &AuthConfig, clock: Clock) -> Result<Inner, Au
     if inner.secrets.without_id() > 0 {
         tracing::warn!(
             count = inner.secrets.without_id(),
-            "API secrets with a blank id are refused: give each an id (AUTH_API_SECRET_ID)"
+            "API secrets with a blank id are refused when they are sent: give each an id (AUTH_API_SECRETS_JSON, AUTH_API_SECRET_ID)"
         );
     }
     Ok(inner)
