@@ -284,7 +284,9 @@ impl Document {
 
     /// As YAML that [`Document::load`] reads back to the same policies.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
-        serde_saphyr::to_string(self)
+        // Long lines stay as they are: no text is folded in a way that `load` refuses.
+        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+        serde_saphyr::to_string_with_options(self, options)
     }
 }
 

@@ -31,6 +31,7 @@ mod read;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod warn;
 mod yaml;
 

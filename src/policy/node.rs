@@ -13,6 +13,10 @@ pub(super) struct Node {
     pub(super) place: Place,
     /// In YAML, and without quotes.
     pub(super) plain: bool,
+    /// In YAML, the first sign of its source that is not seen. An escape is seen.
+    pub(super) unseen: Option<char>,
+    /// In YAML, nothing stands behind its key within `{ }`: `{ role:host }` has one key.
+    pub(super) left_out: bool,
 }
 
 /// Line and column from 1; none in JSON.
@@ -31,6 +35,16 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
+}
+
+impl Value {
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
 }
 
 impl fmt::Display for Value {
@@ -124,6 +138,8 @@ impl<'de> Deserialize<'de> for Json {
             value: deserializer.deserialize_any(JsonVisitor)?,
             place: Place::default(),
             plain: false,
+            unseen: None,
+            left_out: false,
         }))
     }
 }

@@ -210,7 +210,7 @@ impl Reader<'_> {
         match (node, owner) {
             (None, Owner::Written) => Some(None),
             (Some(node), Owner::Written) => {
-                let owner = self.text(node, path, OWNER_CHARS_MAX)?;
+                let owner = self.seen_text(node, path, OWNER_CHARS_MAX, "take it out")?;
                 if owner.trim().is_empty() {
                     let hint = "name a tenant (a room's metadata.auth_id), or take the key out \
                                 for the operator";
@@ -384,7 +384,8 @@ impl Reader<'_> {
     }
 
     fn glob(&mut self, node: &Node, path: &str) -> Option<String> {
-        let glob = self.text(node, path, usize::MAX)?;
+        let hint = "take it out; `?` stands for any character, `[ ]` for a space that is meant";
+        let glob = self.seen_text(node, path, usize::MAX, hint)?;
         match Glob::new(&glob) {
             Ok(_) => Some(glob),
             Err(error) => {
@@ -421,12 +422,16 @@ impl Reader<'_> {
             return attributes;
         }
         for (key, value) in entries {
-            let Some(name) = self.text(key, path, ATTRIBUTE_CHARS_MAX) else {
+            let hint = "take it out; in `when` it can be written by its number, such as `\\u00a0`";
+            let Some(name) = self.seen_text(key, path, ATTRIBUTE_CHARS_MAX, hint) else {
                 continue;
             };
             let path = join(path, &name);
+            if self.left_out(key, value, &path) {
+                continue;
+            }
             let values = self.list(value, &path, |reader, node, path| {
-                reader.text(node, path, ATTRIBUTE_CHARS_MAX)
+                reader.seen_text(node, path, ATTRIBUTE_CHARS_MAX, hint)
             });
             if attributes.insert(name, values).is_some() {
                 self.refuse(key.place, &path, "this key stands here twice", "keep one");

@@ -8,6 +8,7 @@ use super::facts::TrackType;
 use super::node::{Node, Place, Value, quoted};
 use super::problem::{Problem, Problems, did_you_mean};
 use super::read::{MATCH_KEYS, POLICY_KEYS};
+use super::unseen;
 use super::window::WINDOW_KEYS;
 
 /// A list, or a map of attributes, may have this many entries.
@@ -20,6 +21,10 @@ pub(super) const PROSE_CHARS_MAX: usize = 2_000;
 const PROBLEMS_KEPT_MAX: usize = 1_000;
 /// So many of them are told what was probably meant.
 const SUGGESTIONS_MAX: usize = 200;
+
+pub(super) const SPACE_BEHIND_COLON: &str = "put a space behind the `:`";
+const LINES: &str = "put it on one line; a list has `- ` before each item";
+const END_OF_LINE: &str = "in YAML, write the text on the line of its key, or `|-` for `|`";
 
 /// Reads one document and collects what is wrong with it.
 pub(super) struct Reader<'a> {
@@ -184,11 +189,34 @@ impl<'a> Reader<'a> {
         self.any_text(node, path, chars_max, char::is_control)
     }
 
+    /// The same, of which all is seen: two names that look alike are the same.
+    pub(super) fn seen_text(
+        &mut self,
+        node: &Node,
+        path: &str,
+        chars_max: usize,
+        hint: &str,
+    ) -> Option<String> {
+        let text = self.text(node, path, chars_max)?;
+        if let Some(fault) = unseen::in_line(&text) {
+            let message = format!("{} {fault}", quoted(&text));
+            self.refuse(node.place, path, message, hint);
+            return None;
+        }
+        Some(text)
+    }
+
     /// Text of any number of lines, without what surrounds it.
     pub(super) fn prose(&mut self, node: &Node, path: &str) -> Option<String> {
-        let unseen = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-        let text = self.any_text(node, path, PROSE_CHARS_MAX, unseen)?;
+        let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        let text = self.any_text(node, path, PROSE_CHARS_MAX, forbidden)?;
         let text = text.trim();
+        let unseen = |c: &char| unseen::is_unseen(*c) && !unseen::is_of_prose(*c);
+        if let Some(c) = text.chars().find(unseen) {
+            let message = format!("a sign in this text is not seen: {}", unseen::named(c));
+            self.refuse(node.place, path, message, "take it out");
+            return None;
+        }
         if text.is_empty() {
             self.refuse(
                 node.place,
@@ -222,13 +250,19 @@ impl<'a> Reader<'a> {
             );
             return None;
         };
-        if text.contains(forbidden) {
-            self.refuse(
-                node.place,
-                path,
-                format!("{} has a control character in it", quoted(text)),
-                "take it out",
-            );
+        if text.contains(&forbidden) {
+            let (what, hint) = if text.contains(|c| c != '\n' && forbidden(c)) {
+                ("has a control character in it", "take it out")
+            } else if text.trim_end().contains('\n') {
+                ("has several lines, and one is wanted", LINES)
+            } else {
+                (
+                    "ends with the end of a line, and one line is wanted",
+                    END_OF_LINE,
+                )
+            };
+            let message = format!("{} {what}", quoted(text));
+            self.refuse(node.place, path, message, hint);
             return None;
         }
         if text.chars().count() > chars_max {
@@ -263,7 +297,12 @@ impl<'a> Reader<'a> {
     ) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
             let message = format!("a map is wanted here, found {}", node.value);
-            let hint = format!("with the keys {}", known.join(", "));
+            let glued = node.plain && node.value.text().is_some_and(|text| text.contains(':'));
+            let hint = if glued {
+                SPACE_BEHIND_COLON.to_owned()
+            } else {
+                format!("with the keys {}", known.join(", "))
+            };
             self.refuse(node.place, path, message, hint);
             return None;
         };
@@ -292,8 +331,26 @@ impl<'a> Reader<'a> {
         Some(fields)
     }
 
+    /// Refuses a key without a value in `{ }`.
+    pub(super) fn left_out(&mut self, key: &Node, value: &Node, path: &str) -> bool {
+        if value.left_out {
+            let glued = key.value.text().is_some_and(|key| key.contains(':'));
+            let hint = if glued {
+                SPACE_BEHIND_COLON
+            } else {
+                "write one behind a `:` and a space; `null` is none"
+            };
+            self.refuse(key.place, path, "this key has no value", hint);
+        }
+        value.left_out
+    }
+
     fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
+        let glued = key
+            .split_once(':')
+            .is_some_and(|(key, _)| known.contains(&key));
         let hint = match (elsewhere(key, known), self.suggestion(key, known)) {
+            _ if glued => SPACE_BEHIND_COLON.to_owned(),
             (Some(hint), _) => hint.to_owned(),
             (None, Some(near)) => format!("did you mean {near}?"),
             (None, None) => one_of(known),

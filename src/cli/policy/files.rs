@@ -53,7 +53,7 @@ impl Files {
 
     /// The tests beside a file of policies that have its name, and those that name it.
     fn add_tests_of(&mut self, policies: &Path) {
-        let stem = policies.file_stem().and_then(OsStr::to_str);
+        let stem = policies.file_stem().map(OsStr::as_encoded_bytes);
         // What cannot be listed may be read all the same; a file that is not there is told of later.
         for test in beside(policies, Kind::Tests).unwrap_or_default() {
             if stem.is_some() && folder::kind(&test).map(|(_, stem, _)| stem) == stem {
@@ -103,10 +103,9 @@ fn beside(file: &Path, wanted: Kind) -> anyhow::Result<Vec<PathBuf>> {
     let names = folder::names(folder.unwrap_or(Path::new(".")))?.into_iter();
     let files = names.map(|name| file.with_file_name(name));
     let of_kind = |file: &PathBuf| folder::kind(file).is_some_and(|(kind, ..)| kind == wanted);
-    Ok(files
-        .filter(of_kind)
-        .filter(|file| file.is_file())
-        .collect())
+    // What cannot be looked at is told of when it is read.
+    let may_be_file = |file: &PathBuf| file.metadata().map_or(true, |found| found.is_file());
+    Ok(files.filter(of_kind).filter(may_be_file).collect())
 }
 
 /// The files of policies that a file of tests names.

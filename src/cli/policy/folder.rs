@@ -3,12 +3,16 @@
 //! What `apply --prune` does not find it removes. So what could be a file of policies and cannot be
 //! read is an error here, and whatever else is not read is named.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::files::text_of;
 use crate::terminal::without_controls;
 
 /// The endings of what is read, in any case; where a file of tests has several to be about, the
@@ -30,14 +34,18 @@ pub(super) enum Kind {
     Tests,
 }
 
-/// What a file is by its name, and that without its ending, in the order of the endings.
-pub(super) fn kind(file: &Path) -> Option<(Kind, &str, usize)> {
-    let (stem, ending) = file.file_name()?.to_str()?.rsplit_once('.')?;
-    let is = |known: &&str| ending.eq_ignore_ascii_case(known);
+/// What a file is by its name, and that without its ending, in the order of the endings. A name
+/// need not be UTF-8.
+pub(super) fn kind(file: &Path) -> Option<(Kind, &[u8], usize)> {
+    fn ending(name: &[u8]) -> Option<(&[u8], &[u8])> {
+        let dot = name.iter().rposition(|byte| *byte == b'.')?;
+        Some((name.get(..dot)?, name.get(dot + 1..)?))
+    }
+    let (stem, end) = ending(file.file_name()?.as_encoded_bytes())?;
+    let is = |known: &&str| end.eq_ignore_ascii_case(known.as_bytes());
     let order = ENDINGS.iter().position(is)?;
-    let tests = stem
-        .rsplit_once('.')
-        .filter(|(stem, kind)| kind.eq_ignore_ascii_case("test") && !stem.is_empty());
+    let tests =
+        ending(stem).filter(|(stem, kind)| kind.eq_ignore_ascii_case(b"test") && !stem.is_empty());
     Some(match tests {
         Some((stem, _)) => (Kind::Tests, stem, order),
         None => (Kind::Policies, stem, order),
@@ -121,28 +129,22 @@ impl Found {
             self.leave(path, "hidden");
             return Ok(());
         }
-        let kind = kind(path);
-        // Through links: a folder of Kubernetes' is full of them.
-        let found = match path.metadata() {
-            Ok(found) => found,
-            Err(_) if kind.is_none() => {
-                self.leave(path, "a link to nothing");
-                return Ok(());
-            }
-            Err(error) => {
-                let failed = format!("{} cannot be read", path.display());
-                return Err(error).context(failed);
-            }
-        };
+        // Through links: a folder of Kubernetes' is full of them. What cannot be looked at may be a
+        // folder, whatever its name.
+        let failed = || format!("{} cannot be read", path.display());
+        let found = path.metadata().with_context(failed)?;
         if found.is_dir() {
             return self.add_below(path, depth + 1);
         }
-        match kind {
-            _ if OURS.iter().any(|schema| name == *schema) => {}
-            Some((_, stem, _)) if is_schema(stem, name) => self.leave(path, "a schema"),
+        match kind(path) {
             None => self.leave(path, "not *.yaml, *.yml or *.json"),
             Some(_) if !found.is_file() => {
                 anyhow::bail!("{} is no file: take it away, or rename it", path.display())
+            }
+            Some((Kind::Policies, stem, _)) if is_schema(path, stem)? => {
+                if !OURS.iter().any(|ours| name == *ours) {
+                    self.leave(path, "a schema");
+                }
             }
             Some((Kind::Tests, ..)) => self.tests.push(path.to_owned()),
             Some((Kind::Policies, ..)) => self.policies.push(path.to_owned()),
@@ -171,169 +173,17 @@ impl Found {
     }
 }
 
-/// Whether it is a JSON Schema by its name.
-fn is_schema(stem: &str, name: &OsStr) -> bool {
+/// Whether it is a JSON Schema by its name and by what is in it: policies may have such a name.
+fn is_schema(file: &Path, stem: &[u8]) -> anyhow::Result<bool> {
     let stem = stem.to_ascii_lowercase();
-    let is_json = Path::new(name)
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    is_json && (stem == "schema" || stem.ends_with(".schema"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    #[cfg(unix)]
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    /// What is found in a folder with these files, and what is not read.
-    fn found(folder: &Path) -> String {
-        let mut found = Found::default();
-        let root = format!("{}/", folder.display());
-        let told = match found.add(folder) {
-            Ok(()) => {
-                let names = |paths: &[PathBuf]| {
-                    let names: Vec<_> = paths
-                        .iter()
-                        .map(|path| path.display().to_string())
-                        .collect();
-                    names.join(" ")
-                };
-                let left = found.not_read().unwrap_or_default();
-                format!(
-                    "{}\n{}\n{left}",
-                    names(&found.policies),
-                    names(&found.tests)
-                )
-            }
-            Err(error) => format!("{error:#}"),
-        };
-        told.replace(&root, "")
-            .replace(&folder.display().to_string(), "FOLDER")
+    let ending = file.extension().unwrap_or_default();
+    if !ending.eq_ignore_ascii_case("json") || stem != b"schema" && !stem.ends_with(b".schema") {
+        return Ok(false);
     }
-
-    fn folder(files: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-        folder
-    }
-
-    #[test]
-    fn files_are_read_by_their_endings_in_all_folders() {
-        for (files, expected) in [
-            (
-                vec![
-                    "b.yaml",
-                    "a.yml",
-                    "c.json",
-                    "D.YAML",
-                    "e.Json",
-                    "x/y/f.yaml",
-                ],
-                "D.YAML a.yml b.yaml c.json e.Json x/y/f.yaml\n\n",
-            ),
-            (
-                vec![
-                    "a.yaml",
-                    "a.test.yaml",
-                    "x/b.TEST.yml",
-                    "x/b.yaml",
-                    "c.test.json",
-                    "test.yaml",
-                ],
-                "a.yaml test.yaml x/b.yaml\na.test.yaml c.test.json x/b.TEST.yml\n",
-            ),
-            // Schemas lie beside policies.
-            (
-                vec![
-                    "a.yaml",
-                    "schema.json",
-                    "x/test.schema.json",
-                    "my.schema.json",
-                    "schema.yaml",
-                ],
-                "a.yaml schema.yaml\n\nnot read: my.schema.json (a schema)",
-            ),
-            (
-                vec![
-                    "a.yaml",
-                    ".b.yaml",
-                    ".git/c.yaml",
-                    "d.yaml~",
-                    "e.yaml.bak",
-                    "#f.yaml#",
-                    "README.md",
-                    "yaml",
-                ],
-                "a.yaml\n\nnot read: #f.yaml# (not *.yaml, *.yml or *.json), .b.yaml (hidden), .git (hidden), \
-                 README.md (not *.yaml, *.yml or *.json), d.yaml~ (not *.yaml, *.yml or *.json), \
-                 e.yaml.bak (not *.yaml, *.yml or *.json), yaml (not *.yaml, *.yml or *.json)",
-            ),
-            (vec![], "FOLDER holds no *.yaml, *.yml or *.json file"),
-            (
-                vec!["schema.json", "x/.b.yaml"],
-                "FOLDER holds no *.yaml, *.yml or *.json file; not read: x/.b.yaml (hidden)",
-            ),
-            (vec!["a.test.yaml"], "\na.test.yaml\n"),
-        ] {
-            assert_eq!(found(folder(&files).path()), expected, "{files:?}");
-        }
-        let many: Vec<_> = (10..30).map(|n| format!("{n}.txt")).collect();
-        let mut many: Vec<_> = many.iter().map(String::as_str).collect();
-        many.push("a.yaml");
-        let told = found(folder(&many).path());
-        assert!(
-            told.ends_with("19.txt (not *.yaml, *.yml or *.json) and 10 more"),
-            "{told}"
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_are_followed_and_no_folder_is_read_twice() {
-        let files = folder(&["x/a.yaml", "z/b.yaml", "..data/c.yaml"]);
-        let at = |name: &str| files.path().join(name);
-        symlink(files.path(), at("x/loop")).unwrap();
-        symlink("../x", at("x/again")).unwrap();
-        symlink("z", at("y")).unwrap();
-        symlink("..data/c.yaml", at("c.yaml")).unwrap();
-        symlink("nothing", at("note.txt")).unwrap();
-        let says = "c.yaml x/a.yaml y/b.yaml\n\nnot read: ..data (hidden), note.txt (a link to nothing), \
-                    x/again (read already, by another path), x/loop (read already, by another path), \
-                    z (read already, by another path)";
-        assert_eq!(found(files.path()), says);
-        let missing = folder(&["a.yaml"]);
-        symlink("nothing", missing.path().join("b.yaml")).unwrap();
-        let told = found(missing.path());
-        assert!(
-            told.starts_with("b.yaml cannot be read: No such file"),
-            "{told}"
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn what_could_be_policies_and_cannot_be_read_is_an_error() {
-        let files = folder(&["a.yaml"]);
-        let _listener =
-            std::os::unix::net::UnixListener::bind(files.path().join("b.yaml")).unwrap();
-        assert_eq!(
-            found(files.path()),
-            "b.yaml is no file: take it away, or rename it"
-        );
-        let deep = folder(&[&format!("{}a.yaml", "x/".repeat(16))]);
-        let told = found(deep.path());
-        assert!(
-            told.ends_with("folders are nested deeper than 16"),
-            "{told}"
-        );
-        let fits = folder(&[&format!("{}a.yaml", "x/".repeat(15))]);
-        assert!(found(fits.path()).ends_with("x/a.yaml\n\n"));
-    }
+    let content = serde_json::from_str::<serde_json::Value>(&text_of(file)?).unwrap_or_default();
+    let says = |key| content.get(key).and_then(serde_json::Value::as_str);
+    Ok(
+        says("$schema").is_some_and(|of| of.contains("json-schema.org"))
+            && content.get("policies").is_none(),
+    )
 }

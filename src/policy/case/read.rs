@@ -10,6 +10,7 @@ use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
 use crate::policy::node::{Node, Value, quoted};
 use crate::policy::problem::Problems;
 use crate::policy::reader::{Fields, Reader, join};
+use crate::policy::unseen;
 
 pub(super) const FILE_KEYS: &[&str] = &["policies", "defaults", "tests"];
 pub(in crate::policy) const CASE_KEYS: &[&str] =
@@ -56,7 +57,7 @@ impl Reader<'_> {
             })
         });
         let defaults = match fields.get("defaults") {
-            Some(node) => self.facts(node, "defaults"),
+            Some(node) => self.seen_facts(node, "defaults"),
             None => json!({}),
         };
         let tests = self.required(root, fields.get("tests").copied(), "", "tests", hint)?;
@@ -108,7 +109,7 @@ impl Reader<'_> {
         let name = name.and_then(|name| self.text(name, &at("name"), NAME_CHARS_MAX));
         let when = self.at(&fields, &at("at"));
         let own = match get("facts") {
-            Some(node) => self.facts(node, &at("facts")),
+            Some(node) => self.seen_facts(node, &at("facts")),
             None => json!({}),
         };
         let unknown = get("unknown").map_or_else(Vec::new, |node| {
@@ -137,6 +138,38 @@ impl Reader<'_> {
             shadow: shadow.flatten(),
             place: node.place,
         })
+    }
+
+    /// The facts, where they are what they look like: else a test may pass for another reason.
+    fn seen_facts(&mut self, node: &Node, path: &str) -> Json {
+        self.refuse_unclear(node, path);
+        self.facts(node, path)
+    }
+
+    fn refuse_unclear(&mut self, node: &Node, path: &str) {
+        if let Some(c) = node.unseen {
+            let message = format!("a sign in this text is not seen: {}", unseen::named(c));
+            let hint = "take it out, or put the text in double quotes and write the sign by its \
+                        number, such as `\\u00a0`";
+            self.refuse(node.place, path, message, hint);
+        }
+        match &node.value {
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.refuse_unclear(item, &format!("{path}[{index}]"));
+                }
+            }
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    self.refuse_unclear(key, path);
+                    let path = join(path, key.value.text().unwrap_or_default());
+                    self.left_out(key, value, &path);
+                    self.refuse_unclear(value, &path);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {
+            }
+        }
     }
 
     /// A fact that is to be unknown.

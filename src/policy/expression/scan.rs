@@ -5,8 +5,10 @@
 
 use cel::parser::pratt_parser::{Lexer, TokenKind};
 
+use super::check::TEXT_TESTS;
 use super::fault::{Fault, Span};
 use crate::policy::node::quoted;
+use crate::policy::unseen::{is_unseen, named};
 
 /// An expression may have this many bytes.
 pub(in crate::policy) const EXPRESSION_BYTES_MAX: usize = 1024;
@@ -87,6 +89,14 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
             "take it out",
         ));
     }
+    if let Some((start, c)) = text.char_indices().find(|(_, c)| is_unseen(*c)) {
+        let message = format!("here is a sign that is not seen: {}", named(c));
+        let hint = match u32::from(c) {
+            code @ 0..=0xffff => format!("take it out, or write `\\u{code:04x}` in a text"),
+            code => format!("take it out, or write `\\U{code:08x}` in a text"),
+        };
+        return Err(Fault::new(Span::of_char(start, c), message, hint));
+    }
     let mut lexer = Lexer::new(text);
     let mut tokens: Vec<Token> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
@@ -119,6 +129,11 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
         if let Some(fault) = tokens
             .last()
             .and_then(|before| unfit(before, token.kind, span))
+        {
+            return Err(fault);
+        }
+        if token.kind == TokenKind::TokString
+            && let Some(fault) = blank_at_end(text, &tokens, span)
         {
             return Err(fault);
         }
@@ -201,6 +216,41 @@ fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
     Some(Fault::new(before.span.to(span), message, hint))
 }
 
+/// Refuses a text that is compared as a whole and starts or ends with a blank, which nobody sees. A
+/// part of a text may.
+fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Fault> {
+    if let [.., test, bracket] = before
+        && bracket.kind == TokenKind::TokLeftParen
+        && TEXT_TESTS
+            .iter()
+            .any(|(name, _)| *name == test.span.text(text))
+    {
+        return None;
+    }
+    let written = span.text(text).trim_start_matches(['r', 'R']);
+    let quotes = if written.starts_with("\"\"\"") || written.starts_with("'''") {
+        3
+    } else {
+        1
+    };
+    let held = written
+        .get(quotes..written.len().saturating_sub(quotes))
+        .unwrap_or_default();
+    let what = match (
+        held.starts_with(char::is_whitespace),
+        held.ends_with(char::is_whitespace),
+    ) {
+        (false, false) => return None,
+        (true, _) => "this text starts with a blank",
+        (false, true) => "this text ends with a blank",
+    };
+    Some(Fault::new(
+        span,
+        what,
+        "take it out, or write `\\u0020` for one that is meant",
+    ))
+}
+
 /// What is wrong with a token by itself.
 fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
     let written = span.text(text);
@@ -278,6 +328,11 @@ fn unknown_letter(span: Span, first: char) -> Fault {
             Span::of_char(span.start, first),
             "these quotes are not those of a program",
             "write plain ones: \"text\"",
+        ),
+        '#' => Fault::new(
+            Span::of_char(span.start, first),
+            "`#` starts no comment within an expression",
+            "take the comment out, or put it above the key",
         ),
         other => Fault::new(
             Span::of_char(span.start, other),

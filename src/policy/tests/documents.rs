@@ -134,10 +134,10 @@ policies:
     match: { kind: SIP }
     effect: mute
     overridable: true
-  - name: \"nul\\0\"
+  - name: \"nul\\u0000\"
     match: { room: \"a\\nb\" }
     effect: mute
-    description: \"\\a\"
+    description: \"\\u0007\"
 ",
     );
     insta::assert_snapshot!("bad_policies", refused);

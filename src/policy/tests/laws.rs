@@ -12,7 +12,7 @@ use super::generate::{Hide, any_facts, hidden, hide, known_facts, policies, some
 use super::make::set;
 use crate::policy::{
     Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Policy, PolicyRef,
-    PolicySet, StoredPolicy, Tri, Verdict, decide,
+    PolicySet, StoredPolicy, Tri, Verdict, decide, unseen,
 };
 
 fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
@@ -379,6 +379,9 @@ proptest! {
         text in r"(\PC{1,20}|off|null|~|1e3|0x1F|- a|a: b|# c|'|,|[ ]{0,2}x[ ]{0,2})",
         description in r"\PC{0,20}x(\n\PC{0,20}){0,3}y",
     ) {
+        let text = text.replace(unseen::is_unseen, "").trim().to_owned() + "x";
+        let not_of_prose = |c: char| unseen::is_unseen(c) && !unseen::is_of_prose(c);
+        let description = description.replace(not_of_prose, "");
         let policy = Policy {
             owner: Some(format!("{text}.")),
             name: "p".to_owned(),

@@ -14,3 +14,4 @@ mod outranked;
 mod schemas;
 mod sets;
 mod tables;
+mod unclear;

@@ -10,12 +10,14 @@
 
 mod fault;
 mod plain;
+mod scalar;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::ops::ControlFlow;
 
-use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Span, options};
+use serde_saphyr::granit_parser::{Event, Marker, Parser, Span, StructureStyle, options};
 
 use super::document::DOCUMENT_BYTES_MAX;
 use super::node::{Node, Place, Value};
@@ -44,6 +46,10 @@ impl Reader<'_> {
     pub(super) fn tree(&mut self, text: &str) -> Option<Node> {
         if text.len() > DOCUMENT_BYTES_MAX {
             self.too_long();
+            return None;
+        }
+        if let Some(fault) = source::fault(text) {
+            self.refuse(fault.place, "", fault.message, fault.hint);
             return None;
         }
         let options = options! {
@@ -105,11 +111,15 @@ struct Open {
 
 enum Collection {
     List(Vec<Node>),
-    /// Its entries, and the key of the one that has no value yet.
-    Map(Vec<(Node, Node)>, Option<Node>),
+    Map {
+        entries: Vec<(Node, Node)>,
+        /// Of the entry that has no value yet.
+        key: Option<Node>,
+        in_braces: bool,
+    },
 }
 
-impl<'t> Tree<'t, '_, '_> {
+impl Tree<'_, '_, '_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the others bring nothing: ends of documents, comments (which are not asked for)"
@@ -127,18 +137,8 @@ impl<'t> Tree<'t, '_, '_> {
                 return ControlFlow::Break(());
             }
             Event::Scalar(text, style, ..) => {
-                let plain = *style == ScalarStyle::Plain;
-                let value = if plain {
-                    self.plain(text, span)
-                } else {
-                    self.marked(text, *style, span);
-                    Value::Text(text.clone().into_owned())
-                };
-                return self.add(Node {
-                    value,
-                    place,
-                    plain,
-                });
+                let node = self.scalar(text, *style, span);
+                return self.add(node);
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.refuse(place, fault::sign('*'), OR_WRITTEN_OUT);
@@ -147,6 +147,8 @@ impl<'t> Tree<'t, '_, '_> {
                     value,
                     place,
                     plain: true,
+                    unseen: None,
+                    left_out: false,
                 });
             }
             // The node that it stands before is in the tree already: the way to it is not known.
@@ -154,19 +156,26 @@ impl<'t> Tree<'t, '_, '_> {
                 .reader
                 .refuse(place, "", fault::sign('&'), OR_WRITTEN_OUT),
             Event::SequenceStart(..) => return self.enter(place, Collection::List(Vec::new())),
-            Event::MappingStart(..) => {
-                return self.enter(place, Collection::Map(Vec::new(), None));
+            Event::MappingStart(style, ..) => {
+                let what = Collection::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    in_braces: *style == StructureStyle::Flow,
+                };
+                return self.enter(place, what);
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { place, what }) = self.open.pop() {
                     let value = match what {
                         Collection::List(items) => Value::List(items),
-                        Collection::Map(entries, _) => Value::Map(entries),
+                        Collection::Map { entries, .. } => Value::Map(entries),
                     };
                     return self.add(Node {
                         value,
                         place,
                         plain: false,
+                        unseen: None,
+                        left_out: false,
                     });
                 }
             }
@@ -175,6 +184,8 @@ impl<'t> Tree<'t, '_, '_> {
                     value: Value::Null,
                     place,
                     plain: true,
+                    unseen: None,
+                    left_out: false,
                 });
             }
             _ => {}
@@ -203,7 +214,7 @@ impl<'t> Tree<'t, '_, '_> {
         match self.open.last_mut().map(|open| &mut open.what) {
             None => self.root = Some(node),
             Some(Collection::List(items)) => items.push(node),
-            Some(Collection::Map(entries, key)) => {
+            Some(Collection::Map { entries, key, .. }) => {
                 if let Some(key) = key.take() {
                     entries.push((key, node));
                 } else {
@@ -218,115 +229,6 @@ impl<'t> Tree<'t, '_, '_> {
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// What a scalar without quotes means, which may be less than somebody has written.
-    fn plain(&mut self, text: &str, span: &Span) -> Value {
-        let end = byte(&span.end);
-        // Not only to the end of the line, which may be the whole document for each of its words.
-        let rest = self.text.get(end..).unwrap_or_default();
-        if span.slice(self.text).unwrap_or_default().is_empty() {
-            if let Some(comment) = self.comment_instead(end, rest) {
-                let hint = "put it in quotes, or write the value before it";
-                let place = self.place_at(comment);
-                self.refuse(place, "there is nothing before this comment", hint);
-            }
-            return Value::Null;
-        }
-        let value = match plain::value(text) {
-            Ok(value) => value,
-            Err((message, hint)) => {
-                self.refuse(Place::from(&span.start), message, hint);
-                return Value::Null;
-            }
-        };
-        let comment = rest.trim_start_matches([' ', '\t']);
-        if matches!(value, Value::Text(_)) && plain::is_cut(text, comment) {
-            self.cut_at(self.text.len().saturating_sub(comment.len()));
-        }
-        value
-    }
-
-    /// Refuses a block of text that has none, as `|` may be what was meant, and a quote that takes
-    /// the next key into its text.
-    fn marked(&mut self, text: &str, style: ScalarStyle, span: &Span) {
-        if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-            let written = span.slice(self.text).unwrap_or_default();
-            if written.lines().skip(1).any(plain::starts_with_key) {
-                let hint = "close it on its line, or write text of several lines below `|`";
-                let message = "this quote is closed behind a line that starts with a key";
-                self.refuse(Place::from(&span.start), message, hint);
-            }
-        } else if text.trim().is_empty() {
-            let gap = self.since_last(byte(&span.end));
-            let sign = gap.find(['|', '>']).unwrap_or_default();
-            let place = self.place_at(byte(&self.last).saturating_add(sign));
-            let hint = "put it in quotes, or write the text below it, indented";
-            self.refuse(place, "there is no text below this", hint);
-        }
-    }
-
-    /// A comment that stands where a value is not.
-    fn comment_instead(&self, end: usize, rest: &str) -> Option<usize> {
-        // The value of a key ends right after that, before the colon; ...
-        let after = rest.trim_start_matches([':', ' ', '\t']);
-        if after.starts_with('#') {
-            return self.text.len().checked_sub(after.len());
-        }
-        // ... an item of a list does so after the comment.
-        let line = self.since_last(end).rsplit(['\n', '\r']).next()?;
-        let (_, item) = line.split_once("- ")?;
-        let comment = item.trim_start();
-        comment.starts_with('#').then_some(())?;
-        end.checked_sub(comment.len())
-    }
-
-    /// Refuses `[a, #b` and `{ #a: b`, where a comment takes an entry.
-    fn entry_in_comment(&mut self, next: &Span) {
-        let line = self
-            .since_last(byte(&next.start))
-            .split(['\n', '\r'])
-            .next();
-        let line = line.unwrap_or_default();
-        let comment = line.trim_start_matches([' ', '\t', ',']);
-        let before = self.text.get(..byte(&self.last)).unwrap_or_default();
-        let follows = line.contains(',') || before.ends_with(['[', '{']);
-        if follows && plain::is_cut("", comment) {
-            self.cut_at(byte(&self.last) + line.len().saturating_sub(comment.len()));
-        }
-    }
-
-    fn cut_at(&mut self, byte: usize) {
-        let message = "a `#` after a space starts a comment, which cuts this";
-        let hint = "put the text in quotes; a comment has a space after its `#`";
-        self.refuse(self.place_at(byte), message, hint);
-    }
-
-    /// What is between the end of what came last and this byte.
-    fn since_last(&self, end: usize) -> &'t str {
-        self.text.get(byte(&self.last)..end).unwrap_or_default()
-    }
-
-    /// The place of a byte after what came last.
-    fn place_at(&self, end: usize) -> Place {
-        let passed = self
-            .since_last(end)
-            .replace("\r\n", "\n")
-            .replace('\r', "\n");
-        let breaks = passed.matches('\n').count();
-        let chars = passed
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count();
-        let column = if breaks == 0 {
-            self.last.col().saturating_add(chars)
-        } else {
-            chars
-        };
-        let line = self.last.line().max(1).saturating_add(breaks);
-        Place::from(&Marker::new(end, line, column))
     }
 
     fn broken(&mut self, fault: &fault::Fault) -> ControlFlow<()> {
@@ -349,7 +251,7 @@ impl<'t> Tree<'t, '_, '_> {
         for open in &self.open {
             match &open.what {
                 Collection::List(items) => path = format!("{path}[{}]", items.len()),
-                Collection::Map(_, key) => {
+                Collection::Map { key, .. } => {
                     let key = key.as_ref().map(|key| &key.value);
                     if let Some(Value::Text(key)) = key {
                         path = join(&path, key);

@@ -160,16 +160,16 @@ fn what_is_no_plain_text_is_refused() {
         (
             "escape in quotes",
             &policy("    reason: \"\\e[31m\""),
-            "\"\\u{1b}[31m\" has a control character in it",
+            "`\\e` is no escape of JSON's",
         ),
         (
             "NUL in quotes",
-            &policy("    reason: \"\\0\""),
+            &policy("    reason: \"\\u0000\""),
             "\"\\0\" has a control character in it",
         ),
         (
             "escape in a key",
-            &policy("    \"\\e[31m\": x"),
+            &policy("    \"\\u001b[31m\": x"),
             "there is no key \"\\u{1b}[31m\"",
         ),
         (

@@ -1,0 +1,116 @@
+//! Signs of a text that nobody sees, and so nobody means: two names that look the same would differ.
+
+/// Whether a sign is not seen, or looks like a plain space and is none.
+pub(super) fn is_unseen(c: char) -> bool {
+    // Zs, Zl, Zp and Cf of Unicode, and fillers. Left out is what is seen: U+3000, which is the
+    // space of Japanese keyboards, and Arabic signs around numbers.
+    matches!(c,
+        '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
+        | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}'
+    )
+}
+
+/// Whether prose may have it all the same: French puts U+00A0 and U+202F before its signs, Persian
+/// and emoji join by U+200C and U+200D, and text from right to left has marks.
+pub(super) fn is_of_prose(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{202f}' | '\u{200c}'..='\u{200f}' | '\u{61c}' | '\u{ad}'
+    )
+}
+
+/// What in a text of one line is not seen: the message of what is wrong with it.
+pub(super) fn in_line(text: &str) -> Option<String> {
+    if let Some(c) = text.chars().find(|c| is_unseen(*c)) {
+        return Some(format!("has a sign in it that is not seen: {}", named(c)));
+    }
+    let blank = |c: &char| c.is_whitespace();
+    let starts = text.chars().next().filter(blank);
+    let ends = text.chars().next_back().filter(blank);
+    match (starts, ends) {
+        (Some(c), _) => Some(format!("starts with a blank ({})", named(c))),
+        (None, Some(c)) => Some(format!("ends with a blank ({})", named(c))),
+        (None, None) => None,
+    }
+}
+
+/// Its number, and its name where people may know that.
+pub(super) fn named(c: char) -> String {
+    let name = match c {
+        '\u{a0}' | '\u{202f}' => ", a no-break space",
+        '\u{ad}' => ", a soft hyphen",
+        '\u{200b}' => ", a space without width",
+        '\u{200c}' | '\u{200d}' | '\u{2060}' => ", a joiner",
+        '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            ", which turns the order of text around"
+        }
+        '\u{2028}' => ", a line separator",
+        '\u{2029}' => ", a paragraph separator",
+        '\u{85}' => ", a next-line sign",
+        '\u{feff}' => ", a byte order mark",
+        _ => "",
+    };
+    format!("U+{:04X}{name}", u32::from(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_is_not_in_the_way() {
+        for seen in [
+            "a b",
+            "é",
+            "e\u{301}",
+            "会議\u{3000}室",
+            "☀\u{fe0f}",
+            "👍🏽",
+            "שלום",
+            "مرحبا",
+            "\u{ffff}",
+            "–",
+            "",
+        ] {
+            assert_eq!(in_line(seen), None, "{seen:?}");
+        }
+        for (text, says) in [
+            (
+                "a\u{a0}b",
+                "has a sign in it that is not seen: U+00A0, a no-break space",
+            ),
+            (
+                "a\u{200b}",
+                "has a sign in it that is not seen: U+200B, a space without width",
+            ),
+            ("\u{202e}a", "U+202E, which turns the order of text around"),
+            ("a\u{2028}b", "U+2028, a line separator"),
+            ("\u{feff}a", "U+FEFF, a byte order mark"),
+            ("a\u{e0041}", "U+E0041"),
+            ("a\u{2009}b", "U+2009"),
+            (" a", "starts with a blank (U+0020)"),
+            ("a ", "ends with a blank (U+0020)"),
+            ("a\u{3000}", "ends with a blank (U+3000)"),
+            (" ", "starts with a blank (U+0020)"),
+        ] {
+            let told = in_line(text).unwrap();
+            assert!(told.ends_with(says), "{text:?} {told}");
+        }
+    }
+
+    /// `escape_debug` knows what is printed; of what it does not print, controls are refused elsewhere.
+    #[test]
+    fn nothing_that_is_not_printed_is_missing() {
+        let prints = |c: char| c == ' ' || !c.escape_debug().eq(c.escape_unicode());
+        // Combining marks are escaped alone; they are seen on what is before them.
+        let assigned = |c: &char| !matches!(u32::from(*c), 0x300..=0x36f);
+        for c in ('\u{a0}'..='\u{2fff}').filter(assigned) {
+            if is_unseen(c) && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}') {
+                assert!(!prints(c), "{c:?}");
+            }
+        }
+    }
+}
