@@ -1,6 +1,6 @@
 //! The data folder of the machine's own Postgres, and the folder of its socket.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -67,11 +67,7 @@ pub(super) enum Holds {
 
 /// Looks into `folder`; one that is not there holds nothing.
 pub(super) fn look(folder: &Path) -> Result<Holds, LocalPostgresError> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries.flatten().collect::<Vec<_>>(),
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(io("read", folder)(error)),
-    };
+    let entries = entries(folder)?;
     let has = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
     if has("PG_VERSION") {
         let path = folder.join("PG_VERSION");
@@ -91,6 +87,15 @@ pub(super) fn look(folder: &Path) -> Result<Holds, LocalPostgresError> {
         Err(LocalPostgresError::NotOurs {
             folder: folder.to_owned(),
         })
+    }
+}
+
+/// What is in `folder`; nothing where that is not there.
+pub(super) fn entries(folder: &Path) -> Result<Vec<DirEntry>, LocalPostgresError> {
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect);
+    match entries {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.map_err(io("read", folder)),
     }
 }
 
@@ -170,9 +175,8 @@ fn clear(folder: &Path, unfinished: &Path) -> Result<(), LocalPostgresError> {
         Err(error) => Err(error),
     };
     // The mark goes last: a crash in here leaves it in place.
-    for entry in std::fs::read_dir(folder)
-        .map_err(io("read", folder))?
-        .flatten()
+    for entry in entries(folder)?
+        .into_iter()
         .filter(|entry| entry.path() != unfinished)
     {
         remove(&entry.path()).map_err(io("remove", &entry.path()))?;
@@ -188,9 +192,8 @@ fn finish(folder: &Path, unfinished: &Path) -> Result<(), LocalPostgresError> {
         std::fs::rename(unfinished.join(name), folder.join(name))
             .map_err(io("move up", &unfinished.join(name)))
     };
-    for entry in std::fs::read_dir(unfinished)
-        .map_err(io("read", unfinished))?
-        .flatten()
+    for entry in entries(unfinished)?
+        .into_iter()
         .filter(|entry| entry.file_name() != "PG_VERSION")
     {
         up(&entry.file_name())?;

@@ -2,7 +2,10 @@
 //!
 //! A message holds its cause, which is therefore no `source`: it would be printed twice.
 
+use std::io;
 use std::path::PathBuf;
+
+use nix::errno::Errno;
 
 use super::local::{LOCK_TIMEOUT, SUPERUSER};
 use super::pooler;
@@ -82,7 +85,7 @@ pub enum LocalPostgresError {
     Files {
         doing: &'static str,
         path: PathBuf,
-        error: std::io::Error,
+        error: io::Error,
     },
     #[error(
         "another quell has been starting Postgres on {} for {} s: end it, or wait",
@@ -90,6 +93,8 @@ pub enum LocalPostgresError {
         LOCK_TIMEOUT.as_secs()
     )]
     Locked { folder: PathBuf },
+    #[error("cannot start {program}: {error}")]
+    Spawn { program: String, error: io::Error },
     #[error("{program} failed: {why}")]
     Program { program: String, why: String },
     #[error("Postgres on {} did not start ({how}). The last lines of its log:{log}", data.display())]
@@ -105,14 +110,20 @@ pub enum LocalPostgresError {
     )]
     DataGone { folder: PathBuf },
     #[error(
-        "Postgres on {} ended {ends} times within {within_seconds} s, and is not started again. \
-         The last time: {last}",
-        data.display()
+        "Postgres on {} ended {} within {within_seconds} s{}, and is not started again. The last \
+         time: {last}",
+        data.display(),
+        times(*ends),
+        match failed_starts {
+            0 => String::new(),
+            failed => format!(" and could then not be started {}", times(*failed)),
+        }
     )]
     GivenUp {
         data: PathBuf,
         ends: usize,
         within_seconds: u64,
+        failed_starts: usize,
         last: String,
     },
     #[error("the part of quell that watches over Postgres has ended, which is a bug: see the log")]
@@ -122,6 +133,34 @@ pub enum LocalPostgresError {
         data.display()
     )]
     Prepare { data: PathBuf, error: sqlx::Error },
+}
+
+impl LocalPostgresError {
+    /// Whether quell's own process lacked something, which says nothing of Postgres.
+    pub(super) fn is_own_lack(&self) -> bool {
+        if let Self::Files { error, .. } | Self::Spawn { error, .. } = self {
+            is_own_lack(error)
+        } else {
+            false
+        }
+    }
+}
+
+/// Whether the system refuses this process more of something: file descriptors, memory, processes.
+pub(super) fn is_own_lack(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| {
+        matches!(
+            Errno::from_raw(code),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN
+        )
+    })
+}
+
+fn times(count: usize) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
 }
 
 /// Why the database cannot be used. No message shows a URL or a password.

@@ -3,9 +3,12 @@
 //! The data stays between runs. One that runs on the data folder already is used and left alone.
 
 mod instance;
+mod note;
+mod patience;
 mod supervisor;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnectOptions;
@@ -124,10 +127,15 @@ impl LocalPostgres {
     }
 
     /// The one that runs on `config`'s data folder already; starts and makes nothing.
-    pub async fn find_running(config: &DatabaseConfig) -> Option<Self> {
-        let folder = data::folder(config).ok()?.canonicalize().ok()?;
-        let instance = Instance::find(folder).await?;
-        Some(Self::on(instance, config, "psql".to_owned()))
+    pub async fn find_running(config: &DatabaseConfig) -> Result<Option<Self>, LocalPostgresError> {
+        let folder = data::folder(config)?;
+        let folder = match folder.canonicalize() {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(data::io("find", &folder)(error)),
+        };
+        let found = Instance::find(folder).await?;
+        Ok(found.map(|instance| Self::on(instance, config, "psql".to_owned())))
     }
 
     fn on(instance: Instance, config: &DatabaseConfig, psql: String) -> Self {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::account::Account;
@@ -45,27 +45,52 @@ pub(super) fn command(program: &Path, account: Option<&Account>) -> Command {
     command
 }
 
-/// Runs `command` to its end and returns what it said.
+/// Runs `command` to its end and returns what it said. Where this is not waited for to its end, the
+/// program is killed, and with it the programs that it has started.
 pub(super) async fn output(
     mut command: Command,
     timeout: Duration,
 ) -> Result<String, LocalPostgresError> {
     command.stdout(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut command = tokio::process::Command::from(command);
     let failed = |why: String| LocalPostgresError::Program {
         program: program.clone(),
         why,
     };
-    let output = tokio::time::timeout(timeout, command.kill_on_drop(true).output())
+    let mut command = tokio::process::Command::from(command);
+    let child = command.spawn().map_err(|error| LocalPostgresError::Spawn {
+        program: program.clone(),
+        error,
+    })?;
+    let group = Group(child.id());
+    let output = tokio::time::timeout(timeout, child.wait_with_output())
         .await
         .map_err(|_| failed(format!("no answer within {} s", timeout.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
+    group.let_go();
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(failed(format!("{}: {}", output.status, said.trim())))
+}
+
+/// The process group of a program. Dropped, all of it is killed.
+struct Group(Option<u32>);
+
+impl Group {
+    fn let_go(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            // It may have ended just now.
+            killpg(Pid::from_raw(leader), Signal::SIGKILL).ok();
+        }
+    }
 }
 
 /// A running Postgres that is our child. Dropped, it is told to stop and not waited for.
@@ -87,10 +112,7 @@ impl Server {
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .spawn()
-            .map_err(|error| LocalPostgresError::Program {
-                program,
-                why: error.to_string(),
-            })?;
+            .map_err(|error| LocalPostgresError::Spawn { program, error })?;
         let log = Log::default();
         let reader = child.stderr.take().map(|stderr| {
             let log = log.clone();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::DatabaseConfig;
 
 use super::account::Account;
+use super::data;
 use super::error::LocalPostgresError;
 use super::process;
 
@@ -77,7 +78,7 @@ async fn find_below(
             }
             vec![folder.clone()]
         }
-        None => candidates(&config.search_path, debian_root),
+        None => candidates(&config.search_path, debian_root)?,
     };
     let mut found = Vec::new();
     let mut refused = None;
@@ -100,11 +101,12 @@ async fn find_below(
 }
 
 /// Folders of `PATH` that hold both programs, then those below `debian_root`, newest first.
-fn candidates(search_path: &[PathBuf], debian_root: &Path) -> Vec<PathBuf> {
-    let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir(debian_root)
+fn candidates(
+    search_path: &[PathBuf],
+    debian_root: &Path,
+) -> Result<Vec<PathBuf>, LocalPostgresError> {
+    let mut debian: Vec<(u32, PathBuf)> = data::entries(debian_root)?
         .into_iter()
-        .flatten()
-        .flatten()
         .filter_map(|entry| {
             let major = entry.file_name().to_str()?.parse().ok()?;
             Some((major, entry.path().join("bin")))
@@ -112,11 +114,11 @@ fn candidates(search_path: &[PathBuf], debian_root: &Path) -> Vec<PathBuf> {
         .collect();
     debian.sort_unstable_by_key(|(major, _)| std::cmp::Reverse(*major));
     let in_path = search_path.iter().filter(|folder| folder.is_absolute());
-    in_path
+    Ok(in_path
         .cloned()
         .chain(debian.into_iter().map(|(_, folder)| folder))
         .filter(|folder| missing_in(folder).is_none())
-        .collect()
+        .collect())
 }
 
 fn missing_in(folder: &Path) -> Option<&'static str> {
@@ -225,6 +227,17 @@ mod tests {
             error.contains("14.9") && error.contains("15 or newer"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+        let root = open_tempdir();
+        let mut config = config(None);
+        config.search_path = Vec::new();
+        let around = root.path().join("around");
+        std::os::unix::fs::symlink(&around, &around).unwrap();
+        let error = find_below(&config, &around, None).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
     }
 
     #[tokio::test]

@@ -262,18 +262,53 @@ async fn a_server_that_is_about_to_start_when_another_stops_its_postgres_starts(
 }
 
 #[tokio::test]
-async fn a_postgres_that_does_not_stay_up_ends_the_server_with_its_last_lines() {
+async fn a_postgres_that_does_not_stay_up_ends_the_server() {
     let ground = Ground::new().await;
     let mut serve = ground.serve().await;
-    let settings = ground.folder.path().join("pg/postgresql.conf");
-    let text = std::fs::read_to_string(&settings).unwrap();
-    std::fs::write(&settings, format!("{text}no_such_setting = 1\n")).unwrap();
+    for _ in 0..5 {
+        ground.end_postgres(&mut serve, Signal::SIGKILL).await;
+    }
     kill(serve.program.postgres().unwrap(), Signal::SIGKILL).unwrap();
     let (code, _, err) = serve.program.end().await;
     assert_eq!(code, 1, "{err}");
     let (_, error) = err.split_once("\nerror: ").unwrap();
-    assert!(error.contains("ended 6 times within 60 s"), "{error}");
-    assert!(error.contains("\"no_such_setting\""), "{error}");
+    assert!(
+        error.contains("ended 6 times within 60 s, and is"),
+        "{error}"
+    );
+    assert!(error.contains("signal: 9 (SIGKILL)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_postgres_that_cannot_be_looked_at_is_not_taken_for_one_that_ended() {
+    let ground = Ground::new().await;
+    let mut first = ground.serve().await;
+    let mut guest = ground.serve().await;
+    let postgres = first.program.postgres().unwrap();
+    // No file can be opened, and none that is open is lost.
+    let kept = guest.program.files_max("1");
+    let log = read_until(
+        &mut guest.program.err,
+        "cannot tell whether Postgres still runs",
+    )
+    .await;
+    assert!(log.contains("Too many open files"), "{log}");
+    guest.program.files_max(&kept);
+    ground.wait_ready(&guest, "ready again").await;
+
+    // The same, and it has ended: what is in the way of a start is told, and does not count as one.
+    guest.program.files_max("1");
+    first.program.kill().await;
+    kill(postgres, Signal::SIGKILL).unwrap();
+    let log = read_until(&mut guest.program.err, "it cannot be started again").await;
+    assert!(log.contains("own Postgres ended"), "{log}");
+    assert!(log.contains("Too many open files"), "{log}");
+    guest.program.files_max(&kept);
+    read_until(&mut guest.program.err, "own Postgres was started again").await;
+    ground.wait_ready(&guest, "ready by its own").await;
+    guest.program.signal(Signal::SIGTERM);
+    let (code, _, err) = guest.program.end().await;
+    assert_eq!(code, 0, "{err}");
 }
 
 #[tokio::test]

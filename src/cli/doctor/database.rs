@@ -30,7 +30,7 @@ const LIMITS: SkewLimits = SkewLimits {
 pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding> {
     let Some(url) = &config.url else {
         return match LocalPostgres::find_running(config).await {
-            Some(local) => {
+            Ok(Some(local)) => {
                 let data = local.data().display().to_string();
                 let mut findings = vec![Finding::ok(format!(
                     "the machine's own Postgres runs on {data}: {}",
@@ -39,7 +39,8 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding
                 findings.extend(examine(&local.service, URL, clock).await);
                 findings
             }
-            None => vec![survey(config).await],
+            Ok(None) => vec![survey(config).await],
+            Err(error) => vec![unusable(&error.into())],
         };
     };
     let mut findings = match options(url, URL) {

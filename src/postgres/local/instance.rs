@@ -1,30 +1,30 @@
 //! The Postgres that runs on a data folder: our child, or one that was found running.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
-use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::super::data;
-use super::super::error::LocalPostgresError;
+use super::super::error::{LocalPostgresError, is_own_lack};
 use super::super::process::{self, Server};
+use super::note;
+use super::patience::{Patience, is_on_its_way};
 use super::{SUPERUSER, Survey};
 
 const PORT: u16 = 5432;
 /// One that is started says something by then. Recovery after a crash may have a lot to read, and is
 /// begun anew where it is broken off: one that says that it comes up is waited for as long as it does.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// Between two lines that it is still waited for.
+/// Between two lines that it is not known whether it still runs.
 const TELL: Duration = Duration::from_mins(1);
 /// Another quell that makes the folder and starts Postgres holds the lock for as long.
 pub(in crate::postgres) const LOCK_TIMEOUT: Duration = Duration::from_mins(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One that is there by its id, and does not listen: it comes up, goes down, or is another
-/// program that was given the id of one that crashed.
-const SILENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks whether another quell has let go of the folder.
 const POLL: Duration = Duration::from_millis(30);
 /// Between two looks whether it still runs, and between two attempts to start it while processes
 /// of the one before it are still there.
@@ -77,13 +77,13 @@ impl Instance {
     }
 
     /// The one that runs already.
-    pub(super) async fn find(folder: PathBuf) -> Option<Self> {
-        let (pid, place) = running(&folder).await?;
-        Some(Self {
+    pub(super) async fn find(folder: PathBuf) -> Result<Option<Self>, LocalPostgresError> {
+        let found = note::running(&folder).await?;
+        Ok(found.map(|(pid, place)| Self {
             folder,
             place,
             process: Process::Found(pid),
-        })
+        }))
     }
 
     /// Starts it, unless it runs already. Whoever calls this holds the folder's lock. What was
@@ -93,7 +93,7 @@ impl Instance {
         survey: &Survey,
         connections_max: u32,
     ) -> Result<(), LocalPostgresError> {
-        if let Some((pid, place)) = running(&self.folder).await {
+        if let Some((pid, place)) = note::running(&self.folder).await? {
             self.process = Process::Found(pid);
             self.place = place;
             return Ok(());
@@ -141,13 +141,17 @@ impl Instance {
                     drop(connection);
                     return Ok(());
                 }
-                Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder),
+                Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder, &error),
+                // What we lack is no silence of its.
+                Err(sqlx::Error::Io(error)) if is_own_lack(&error) => {
+                    patience.goes_on(&self.folder, &error);
+                }
                 Err(error) if patience.is_over(Instant::now()) => {
                     break format!("{error}, {} s after its start", START_TIMEOUT.as_secs());
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(patience.pause()).await;
         };
         let log = server.last_lines().await;
         server.stop().await;
@@ -160,35 +164,49 @@ impl Instance {
 
     /// Waits for its end, whoever ended it.
     pub(super) async fn ended(&mut self) -> End {
+        let mut told: Option<Instant> = None;
         loop {
-            if let Some(end) = self.end().await {
-                return end;
+            match self.end().await {
+                Ok(Some(end)) => return end,
+                Err(error) if told.is_none_or(|told| told.elapsed() >= TELL) => {
+                    told = Some(Instant::now());
+                    tracing::warn!(
+                        data = %self.folder.display(),
+                        %error,
+                        "cannot tell whether Postgres still runs: looking again"
+                    );
+                }
+                Ok(None) | Err(_) => {}
             }
             tokio::time::sleep(WATCH).await;
         }
     }
 
-    async fn end(&mut self) -> Option<End> {
-        match &mut self.process {
-            Process::Ours(server) => Some(End {
-                how: server.ended()?.to_string(),
-                log: server.last_lines().await,
-            }),
-            Process::Found(pid) => (!is_noted(&self.folder, *pid)).then(|| End {
+    async fn end(&mut self) -> io::Result<Option<End>> {
+        Ok(match &mut self.process {
+            Process::Ours(server) => match server.ended() {
+                Some(status) => Some(End {
+                    how: status.to_string(),
+                    log: server.last_lines().await,
+                }),
+                None => None,
+            },
+            Process::Found(pid) => (!note::is_there(&self.folder, *pid)?).then(|| End {
                 how: "its main process is gone".to_owned(),
                 log: "\n    (it went to the program that had started it)".to_owned(),
             }),
             Process::None => None,
-        }
+        })
     }
 
-    /// Whether it is not there any more, or about to go: one that goes down is waited for.
+    /// Whether it is known to be gone, or about to go: one that goes down is waited for.
     pub(super) async fn is_gone(&mut self) -> bool {
         match &mut self.process {
             Process::Ours(server) => server.ended().is_some(),
             Process::Found(pid) => {
                 let pid = *pid;
-                running(&self.folder).await.map(|(pid, _)| pid) != Some(pid)
+                let running = note::running(&self.folder).await;
+                running.is_ok_and(|found| found.map(|(pid, _)| pid) != Some(pid))
             }
             Process::None => true,
         }
@@ -204,8 +222,7 @@ impl Instance {
         // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)
             && folder.try_lock().is_ok()
-            && !read_pid_file(&pid_file(&self.folder))
-                .is_some_and(|(pid, _)| process::is_alive(pid))
+            && !note::may_run(&self.folder)
         {
             std::fs::remove_dir_all(&self.place.socket).ok();
         }
@@ -265,100 +282,6 @@ pub(super) async fn lock(folder: &Path) -> Result<File, LocalPostgresError> {
     }
 }
 
-/// The Postgres that runs on `folder`: its main process's id, and where it listens. One that is
-/// coming up or going down is waited for; of one that is gone only its file may be left, which
-/// the next one takes over.
-async fn running(folder: &Path) -> Option<(i32, Place)> {
-    let mut patience = Patience::new(Instant::now(), SILENT_TIMEOUT);
-    while !patience.is_over(Instant::now()) {
-        let (pid, place) = read_pid_file(&pid_file(folder))?;
-        if !process::is_alive(pid) {
-            return None;
-        }
-        if let Some(place) = place {
-            match place.connect().await {
-                Err(error) if is_on_its_way(&error) => patience.goes_on(folder),
-                // It answers: whoever may not come in is told so when the roles are made.
-                Ok(_) | Err(sqlx::Error::Database(_)) => return Some((pid, place)),
-                Err(_) => {}
-            }
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    None
-}
-
-/// Whether Postgres says that it comes up, recovers or goes down.
-fn is_on_its_way(error: &sqlx::Error) -> bool {
-    const CANNOT_CONNECT_NOW: &str = "57P03";
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.as_deref() == Some(CANNOT_CONNECT_NOW)
-}
-
-/// How long one that says nothing is waited for.
-struct Patience {
-    heard: Instant,
-    told: Instant,
-    silence_max: Duration,
-}
-
-impl Patience {
-    fn new(now: Instant, silence_max: Duration) -> Self {
-        Self {
-            heard: now,
-            told: now,
-            silence_max,
-        }
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        now.duration_since(self.heard) > self.silence_max
-    }
-
-    /// It said that it is on its way; whether there is a line to be written of that.
-    fn hears(&mut self, now: Instant) -> bool {
-        self.heard = now;
-        let tells = now.duration_since(self.told) >= TELL;
-        if tells {
-            self.told = now;
-        }
-        tells
-    }
-
-    fn goes_on(&mut self, folder: &Path) {
-        if self.hears(Instant::now()) {
-            tracing::warn!(data = %folder.display(), "Postgres recovers, or stops: waiting for it");
-        }
-    }
-}
-
-/// Whether `pid` is still the main process on `folder`.
-fn is_noted(folder: &Path, pid: i32) -> bool {
-    read_pid_file(&pid_file(folder)).is_some_and(|(noted, _)| noted == pid)
-        && process::is_alive(pid)
-}
-
-fn pid_file(folder: &Path) -> PathBuf {
-    folder.join("postmaster.pid")
-}
-
-/// Postgres's own note of what runs: process id, data folder, start, port, socket folder, ...
-/// The place is missing until it listens on a socket.
-pub(super) fn read_pid_file(path: &Path) -> Option<(i32, Option<Place>)> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut lines = text.lines();
-    let pid = lines.next()?.trim().parse().ok()?;
-    let mut rest = lines.skip(2);
-    let place = match (rest.next().map(str::parse), rest.next()) {
-        (Some(Ok(port)), Some(socket)) if !socket.is_empty() => Some(Place {
-            socket: socket.into(),
-            port,
-        }),
-        _ => None,
-    };
-    Some((pid, place))
-}
-
 fn command(
     folder: &Path,
     place: &Place,
@@ -386,25 +309,4 @@ fn command(
         command.arg("-c").arg(format!("{name}={value}"));
     }
     command
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_that_says_that_it_comes_up_is_waited_for_and_one_that_is_silent_is_not() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut patience = Patience::new(start, Duration::from_mins(1));
-        assert!(!patience.is_over(at(60)));
-        assert!(patience.is_over(at(61)));
-        // A line a minute.
-        let told: Vec<_> = [1, 59, 60, 61, 119, 121, 600]
-            .map(|s| patience.hears(at(s)))
-            .into();
-        assert_eq!(told, [false, false, true, false, false, true, true]);
-        assert!(!patience.is_over(at(660)));
-        assert!(patience.is_over(at(661)));
-    }
 }

@@ -3,6 +3,7 @@
 //! The same for one that another quell had started, which ends with that one, as a rule.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -17,29 +18,44 @@ use super::super::error::LocalPostgresError;
 use super::LocalPostgres;
 use super::instance::End;
 
-/// Where it cannot be started, the next attempt waits for so long.
-const RETRY: Duration = Duration::from_secs(1);
+/// The ends of the last minute count.
+const WITHIN: Duration = Duration::from_mins(1);
 
-/// How often it may end and be started again.
+/// How often it may end and be started again, and how often a start may fail.
 #[derive(Debug)]
 pub(in crate::postgres) struct Limit {
     ends_max: usize,
-    within: Duration,
+    failed_starts_max: usize,
+    /// The longest pause after a start that failed; the first is a sixteenth of it, and each twice
+    /// the one before.
+    pause_max: Duration,
     ends: VecDeque<Instant>,
 }
 
 impl Limit {
     /// What `quell serve` does before whoever watches over it has to look into it.
     pub(in crate::postgres) fn of_server() -> Self {
-        Self::new(5, Duration::from_mins(1))
+        // A disk may be full for a while: all pauses before the last start are two minutes.
+        Self::new(5, 12, Duration::from_secs(16))
     }
 
-    pub(super) fn new(ends_max: usize, within: Duration) -> Self {
+    pub(super) fn new(ends_max: usize, failed_starts_max: usize, pause_max: Duration) -> Self {
         Self {
             ends_max,
-            within,
+            failed_starts_max,
+            pause_max,
             ends: VecDeque::new(),
         }
+    }
+
+    /// The pause after so many starts that failed one after the other.
+    fn pause(&self, failed: u32) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(failed.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        (self.pause_max / 16)
+            .saturating_mul(doubled)
+            .min(self.pause_max)
     }
 
     /// Counts an end, and says whether a start may follow.
@@ -48,7 +64,7 @@ impl Limit {
         while self
             .ends
             .front()
-            .is_some_and(|first| end.duration_since(*first) >= self.within)
+            .is_some_and(|first| end.duration_since(*first) >= WITHIN)
         {
             self.ends.pop_front();
         }
@@ -109,22 +125,31 @@ async fn watch_over(
         let ended = Instant::now();
         let data = local.data().display().to_string();
         tracing::warn!(data, how, "the machine's own Postgres ended");
-        let mut last = format!("{how}. The last lines of its log:{log}");
-        loop {
-            if !limit.allows_start_after(Instant::now()) {
-                return LocalPostgresError::GivenUp {
-                    data: local.data().to_owned(),
-                    ends: limit.ends.len(),
-                    within_seconds: limit.within.as_secs(),
-                    last,
-                };
+        let given_up = |limit: &Limit, failed_starts, last| LocalPostgresError::GivenUp {
+            data: PathBuf::from(&data),
+            ends: limit.ends.len(),
+            within_seconds: WITHIN.as_secs(),
+            failed_starts,
+            last,
+        };
+        if !limit.allows_start_after(ended) {
+            let last = format!("{how}. The last lines of its log:{log}");
+            return given_up(&limit, 0, last);
+        }
+        let (mut tried, mut failed) = (0, 0);
+        while let Err(error) = local.start_again().await {
+            tried += 1;
+            // What we lack says nothing of Postgres: another quell's may run all the time.
+            if !error.is_own_lack() {
+                failed += 1;
             }
-            let Err(error) = local.start_again().await else {
-                break;
-            };
-            last = error.to_string();
-            tracing::error!(data, error = one_line(&last), "it cannot be started again");
-            tokio::time::sleep(RETRY).await;
+            let last = error.to_string();
+            if failed == limit.failed_starts_max {
+                return given_up(&limit, failed, last);
+            }
+            let pause = limit.pause(tried);
+            tracing::error!(data, error = one_line(&last), next = ?pause, "it cannot be started again");
+            tokio::time::sleep(pause).await;
         }
         pool.set_connect_options(local.service.clone().application_name(APPLICATION));
         let by = if local.is_ours() {
@@ -174,5 +199,19 @@ mod tests {
             &[true, true, true, true, true, true, false],
         );
         check(&[0, 12, 24, 36, 48, 60, 72, 84, 96, 108], &[true; 10]);
+    }
+
+    #[test]
+    fn a_start_that_fails_is_tried_for_two_minutes() {
+        let limit = Limit::of_server();
+        let pauses = |from: usize, to: usize| {
+            let pauses = (from..to).map(|failed| limit.pause(failed.try_into().unwrap()));
+            pauses.collect::<Vec<_>>()
+        };
+        let all = pauses(1, limit.failed_starts_max);
+        assert_eq!(all[..6], [1, 2, 4, 8, 16, 16].map(Duration::from_secs));
+        assert_eq!(all.iter().sum::<Duration>(), Duration::from_secs(127));
+        // What this process lacks does not count, so there is no last one.
+        assert_eq!(pauses(31, 100), [Duration::from_secs(16); 69]);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Row};
 
 use sqlx::postgres::PgConnection;
 
-use super::instance::read_pid_file;
 use super::*;
 use crate::postgres::Database;
 use crate::postgres::Local;
@@ -28,7 +29,12 @@ async fn a_data_folder_from_nothing_to_its_end() {
     let root = open_tempdir();
     let data = root.path().join("some/where/pg");
     let config = config(Some(&data));
-    assert!(LocalPostgres::find_running(&config).await.is_none());
+    assert!(
+        LocalPostgres::find_running(&config)
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     // What a crash in the middle of initdb leaves is made again.
     std::fs::create_dir_all(data.join("quell-initdb-unfinished/base")).unwrap();
@@ -52,7 +58,7 @@ async fn a_data_folder_from_nothing_to_its_end() {
     assert_eq!((socket.mode() & 0o777, socket.uid()), (0o700, meta.uid()));
 
     // Ctrl-C goes to our process group, our secrets go to nobody.
-    let (pid, _) = read_pid_file(&data.join("postmaster.pid")).unwrap();
+    let (pid, _) = note::read(&data).unwrap().unwrap();
     let proc = |of: &str, file: &str| std::fs::read_to_string(format!("/proc/{of}/{file}"));
     if let (Ok(ours), Ok(theirs)) = (proc("self", "stat"), proc(&pid.to_string(), "stat")) {
         let group = |stat: &str| {
@@ -95,7 +101,7 @@ async fn a_data_folder_from_nothing_to_its_end() {
     // One that was running is left running.
     guest.stop().await;
     show(&ours.service, "select 'here'").await.unwrap();
-    let found = LocalPostgres::find_running(&config).await.unwrap();
+    let found = LocalPostgres::find_running(&config).await.unwrap().unwrap();
     show(&found.service, "select 'here'").await.unwrap();
     found.stop().await;
     show(&ours.service, "select 'here'").await.unwrap();
@@ -197,42 +203,6 @@ fn programs_of_the_datas_own_major_are_taken() {
     );
 }
 
-#[test]
-fn postgres_own_note_is_read() {
-    let root = open_tempdir();
-    let path = root.path().join("postmaster.pid");
-    let check = |text: &str, want: Option<(i32, Option<(&str, u16)>)>| {
-        std::fs::write(&path, text).unwrap();
-        let want = want.map(|(pid, place)| {
-            let place = place.map(|(socket, port)| Place {
-                socket: socket.into(),
-                port,
-            });
-            (pid, place)
-        });
-        assert_eq!(read_pid_file(&path), want, "{text:?}");
-    };
-    check(
-        "71\n/data\n1700000000\n5432\n/tmp/quell-pg-1\n\n  123 456\nready   \n",
-        Some((71, Some(("/tmp/quell-pg-1", 5432)))),
-    );
-    check("71\n/data\n1700000000\n5432\n\n*\n", Some((71, None)));
-    check("71\n/data\n1700000000\n", Some((71, None)));
-    check("", None);
-    check("who\n", None);
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(read_pid_file(&path), None);
-}
-
-#[tokio::test]
-async fn a_note_of_one_that_is_gone_is_not_believed() {
-    let root = open_tempdir();
-    // No process has this id: it is above Linux's limit.
-    let note = "2000000000\n/data\n1700000000\n5432\n/tmp/none\n\n";
-    std::fs::write(root.path().join("postmaster.pid"), note).unwrap();
-    assert!(Instance::find(root.path().to_owned()).await.is_none());
-}
-
 #[tokio::test]
 async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
     let root = open_tempdir();
@@ -257,31 +227,99 @@ async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
     opened.unwrap().close().await;
 }
 
+/// Whether Postgres notes that it takes connections.
+fn is_ready(data: &Path) -> bool {
+    let note = std::fs::read_to_string(data.join("postmaster.pid"));
+    note.is_ok_and(|note| {
+        note.lines()
+            .last()
+            .is_some_and(|line| line.trim() == "ready")
+    })
+}
+
+/// Ends the main process on `data`.
+fn kill_postgres(data: &Path) -> i32 {
+    let (pid, _) = note::read(data).unwrap().unwrap();
+    let id = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGKILL).unwrap();
+    pid
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_ends_too_often_is_given_up() {
     let root = open_tempdir();
     let config = config(Some(&root.path().join("pg")));
     let local = LocalPostgres::start(&config).await.unwrap();
-    let note = local.data().join("postmaster.pid");
+    let data = local.data().to_owned();
     let socket = local.instance.place.socket.clone();
     let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
-    let limit = Limit::new(1, std::time::Duration::from_mins(1));
+    let limit = Limit::new(1, usize::MAX, Duration::ZERO);
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
-    let kill = || {
-        let (pid, _) = read_pid_file(&note).unwrap();
-        let pid = nix::unistd::Pid::from_raw(pid);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-        pid.as_raw()
+    tokio::pin!(given_up);
+    // One that is killed before it was seen to answer is a start that failed.
+    let mut killed = 0;
+    let error = loop {
+        let looks = tokio::time::sleep(Duration::from_millis(10));
+        tokio::select! {
+            error = &mut given_up => break error.to_string(),
+            () = looks => if is_ready(&data) && note::read(&data).unwrap().unwrap().0 != killed {
+                killed = kill_postgres(&data);
+            }
+        }
     };
-    let first = kill();
-    wait_for(|| read_pid_file(&note).is_some_and(|(pid, _)| pid != first));
-    kill();
-    let error = given_up.await.to_string();
     assert!(
-        error.contains("ended 2 times within 60 s") && error.contains("signal: 9 (SIGKILL)"),
+        error.contains("ended 2 times within 60 s, and is not started again")
+            && error.contains("signal: 9 (SIGKILL)"),
         "{error}"
     );
     pool.close().await;
     supervised.stop().await;
     assert!(!socket.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_started_again_is_told_apart_from_one_that_ends() {
+    let root = open_tempdir();
+    let config = config(Some(&root.path().join("pg")));
+    let local = LocalPostgres::start(&config).await.unwrap();
+    let data = local.data().to_owned();
+    let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
+    let limit = Limit::new(1, 3, Duration::from_millis(160));
+    let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
+    let settings = data.join("postgresql.conf");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, format!("{text}no_such_setting = 1\n")).unwrap();
+    kill_postgres(&data);
+    let error = given_up.await.to_string();
+    assert!(
+        error.contains(
+            "ended once within 60 s and could then not be started 3 times, and is not started again"
+        ) && error.contains("\"no_such_setting\""),
+        "{error}"
+    );
+    pool.close().await;
+    supervised.stop().await;
+}
+
+#[test]
+fn what_quell_itself_lacks_is_no_failure_of_postgres() {
+    let check = |error: Errno, want: bool| {
+        let error = || std::io::Error::from(error);
+        let files = data::io("open", Path::new("/data"))(error());
+        let spawn = LocalPostgresError::Spawn {
+            program: "postgres".to_owned(),
+            error: error(),
+        };
+        for got in [files, spawn] {
+            assert_eq!(got.is_own_lack(), want, "{got}");
+        }
+    };
+    check(Errno::EMFILE, true);
+    check(Errno::ENFILE, true);
+    check(Errno::ENOMEM, true);
+    check(Errno::EAGAIN, true);
+    check(Errno::ENOENT, false);
+    check(Errno::EACCES, false);
+    check(Errno::ENOSPC, false);
+    assert!(!LocalPostgresError::NotInstalled.is_own_lack());
 }

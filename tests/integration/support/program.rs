@@ -56,6 +56,22 @@ impl Program {
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
 
+    /// Sets how many files it may have open, as `prlimit` takes it; what it was.
+    pub(crate) fn files_max(&self, limit: &str) -> String {
+        let prlimit = |arguments: &[&str]| {
+            let pid = self.child.id().unwrap().to_string();
+            let mut command = std::process::Command::new("prlimit");
+            let said = command.args(["--pid", &pid]).args(arguments).output();
+            let said = said.unwrap();
+            assert!(said.status.success(), "{said:?}");
+            String::from_utf8(said.stdout).unwrap().trim().to_owned()
+        };
+        let before = prlimit(&["--nofile", "--raw", "--noheadings", "--output", "SOFT"]);
+        // The soft one only: it is set back without rights.
+        prlimit(&[&format!("--nofile={limit}:")]);
+        before
+    }
+
     /// Waits for its end; its exit code, stdout and stderr from here on.
     pub(crate) async fn end(&mut self) -> (i32, String, String) {
         let (mut out, mut err) = (String::new(), String::new());
