@@ -14,7 +14,7 @@ use super::node::{self, Place};
 use super::outranked::outranked;
 use super::problem::{Problem, Problems};
 use super::read::Owner;
-use super::reader::Reader;
+use super::reader::{Reader, join};
 use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
 use super::window::{Length, Window};
 
@@ -262,18 +262,14 @@ impl Document {
         if !problems.is_empty() {
             return Err(Problems::new(problems, problems_left_off));
         }
-        for (index, mute) in outranked(&policies) {
+        for (index, why) in outranked(&policies) {
             let exempts = policies
                 .get(index)
                 .map_or(0, |exemption| exemption.priority);
-            let Policy { name, priority, .. } = mute;
+            let (key, message, hint) = why.in_words(exempts);
             if let Some((file, place, path)) = places.get(index) {
-                warnings.push(Reader::new(Some(file)).problem(
-                    *place,
-                    &format!("{path}.priority"),
-                    format!("this exemption cancels no mute here: {name} has the priority {priority}, this {exempts}"),
-                    format!("give it the priority {priority} or a higher one"),
-                ));
+                let path = join(path, key);
+                warnings.push(Reader::new(Some(file)).problem(*place, &path, message, hint));
             }
         }
         Ok(Checked {

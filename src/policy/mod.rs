@@ -29,6 +29,7 @@ pub(crate) mod node;
 mod outranked;
 mod read;
 mod reader;
+mod regex;
 #[cfg(test)]
 mod tests;
 mod unseen;

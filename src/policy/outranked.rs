@@ -1,20 +1,58 @@
-//! Exemptions that cancel nothing because every mute that they are about ranks above them.
+//! Exemptions that change nothing, because mutes that they cannot cancel mute the same.
 //!
-//! What is compared are policies of the same files: that a stored mute is cancelled is not seen.
-//! There is a warning only where a mute is surely about a track of the exemption's (as their words
-//! tell), and none of those mutes is cancelled: whoever means to spare tracks of one mute and not
-//! of another, which ranks higher, is left alone.
+//! What is compared are policies of the same files: stored ones are not seen. There is a warning
+//! only where words tell: policies with `when` or limits of time, and exemptions with `unless`,
+//! are about tracks that no comparison of words finds.
 
-use super::document::{Effect, Mode, Policy};
+use super::document::{Effect, Match, Mode, Policy};
 use super::glob::Glob;
-use super::warn::{any_name, covers};
+use super::warn::{any_name, contradicts_itself, covers, covers_name, detail_apart};
 
 /// So many pairs of policies are compared: 10,000 policies may have 25,000,000.
 const PAIRS_MAX: usize = 200_000;
 
-/// The exemptions that cancel nothing, by their places in the list, each with the lowest mute that
-/// it would have to reach.
-pub(super) fn outranked(policies: &[Policy]) -> Vec<(usize, &Policy)> {
+/// Why an exemption changes nothing: it does not reach this mute.
+pub(super) enum Why<'p> {
+    /// It cancels none; this is the lowest of its owner's.
+    Below(&'p Policy),
+    /// What it cancels, this mutes all the same.
+    MutedBy(&'p Policy),
+    /// This is the operator's, which a tenant's exemption does not reach.
+    Operators(&'p Policy),
+}
+
+impl Why<'_> {
+    /// The key that is to be changed, what is wrong, and what to do, for an exemption of a priority.
+    pub(super) fn in_words(&self, exempts: u16) -> (&'static str, String, String) {
+        let raise = |priority| format!("give it the priority {priority} or a higher one");
+        match self {
+            Self::Below(Policy { name, priority, .. }) => (
+                "priority",
+                format!(
+                    "this exemption cancels no mute here: {name} has the priority {priority}, this {exempts}"
+                ),
+                raise(priority),
+            ),
+            Self::MutedBy(Policy { name, priority, .. }) => (
+                "priority",
+                format!(
+                    "this exemption spares nothing here: {name} mutes the same with the priority {priority}, this has {exempts}"
+                ),
+                raise(priority),
+            ),
+            Self::Operators(Policy { name, .. }) => (
+                "owner",
+                format!(
+                    "this exemption spares nothing here: {name} is the operator's, and not `overridable`"
+                ),
+                format!("write `overridable: true` in {name}, or let the operator exempt"),
+            ),
+        }
+    }
+}
+
+/// The exemptions that change nothing, by their places in the list.
+pub(super) fn outranked(policies: &[Policy]) -> Vec<(usize, Why<'_>)> {
     let live = |effect: Effect| {
         let all = policies.iter().enumerate();
         all.filter(move |(_, policy)| policy.effect == effect && policy.mode != Mode::Off)
@@ -27,19 +65,64 @@ pub(super) fn outranked(policies: &[Policy]) -> Vec<(usize, &Policy)> {
             break;
         };
         pairs_left = left;
-        let about = mutes.iter().filter(|mute| share_a_track(exemption, mute));
-        let (cancelled, above): (Vec<&Policy>, Vec<_>) =
-            about.partition(|mute| cancels(exemption, mute));
-        if cancelled.is_empty()
-            && let Some(lowest) = above
-                .into_iter()
-                .filter(|mute| mute.owner == exemption.owner)
-                .min_by_key(|mute| mute.priority)
-        {
-            found.push((place, lowest));
+        if !by_words_alone(exemption) || exemption.unless.is_some() {
+            continue;
         }
+        let (cancelled, others): (Vec<&Policy>, Vec<_>) =
+            mutes.iter().partition(|mute| cancels(exemption, mute));
+        let cancelled: Vec<_> = cancelled
+            .into_iter()
+            .filter(|mute| may_share_a_track(exemption, mute))
+            .collect();
+        let stay: Vec<_> = others
+            .into_iter()
+            .filter(|mute| is_above(exemption, mute) && shares_a_track(exemption, mute))
+            .collect();
+        let Some(left) = pairs_left.checked_sub(cancelled.len().saturating_mul(stay.len())) else {
+            break;
+        };
+        pairs_left = left;
+        found.extend(why(exemption, &cancelled, &stay).map(|why| (place, why)));
     }
     found
+}
+
+/// What an exemption lacks that cancels these, and about whose tracks those others are.
+fn why<'p>(exemption: &Policy, cancelled: &[&'p Policy], stay: &[&'p Policy]) -> Option<Why<'p>> {
+    let own = stay.iter().filter(|mute| mute.owner == exemption.owner);
+    if cancelled.is_empty() {
+        let lowest = own
+            .min_by_key(|mute| mute.priority)
+            .map(|lowest| Why::Below(lowest));
+        return lowest.or_else(|| stay.first().map(|mute| Why::Operators(mute)));
+    }
+    let mutes_as_well = |mute: &Policy| {
+        stay.iter().find(|above| {
+            above.mode == Mode::Enforce
+                && above.unless.is_none()
+                && covers(&above.match_, &mute.match_)
+        })
+    };
+    let mut by = None;
+    for mute in cancelled {
+        by = Some(*mutes_as_well(mute)?);
+    }
+    by.map(|mute| {
+        if mute.owner == exemption.owner {
+            Why::MutedBy(mute)
+        } else {
+            Why::Operators(mute)
+        }
+    })
+}
+
+/// Whether nothing but `match` and `unless` says what it is about.
+fn by_words_alone(policy: &Policy) -> bool {
+    policy.when.is_none()
+        && policy.active.is_empty()
+        && policy.not_before.is_none()
+        && policy.not_after.is_none()
+        && policy.first.is_none()
 }
 
 /// Whether the ranks let it; see `evaluate`.
@@ -52,40 +135,97 @@ fn cancels(exemption: &Policy, mute: &Policy) -> bool {
     }
 }
 
-/// Whether some track is one of both, as far as their words tell.
-fn share_a_track(exemption: &Policy, mute: &Policy) -> bool {
-    fn any<T: PartialEq>(one: &[T], other: &[T]) -> bool {
-        one.is_empty() || other.is_empty() || one.iter().any(|word| other.contains(word))
-    }
-    let (one, other) = (&exemption.match_, &mute.match_);
+/// Whether a mute that is not cancelled is in an exemption's way, in rooms that both are about.
+fn is_above(exemption: &Policy, mute: &Policy) -> bool {
+    let same_rooms = mute.owner == exemption.owner || mute.owner.is_none();
     let left_alone = mute.unless.as_ref();
-    let left_alone = left_alone.is_some_and(|unless| covers(unless, one));
-    let attribute = |(name, values): (&String, &Vec<String>)| {
-        other
-            .attributes
-            .get(name)
-            .is_none_or(|asked| any(values, asked))
-    };
-    !left_alone
-        && names(&one.room, &other.room)
-        && names(&one.identity, &other.identity)
-        && any(&one.source, &other.source)
-        && any(&one.type_, &other.type_)
-        && any(&one.kind, &other.kind)
-        && one.attributes.iter().all(attribute)
+    let left_alone = left_alone.is_some_and(|unless| covers(unless, &exemption.match_));
+    same_rooms && by_words_alone(mute) && !left_alone
 }
 
-/// Whether some name surely fits globs of both.
-fn names(one: &[String], other: &[String]) -> bool {
+/// Whether some track is one of both, as far as their words tell.
+fn shares_a_track(exemption: &Policy, mute: &Policy) -> bool {
+    let share = |one: &[String], other: &[String]| {
+        let fits = |glob: &String, name: &String| {
+            // A glob that ends in any text fits what starts as it does.
+            covers_name(glob, name)
+                || Glob::new(glob).is_ok_and(|glob| glob.is_match(name.trim_end_matches('*')))
+        };
+        any_pair(one, other, |one, other| {
+            fits(one, other) || fits(other, one)
+        })
+    };
+    both(&exemption.match_, &mute.match_, true, share)
+}
+
+/// Whether some track may be one of both.
+fn may_share_a_track(exemption: &Policy, mute: &Policy) -> bool {
+    fn start(glob: &str) -> &str {
+        let special = glob.find(['*', '?', '[', '{', '\\']);
+        glob.get(..special.unwrap_or(glob.len()))
+            .unwrap_or_default()
+    }
+    let may = |one: &[String], other: &[String]| {
+        any_pair(one, other, |one, other| {
+            let (start_of_one, start_of_other) = (start(one), start(other));
+            match (start_of_one == one, start_of_other == other) {
+                (true, true) => one == other,
+                (true, false) => Glob::new(other).is_ok_and(|glob| glob.is_match(one)),
+                (false, true) => Glob::new(one).is_ok_and(|glob| glob.is_match(other)),
+                (false, false) => {
+                    start_of_one.starts_with(start_of_other)
+                        || start_of_other.starts_with(start_of_one)
+                }
+            }
+        })
+    };
+    both(&exemption.match_, &mute.match_, false, may)
+}
+
+fn any_pair(one: &[String], other: &[String], fits: impl Fn(&String, &String) -> bool) -> bool {
     let open = |globs: &[String]| globs.is_empty() || any_name(globs);
-    let fits = |glob: &String, name: &String| {
-        // A glob that ends in any text fits what starts as it does.
-        glob == name || Glob::new(glob).is_ok_and(|glob| glob.is_match(name.trim_end_matches('*')))
-    };
-    let both = |one: &String| {
-        other
+    let with = |one: &String| other.iter().any(|other| fits(one, other));
+    open(one) || open(other) || one.iter().any(with)
+}
+
+/// Whether a track may be one of both conditions (or surely is), with this answer for names.
+fn both(
+    one: &Match,
+    other: &Match,
+    surely: bool,
+    names: impl Fn(&[String], &[String]) -> bool,
+) -> bool {
+    /// What both lists leave, none where it is nothing; an empty list leaves all.
+    fn left<T: PartialEq + Clone>(one: &[T], other: &[T]) -> Option<Vec<T>> {
+        if one.is_empty() || other.is_empty() {
+            return Some([one, other].concat());
+        }
+        let left: Vec<T> = one
             .iter()
-            .any(|other| fits(one, other) || fits(other, one))
+            .filter(|word| other.contains(word))
+            .cloned()
+            .collect();
+        (!left.is_empty()).then_some(left)
+    }
+    let words = || {
+        Some(Match {
+            source: left(&one.source, &other.source)?,
+            type_: left(&one.type_, &other.type_)?,
+            kind: left(&one.kind, &other.kind)?,
+            // A participant may have a detail of each.
+            kind_details: match left(&one.kind_details, &other.kind_details) {
+                None if surely => return None,
+                both => both.unwrap_or_default(),
+            },
+            ..Match::default()
+        })
     };
-    open(one) || open(other) || one.iter().any(both)
+    let attribute = |(name, values): (&String, &Vec<String>)| {
+        let asked = other.attributes.get(name);
+        asked.is_none_or(|asked| left(values, asked).is_some())
+    };
+    names(&one.room, &other.room)
+        && names(&one.identity, &other.identity)
+        && one.attributes.iter().all(attribute)
+        && words().is_some_and(|both| !contradicts_itself(&both) && detail_apart(&both).is_none())
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::document::{Effect, Match, Policy};
 use super::expression::{Expression, Sway};
-use super::facts::{Kind, Source, TrackType};
+use super::facts::{Kind, KindDetail, Source, TrackType};
+use super::glob::Glob;
 use super::looks;
 
 pub(super) struct Doubt {
@@ -31,6 +32,21 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
             message: "clients publish no track of this `type` with this `source`".to_owned(),
             hint: "change one of them: microphones are AUDIO, cameras are VIDEO".into(),
         });
+    }
+    for (keys, condition) in [
+        (["match", "kind_details"].as_slice(), Some(&policy.match_)),
+        (&["unless", "kind_details"], policy.unless.as_ref()),
+    ] {
+        if let Some((detail, kind)) = condition.and_then(detail_apart) {
+            let (detail, kind) = (detail.as_str(), kind.as_str());
+            doubts.push(Doubt {
+                keys,
+                message: format!(
+                    "{detail} is a detail of the kind {kind}, which this does not name"
+                ),
+                hint: format!("write `kind: {kind}`, or leave `kind` out").into(),
+            });
+        }
     }
     let covers = |unless: &Match| covers(unless, &policy.match_);
     if policy.unless.as_ref().is_some_and(covers) {
@@ -108,7 +124,7 @@ fn names_nothing(condition: &Match) -> bool {
 }
 
 /// Whether every source that is named is one of another type than those that are named.
-fn contradicts_itself(condition: &Match) -> bool {
+pub(super) fn contradicts_itself(condition: &Match) -> bool {
     let strange = |type_: &TrackType, source: &Source| {
         matches!(
             (type_, source),
@@ -131,7 +147,10 @@ pub(super) fn covers(outer: &Match, inner: &Match) -> bool {
     fn within<T: PartialEq>(outer: &[T], inner: &[T]) -> bool {
         outer.is_empty() || !inner.is_empty() && inner.iter().all(|one| outer.contains(one))
     }
-    let globs = |outer: &[String], inner: &[String]| any_name(outer) || within(outer, inner);
+    let globs = |outer: &[String], inner: &[String]| {
+        let covered = |inner: &String| outer.iter().any(|outer| covers_name(outer, inner));
+        outer.is_empty() || any_name(outer) || !inner.is_empty() && inner.iter().all(covered)
+    };
     let attribute = |(name, values): (&String, &Vec<String>)| {
         let asked = inner.attributes.get(name);
         asked.is_some_and(|asked| within(values, asked))
@@ -143,6 +162,40 @@ pub(super) fn covers(outer: &Match, inner: &Match) -> bool {
         && within(&outer.kind, &inner.kind)
         && within(&outer.kind_details, &inner.kind_details)
         && outer.attributes.iter().all(attribute)
+}
+
+/// Whether every name that fits the inner glob fits the outer one, as far as is soon told.
+pub(super) fn covers_name(outer: &str, inner: &str) -> bool {
+    let special = |text: &str| text.contains(['*', '?', '[', '{', '\\']);
+    let by_start = outer.strip_suffix('*').filter(|start| !special(start));
+    outer == inner
+        || by_start.is_some_and(|start| inner.starts_with(start))
+        || !special(inner) && Glob::new(outer).is_ok_and(|glob| glob.is_match(inner))
+}
+
+/// A kind detail that no participant of these kinds has, and whose kind it is: each that is named is
+/// such a one.
+pub(super) fn detail_apart(condition: &Match) -> Option<(&KindDetail, Kind)> {
+    let Match {
+        kind, kind_details, ..
+    } = condition;
+    if kind.is_empty() {
+        return None;
+    }
+    let apart = |detail: &KindDetail| {
+        let wanted = match detail {
+            KindDetail::CloudAgent => Kind::Agent,
+            KindDetail::ConnectorWhatsapp | KindDetail::ConnectorTwilio => Kind::Connector,
+            KindDetail::BridgeRtsp => Kind::Bridge,
+            KindDetail::Forwarded | KindDetail::Simulation | KindDetail::Other(_) => return None,
+        };
+        (!kind.contains(&wanted)).then_some(wanted)
+    };
+    let all: Option<Vec<_>> = kind_details
+        .iter()
+        .map(|detail| Some((detail, apart(detail)?)))
+        .collect();
+    all?.into_iter().next()
 }
 
 /// Microphones are asked for by their source, which a client need not give.

@@ -135,10 +135,21 @@ policies:
     active: { cron: '0 0 * 3 *', duration: 1d, timezone: UTC }
   - { name: q, match: { attributes: { role: host } }, effect: exempt, reason: hosts speak }
   - { name: r, match: { room: '^x-.*$' }, effect: mute }
+  - { name: r2, match: { room: '!x' }, effect: mute }
+  - { name: r3, match: { room: 'x-%' }, effect: mute }
+  - { name: r4, match: { room: 'x; y' }, effect: mute }
+  - { name: r5, match: { room: 'x,' }, effect: mute }
+  - { name: r6, match: { room: '"x"' }, effect: mute }
+  - { name: r7, match: { room: '${X}' }, effect: mute }
+  - { name: r8, match: { room: 'x\y' }, effect: mute }
+  - { name: r9, match: { kind: SIP, kind_details: CONNECTOR_TWILIO }, effect: mute }
   - { name: s, match: { room: x }, when: 'participant.identity == "host-*"', effect: mute }
   - { name: t, match: { room: x }, owner: '*', effect: mute }
   - { name: u, match: { room: y }, owner: a, effect: mute, priority: 200 }
   - { name: v, match: { room: y }, owner: a, effect: exempt, reason: r }
+  - { name: w, match: { room: y }, owner: b, effect: exempt, reason: r }
+  - { name: x, match: { room: y, identity: x }, owner: a, effect: mute, priority: 5 }
+  - { name: y, match: { room: 'y*' }, owner: a, effect: mute, priority: 600 }
   - name: d
     match: { type: AUDIO }
     effect: mute
@@ -150,9 +161,10 @@ policies:
       - { cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }
       - { cron: '59 2 * OCT SUN', duration: 1m, timezone: Europe/Berlin }
       - { cron: '0 22 * * *', duration: 8h, timezone: Europe/Berlin }
+      - { cron: '0 22 * * *', duration: 8h, timezone: Etc/GMT+5 }
 "#;
     let warnings = Document::load([("all.yaml", everything)]).unwrap().warnings;
-    assert_eq!(warnings.len(), 24);
+    assert_eq!(warnings.len(), 34);
     for warning in warnings {
         // The table leaves out what changes with the policy.
         let message = warning

@@ -6,6 +6,8 @@ use crate::policy::Document;
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn exemptions_that_rank_below_their_mutes() {
+    const OPERATORS: &str = "owner: this exemption spares nothing here: m is the operator's, and not `overridable`; write `overridable: true` in m, or let the operator exempt";
+    const MUTED: &str = "this exemption spares nothing here: m mutes the same with the priority 500, this has 100; give it the priority 500 or a higher one";
     let says = |mute: &str, priority: u16| {
         format!(
             "this exemption cancels no mute here: {mute} has the priority {priority}, this 100; give it the priority {priority} or a higher one"
@@ -97,8 +99,127 @@ fn exemptions_that_rank_below_their_mutes() {
             "",
         ),
         (
-            "{type: AUDIO}, priority: 500",
+            "{type: AUDIO}, priority: 5",
+            "{identity: x}, owner: acme, priority: 9999",
+            OPERATORS,
+        ),
+        (
+            "{type: AUDIO}, priority: 5, overridable: true",
             "{identity: x}, owner: acme",
+            "",
+        ),
+        (
+            "{type: AUDIO}, priority: 500}\n- {name: n, effect: mute, match: {type: AUDIO}, priority: 5, owner: acme",
+            "{identity: x}, owner: acme",
+            OPERATORS,
+        ),
+        // What it cancels another mutes all the same, or part of it.
+        (
+            "{room: 'x-*'}, priority: 500}\n- {name: n, effect: mute, match: {room: x-1}, priority: 50",
+            "{room: 'x-*', identity: y}",
+            MUTED,
+        ),
+        (
+            "{room: 'x-*'}, priority: 500}\n- {name: n, effect: mute, match: {room: x-1}, when: room.active_recording, priority: 50",
+            "{room: 'x-*', identity: y}",
+            MUTED,
+        ),
+        (
+            "{room: 'x-*'}, priority: 500}\n- {name: n, effect: mute, match: {room: 'y-*'}, priority: 50",
+            "{room: ['x-*', 'y-*']}",
+            "",
+        ),
+        (
+            "{room: 'x-*'}, priority: 500, mode: dry_run}\n- {name: n, effect: mute, match: {room: x-1}, priority: 50",
+            "{room: 'x-*', identity: y}",
+            "",
+        ),
+        (
+            "{room: 'x-*'}, unless: {identity: z}, priority: 500}\n- {name: n, effect: mute, match: {room: x-1}, priority: 50",
+            "{room: 'x-*', identity: y}",
+            "",
+        ),
+        (
+            "{type: AUDIO}, priority: 500}\n- {name: n, effect: mute, match: {room: '*-x', type: VIDEO}, priority: 50",
+            "{room: 'lobby-*'}",
+            "",
+        ),
+        // Words tell nothing of `when`, of time, and of what an exemption leaves out.
+        (
+            "{type: AUDIO}, when: room.active_recording, priority: 500",
+            "{identity: x}",
+            "",
+        ),
+        (
+            "{type: AUDIO}, priority: 500",
+            "{identity: x}, when: room.active_recording",
+            "",
+        ),
+        (
+            "{kind: SIP}, active: {cron: '0 22 * * *', duration: 8h, timezone: UTC}, priority: 500",
+            "{kind: SIP}, active: {cron: '0 8 * * *', duration: 8h, timezone: UTC}",
+            "",
+        ),
+        (
+            "{kind: SIP}, not_after: 2027-01-01T00:00:00Z, priority: 500",
+            "{kind: SIP}",
+            "",
+        ),
+        (
+            "{kind: SIP}, priority: 500",
+            "{kind: SIP}, not_before: 2027-01-01T00:00:00Z",
+            "",
+        ),
+        ("{room: a}, first: 10m, priority: 500", "{room: a}", ""),
+        (
+            "{room: a}, priority: 500",
+            "{identity: b}, unless: {room: a}",
+            "",
+        ),
+        // They are about other tracks, participants, names.
+        (
+            "{kind_details: CONNECTOR_TWILIO}, priority: 500",
+            "{kind_details: CONNECTOR_WHATSAPP}",
+            "",
+        ),
+        (
+            "{kind_details: CONNECTOR_TWILIO}, priority: 500",
+            "{kind: SIP}",
+            "",
+        ),
+        (
+            "{kind_details: [CONNECTOR_TWILIO, FORWARDED]}, priority: 500",
+            "{kind_details: CONNECTOR_TWILIO}",
+            says("m", 500),
+        ),
+        (
+            "{type: AUDIO}, priority: 500",
+            "{source: CAMERA, identity: x}",
+            "",
+        ),
+        (
+            "{source: SCREEN_SHARE_AUDIO}, priority: 500",
+            "{type: VIDEO, identity: x}",
+            "",
+        ),
+        (
+            "{room: 'webinar-*', type: AUDIO}, unless: {identity: 'host-*'}, priority: 500",
+            "{room: 'webinar-*', identity: host-ann}",
+            "",
+        ),
+        (
+            "{room: 'webinar-*'}, unless: {room: 'webinar-vip-*'}, priority: 500",
+            "{room: 'webinar-vip-a*'}",
+            "",
+        ),
+        (
+            "{room: 'webinar-*'}, unless: {room: 'webinar-?'}, priority: 500",
+            "{room: 'webinar-*'}",
+            says("m", 500),
+        ),
+        (
+            "{room: 'w-*'}, unless: {kind: SIP, attributes: {role: host}}, priority: 500",
+            "{room: 'w-*', kind: SIP, attributes: {role: host}}",
             "",
         ),
         (
@@ -109,7 +230,7 @@ fn exemptions_that_rank_below_their_mutes() {
         (
             "{type: AUDIO}, priority: 500}\n- {name: n, effect: mute, match: {type: AUDIO}, owner: acme",
             "{identity: x}",
-            "",
+            MUTED,
         ),
         // One of two is what it is for; of two it reaches neither, the lower is named.
         (

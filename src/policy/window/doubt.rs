@@ -40,18 +40,40 @@ pub(super) fn always_open(
     }
 }
 
+/// All hours of a day, a bit each.
+const ALL_HOURS: u32 = (1 << 24) - 1;
+
 pub(super) struct Doubt {
     pub(super) message: String,
     pub(super) hint: &'static str,
 }
 
-/// What the next change of clocks does to a window, as it is not what is written; of those changes
-/// that come while the policy is in force.
+/// A zone whose name says the opposite of what it seems to.
+fn turned_zone(window: &Window) -> Option<Doubt> {
+    let name = window.timezone();
+    let offset = name
+        .strip_prefix("Etc/GMT")
+        .filter(|offset| !matches!(*offset, "" | "0" | "+0" | "-0"))?;
+    let is = match offset.strip_prefix('+') {
+        Some(hours) => format!("UTC-{hours}"),
+        None => format!("UTC+{}", offset.trim_start_matches('-')),
+    };
+    Some(Doubt {
+        message: format!("{name} is {is}: these names turn the sign around"),
+        hint: "name a place, such as `timezone: Europe/Berlin`",
+    })
+}
+
+/// What is not as it seems in a window: its zone, or what the next change of clocks does to it; of
+/// those changes that come while the policy is in force.
 pub(super) fn of(
     window: &Window,
     begins: Option<DateTime<Utc>>,
     ends: Option<DateTime<Utc>>,
 ) -> Option<Doubt> {
+    if let Some(turned) = turned_zone(window) {
+        return Some(turned);
+    }
     let zone = window.0.zone;
     let first = begins.map_or(FIRST, |begins| begins.max(FIRST));
     let last = ends.map_or(LAST, |ends| ends.min(LAST));
@@ -132,7 +154,9 @@ fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Dou
     };
     Doubt {
         message: format!("it starts at a time that clocks {what}: {named} in {on}; {then}"),
-        hint: if any_hour {
+        hint: if !any_hour && window.0.cron.hours == ALL_HOURS {
+            "write `*` for the hour: it then opens as often as clocks show that minute"
+        } else if any_hour {
             "name the hours instead of `*`, or write `timezone: UTC`, if that is not meant"
         } else {
             "start at another hour, or write `timezone: UTC`, if that is not meant"

@@ -98,6 +98,12 @@ fn doubtful_windows_are_warned_of() {
         "active: [{ cron: '30 2 * * *', duration: 1h, timezone: Europe/Berlin }]",
         "active: [{ cron: '30 1 * * SUN', duration: 1h, timezone: America/New_York }]",
         "active: [{ cron: '*/10 * * * *', duration: 10m, timezone: Europe/Berlin }]",
+        // All hours are meant.
+        "active: [{ cron: '*/15 0-23 * * *', duration: 10m, timezone: Europe/Berlin }]",
+        // The sign of a zone's name is turned around.
+        "active: [{ cron: '0 22 * * *', duration: 8h, timezone: Etc/GMT+5 }]",
+        "active: [{ cron: '0 22 * * *', duration: 8h, timezone: Etc/GMT-14 }]",
+        "active: [{ cron: '0 22 * * *', duration: 8h, timezone: Etc/GMT }]",
         // They go on as before through a change ...
         "active: [{ cron: '*/15 * * * *', duration: 10m, timezone: Europe/Berlin }]",
         "active: [{ cron: '30 * * * *', duration: 45m, timezone: Europe/Berlin }]",
