@@ -68,10 +68,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.database.pg_data.clone_from(&own_data);
     }
     println!("Starting Postgres, a LiveKit double and quell ...");
-    let mut database = tokio::select! {
-        opened = Database::open(&config.database) =>
-            opened.map_err(|error| what_to_do(error, own_data.as_deref()))?,
-        () = &mut stop => return Ok(()),
+    let opened = Database::open(&config.database, &mut stop).await;
+    let opened = opened.map_err(|error| what_to_do(error, own_data.as_deref()))?;
+    let Some(mut database) = opened else {
+        return Ok(());
     };
     let psql_hint = database.psql_hint().unwrap_or_default();
     let given_up = database.supervise();

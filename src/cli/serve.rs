@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
 use super::{configured, told_to_stop};
 use crate::app::{Running, StartError};
 use crate::clock::Clock;
@@ -17,9 +19,8 @@ const RETRY: Duration = Duration::from_millis(200);
 pub(super) async fn run() -> anyhow::Result<()> {
     let config = configured()?;
     let mut stop = pin!(told_to_stop()?);
-    let mut database = tokio::select! {
-        opened = Database::open(&config.database) => opened?,
-        () = &mut stop => return Ok(()),
+    let Some(mut database) = Database::open(&config.database, &mut stop).await? else {
+        return Ok(());
     };
     let given_up = pin!(database.supervise());
     let started = tokio::select! {
@@ -66,7 +67,9 @@ async fn start(config: &Config, database: &Database) -> Result<Running, StartErr
 
 pub(super) async fn migrate() -> anyhow::Result<()> {
     let config = configured()?;
-    let database = Database::open(&config.database).await?;
+    let Some(database) = Database::open(&config.database, told_to_stop()?).await? else {
+        bail!("told to stop before the database was up to date");
+    };
     println!("{} is up to date", database.place());
     database.close().await;
     Ok(())

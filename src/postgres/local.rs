@@ -88,42 +88,57 @@ impl fmt::Debug for LocalPostgres {
 impl LocalPostgres {
     /// Starts Postgres, or finds the one that runs on the data folder already.
     pub async fn start(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
-        let survey = Survey::of(config).await?;
-        let account = survey.account.as_ref();
-        let folder = data::create(&survey.folder, account)?;
-        // Of two that start at once the second waits here, and then finds the first one's.
-        let lock = lock(&folder).await?;
-        if !matches!(data::look(&folder)?, Holds::Cluster { .. }) {
-            tracing::info!(data = %folder.display(), "making a new Postgres data folder");
-            data::initialize(&folder, &survey.programs, account).await?;
+        let (mut local, survey) = Self::at_rest(config).await?;
+        match local.bring_up(&survey).await {
+            Ok(()) => Ok(local),
+            Err(error) => {
+                local.stop().await;
+                Err(error)
+            }
         }
-        let mut instance = Instance::new(folder, &survey)?;
+    }
+
+    /// One that was not started yet, nor looked for. Its folder is there.
+    pub(super) async fn at_rest(
+        config: &DatabaseConfig,
+    ) -> Result<(Self, Survey), LocalPostgresError> {
+        let survey = Survey::of(config).await?;
+        let folder = data::create(&survey.folder, survey.account.as_ref())?;
+        let instance = Instance::new(folder, &survey)?;
+        let psql = survey.programs.psql(&config.search_path);
+        Ok((Self::on(instance, config, psql), survey))
+    }
+
+    /// Starts it, or finds the one that runs already. What was begun is kept where this fails or is
+    /// not waited for to its end: [`LocalPostgres::stop`] ends it.
+    pub(super) async fn bring_up(&mut self, survey: &Survey) -> Result<(), LocalPostgresError> {
+        // Of two that start at once the second waits here, and then finds the first one's.
+        let lock = lock(&self.instance.folder).await?;
+        let folder = &self.instance.folder;
+        let data = folder.display().to_string();
+        if !matches!(data::look(folder)?, Holds::Cluster { .. }) {
+            tracing::info!(data, "making a new Postgres data folder");
+            data::initialize(folder, &survey.programs, survey.account.as_ref()).await?;
+        }
         for attempt in 1.. {
-            instance.bring_up(&survey, config.connections_max).await?;
-            let Err(error) = prepare(&instance.place).await else {
+            self.start_or_find(survey).await?;
+            let Err(error) = prepare(&self.instance.place).await else {
                 break;
             };
             // Whoever had started it may have stopped it just now.
-            if attempt == ATTEMPTS_MAX || !instance.is_gone().await {
-                return Err(LocalPostgresError::Prepare {
-                    data: instance.folder,
-                    error,
-                });
+            if attempt == ATTEMPTS_MAX || !self.instance.is_gone().await {
+                let data = self.instance.folder.clone();
+                return Err(LocalPostgresError::Prepare { data, error });
             }
         }
         drop(lock);
-        let data = instance.folder.display();
-        if instance.is_ours() {
+        if self.instance.is_ours() {
             let version = &survey.programs.version;
-            tracing::info!(%data, version, "started the machine's own Postgres");
+            tracing::info!(data, version, "started the machine's own Postgres");
         } else {
-            tracing::info!(%data, "using the Postgres that runs already");
+            tracing::info!(data, "using the Postgres that runs already");
         }
-        Ok(Self::on(
-            instance,
-            config,
-            survey.programs.psql(&config.search_path),
-        ))
+        Ok(())
     }
 
     /// The one that runs on `config`'s data folder already; starts and makes nothing.
@@ -157,8 +172,12 @@ impl LocalPostgres {
             });
         }
         let _lock = lock(&self.instance.folder).await?;
+        self.start_or_find(&survey).await
+    }
+
+    async fn start_or_find(&mut self, survey: &Survey) -> Result<(), LocalPostgresError> {
         let connections_max = self.config.connections_max;
-        self.instance.bring_up(&survey, connections_max).await?;
+        self.instance.bring_up(survey, connections_max).await?;
         self.service = self.instance.place.login(SERVICE, DATABASE);
         self.owner = self.instance.place.login(OWNER, DATABASE);
         Ok(())
@@ -174,6 +193,11 @@ impl LocalPostgres {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.instance.is_ours()
+    }
+
+    /// Whether we have started it, and it does not answer yet.
+    pub(super) fn is_coming_up(&self) -> bool {
+        self.instance.is_coming_up()
     }
 
     /// Whether it has ended, or is about to.

@@ -16,16 +16,17 @@ mod rights;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{Connection, PgPool, query, query_scalar, raw_sql};
+use sqlx::{Connection, PgPool, raw_sql};
 
 pub use error::{DatabaseError, LocalPostgresError};
 pub use local::LocalPostgres;
@@ -35,6 +36,7 @@ pub(crate) use migrate::{Schema, schema, server_version};
 pub(crate) use pooler::Sessions;
 pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
+pub use upkeep::{Upkeep, upkeep};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
@@ -54,8 +56,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a Postgres that somebody else stops just then is looked for anew.
 const OPEN_ATTEMPTS_MAX: u32 = 3;
-/// No running job refers to a track's lease that nobody touched for so long.
-const TRACK_LEASE_KEPT: TimeDelta = TimeDelta::days(1);
 
 /// The pool that everything uses, and the Postgres behind it where that is ours.
 pub struct Database {
@@ -84,50 +84,58 @@ impl fmt::Debug for Database {
     }
 }
 
-/// What `upkeep` removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Upkeep {
-    /// Partitions of webhook events, one a day.
-    pub event_partitions: i32,
-    /// Jobs that had been given up.
-    pub dead_jobs: u64,
-    /// Leases that nobody holds.
-    pub track_leases: u64,
-}
-
 impl Database {
     /// Connects (to the machine's own Postgres without `DATABASE_URL`), migrates and gives rights.
-    pub async fn open(config: &crate::config::DatabaseConfig) -> Result<Self, DatabaseError> {
+    /// Where `stop` is over first, what was begun is stopped, and there is no database.
+    pub async fn open(
+        config: &crate::config::DatabaseConfig,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, DatabaseError> {
+        let mut stop = pin!(stop);
         let Some(url) = &config.url else {
-            return Self::open_local(config).await;
+            return Box::pin(Self::open_local(config, stop)).await;
         };
         let service = options(url, DATABASE_URL)?;
         let (owner, variable) = match &config.migrate_url {
             Some(url) => (options(url, MIGRATE_URL)?, MIGRATE_URL),
             None => (service.clone(), DATABASE_URL),
         };
-        Self::on(service, owner, variable, config.connections_max).await
+        let opening = Self::on(service, owner, variable, config.connections_max);
+        unless(&mut stop, Box::pin(opening)).await.transpose()
     }
 
-    async fn open_local(config: &crate::config::DatabaseConfig) -> Result<Self, DatabaseError> {
+    async fn open_local(
+        config: &crate::config::DatabaseConfig,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Self>, DatabaseError> {
         let mut attempt = 1;
         loop {
-            let mut local = LocalPostgres::start(config).await?;
-            let (service, owner) = (local.service.clone(), local.owner.clone());
-            match Self::on(service, owner, DATABASE_URL, config.connections_max).await {
-                Ok(database) => {
-                    return Ok(Self {
+            let Some(at_rest) = unless(&mut stop, LocalPostgres::at_rest(config)).await else {
+                return Ok(None);
+            };
+            let (mut local, survey) = at_rest?;
+            let opening = async {
+                local.bring_up(&survey).await?;
+                let (service, owner) = (local.service.clone(), local.owner.clone());
+                Ok(Self::on(service, owner, DATABASE_URL, config.connections_max).await)
+            };
+            let failed = match unless(&mut stop, opening).await {
+                Some(Ok(Ok(database))) => {
+                    return Ok(Some(Self {
                         local: Local::Unwatched(Box::new(local)),
                         ..database
-                    });
+                    }));
                 }
                 // Whoever had started it may have stopped it just now.
-                Err(_) if attempt < OPEN_ATTEMPTS_MAX && local.is_gone().await => attempt += 1,
-                Err(error) => {
-                    local.stop().await;
-                    return Err(error);
+                Some(Ok(Err(_))) if attempt < OPEN_ATTEMPTS_MAX && local.is_gone().await => {
+                    attempt += 1;
+                    continue;
                 }
-            }
+                Some(Ok(Err(error)) | Err(error)) => Err(error),
+                None => Ok(None),
+            };
+            local.stop().await;
+            return failed;
         }
     }
 
@@ -213,60 +221,44 @@ impl Database {
 
     /// Closes the pool, and stops the Postgres that we started.
     pub async fn close(self) {
-        let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close());
-        if closing.await.is_err() {
-            tracing::warn!("some database connections were still in use when the pool was closed");
-        }
-        match self.local {
-            Local::None => {}
-            Local::Unwatched(local) => local.stop().await,
-            Local::Supervised(supervised) => supervised.stop().await,
+        let closing = async {
+            let closed = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await;
+            if closed.is_err() {
+                tracing::warn!(
+                    "some database connections were still in use when the pool was closed"
+                );
+            }
+        };
+        let local = match self.local {
+            Local::None => None,
+            Local::Unwatched(local) => Some(*local),
+            Local::Supervised(supervised) => supervised.end().await,
+        };
+        match local {
+            None => closing.await,
+            // Nobody works with it, and both take their time.
+            Some(local) if local.is_coming_up() => {
+                tokio::join!(closing, local.stop());
+            }
+            Some(local) => {
+                closing.await;
+                local.stop().await;
+            }
         }
     }
 }
 
-/// Makes the partitions that the next two weeks need and removes what has served its time.
-/// To be called at start and every hour or so, by any replica.
-pub async fn upkeep(
-    pool: &PgPool,
-    now: DateTime<Utc>,
-    retention_days: u32,
-) -> Result<Upkeep, sqlx::Error> {
-    query!("select quell_ensure_partitions($1)", now)
-        .execute(pool)
-        .await?;
-    let kept_from = now - TimeDelta::days(retention_days.into());
-    let event_partitions =
-        query_scalar!(r#"select quell_drop_events($1) as "dropped!""#, kept_from)
-            .fetch_one(pool)
-            .await?;
-    let dead_jobs = query!(
-        "delete from job where state = 'dead' and received_at < $1",
-        kept_from
-    )
-    .execute(pool)
-    .await?
-    .rows_affected();
-    // No job is as old: an unmute that none can run into any more.
-    query!(
-        "delete from manual_unmute where at < $1",
-        now - TRACK_LEASE_KEPT
-    )
-    .execute(pool)
-    .await?;
-    let track_leases = query!(
-        "delete from track_lease
-         where touched_at < $1 and (leased_until is null or leased_until < clock_timestamp())",
-        now - TRACK_LEASE_KEPT
-    )
-    .execute(pool)
-    .await?
-    .rows_affected();
-    Ok(Upkeep {
-        event_partitions,
-        dead_jobs,
-        track_leases,
-    })
+/// What `work` gives, unless `stop` is over first.
+pub(crate) async fn unless<T>(
+    stop: impl Future<Output = ()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        // Work that is told to stop by itself has the last word.
+        biased;
+        done = work => Some(done),
+        () = stop => None,
+    }
 }
 
 /// Reads a URL; `variable` names it in the error.

@@ -18,7 +18,10 @@ use super::error::LocalPostgresError;
 const LOG_LINES_MAX: usize = 12;
 /// Fast shutdown writes a checkpoint, which takes a while on a slow disk.
 const FAST_SHUTDOWN: Duration = Duration::from_secs(20);
-const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(5);
+/// One that has not come up yet has nothing to write: what it recovers is recovered anew.
+const UNREADY_SHUTDOWN: Duration = Duration::from_secs(1);
+/// After 5 s Postgres kills those of its processes that do not go.
+const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(6);
 /// For the log's thread to read what was written just before the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
@@ -100,12 +103,20 @@ pub(super) struct Server {
     child: Child,
     log: Log,
     reader: Option<JoinHandle<()>>,
+    has_come_up: bool,
     stopped: bool,
 }
 
-/// The last lines that it wrote.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
+struct Log(Arc<Mutex<LastLines>>);
+
+/// The last lines that it wrote, but for its answers to those who come too early: quell asks it all
+/// the time.
+#[derive(Debug, Default)]
+struct LastLines {
+    kept: VecDeque<String>,
+    was_answer: bool,
+}
 
 impl Server {
     pub(super) fn spawn(mut command: Command) -> Result<Self, LocalPostgresError> {
@@ -122,6 +133,7 @@ impl Server {
             child,
             log,
             reader,
+            has_come_up: false,
             stopped: false,
         })
     }
@@ -131,6 +143,15 @@ impl Server {
         let status = self.child.try_wait().ok().flatten();
         self.stopped |= status.is_some();
         status
+    }
+
+    /// It takes connections.
+    pub(super) fn came_up(&mut self) {
+        self.has_come_up = true;
+    }
+
+    pub(super) fn has_come_up(&self) -> bool {
+        self.has_come_up
     }
 
     /// The last lines of its log, each on a line of its own; all of them once it has ended.
@@ -144,7 +165,7 @@ impl Server {
             }
         }
         let lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().fold(String::new(), |mut all, line| {
+        lines.kept.iter().fold(String::new(), |mut all, line| {
             all.push_str("\n    ");
             all.push_str(line);
             all
@@ -153,8 +174,13 @@ impl Server {
 
     /// Stops it: fast (sessions are cut, all is written), then immediate, then by force.
     pub(super) async fn stop(&mut self) {
+        let fast = if self.has_come_up {
+            FAST_SHUTDOWN
+        } else {
+            UNREADY_SHUTDOWN
+        };
         for (signal, patience) in [
-            (Signal::SIGINT, FAST_SHUTDOWN),
+            (Signal::SIGINT, fast),
             (Signal::SIGQUIT, IMMEDIATE_SHUTDOWN),
         ] {
             self.signal(signal);
@@ -210,11 +236,22 @@ impl Log {
             let line = String::from_utf8_lossy(&line).into_owned();
             tracing::debug!(target: "quell::postgres", "{line}");
             let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if lines.len() == LOG_LINES_MAX {
-                lines.pop_front();
-            }
-            lines.push_back(line);
+            lines.push(line);
         }
+    }
+}
+
+impl LastLines {
+    fn push(&mut self, line: String) {
+        self.was_answer = line.contains("FATAL:  the database system is ")
+            || self.was_answer && line.contains("DETAIL:  ");
+        if self.was_answer {
+            return;
+        }
+        if self.kept.len() == LOG_LINES_MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(line);
     }
 }
 
@@ -225,4 +262,96 @@ pub(super) fn is_alive(pid: i32) -> bool {
             kill(Pid::from_raw(pid), None),
             Err(nix::errno::Errno::ESRCH)
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_lines_are_postgres_own() {
+        let check = |said: &[&str], want: &[&str]| {
+            let mut lines = LastLines::default();
+            for line in said {
+                lines.push((*line).to_owned());
+            }
+            assert_eq!(lines.kept, want, "{said:?}");
+        };
+        check(
+            &[
+                "[7] LOG:  redo starts at 0/150A0C8",
+                "[8] FATAL:  the database system is starting up",
+                "[9] FATAL:  the database system is not yet accepting connections",
+                "[9] DETAIL:  Consistent recovery state has not been yet reached.",
+                "[10] FATAL:  the database system is in recovery mode",
+                "[11] FATAL:  the database system is shutting down",
+                "[7] PANIC:  could not write to file: No space left on device",
+                "[7] DETAIL:  of the line before",
+                "[8] FATAL:  the database system is starting up",
+            ],
+            &[
+                "[7] LOG:  redo starts at 0/150A0C8",
+                "[7] PANIC:  could not write to file: No space left on device",
+                "[7] DETAIL:  of the line before",
+            ],
+        );
+        let many = (0..20).map(|line| line.to_string()).collect::<Vec<_>>();
+        let many = many.iter().map(String::as_str).collect::<Vec<_>>();
+        check(&many, &many[20 - LOG_LINES_MAX..]);
+    }
+
+    #[tokio::test]
+    async fn one_that_has_not_come_up_is_told_to_quit_soon() {
+        // It ignores the fast shutdown, as one may that reads its log of changes.
+        let mut command = command(Path::new("/bin/sh"), None);
+        command.args([
+            "-c",
+            "trap '' INT; echo here >&2; while :; do sleep 0.01; done",
+        ]);
+        let mut server = Server::spawn(command).unwrap();
+        while server.last_lines().await.is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
+        let begun = Instant::now();
+        server.stop().await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        let ended = server.ended().unwrap().to_string();
+        assert!(ended.contains("SIGQUIT"), "{ended}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_waited_for_ends_with_those_that_it_started() {
+        let root = tempfile::tempdir().unwrap();
+        let note = root.path().join("pids");
+        let mut command = command(Path::new("/bin/sh"), None);
+        command
+            .args(["-c", "sleep 600 & echo $$ $! > \"$0\"; wait"])
+            .arg(&note);
+        let pids = async {
+            loop {
+                let text = std::fs::read_to_string(&note).unwrap_or_default();
+                let pids = text.split_whitespace().map(|pid| pid.parse().unwrap());
+                let pids = pids.collect::<Vec<i32>>();
+                if text.ends_with('\n') {
+                    break pids;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let pids = tokio::select! {
+            said = output(command, Duration::from_mins(1)) => panic!("{said:?}"),
+            pids = pids => pids,
+        };
+        assert_eq!(pids.len(), 2);
+        // What is left of them, until somebody has looked how they ended, is no program.
+        let runs = |pid: &i32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        crate::postgres::test_support::wait_for(|| !pids.iter().any(runs));
+    }
 }

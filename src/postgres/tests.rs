@@ -4,11 +4,13 @@ mod pooler;
 mod rights;
 mod upkeep;
 
+use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::Migrate;
-use sqlx::{AssertSqlSafe, Row, query};
+use sqlx::{AssertSqlSafe, Row, query, query_scalar};
 
 use crate::clock::Clock;
 
@@ -242,7 +244,10 @@ async fn errors_show_no_password() {
     let open = async |url: &str| {
         let mut config = config(None);
         config.url = Some(url.to_owned().into());
-        Database::open(&config).await.unwrap_err().to_string()
+        Database::open(&config, pending())
+            .await
+            .unwrap_err()
+            .to_string()
     };
     let error = open("postgres://ann:hunter2@127.0.0.1:1/audit").await;
     assert!(error.contains("database audit on 127.0.0.1:1"), "{error}");

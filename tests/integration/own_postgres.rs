@@ -1,5 +1,8 @@
 //! `quell serve` on the machine's own Postgres: what happens when that ends, whoever ended it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +13,7 @@ use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
 use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection, query_scalar};
 use tempfile::TempDir;
 use url::Url;
@@ -321,4 +325,71 @@ async fn a_server_is_told_to_stop_while_its_postgres_is_away() {
     assert_eq!(code, 0, "{err}");
     let left = serve.program.postgres().filter(|pid| is_alive(*pid));
     assert_eq!(left, None, "its Postgres is left");
+}
+
+/// Programs that were given `folder`, or a folder in it.
+fn programs_on(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(folder))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_command_that_is_told_to_stop_while_its_postgres_starts_leaves_nothing_behind() {
+    let ground = Ground::new().await;
+    let data = ground.folder.path().join("pg");
+    let digest = hex::encode(Sha256::digest(data.as_os_str().as_encoded_bytes()));
+    let socket = PathBuf::from(format!("/tmp/quell-pg-{}", &digest[..12]));
+    let check = async |arguments: &[&str], begun: &Path, code: i32| {
+        let mut program = ground.start(arguments);
+        let has_begun = async || begun.exists();
+        wait_for("it has begun", BOUND, has_begun).await;
+        program.signal(Signal::SIGTERM);
+        let told = Instant::now();
+        let (got, out, err) = program.end().await;
+        assert_eq!(got, code, "{arguments:?}, {begun:?}: {out}{err}");
+        assert!(
+            told.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            told.elapsed()
+        );
+        assert!(!socket.exists(), "{arguments:?}, {begun:?}: {out}{err}");
+        // What initdb had started is killed with it, and not waited for.
+        let none = async || programs_on(&data).is_empty();
+        wait_for("nothing runs", Duration::from_secs(1), none).await;
+    };
+    let note = data.join("postmaster.pid");
+    let listening = socket.join(".s.PGSQL.5432");
+    for (arguments, code) in [
+        (["serve"].as_slice(), 0),
+        (&["migrate"], 1),
+        (&["policy", "list"], 1),
+        (&["demo"], 0),
+    ] {
+        let begun = data.join("quell-initdb-unfinished/base");
+        check(arguments, &begun, code).await;
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+    // It comes up for the first time, to be migrated; and then on data that is there.
+    check(&["serve"], &note, 0).await;
+    check(&["serve"], &listening, 0).await;
+    let (code, _, err) = ground.start(&["migrate"]).end().await;
+    assert_eq!(code, 0, "{err}");
+    check(&["serve"], &socket, 0).await;
+    check(&["serve"], &note, 0).await;
+    check(&["demo"], &listening, 0).await;
+
+    // It recovers, for as long as an archive keeps it waiting.
+    let settings = data.join("postgresql.conf");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let begun = ground.folder.path().join("begun");
+    let command = format!("touch {}; sleep 600", begun.display());
+    std::fs::write(&settings, format!("{text}restore_command = '{command}'\n")).unwrap();
+    std::fs::write(data.join("recovery.signal"), "").unwrap();
+    std::fs::set_permissions(ground.folder.path(), Permissions::from_mode(0o777)).unwrap();
+    check(&["serve"], &begun, 0).await;
 }

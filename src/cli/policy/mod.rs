@@ -14,17 +14,18 @@ mod schema;
 mod show;
 mod test;
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use sqlx::PgPool;
 
-use super::{configured, failed};
+use super::{configured, failed, told_to_stop};
 use crate::audit::Origin;
 use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
 use crate::policy_store::{Author, OwnerFilter};
-use crate::postgres::Database;
+use crate::postgres::{Database, unless};
 use crate::terminal::without_controls;
 
 #[derive(Debug, Subcommand)]
@@ -118,10 +119,14 @@ async fn with_database<T>(
     work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let config = configured()?;
-    let database = Database::open(&config.database).await?;
-    let done = work(&database.pool).await;
+    let mut stop = pin!(told_to_stop()?);
+    let told = || anyhow::anyhow!("told to stop before it was done");
+    let Some(database) = Database::open(&config.database, &mut stop).await? else {
+        return Err(told());
+    };
+    let done = unless(&mut stop, Box::pin(work(&database.pool))).await;
     database.close().await;
-    done
+    done.unwrap_or_else(|| Err(told()))
 }
 
 /// A change that whoever runs this command makes.

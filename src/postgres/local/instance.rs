@@ -139,6 +139,7 @@ impl Instance {
             match self.place.connect().await {
                 Ok(connection) => {
                     drop(connection);
+                    server.came_up();
                     return Ok(());
                 }
                 Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder, &error),
@@ -160,6 +161,11 @@ impl Instance {
 
     pub(super) fn is_ours(&self) -> bool {
         matches!(self.process, Process::Ours(_))
+    }
+
+    /// Whether it is ours and has not come up yet.
+    pub(super) fn is_coming_up(&self) -> bool {
+        matches!(&self.process, Process::Ours(server) if !server.has_come_up())
     }
 
     /// Waits for its end, whoever ended it.
@@ -214,10 +220,11 @@ impl Instance {
 
     /// Stops it where we started it. Sessions that are open are ended.
     pub(super) async fn stop(mut self) {
-        let Process::Ours(server) = &mut self.process else {
-            return;
-        };
-        server.stop().await;
+        match &mut self.process {
+            Process::Found(_) => return,
+            Process::Ours(server) => server.stop().await,
+            Process::None => {}
+        }
         // Tidying up, but not under the feet of another quell that starts just now. One that was
         // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)

@@ -106,12 +106,10 @@ impl Supervised {
         (Self { task, stop }, given_up)
     }
 
-    /// Watches no longer, and stops it where it is ours.
-    pub(in crate::postgres) async fn stop(self) {
+    /// Watches no longer; gives back what was watched over.
+    pub(in crate::postgres) async fn end(self) -> Option<LocalPostgres> {
         self.stop.cancel();
-        if let Ok(local) = self.task.await {
-            local.stop().await;
-        }
+        self.task.await.ok()
     }
 }
 

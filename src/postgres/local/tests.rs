@@ -1,6 +1,7 @@
 //! A cluster of its own, from nothing to its end; and the parts that need none.
 
 use std::fs::Permissions;
+use std::future::pending;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
@@ -112,7 +113,7 @@ async fn a_data_folder_from_nothing_to_its_end() {
     assert!(show(&service, "select 'here'").await.is_err());
     assert!(!data.join("postmaster.pid").exists());
     assert!(!place.socket.exists());
-    let database = Database::open(&config).await.unwrap();
+    let database = Database::open(&config, pending()).await.unwrap().unwrap();
     let Local::Unwatched(again) = &database.local else {
         panic!("{database:?}");
     };
@@ -138,7 +139,7 @@ async fn a_data_folder_from_nothing_to_its_end() {
     std::fs::write(&settings, text).unwrap();
     let error = LocalPostgres::start(&config).await.unwrap_err().to_string();
     assert!(error.contains("no_such_setting"), "{error}");
-    std::fs::remove_dir(&place.socket).unwrap();
+    assert!(!place.socket.exists());
 }
 
 #[tokio::test]
@@ -211,7 +212,7 @@ async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
     // The other stands in the middle of its opening: it waits to migrate.
     let mut holder = PgConnection::connect_with(&first.owner).await.unwrap();
     holder.lock().await.unwrap();
-    let opening = Database::open(&config);
+    let opening = Database::open(&config, pending());
     tokio::pin!(opening);
     loop {
         let waits = show(
@@ -224,7 +225,7 @@ async fn one_that_is_stopped_while_another_opens_it_is_started_anew() {
         }
     }
     let ((), opened) = tokio::join!(first.stop(), opening);
-    opened.unwrap().close().await;
+    opened.unwrap().unwrap().close().await;
 }
 
 /// Whether Postgres notes that it takes connections.
@@ -273,7 +274,7 @@ async fn one_that_ends_too_often_is_given_up() {
         "{error}"
     );
     pool.close().await;
-    supervised.stop().await;
+    supervised.end().await.unwrap().stop().await;
     assert!(!socket.exists());
 }
 
@@ -298,7 +299,7 @@ async fn one_that_cannot_be_started_again_is_told_apart_from_one_that_ends() {
         "{error}"
     );
     pool.close().await;
-    supervised.stop().await;
+    supervised.end().await.unwrap().stop().await;
 }
 
 #[test]

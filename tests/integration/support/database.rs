@@ -44,8 +44,8 @@ async fn template() -> &'static str {
             let url = url_of(&name);
             let config = [("DATABASE_URL", url)].into_iter().collect();
             let config = Config::from_environment(&config).unwrap();
-            let database = Database::open(&config.database).await.unwrap();
-            database.close().await;
+            let database = Database::open(&config.database, std::future::pending()).await;
+            database.unwrap().unwrap().close().await;
             name
         })
         .await
