@@ -191,7 +191,10 @@ async fn files_of_several_owners_are_listed_by_owner() {
         // None of these is a policy file.
         ("b.test.yaml", "tests: []"),
         ("README.md", "read me"),
-        ("schema.json", "{}"),
+        (
+            "schema.json",
+            r#"{"$schema": "https://json-schema.org/draft/2020-12/schema"}"#,
+        ),
     ]);
     let applied = policy(Some(&app), &["apply", path(&files)]).await;
     assert!(applied.contains("3 created"), "{applied}");

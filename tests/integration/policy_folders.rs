@@ -32,7 +32,10 @@ async fn what_stands_in_folders_below_is_applied_and_not_pruned() {
         ("below/further/c.json", json),
         (".hidden.yaml", &mute("hidden")),
         ("a.yaml~", &mute("backup")),
-        ("schema.json", "{}"),
+        (
+            "schema.json",
+            r#"{"$schema": "https://json-schema.org/draft/2020-12/schema"}"#,
+        ),
     ]);
     let prune = ["apply", "--prune", "--operator", path(&files)];
     let not_read =

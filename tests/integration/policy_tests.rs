@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::fs;
 
+use serde_json::json;
+
 use crate::apply::{folder, path, policy, policy_command};
-use crate::support::TestApp;
+use crate::support::{Setup, TestApp};
 
 const MICS: &str = "policies:
   - { name: mics, match: { room: webinar-*, type: AUDIO }, unless: { identity: host-* }, effect: mute }
@@ -171,22 +173,23 @@ async fn a_file_brings_the_tests_that_name_it_and_is_what_its_own_test_is_about(
 
 #[tokio::test]
 async fn owners_and_tests_cannot_turn_a_terminal_around() {
-    let hostile =
-        "policies: [{ name: mics, owner: \"ac\\u202eme\", match: { room: x }, effect: mute }]";
+    let policies = "policies: [{ name: mics, owner: acme, match: { room: x }, effect: mute }]";
     let tests = "tests: [{ name: \"hid\\u200bden\", expect: nothing }]";
-    let files = folder(&[("mics.yaml", hostile), ("mics.test.yaml", tests)]);
-    let printed = policy(None, &["test", "--verbose", path(&files)]).await;
-    for seen in ["hid\u{fffd}den", "no test: ac\u{fffd}me/mics"] {
-        assert!(printed.contains(seen), "{printed:?}");
-    }
-    assert!(!printed.contains(['\u{202e}', '\u{200b}']), "{printed:?}");
+    let files = folder(&[("mics.yaml", policies), ("mics.test.yaml", tests)]);
+    let mut printed = policy(None, &["test", "--verbose", path(&files)]).await;
+    assert!(printed.contains("hid\u{fffd}den"), "{printed:?}");
+    assert!(!printed.contains('\u{200b}'), "{printed:?}");
 
-    let app = TestApp::new().await;
-    let mut printed = policy(
-        Some(&app),
-        &["apply", &format!("{}/mics.yaml", path(&files))],
-    )
-    .await;
+    // Files cannot name such an owner; a caller can be one.
+    let secret = "a-callers-secret-0123456789abcdef";
+    let callers = json!([{"id": "ac\u{202e}me", "secret": secret}]).to_string();
+    let app = Setup::default().env("AUTH_API_SECRETS_JSON", &callers);
+    let app = app.start().await;
+    let body = json!({"name": "mics", "match": {"room": "x"}, "effect": "mute"});
+    let made = app
+        .api(reqwest::Method::POST, secret, "/v1/policies")
+        .json(&body);
+    assert_eq!(made.send().await.unwrap().status(), 201);
     sqlx::query("update policy set updated_by = E'b\\u202eb'")
         .execute(&app.pool)
         .await
