@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
-use crate::postgres::bounded;
+use crate::postgres::{bounded, failed_query};
 use crate::threads::apart;
 use events::{Page, Source};
 use tally::Tally;
@@ -110,7 +110,7 @@ pub enum BacktestError {
     #[error("{0}")]
     NoEvents(String),
     /// The database.
-    #[error("the database does not answer: {0}")]
+    #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),
     /// A bug of ours.
     #[error("the backtest ended by itself: {0}")]

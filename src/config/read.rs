@@ -36,6 +36,9 @@ impl std::error::Error for ConfigError {}
 /// Events are kept for a day at least, and what people decided too: no job may be older.
 const DEADLINE_MAX: Duration = Duration::from_hours(12);
 
+/// More than any Postgres does work for at once, and few enough for the machine's own to start.
+const CONNECTIONS_MAX: u32 = 1000;
+
 pub(super) fn config(environment: &Environment) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(environment);
     let mut config = settings(&mut reader);
@@ -97,6 +100,13 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Config {
         reader.problems.push(
             "QUELL_DATABASE_CONNECTIONS is less than 2: one connection only listens".to_owned(),
         );
+    }
+    if config.database.connections_max > CONNECTIONS_MAX {
+        reader.problems.push(format!(
+            "QUELL_DATABASE_CONNECTIONS is {}, but must be at most {CONNECTIONS_MAX}: Postgres has a process for each, \
+             and is fastest with a few for each of its processors",
+            config.database.connections_max
+        ));
     }
     if config.worker.deadline > DEADLINE_MAX {
         reader.problems.push(

@@ -98,6 +98,24 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
 }
 
 #[test]
+fn connections_are_at_least_two_and_at_most_what_postgres_takes() {
+    let check = |value: &str, want: Result<u32, &str>| {
+        let got = read(&[("QUELL_DATABASE_CONNECTIONS", value)]);
+        match (got, want) {
+            (Ok(got), Ok(want)) => assert_eq!(got.database.connections_max, want),
+            (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
+            (got, want) => panic!("{value}: {got:?}, but wanted {want:?}"),
+        }
+    };
+    check("1", Err("less than 2"));
+    check("2", Ok(2));
+    check("1000", Ok(1000));
+    check("1001", Err("is 1001, but must be at most 1000: Postgres"));
+    check("4294967295", Err("at most 1000"));
+    check("4294967296", Err("must be a whole number"));
+}
+
+#[test]
 fn a_lease_is_longer_than_what_it_covers() {
     let env = [
         ("LIVEKIT_URL", "ws://h"),

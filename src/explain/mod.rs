@@ -39,7 +39,7 @@ use crate::livekit::{LiveKit, LiveKitError};
 use crate::mute::{Authority, Target, Unseen};
 use crate::policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use crate::policy_store::{self, At};
-use crate::postgres::bounded;
+use crate::postgres::{bounded, failed_query};
 use event::Event;
 use sources::Sources;
 
@@ -156,7 +156,7 @@ pub enum ExplainError {
     #[error(transparent)]
     LiveKit(LiveKitError),
     /// The database.
-    #[error("the database does not answer: {0}")]
+    #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),
     /// The work was broken off.
     #[error("the explanation was broken off: {0}")]

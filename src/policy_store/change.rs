@@ -10,6 +10,7 @@ use super::read::{OwnerFilter, Stored};
 use crate::audit::Origin;
 use crate::policy::Policy;
 use crate::policy::document::POLICIES_MAX;
+use crate::postgres::failed_query;
 
 /// Who changes something.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +158,7 @@ pub enum ChangeError {
     )]
     TooMuch,
     /// The database.
-    #[error("the database does not answer: {0}")]
+    #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),
 }
 

@@ -6,6 +6,7 @@ use sqlx::PgExecutor;
 
 use crate::policy::set::Unreadable;
 use crate::policy::{Change, StoredPolicy};
+use crate::postgres::failed_query;
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +50,7 @@ impl<'a> OwnerFilter<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database.
-    #[error("the database does not answer: {0}")]
+    #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),
     /// A stored policy that this version cannot read.
     #[error(transparent)]

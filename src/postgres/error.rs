@@ -11,6 +11,10 @@ use super::local::{LOCK_TIMEOUT, SUPERUSER};
 use super::pooler;
 use super::programs::MAJOR_MIN;
 
+const FORGETS: &str = "is behind a pooler that forgets prepared statements, as pgbouncer does in \
+    transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \
+    max_prepared_statements above 0";
+
 /// Why the machine's own Postgres cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it all")]
@@ -224,11 +228,7 @@ pub enum DatabaseError {
         place: String,
         error: sqlx::Error,
     },
-    #[error(
-        "{place} is behind a pooler that forgets prepared statements, as pgbouncer does in \
-         transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \
-         max_prepared_statements above 0"
-    )]
+    #[error("{place} {FORGETS}")]
     PreparedStatements { place: String },
     #[error(
         "{place} must be migrated, and is behind a pooler in transaction mode, which loses the \
@@ -249,7 +249,7 @@ pub enum DatabaseError {
 
 impl DatabaseError {
     /// What became of a query.
-    pub(super) fn of_query(doing: &'static str, place: &str, error: sqlx::Error) -> Self {
+    pub(crate) fn of_query(doing: &'static str, place: &str, error: sqlx::Error) -> Self {
         let place = place.to_owned();
         if pooler::is_forgotten(&error) {
             return Self::PreparedStatements { place };
@@ -259,5 +259,27 @@ impl DatabaseError {
             place,
             error,
         }
+    }
+}
+
+/// What became of a query, where the database's place is known to whoever reads it: whether
+/// Postgres refused it, or said nothing.
+pub(crate) fn failed_query(error: &sqlx::Error) -> String {
+    if pooler::is_forgotten(error) {
+        return format!("the database {FORGETS}");
+    }
+    let is_silence = matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    );
+    if is_silence {
+        format!("the database does not answer: {error}")
+    } else {
+        format!("the database answers with an error: {error}")
     }
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query, query_scalar, raw_sql};
 
 use super::error::DatabaseError;
-use super::pooler::Sessions;
+use super::pooler::{self, Sessions};
 use super::programs::MAJOR_MIN;
 
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
@@ -99,7 +99,7 @@ pub(super) async fn bring_up_to_date(
         Schema::Pending(count) => count,
     };
     match Sessions::of(owner, options).await.map_err(failed)? {
-        Sessions::Own => tracing::info!(place, count, "migrating"),
+        Sessions::Own | Sessions::Scarce => tracing::info!(place, count, "migrating"),
         Sessions::Shared => {
             return Err(DatabaseError::MigrateThroughPooler {
                 place: place.to_owned(),
@@ -132,6 +132,11 @@ fn why_not(source: MigrateError, place: &str, login: String) -> DatabaseError {
         return changed(place, version);
     }
     let place = place.to_owned();
+    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = &source
+        && pooler::is_forgotten(error)
+    {
+        return DatabaseError::PreparedStatements { place };
+    }
     if is_refusal(&source) {
         return DatabaseError::MayNotMigrate {
             place,

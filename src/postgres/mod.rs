@@ -28,6 +28,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, PgPool, raw_sql};
 
+pub(crate) use error::failed_query;
 pub use error::{DatabaseError, LocalPostgresError};
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
@@ -155,6 +156,12 @@ impl Database {
         let sessions = Sessions::of(&mut connection, &service).await;
         match sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))? {
             Sessions::Own => {}
+            Sessions::Scarce => tracing::warn!(
+                place,
+                connections_max,
+                "a pooler before Postgres has no session for a second connection: its pool must be \
+                 larger than QUELL_DATABASE_CONNECTIONS, for each quell"
+            ),
             Sessions::Shared => tracing::warn!(
                 place,
                 "there is a pooler in transaction mode before Postgres: statements' time limits get \

@@ -24,6 +24,8 @@ pub(crate) enum Sessions {
     /// One session, for as long as the connection lasts: Postgres itself, or a pooler in session
     /// mode.
     Own,
+    /// The same, and a second connection got none: a pooler in session mode has too few.
+    Scarce,
     /// One session a transaction, and the pooler makes prepared statements known there.
     Shared,
     /// One session a transaction, and what was prepared is not there.
@@ -57,14 +59,21 @@ async fn look(
         let before = session(connection).await?;
         let Some(held) = patient(hold(&mut second)).await? else {
             // It waits for the one that the first connection has for itself.
-            return Ok(Sessions::Own);
+            return Ok(Sessions::Scarce);
         };
-        let after = patient(session(connection)).await?;
-        if held == before || after != Some(before) {
-            if after.is_some() {
+        if held == before {
+            looked = Sessions::Shared;
+            // What the first has prepared there is in its way. There may be no other session for
+            // the first meanwhile.
+            prepared(&mut second).await?;
+        } else {
+            let after = patient(session(connection)).await?;
+            if after != Some(before) {
+                looked = Sessions::Shared;
+            }
+            if looked == Sessions::Shared && after.is_some() {
                 prepared(connection).await?;
             }
-            looked = Sessions::Shared;
         }
         raw_sql("rollback").execute(&mut second).await?;
     }

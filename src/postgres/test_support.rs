@@ -111,6 +111,16 @@ impl Pooler {
     /// Starts one before the Postgres of `to`, in this mode; from 1.21 on it keeps as many
     /// prepared statements known.
     pub(crate) fn start(to: &PgConnectOptions, mode: &str, prepared_max: u32) -> Self {
+        Self::with_sessions(to, mode, prepared_max, 20)
+    }
+
+    /// The same, with at most so many sessions for a login at a database.
+    pub(crate) fn with_sessions(
+        to: &PgConnectOptions,
+        mode: &str,
+        prepared_max: u32,
+        sessions_max: u32,
+    ) -> Self {
         let program = [
             "/usr/sbin/pgbouncer",
             "/usr/bin/pgbouncer",
@@ -141,7 +151,8 @@ impl Pooler {
         let ini = format!(
             "[databases]\n* = host={} port={}\n\
              [pgbouncer]\nlisten_addr =\nunix_socket_dir = {path}\nlisten_port = {POOLER_PORT}\n\
-             auth_type = trust\nauth_file = {path}/users\npool_mode = {mode}\n{newer}",
+             auth_type = trust\nauth_file = {path}/users\npool_mode = {mode}\n\
+             default_pool_size = {sessions_max}\n{newer}",
             socket.display(),
             to.get_port(),
         );

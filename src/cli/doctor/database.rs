@@ -60,16 +60,14 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding
 
 async fn owners(owner: &PgConnectOptions) -> Result<Finding, DatabaseError> {
     let mut connection = connect(owner, MIGRATE_URL, CONNECT_TIMEOUT).await?;
-    Ok(match Sessions::of(&mut connection, owner).await {
-        Ok(Sessions::Shared | Sessions::Forgetful) => Finding::fail(
+    let sessions = Sessions::of(&mut connection, owner).await;
+    let failed = |error| DatabaseError::of_query("look around", &place(owner), error);
+    Ok(match sessions.map_err(failed)? {
+        Sessions::Shared | Sessions::Forgetful => Finding::fail(
             format!("{MIGRATE_URL} goes to a pooler in transaction mode"),
             "set it to Postgres itself: a migration needs a session of its own",
         ),
-        Ok(Sessions::Own) => Finding::ok(format!("{MIGRATE_URL} can be reached")),
-        Err(error) => Finding::fail(
-            format!("{MIGRATE_URL} cannot be examined: {error}"),
-            "see Postgres's own log",
-        ),
+        Sessions::Own | Sessions::Scarce => Finding::ok(format!("{MIGRATE_URL} can be reached")),
     })
 }
 
@@ -119,10 +117,11 @@ async fn examine(
     let connected_ms = asked.elapsed().as_millis();
     findings.push(Finding::ok(format!("{place} answers ({connected_ms} ms)")));
     if let Err(error) = inside(&mut connection, service, clock, &mut findings).await {
-        findings.push(Finding::fail(
-            format!("{place} cannot be examined: {error}"),
-            "see Postgres's own log",
-        ));
+        findings.push(unusable(&DatabaseError::of_query(
+            "examine it",
+            &place,
+            error,
+        )));
     }
     findings
 }
@@ -135,6 +134,11 @@ async fn inside(
 ) -> Result<(), sqlx::Error> {
     match Sessions::of(connection, service).await? {
         Sessions::Own => {}
+        Sessions::Scarce => findings.push(Finding::warn(
+            "a second connection waits: a pooler stands before Postgres, and has no session for it",
+            "make its pool (pgbouncer's default_pool_size) larger than QUELL_DATABASE_CONNECTIONS, \
+             for each quell (docs/OPERATIONS.md, \"Behind a pooler\")",
+        )),
         Sessions::Shared => findings.push(Finding::warn(
             "a pooler in transaction mode stands before Postgres: the time limits that quell sets \
              on its connections get lost, or hit others",

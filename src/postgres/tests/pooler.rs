@@ -39,6 +39,57 @@ async fn a_pooler_works_or_is_refused_in_one_sentence() {
 }
 
 #[tokio::test]
+async fn a_pooler_with_few_sessions_is_seen_through() {
+    let cluster = Cluster::shared().await;
+    for sessions_max in [1, 2, 3] {
+        let (service, owner) = cluster.database().await;
+        let pooler = Pooler::with_sessions(&service, "transaction", 0, sessions_max);
+        let through = pooler.before(&service);
+        let begun = std::time::Instant::now();
+        let error = on(&through, &owner).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("{} {FORGETS}", place(&through)),
+            "{sessions_max}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        if pooler.keeps_prepared() {
+            let pooler = Pooler::with_sessions(&service, "transaction", 100, sessions_max);
+            on(&pooler.before(&service), &owner).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_query_fails_by_is_said_as_it_is() {
+    let opened = open().await;
+    let pool = &opened.database.pool;
+    let failed = async |sql: &str| {
+        let ran = query(AssertSqlSafe(sql.to_owned())).execute(pool).await;
+        failed_query(&ran.unwrap_err())
+    };
+    assert!(failed("select 1 / 0").await.starts_with(
+        "the database answers with an error: error returned from database: division by zero"
+    ));
+    let forgets = format!("the database {FORGETS}");
+    assert_eq!(failed("execute none_such").await, forgets);
+    let silent = failed_query(&sqlx::Error::PoolTimedOut);
+    assert!(
+        silent.starts_with("the database does not answer: pool timed out"),
+        "{silent}"
+    );
+    let silent = failed_query(&sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into()));
+    assert!(
+        silent.starts_with("the database does not answer: "),
+        "{silent}"
+    );
+}
+
+#[tokio::test]
 async fn a_setting_that_a_pooler_refuses_is_named() {
     let cluster = Cluster::shared().await;
     let (service, _) = cluster.database().await;

@@ -93,6 +93,15 @@ async fn a_pooler_that_shares_sessions_is_told() {
     if check("transaction", 0, &[Level::Fail], Level::Fail).await {
         check("transaction", 100, &[Level::Warn], Level::Fail).await;
     }
+
+    for (mode, level) in [("transaction", Level::Fail), ("session", Level::Warn)] {
+        let pooler = Pooler::with_sessions(&service, mode, 0, 1);
+        let got = complaints(&pooler.before(&service)).await;
+        assert!(
+            matches!(got.as_slice(), [(got, _)] if *got == level),
+            "{mode}: {got:?}"
+        );
+    }
 }
 
 #[tokio::test]
