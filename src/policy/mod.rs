@@ -24,6 +24,7 @@ pub mod tri;
 pub mod window;
 
 mod index;
+mod keys;
 mod looks;
 pub(crate) mod node;
 mod outranked;

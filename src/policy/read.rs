@@ -70,6 +70,16 @@ impl Reader<'_> {
             self.refuse(root.place, "", "there are no policies here", hint);
             return Vec::new();
         }
+        if matches!(root.value, Value::List(_)) {
+            let message = "this is a list without a key";
+            self.refuse(
+                root.place,
+                "",
+                message,
+                "put `policies:` on a line above it",
+            );
+            return Vec::new();
+        }
         let Some(fields) = self.fields(root, "", &["policies"]) else {
             return Vec::new();
         };
@@ -321,8 +331,8 @@ impl Reader<'_> {
     }
 
     fn match_(&mut self, node: &Node, path: &str) -> Option<Match> {
-        let fields = self.fields(node, path, MATCH_KEYS)?;
         let known = self.problems.len();
+        let fields = self.fields(node, path, MATCH_KEYS)?;
         let mut found = Match::default();
         for (key, node) in fields {
             let path = join(path, key);

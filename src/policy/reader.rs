@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{CASE_KEYS, OUTCOME_KEYS, SECTIONS};
 use super::document::DOCUMENT_BYTES_MAX;
 use super::facts::TrackType;
 use super::node::{Node, Place, Value, quoted};
 use super::problem::{Problem, Problems, did_you_mean};
-use super::read::{MATCH_KEYS, POLICY_KEYS};
 use super::unseen;
-use super::window::WINDOW_KEYS;
 
 /// A list, or a map of attributes, may have this many entries.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
@@ -48,6 +45,12 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             judging: true,
         }
+    }
+
+    /// Whether what is read is a file of JSON, by its name.
+    pub(super) fn is_json_file(&self) -> bool {
+        let ending = self.file.and_then(|file| file.rsplit_once('.'));
+        ending.is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"))
     }
 
     /// For what was judged when it was stored. Judging takes longer than reading, and the next
@@ -344,62 +347,9 @@ impl<'a> Reader<'a> {
         }
         value.left_out
     }
-
-    fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
-        let glued = key
-            .split_once(':')
-            .is_some_and(|(key, _)| known.contains(&key));
-        let hint = match (elsewhere(key, known), self.suggestion(key, known)) {
-            _ if glued => SPACE_BEHIND_COLON.to_owned(),
-            (Some(hint), _) => hint.to_owned(),
-            (None, Some(near)) => format!("did you mean {near}?"),
-            (None, None) => one_of(known),
-        };
-        self.refuse(
-            place,
-            path,
-            format!("there is no key {}", quoted(key)),
-            hint,
-        );
-    }
 }
 
-/// Where a key belongs that stands in the map with these keys, and is one of another map's.
-fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
-    let places: [(&[&str], &[&str], _); 9] = [
-        (POLICY_KEYS, MATCH_KEYS, "put it below `match`"),
-        (POLICY_KEYS, WINDOW_KEYS, "put it below `active`"),
-        (
-            MATCH_KEYS,
-            WINDOW_KEYS,
-            "put it below `active`, beside `match`",
-        ),
-        (
-            MATCH_KEYS,
-            POLICY_KEYS,
-            "put it beside `match`, not below it",
-        ),
-        (
-            WINDOW_KEYS,
-            POLICY_KEYS,
-            "put it beside `active`, not below it",
-        ),
-        (WINDOW_KEYS, MATCH_KEYS, "put it below `match`"),
-        (
-            &["policies"],
-            POLICY_KEYS,
-            "put it below `policies`, in an item of its list",
-        ),
-        (CASE_KEYS, SECTIONS, "put it below `facts`"),
-        (CASE_KEYS, OUTCOME_KEYS, "put it below `expect`"),
-    ];
-    let place = places
-        .iter()
-        .find(|(here, there, _)| *here == known && there.contains(&key));
-    place.map(|(.., hint)| *hint)
-}
-
-fn one_of(words: &[&str]) -> String {
+pub(super) fn one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("write {only}"),
         _ => format!("one of {}", words.join(", ")),

@@ -86,12 +86,12 @@ async fn a_condition_without_quotes_is_refused_and_not_turned_around() {
     ]);
     let at = path(&files);
     let printed = policy(None, &["check", at]).await.replace(at, "FOLDER");
-    let says = "1\nerror: the policies cannot be used:\nFOLDER/a.yaml:4:11: policies[0].when: `!` makes a \
-                tag of YAML's of this, not text; put it in quotes\n";
+    let says = "1\nerror: the policies cannot be used:\nFOLDER/a.yaml:4:11: policies[0].when: `!` starts a \
+                YAML tag here, not text; put it in quotes\n";
     assert_eq!(printed, says);
     let printed = policy(None, &["test", &format!("{at}/a.test.yaml")]).await;
     assert!(
-        printed.contains("a.test.yaml:1:28: tests[0].expect: `!` makes a tag"),
+        printed.contains("a.test.yaml:1:28: tests[0].expect: `!` starts a YAML tag"),
         "{printed}"
     );
 }

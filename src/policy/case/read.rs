@@ -50,6 +50,11 @@ impl Reader<'_> {
             self.refuse(root.place, "", "there are no tests here", hint);
             return None;
         }
+        if matches!(root.value, Value::List(_)) {
+            let message = "this is a list without a key";
+            self.refuse(root.place, "", message, "put `tests:` on a line above it");
+            return None;
+        }
         let fields = self.fields(root, "", FILE_KEYS)?;
         let policies = fields.get("policies").map(|node| {
             self.list(node, "policies", |reader, node, path| {

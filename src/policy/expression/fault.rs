@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::unseen::is_unseen;
+
 /// A piece of an expression, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
@@ -146,7 +148,11 @@ impl Shown {
         let within = text.get(span.start..span.end).unwrap_or_default();
         let carets = chars(within.lines().next().unwrap_or_default()).max(1);
         // A tab is as wide as the terminal likes, above the carets as a caret.
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        let plain = |c: char| match c {
+            _ if c.is_control() => ' ',
+            _ if is_unseen(c) => char::REPLACEMENT_CHARACTER,
+            _ => c,
+        };
         let left_out = column.saturating_sub(Self::BEFORE_CHARS_MAX);
         let mut shown = String::new();
         if left_out > 0 {

@@ -129,18 +129,18 @@ fn anchors_and_aliases_are_refused_however_many_there_are() {
         format!("a{i}: &a{i} {{<<: [*a{i},*a{i}], k: 1}}\n")
     });
     for (name, text, says) in [
-        ("a list of lists", list, "1:4: `&` makes an anchor"),
-        ("a map of maps", map, "1:4: `&` makes an anchor"),
-        ("merges", merges, "1:5: `&` makes an anchor"),
+        ("a list of lists", list, "1:4: `&` starts a YAML anchor"),
+        ("a map of maps", map, "1:4: `&` starts a YAML anchor"),
+        ("merges", merges, "1:5: `&` starts a YAML anchor"),
         (
             "aliases",
             format!("b: [{}]\n", "*a,".repeat(100_000)),
-            "1:5: b[0]: `*` makes an alias",
+            "1:5: b[0]: `*` starts a YAML alias",
         ),
         (
             "anchors",
             numbered(50_000, |i| format!("- &a{i} x\n")),
-            "1:3: `&` makes an anchor",
+            "1:3: `&` starts a YAML anchor",
         ),
         (
             "one anchor again and again",
@@ -151,12 +151,12 @@ fn anchors_and_aliases_are_refused_however_many_there_are() {
         (
             "a list in itself",
             "a: &a [*a]\n".to_owned(),
-            "1:8: a[0]: `*` makes an alias",
+            "1:8: a[0]: `*` starts a YAML alias",
         ),
         (
             "no anchor",
             "policies: *x\n".to_owned(),
-            "1:11: policies: `*` makes an alias",
+            "1:11: policies: `*` starts a YAML alias",
         ),
     ] {
         yaml(name, &text, says);

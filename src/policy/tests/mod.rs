@@ -10,6 +10,7 @@ mod laws;
 pub(in crate::policy) mod make;
 mod manual;
 mod meant;
+mod misplaced;
 mod outranked;
 mod schemas;
 mod sets;

@@ -37,7 +37,10 @@ fn lines_that_yaml_joins() {
         ("\n      • host-ann\n      • host-bob", LINES),
         ("\n      • host-ann", DASH),
         ("\n      – host-ann", DASH),
-        ("\n      * host-ann", "of this, not text; put it in quotes"),
+        (
+            "\n      * host-ann",
+            "`*` starts a YAML alias here, not text; put it in quotes",
+        ),
         ("\n      + host-ann", DASH),
         (" [\n      host-ann\n      host-bob\n    ]", LINES),
         ("\n      - 'host-ann\n       - host-bob'", LINES),

@@ -8,6 +8,8 @@ use crate::policy::node::{Place, quoted};
 pub(super) const IN_QUOTES: &str = "put it in quotes";
 /// For what has a use in YAML, which somebody may have meant.
 pub(super) const OR_WRITTEN_OUT: &str = "put it in quotes, or write out what it stands for";
+const NO_COMMA: &str =
+    "take the comma out: outside of `[ ]` and `{ }`, each entry has a line of its own";
 const FITS: &str = "see how far this line is indented, and whether text in it needs quotes";
 /// What a parser says is cut here.
 const MALFORMED_CHARS_MAX: usize = 300;
@@ -26,16 +28,19 @@ pub(super) struct Fault {
 /// A sign of YAML's that stands where text was meant.
 pub(super) fn sign(sign: char) -> String {
     let what = match sign {
-        '!' => "a tag",
-        '&' => "an anchor",
-        '*' => "an alias",
-        _ => "a sign",
+        '!' => "a YAML tag",
+        '&' => "a YAML anchor",
+        '*' => "a YAML alias",
+        _ => "something else",
     };
-    format!("`{sign}` makes {what} of YAML's of this, not text")
+    format!("`{sign}` starts {what} here, not text")
 }
 
 fn no_start(c: char) -> String {
-    format!("no text starts with {}", quoted(&c.to_string()))
+    format!(
+        "text without quotes cannot start with {}",
+        quoted(&c.to_string())
+    )
 }
 
 pub(super) fn too_deep(place: Place) -> Fault {
@@ -66,6 +71,16 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Fault {
             | ErrorKind::ExpectedDocumentStart
             | ErrorKind::ExpectedNodeContent
     );
+    if structure && let Some(column) = comma_behind(line_of(text, place)) {
+        return Fault {
+            place: Place {
+                column: u64::try_from(column).ok(),
+                ..place
+            },
+            message: "a comma stands behind this list or map".to_owned(),
+            hint: NO_COMMA,
+        };
+    }
     if structure
         && let Some((column, c)) = value_on(line_of(text, place))
         && INDICATORS.contains(&c)
@@ -113,7 +128,7 @@ fn told(kind: &ErrorKind, first: Option<char>) -> Option<(String, &'static str)>
             return Some((no_start(*character), IN_QUOTES));
         }
         ErrorKind::DirectiveDisallowed => (
-            "`%` at the start of a line is a directive of YAML's",
+            "`%` at the start of a line starts a YAML directive",
             "take it out; text that starts with it is put in quotes",
         ),
         ErrorKind::MissingAnchorOrAliasName
@@ -129,6 +144,12 @@ fn told(kind: &ErrorKind, first: Option<char>) -> Option<(String, &'static str)>
             let first = first.filter(|c| matches!(c, '*' | '&')).unwrap_or('!');
             return Some((sign(first), IN_QUOTES));
         }
+        ErrorKind::InvalidTrailingDoubleQuotedScalar
+        | ErrorKind::InvalidTrailingSingleQuotedScalar
+            if first == Some(',') =>
+        {
+            ("a comma stands behind this text", NO_COMMA)
+        }
         ErrorKind::InvalidTrailingDoubleQuotedScalar => (
             "text goes on after its closing quote",
             "put it in quotes as a whole: 'in single ones, with \"these\" inside'",
@@ -137,8 +158,24 @@ fn told(kind: &ErrorKind, first: Option<char>) -> Option<(String, &'static str)>
             "text goes on after its closing quote",
             "put it in quotes as a whole: \"in double ones, with 'these' inside\"",
         ),
+        ErrorKind::UnexpectedEofImplicitFlowMapping if first == Some(',') => (
+            "an item is missing before this comma",
+            "write it, or take the comma out",
+        ),
+        ErrorKind::CommentNotSeparated => (
+            "a `#` starts a comment only behind a space",
+            "put a space before it, or put the whole in quotes if it is text",
+        ),
+        ErrorKind::InvalidBlockScalarIndent => (
+            "the lines of this block are not indented as far as the number after `|` or `>` says",
+            "take the number out: the first line says how far a block is indented",
+        ),
+        ErrorKind::DocumentIndicatorInQuotedScalar => (
+            "a line of this quote starts with `---` or `...`, which ends a document",
+            "close the quote on its line, or write text of several lines below `|`, indented",
+        ),
         ErrorKind::InvalidBlockScalarHeader | ErrorKind::ZeroBlockScalarIndent => (
-            "`|` or `>` at the start makes a block of the lines below, and text follows it here",
+            "`|` or `>` starts a block of the lines below it, and here text follows on the same line",
             IN_QUOTES,
         ),
         ErrorKind::MappingValueNotAllowed
@@ -230,6 +267,14 @@ fn line_of(text: &str, place: Place) -> &str {
         before = part;
     }
     ""
+}
+
+/// The column of a comma at the end of a line whose value is a list or a map in brackets.
+fn comma_behind(line: &str) -> Option<usize> {
+    let line = line.trim_end();
+    let (_, value) = value_on(line)?;
+    let closed = line.ends_with("},") || line.ends_with("],");
+    (closed && matches!(value, '{' | '[')).then(|| line.chars().count())
 }
 
 /// The next line from this one on that a tab indents.

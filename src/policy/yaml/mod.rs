@@ -9,6 +9,7 @@
 //! a value, and leave no trace in it (`! a` is `a`). Nobody needs them here; they are refused.
 
 mod fault;
+mod json;
 mod plain;
 mod scalar;
 mod source;
@@ -48,7 +49,8 @@ impl Reader<'_> {
             self.too_long();
             return None;
         }
-        if let Some(fault) = source::fault(text) {
+        let of_json = || json::fault(text).filter(|_| self.is_json_file());
+        if let Some(fault) = source::fault(text).or_else(of_json) {
             self.refuse(fault.place, "", fault.message, fault.hint);
             return None;
         }

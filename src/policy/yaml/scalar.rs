@@ -199,7 +199,7 @@ impl<'t> Tree<'t, '_, '_> {
             self.refuse(Place::from(&span.start), message, "write a plain space");
         }
         let comment = rest.trim_start_matches([' ', '\t']);
-        if matches!(value, Value::Text(_)) && plain::is_cut(text, comment) {
+        if plain::is_cut(text, comment) {
             self.cut_at(self.text.len().saturating_sub(comment.len()));
         }
         value
@@ -258,7 +258,7 @@ impl<'t> Tree<'t, '_, '_> {
 
     fn cut_at(&mut self, byte: usize) {
         let message = "a `#` after a space starts a comment, which cuts this";
-        let hint = "put the text in quotes; a comment has a space after its `#`";
+        let hint = "a comment has a space after its `#`; put text with a `#` in quotes";
         self.refuse(self.place_at(byte), message, hint);
     }
 

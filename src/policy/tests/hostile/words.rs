@@ -191,22 +191,22 @@ fn what_is_no_plain_text_is_refused() {
         (
             "directives",
             &"%YAML 1.2\n".repeat(90_000),
-            "`%` at the start of a line is a directive",
+            "`%` at the start of a line starts a YAML directive",
         ),
         (
             "bytes",
             &policy("    reason: !!binary //79/A=="),
-            "`!` makes a tag",
+            "`!` starts a YAML tag",
         ),
         (
             "no base64",
             &policy("    reason: !!binary '*'"),
-            "`!` makes a tag",
+            "`!` starts a YAML tag",
         ),
         (
             "a program",
             "policies: !!python/object/apply:os.system ['x']\n",
-            "`!` makes a tag",
+            "`!` starts a YAML tag",
         ),
         (
             "nothing",
@@ -232,11 +232,11 @@ fn what_is_no_plain_text_is_refused() {
         (
             "commas",
             &("[".to_owned() + &",".repeat(MEGABYTE - 1)),
-            "this is not YAML",
+            "an item is missing before this comma",
         ),
-        ("tag", &"!".repeat(MEGABYTE), "`!` makes a tag"),
-        ("anchor", &"&".repeat(MEGABYTE), "`&` makes an anchor"),
-        ("alias", &"*".repeat(MEGABYTE), "`*` makes an alias"),
+        ("tag", &"!".repeat(MEGABYTE), "`!` starts a YAML tag"),
+        ("anchor", &"&".repeat(MEGABYTE), "`&` starts a YAML anchor"),
+        ("alias", &"*".repeat(MEGABYTE), "`*` starts a YAML alias"),
     ] {
         yaml(name, text, says);
     }

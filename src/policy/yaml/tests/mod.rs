@@ -131,6 +131,7 @@ fn what_would_be_another_value_is_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn what_yaml_takes_for_something_else_is_refused_where_it_stands() {
     let seen: Vec<_> = [
         "a: ! x.y",
@@ -216,6 +217,20 @@ fn what_yaml_takes_for_something_else_is_refused_where_it_stands() {
         "{a b c, d}, e",
         "a: [b\n  , c] d",
         "a: \"b\"\n c: d",
+        "a: |9\n  b",
+        "a: 'x\n...\ny'",
+        "a: \"x\n--- y\"",
+        "a: [b, , c]",
+        "a: [b,,c]",
+        "a: [,b]",
+        "a: {b: c,, d: e}",
+        "a: {b: c},",
+        "- a: [b],\n  c: d",
+        "a: 'b',",
+        "a: 'b'#c",
+        "a: [b]#c",
+        "a: 10 #c",
+        "a: null #c",
         "a: |\nb: c",
         "a: >\n\nb: c",
         "- |\n- b",
