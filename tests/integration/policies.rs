@@ -281,7 +281,7 @@ async fn a_policy_that_is_none_is_refused_with_the_path_and_what_to_write() {
         (
             "/match",
             json!({"rooms": ["a"]}),
-            &["match", "did you mean room?"],
+            &["match", "write `room`"],
         ),
         (
             "/effect",

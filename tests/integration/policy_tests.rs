@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::fs;
 
+use reqwest::Method;
+
 use crate::apply::{folder, path, policy, policy_command};
-use crate::support::TestApp;
+use crate::support::{OPERATOR, TestApp};
 
 const MICS: &str = "policies:
   - { name: mics, match: { room: webinar-*, type: AUDIO }, unless: { identity: host-* }, effect: mute }
@@ -174,19 +176,26 @@ async fn owners_and_tests_cannot_turn_a_terminal_around() {
     let hostile =
         "policies: [{ name: mics, owner: \"ac\\u202eme\", match: { room: x }, effect: mute }]";
     let tests = "tests: [{ name: \"hid\\u200bden\", expect: nothing }]";
-    let files = folder(&[("mics.yaml", hostile), ("mics.test.yaml", tests)]);
-    let printed = policy(None, &["test", "--verbose", path(&files)]).await;
-    for seen in ["hid\u{fffd}den", "no test: ac\u{fffd}me/mics"] {
-        assert!(printed.contains(seen), "{printed:?}");
-    }
+    let files = folder(&[
+        ("mics.yaml", MICS),
+        ("mics.test.yaml", tests),
+        ("acme.yaml", hostile),
+    ]);
+    let at = |file: &str| format!("{}/{file}", path(&files));
+    let mut printed = policy(None, &["test", "--verbose", &at("mics.yaml")]).await;
+    assert!(printed.contains("hid\u{fffd}den"), "{printed:?}");
+    printed += &policy(None, &["check", &at("acme.yaml")]).await;
+    assert!(printed.contains("U+202E"), "{printed:?}");
     assert!(!printed.contains(['\u{202e}', '\u{200b}']), "{printed:?}");
 
+    // What ids tenants have is for the one to say who lets them in.
     let app = TestApp::new().await;
-    let mut printed = policy(
-        Some(&app),
-        &["apply", &format!("{}/mics.yaml", path(&files))],
-    )
-    .await;
+    let body = serde_json::json!({"name": "mics", "match": {"room": "x"}, "effect": "mute"});
+    let made = app
+        .api(Method::POST, OPERATOR, "/v1/policies?owner=ac%E2%80%AEme")
+        .json(&body);
+    assert_eq!(made.send().await.unwrap().status().as_u16(), 201);
+    let mut printed = String::new();
     sqlx::query("update policy set updated_by = E'b\\u202eb'")
         .execute(&app.pool)
         .await
@@ -198,17 +207,11 @@ async fn owners_and_tests_cannot_turn_a_terminal_around() {
     ] {
         let shown = policy(Some(&app), arguments).await;
         assert!(shown.starts_with("0\n"), "{shown}");
-        // What may be applied again has it still.
-        let is_document = arguments.first() == Some(&"show");
-        let told = if is_document {
-            shown.lines().nth(1).unwrap()
-        } else {
-            &shown
-        };
-        printed.push_str(told);
+        printed.push_str(&shown);
     }
     assert!(printed.contains("ac\u{fffd}me/mics"), "{printed:?}");
     assert!(printed.contains("by b\u{fffd}b"), "{printed:?}");
+    assert!(printed.contains("owner: \"ac\\u202eme\""), "{printed:?}");
     assert!(!printed.contains('\u{202e}'), "{printed:?}");
     app.finish().await;
 }
