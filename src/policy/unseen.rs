@@ -75,7 +75,7 @@ pub(super) fn shown(line: &str) -> String {
         match c {
             _ if is_unseen(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    shown.push_str(&format!("\\u{unit:04x}"));
+                    shown.extend([format!("\\u{unit:04x}")]);
                 }
             }
             '"' | '\\' if quoted.is_none() => shown.extend(['\\', c]),
