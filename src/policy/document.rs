@@ -16,6 +16,7 @@ use super::problem::{Problem, Problems};
 use super::read::Owner;
 use super::reader::{Reader, join};
 use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
+use super::unseen;
 use super::window::{Length, Window};
 
 /// A file or a request may have this many bytes.
@@ -282,7 +283,11 @@ impl Document {
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
         // Long lines stay as they are: no text is folded in a way that `load` refuses.
         let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-        serde_saphyr::to_string_with_options(self, options)
+        let yaml = serde_saphyr::to_string_with_options(self, options)?;
+        Ok(yaml
+            .lines()
+            .map(|line| unseen::shown(line) + "\n")
+            .collect())
     }
 }
 

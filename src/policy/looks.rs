@@ -200,9 +200,14 @@ fn of_glob(keys: &'static [&'static str], glob: &str, of_room: bool) -> Option<D
         .strip_prefix('!')
         .filter(|name| name.starts_with(char::is_alphanumeric))
     {
+        let other = if keys.first() == Some(&"unless") {
+            "match"
+        } else {
+            "unless"
+        };
         return doubt(
             "starts with `!`, which turns nothing around",
-            format!("put `{name}` in `unless`, or `\\!{name}` for a name that starts so"),
+            format!("put `{name}` in `{other}`, or `\\!{name}` for a name that starts so"),
         );
     }
     if regex::is_regex_in_glob(glob) || of_room && regex::is_regex_of_room(glob) {

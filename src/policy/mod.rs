@@ -23,6 +23,7 @@ pub mod set;
 pub mod tri;
 pub mod window;
 
+mod conditions;
 mod index;
 mod keys;
 mod looks;

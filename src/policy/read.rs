@@ -1,21 +1,14 @@
 //! Reads policies from a tree and reports everything that is wrong with them at once.
 
-use std::collections::BTreeMap;
-
 use super::document::{Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy};
 use super::expression::Expression;
-use super::facts::{Kind, KindDetail, Source, TrackType};
-use super::glob::Glob;
 use super::node::{Node, Place, Value, quoted};
 use super::problem::Problem;
-use super::reader::{LIST_ITEMS_MAX, Reader, join};
+use super::reader::{Reader, join};
 use super::warn;
 
 pub(super) const NAME_CHARS_MAX: usize = 128;
 pub(super) const OWNER_CHARS_MAX: usize = 256;
-/// So much may the globs of a `match` have beyond a plain start and a `*` at the end: thousands of
-/// policies may have to be matched while somebody speaks.
-const WILD_STEPS_MAX: usize = 512;
 pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
 pub(super) const POLICY_KEYS: &[&str] = &[
@@ -328,125 +321,5 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn match_(&mut self, node: &Node, path: &str) -> Option<Match> {
-        let known = self.problems.len();
-        let fields = self.fields(node, path, MATCH_KEYS)?;
-        let mut found = Match::default();
-        for (key, node) in fields {
-            let path = join(path, key);
-            match key {
-                "room" => found.room = self.list(node, &path, Self::glob),
-                "identity" => found.identity = self.list(node, &path, Self::glob),
-                "source" => {
-                    found.source = self.list(node, &path, |reader, node, path| {
-                        reader.word(node, path, "source", Source::WORDS, |word| {
-                            Source::from(word)
-                        })
-                    });
-                }
-                "type" => {
-                    found.type_ = self.list(node, &path, |reader, node, path| {
-                        reader.word(node, path, "type", TrackType::WORDS, |word| {
-                            TrackType::from(word)
-                        })
-                    });
-                }
-                "kind" => {
-                    found.kind = self.list(node, &path, Self::kind);
-                }
-                "kind_details" => {
-                    found.kind_details = self.list(node, &path, |reader, node, path| {
-                        reader.word(node, path, "kind detail", KindDetail::WORDS, |word| {
-                            KindDetail::from(word)
-                        })
-                    });
-                }
-                _ => found.attributes = self.attributes(node, &path),
-            }
-        }
-        let globs = found.room.iter().chain(&found.identity);
-        let wild_steps = globs
-            .filter_map(|glob| Glob::new(glob).ok())
-            .map(|glob| glob.wild_steps());
-        if wild_steps.sum::<usize>() > WILD_STEPS_MAX {
-            let message = format!(
-                "the globs have more than {WILD_STEPS_MAX} characters after what is plain in them"
-            );
-            let hint = "name rooms and identities in full or with one `*` at the end, which are not \
-                        counted, or split the policy";
-            self.refuse(node.place, path, message, hint);
-        }
-        (self.problems.len() == known).then_some(found)
-    }
-
-    fn kind(&mut self, node: &Node, path: &str) -> Option<Kind> {
-        if let Value::Text(word) = &node.value
-            && KindDetail::WORDS.contains(&word.as_str())
-        {
-            let message = format!("{} is a detail of a kind", quoted(word));
-            let hint = format!("write `kind_details: {word}`");
-            self.refuse(node.place, path, message, hint);
-            return None;
-        }
-        self.word(node, path, "kind", Kind::WORDS, |word| Kind::from(word))
-    }
-
-    fn glob(&mut self, node: &Node, path: &str) -> Option<String> {
-        let hint = "take it out; `?` stands for any character, `[ ]` for a space that is meant";
-        let glob = self.seen_text(node, path, usize::MAX, hint)?;
-        match Glob::new(&glob) {
-            Ok(_) => Some(glob),
-            Err(error) => {
-                let message = format!("the glob {} does not compile: {error}", quoted(&glob));
-                self.refuse(node.place, path, message, "");
-                None
-            }
-        }
-    }
-
-    fn attributes(&mut self, node: &Node, path: &str) -> BTreeMap<String, Vec<String>> {
-        let mut attributes = BTreeMap::new();
-        let Value::Map(entries) = &node.value else {
-            let message = format!("a map is wanted here, found {}", node.value);
-            self.refuse(
-                node.place,
-                path,
-                message,
-                "such as `attributes: { role: host }`",
-            );
-            return attributes;
-        };
-        if entries.is_empty() || entries.len() > LIST_ITEMS_MAX {
-            let message = format!(
-                "1 to {LIST_ITEMS_MAX} attributes are wanted here, found {}",
-                entries.len()
-            );
-            let hint = if entries.is_empty() {
-                "take the key out to ask for none"
-            } else {
-                "take some out: participants seldom have so many"
-            };
-            self.refuse(node.place, path, message, hint);
-            return attributes;
-        }
-        for (key, value) in entries {
-            let hint = "take it out; in `when` it can be written by its number, such as `\\u00a0`";
-            let Some(name) = self.seen_text(key, path, ATTRIBUTE_CHARS_MAX, hint) else {
-                continue;
-            };
-            let path = join(path, &name);
-            if self.left_out(key, value, &path) {
-                continue;
-            }
-            let values = self.list(value, &path, |reader, node, path| {
-                reader.seen_text(node, path, ATTRIBUTE_CHARS_MAX, hint)
-            });
-            if attributes.insert(name, values).is_some() {
-                self.refuse(key.place, &path, "this key stands here twice", "keep one");
-            }
-        }
-        attributes
     }
 }

@@ -377,7 +377,7 @@ proptest! {
     #[test]
     fn any_text_survives_yaml(
         text in r"(\PC{1,20}|off|null|~|1e3|0x1F|- a|a: b|# c|'|,|[ ]{0,2}x[ ]{0,2})",
-        description in r"\PC{0,20}x(\n\PC{0,20}){0,3}y",
+        description in r"(\PC|\t){0,20}x(\n(\PC|\t){0,20}){0,3}y",
     ) {
         let text = text.replace(unseen::is_unseen, "").trim().to_owned() + "x";
         let not_of_prose = |c: char| unseen::is_unseen(c) && !unseen::is_of_prose(c);

@@ -74,7 +74,7 @@ fn globs_that_are_something_else() {
         (
             "!lobby-*",
             "this glob starts with `!`, which turns nothing around: ",
-            "put `lobby-*` in `unless`",
+            "or `\\!lobby-*` for a name that starts so",
         ),
         ("webinar-*, class-*", SEVERAL, "`[webinar-*, class-*]`"),
         ("webinar-* class-*", SEVERAL, "`[webinar-*, class-*]`"),
@@ -154,6 +154,9 @@ fn globs_that_are_something_else() {
             }
         }
     }
+    check(&of("unless: { identity: '!a' }"), "put `a` in `match`", "");
+    let policy = "policies: [{ name: p, effect: mute, match: { room: '!a' } }]";
+    check(&told(policy), "put `a` in `unless`", policy);
     // Rooms seldom have dots, and identities often do.
     for (glob, expected) in [
         (

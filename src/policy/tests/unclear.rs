@@ -279,6 +279,11 @@ fn texts_in_expressions_that_are_not_seen() {
             "room.name == 'a\u{e0041}b'",
             "^ take it out, or write `\\U000e0041` in a text",
         ),
+        // Nor is it printed.
+        (
+            "room.name == 'a\u{200b}b'",
+            "\n    room.name == 'a\u{fffd}b'\n",
+        ),
         (
             "room.name\u{200b} == 'a'",
             "here is a sign that is not seen: U+200B",
