@@ -34,7 +34,7 @@ async fn what_stands_in_folders_below_is_applied_and_not_pruned() {
         ("a.yaml~", &mute("backup")),
         (
             "schema.json",
-            r#"{"$schema": "https://json-schema.org/draft/2020-12/schema"}"#,
+            r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
         ),
     ]);
     let prune = ["apply", "--prune", "--operator", path(&files)];
@@ -67,6 +67,14 @@ async fn what_stands_in_folders_below_is_applied_and_not_pruned() {
         "{refused}"
     );
     fs::remove_file(files.path().join("below.yaml")).unwrap();
+    // A folder that is away may be full of them.
+    std::os::unix::fs::symlink("../away", files.path().join("below")).unwrap();
+    let refused = policy(Some(&app), &prune).await;
+    assert!(
+        refused.starts_with("1\n") && refused.contains("below cannot be read"),
+        "{refused}"
+    );
+    fs::remove_file(files.path().join("below")).unwrap();
     let moved = policy(Some(&app), &prune).await;
     assert!(moved.contains("3 unchanged, 0 deleted"), "{moved}");
     fs::remove_dir_all(files.path().join("moved")).unwrap();

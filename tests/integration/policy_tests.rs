@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::fs;
 
-use serde_json::json;
+use reqwest::Method;
 
 use crate::apply::{folder, path, policy, policy_command};
-use crate::support::{Setup, TestApp};
+use crate::support::{OPERATOR, TestApp};
 
 const MICS: &str = "policies:
   - { name: mics, match: { room: webinar-*, type: AUDIO }, unless: { identity: host-* }, effect: mute }
@@ -173,23 +173,29 @@ async fn a_file_brings_the_tests_that_name_it_and_is_what_its_own_test_is_about(
 
 #[tokio::test]
 async fn owners_and_tests_cannot_turn_a_terminal_around() {
-    let policies = "policies: [{ name: mics, owner: acme, match: { room: x }, effect: mute }]";
+    let hostile =
+        "policies: [{ name: mics, owner: \"ac\\u202eme\", match: { room: x }, effect: mute }]";
     let tests = "tests: [{ name: \"hid\\u200bden\", expect: nothing }]";
-    let files = folder(&[("mics.yaml", policies), ("mics.test.yaml", tests)]);
-    let mut printed = policy(None, &["test", "--verbose", path(&files)]).await;
+    let files = folder(&[
+        ("mics.yaml", MICS),
+        ("mics.test.yaml", tests),
+        ("acme.yaml", hostile),
+    ]);
+    let at = |file: &str| format!("{}/{file}", path(&files));
+    let mut printed = policy(None, &["test", "--verbose", &at("mics.yaml")]).await;
     assert!(printed.contains("hid\u{fffd}den"), "{printed:?}");
-    assert!(!printed.contains('\u{200b}'), "{printed:?}");
+    printed += &policy(None, &["check", &at("acme.yaml")]).await;
+    assert!(printed.contains("U+202E"), "{printed:?}");
+    assert!(!printed.contains(['\u{202e}', '\u{200b}']), "{printed:?}");
 
-    // Files cannot name such an owner; a caller can be one.
-    let secret = "a-callers-secret-0123456789abcdef";
-    let callers = json!([{"id": "ac\u{202e}me", "secret": secret}]).to_string();
-    let app = Setup::default().env("AUTH_API_SECRETS_JSON", &callers);
-    let app = app.start().await;
-    let body = json!({"name": "mics", "match": {"room": "x"}, "effect": "mute"});
+    // What ids tenants have is for the one to say who lets them in.
+    let app = TestApp::new().await;
+    let body = serde_json::json!({"name": "mics", "match": {"room": "x"}, "effect": "mute"});
     let made = app
-        .api(reqwest::Method::POST, secret, "/v1/policies")
+        .api(Method::POST, OPERATOR, "/v1/policies?owner=ac%E2%80%AEme")
         .json(&body);
-    assert_eq!(made.send().await.unwrap().status(), 201);
+    assert_eq!(made.send().await.unwrap().status().as_u16(), 201);
+    let mut printed = String::new();
     sqlx::query("update policy set updated_by = E'b\\u202eb'")
         .execute(&app.pool)
         .await
@@ -201,17 +207,11 @@ async fn owners_and_tests_cannot_turn_a_terminal_around() {
     ] {
         let shown = policy(Some(&app), arguments).await;
         assert!(shown.starts_with("0\n"), "{shown}");
-        // What may be applied again has it still.
-        let is_document = arguments.first() == Some(&"show");
-        let told = if is_document {
-            shown.lines().nth(1).unwrap()
-        } else {
-            &shown
-        };
-        printed.push_str(told);
+        printed.push_str(&shown);
     }
     assert!(printed.contains("ac\u{fffd}me/mics"), "{printed:?}");
     assert!(printed.contains("by b\u{fffd}b"), "{printed:?}");
+    assert!(printed.contains("owner: \"ac\\u202eme\""), "{printed:?}");
     assert!(!printed.contains('\u{202e}'), "{printed:?}");
     app.finish().await;
 }
