@@ -24,7 +24,7 @@ lint: ## format, clippy, dependencies, prepared SQL
 	@scripts/lint
 
 fmt: ## format the code
-	cargo fmt
+	cargo fmt --all
 
 prepare: ## write .sqlx anew after a change of SQL
 	@scripts/prepare

@@ -11,7 +11,6 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::audit;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
@@ -23,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::{Policies, StoreError};
 use crate::postgres::{self, bounded};
+use quell_clock::Clock;
 
 /// How often intents that nobody settled are looked for.
 const RECOVER_INTERVAL: Duration = Duration::from_secs(5);

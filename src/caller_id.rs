@@ -1,7 +1,7 @@
 //! What can be a caller's id: text that can be shown and stored, and that nobody takes for the
 //! command line's word in the audit.
 
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 /// What the audit's `actor` begins with where somebody acted by the command line.
 pub(crate) const COMMAND_LINE: &str = "cli:";

@@ -10,14 +10,13 @@
 //! ```
 //!
 //! The modules, in the order in which to read them: [`http`] has every route on one page;
-//! [`inbox`] commits webhooks and works them off; [`policy`] decides, pure; [`mute`] is the one
+//! [`inbox`] commits webhooks and works them off; [`quell_policy`] decides, pure; [`mute`] is the one
 //! path to `LiveKit`'s mute; [`audit`] writes down what was wanted and what came of it.
 //! [`explain`] says why; [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the
-//! policies, [`postgres`] the database; [`app`] puts them together; [`simulator`] is a `LiveKit` to test with.
+//! policies, [`postgres`] the database; [`app`] puts them together; [`livekit_double`] is a `LiveKit` to test with.
 
 pub mod http;
 pub mod inbox;
-pub mod policy;
 
 pub mod mute;
 
@@ -33,11 +32,8 @@ pub mod postgres;
 pub mod app;
 mod caller_id;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod metrics;
-pub mod simulator;
-mod terminal;
 mod threads;
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::policy::{
+use crate::samples;
+use quell_policy::{
     CompiledPolicy, Decision, Facts, Mode, Policy, PolicySet, StoredPolicy, Tri, decide, explain,
 };
-use crate::samples;
 
 /// They are stored and read back as they were, and decide by the laws of decisions.
 pub fn check(policies: &[Policy], input: &[u8]) {

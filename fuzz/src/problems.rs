@@ -1,7 +1,7 @@
 //! What holds of every problem that a reader tells of.
 
-use crate::policy::problem::PROBLEMS_MAX;
-use crate::policy::{Problem, Problems};
+use quell_policy::problem::PROBLEMS_MAX;
+use quell_policy::{Problem, Problems};
 
 /// A message for people has fewer characters, whatever it is about.
 const MESSAGE_CHARS_MAX: usize = 2_000;

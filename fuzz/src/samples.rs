@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::policy::facts::{Fact, Facts};
+use quell_policy::facts::{Fact, Facts};
 
 /// So many of the facts can be unknown.
 const HIDEABLE: u32 = 15;

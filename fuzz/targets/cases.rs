@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::case::CaseFile;
-use quell_fuzz::policy::{Document, Policy};
 use quell_fuzz::problems;
+use quell_policy::case::CaseFile;
+use quell_policy::{Document, Policy};
 
 static POLICIES: LazyLock<Vec<Policy>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::Document;
 use quell_fuzz::{laws, problems};
+use quell_policy::Document;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::{Expression, ExpressionProblem, Facts, Policy, Tri};
 use quell_fuzz::{problems, samples};
+use quell_policy::{Expression, ExpressionProblem, Facts, Policy, Tri};
 
 static KNOWN: LazyLock<Vec<Facts>> = LazyLock::new(samples::known);
 

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::glob::Glob;
-use quell_fuzz::policy::{CompiledPolicy, Facts, Policy, PolicySet, Tri, decide};
 use quell_fuzz::samples;
+use quell_policy::glob::Glob;
+use quell_policy::{CompiledPolicy, Facts, Policy, PolicySet, Tri, decide};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

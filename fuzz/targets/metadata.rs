@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::metadata::{METADATA_DEPTH_MAX, is_deeper, metadata_in, tenant_in};
+use quell_policy::metadata::{METADATA_DEPTH_MAX, is_deeper, metadata_in, tenant_in};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 

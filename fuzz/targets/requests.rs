@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::{Document, Policy};
 use quell_fuzz::{laws, problems};
+use quell_policy::{Document, Policy};
 
 fuzz_target!(|input: &[u8]| {
     let checked = match Policy::from_json(input, Some("acme")) {

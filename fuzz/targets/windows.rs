@@ -4,8 +4,8 @@
 use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use libfuzzer_sys::fuzz_target;
-use quell_fuzz::policy::window::{Length, State, Window};
 use quell_fuzz::samples;
+use quell_policy::window::{Length, State, Window};
 
 /// So many times are asked about.
 const TIMES_MAX: usize = 4;

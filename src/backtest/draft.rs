@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 
 use super::name_of;
-use crate::policy::{
+use quell_policy::{
     CompiledPolicy, Effect, Mode, Policy, PolicyKey, PolicyRef, PolicySet, Reads, StoredPolicy,
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::draft::Side;
-use crate::policy::{Decision, Facts, Reads, Tri};
+use quell_policy::{Decision, Facts, Reads, Tri};
 
 /// So many different sets of missing facts are told apart.
 const GROUPS_MAX: usize = 30;

@@ -31,11 +31,11 @@ use sqlx::PgPool;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::policy::{PolicyKey, StoredPolicy};
 use crate::policy_store::{OwnerFilter, list};
 use crate::postgres::{bounded, failed_query};
 use crate::threads::apart;
 use events::{Page, Source};
+use quell_policy::{PolicyKey, StoredPolicy};
 use tally::Tally;
 use work::{Bounds, Work};
 

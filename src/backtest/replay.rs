@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::draft::Sides;
 use super::events::Published;
 use super::missing::missing;
-use crate::policy::{Decision, Fact, Facts, Reads, decide};
+use quell_policy::{Decision, Fact, Facts, Reads, decide};
 
 /// What came of an event.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::events::Published;
 use super::replay::Decided;
 use super::tally::{Shift, View};
-use crate::policy::{Decision, PolicyRef, Verdict};
+use quell_policy::{Decision, PolicyRef, Verdict};
 
 /// A policy, by what names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ use super::missing::{MissingFacts, MissingTally};
 use super::replay::{Decided, Replayed};
 use super::sample::{Sample, SampleOf};
 use super::spread::Spread;
-use crate::policy::{Decision, Mode, PolicyRef, Spared, Tri, Verdict};
+use quell_policy::{Decision, Mode, PolicyRef, Spared, Tri, Verdict};
 
 /// Which policies act in earnest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -11,7 +11,7 @@ use super::full_name;
 use super::report::Report;
 use super::sample::{PolicyName, Sample, SampleRuling, Word};
 use super::tally::{Comparison, Shift, View};
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 /// So many policies are shown; JSON has more.
 const POLICIES_SHOWN_MAX: usize = 20;

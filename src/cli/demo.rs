@@ -13,12 +13,12 @@ use url::Url;
 use super::told_to_stop;
 use crate::app::{Running, StartError};
 use crate::audit::Origin;
-use crate::clock::Clock;
 use crate::config::{Config, Environment};
-use crate::policy::Document;
 use crate::policy_store::{self, Author, Prune};
 use crate::postgres::{Database, DatabaseError, demo_data_folder};
-use crate::simulator::{Simulator, SimulatorConfig};
+use livekit_double::{Simulator, SimulatorConfig};
+use quell_clock::Clock;
+use quell_policy::Document;
 use story::Story;
 
 /// Made up, and good for nothing but this demo on loopback.

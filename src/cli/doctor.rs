@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use chrono::TimeDelta;
 
-use crate::clock::Clock;
 use crate::config::{Config, Environment};
+use quell_clock::Clock;
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

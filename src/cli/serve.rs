@@ -7,10 +7,10 @@ use anyhow::bail;
 
 use super::{configured, told_to_stop};
 use crate::app::{Running, StartError};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy_store::StoreError;
 use crate::postgres::Database;
+use quell_clock::Clock;
 
 /// How long our own Postgres is waited for while the server starts.
 const AWAY_MAX: Duration = Duration::from_secs(20);

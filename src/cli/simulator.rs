@@ -6,7 +6,7 @@ use url::Url;
 
 use super::told_to_stop;
 use crate::config::LogFormat;
-use crate::simulator::{Simulator, SimulatorConfig};
+use livekit_double::{Simulator, SimulatorConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -7,7 +7,7 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::policy::problem::did_you_mean;
+use quell_policy::problem::did_you_mean;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What others call levels, and what to put.
@@ -29,12 +29,11 @@ const OF_OTHERS: [(&str, &str); 15] = [
     ("silent", "off or error"),
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 13] = [
     "app",
     "audit",
     "backtest",
     "cli",
-    "clock",
     "config",
     "explain",
     "http",
@@ -42,17 +41,16 @@ const PARTS: [&str; 16] = [
     "livekit",
     "metrics",
     "mute",
-    "policy",
     "policy_store",
     "postgres",
-    "simulator",
 ];
 /// Libraries in quell, most of which log.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 13] = [
     "axum",
     "hyper",
     "hyper_util",
     "livekit_api",
+    "livekit_double",
     "reqwest",
     "rustls",
     "rustls_platform_verifier",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Environment;
-use crate::policy::problem::did_you_mean;
+use quell_policy::problem::did_you_mean;
 
 /// Variables of the project's own scripts and tests, which may be set beside the settings.
 const OF_SCRIPTS: [&str; 4] = [

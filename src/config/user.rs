@@ -3,7 +3,7 @@
 use nix::unistd::{Uid, User, getuid};
 
 use super::Environment;
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 /// The system's user, and beside it who became root by sudo: `ann`, `uid 1234`,
 /// `root (sudo by ann)`.

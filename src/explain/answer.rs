@@ -10,7 +10,7 @@ use super::compare::There;
 use super::event::Name;
 use super::sources::Asked;
 use super::{Case, Which, compare, words};
-use crate::policy::{
+use quell_policy::{
     Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, Part, PolicyRef,
     PolicySet, Tri, Verdict, explain_to,
 };

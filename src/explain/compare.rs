@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::answer::{Decided, Recorded, View};
 use super::event::{Event, Name};
 use super::{Which, words};
-use crate::policy::{Candidate, Decision, PolicyRef, Tri, Verdict};
+use quell_policy::{Candidate, Decision, PolicyRef, Tri, Verdict};
 
 /// So many policies that differ are named; further ones are only counted.
 const DIFFERS_MAX: usize = 20;

@@ -9,7 +9,7 @@ use super::{Case, ExplainError, sources};
 use crate::audit::without_nul;
 use crate::livekit::event::{self, TRACK_PUBLISHED};
 use crate::livekit::facts::told_by;
-use crate::policy::{Decision, Facts};
+use quell_policy::{Decision, Facts};
 
 /// The row of an event.
 pub(super) struct Row {

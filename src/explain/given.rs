@@ -11,10 +11,10 @@ use super::json::cut;
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
-use crate::policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use crate::policy::node::quoted;
-use crate::policy::problem::{PROBLEMS_MAX, did_you_mean};
-use crate::policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
+use quell_policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use quell_policy::node::quoted;
+use quell_policy::problem::{PROBLEMS_MAX, did_you_mean};
+use quell_policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 /// LiveKit takes names and identities of 256.

@@ -11,7 +11,7 @@ use crate::livekit::LiveKit;
 use crate::livekit::event::TRACK_PUBLISHED;
 use crate::livekit::facts::{add_participant, add_room, add_track};
 use crate::mute::{Authority, Sight, Target, look};
-use crate::policy::{
+use quell_policy::{
     EventFacts, Fact, Facts, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
 

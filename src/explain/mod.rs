@@ -37,10 +37,10 @@ pub use sources::{Asked, Source};
 
 use crate::livekit::{LiveKit, LiveKitError};
 use crate::mute::{Authority, Target, Unseen};
-use crate::policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use crate::policy_store::{self, At};
 use crate::postgres::{bounded, failed_query};
 use event::Event;
+use quell_policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use sources::Sources;
 
 /// Who asks.

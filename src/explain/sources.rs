@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::policy::{Facts, Part};
+use quell_policy::{Facts, Part};
 
 use super::answer::Candidate;
 

@@ -1,7 +1,7 @@
 //! Decisions in a sentence.
 
 use super::answer::Candidate;
-use crate::policy::{Decision, Effect, Mode, Part, PolicyRef, Tri, Verdict};
+use quell_policy::{Decision, Effect, Mode, Part, PolicyRef, Tri, Verdict};
 
 /// So many policies that may apply are named in a sentence.
 const OPEN_NAMED_MAX: usize = 3;

@@ -42,8 +42,8 @@ use self::service::AuthService;
 use self::token::Sent;
 use super::log;
 use super::problem::Problem;
-use crate::clock::Clock;
 use crate::config::AuthConfig;
+use quell_clock::Clock;
 
 pub use self::caller::{Caller, Scope};
 pub use self::refusal::{Reason, Refusal};

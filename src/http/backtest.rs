@@ -20,11 +20,11 @@ use crate::backtest::{
     self, BacktestError, Cursor, Draft, DraftError, Pace, Question, Range, RangeError,
     SAMPLES_DEFAULT, SINCE_DEFAULT,
 };
-use crate::clock::Clock;
-use crate::policy::document::POLICIES_MAX;
-use crate::policy::problem::PROBLEMS_MAX;
-use crate::policy::{Policy, PolicyKey, Problems};
 use crate::threads::apart;
+use quell_clock::Clock;
+use quell_policy::document::POLICIES_MAX;
+use quell_policy::problem::PROBLEMS_MAX;
+use quell_policy::{Policy, PolicyKey, Problems};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// So many samples of each kind of change: an answer stays below a megabyte.
@@ -228,7 +228,7 @@ fn drafted(
         left_off: 0,
     };
     for (index, text) in texts.iter().enumerate() {
-        let located = |mut problem: crate::policy::Problem| {
+        let located = |mut problem: quell_policy::Problem| {
             let dot = if problem.path.is_empty() { "" } else { "." };
             problem.path = format!("policies[{index}]{dot}{}", problem.path);
             problem

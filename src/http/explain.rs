@@ -19,12 +19,12 @@ use super::policies::asked::{Asked, OwnerQuery};
 use super::problem::{Problem, chain};
 use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
-use crate::clock::Clock;
 use crate::explain::{
     Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
 };
 use crate::livekit::LiveKitError;
 use crate::threads::apart;
+use quell_clock::Clock;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;

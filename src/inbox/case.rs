@@ -7,7 +7,7 @@ use super::look::Live;
 use super::settle::Settlement;
 use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb, json_without_nul};
 use crate::mute::{Action, Authority, MuteError, Muter};
-use crate::policy::{Decision, Facts, PolicyRef, Verdict};
+use quell_policy::{Decision, Facts, PolicyRef, Verdict};
 
 /// What one look at a job came to.
 pub(super) enum End {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::livekit::event::Event;
 use crate::livekit::facts::{add_participant, add_room, add_track};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
-use crate::policy::Facts;
+use quell_policy::Facts;
 
 /// A webhook can be faster than the API that shows its track: these are the pauses between looks.
 const LOOK_AGAIN: [Duration; 3] = [

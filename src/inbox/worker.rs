@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::Job;
 use super::claim::{Taken, claim};
 use super::settle;
-use crate::clock::Clock;
 use crate::config::WorkerConfig;
 use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::Policies;
 use crate::postgres::bounded;
+use quell_clock::Clock;
 
 /// How often jobs are looked for that nobody here was told of: another replica's, and retries.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);

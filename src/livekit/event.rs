@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Number, Value};
 
-use crate::policy::metadata::{metadata_in, tenant_in};
+use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]

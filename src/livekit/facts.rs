@@ -6,11 +6,11 @@ use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType, parti
 
 use super::event::Event;
 use super::room::LiveRoom;
-use crate::policy::facts::{
+use quell_policy::facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
     TrackType as Type,
 };
-use crate::policy::metadata::metadata_in;
+use quell_policy::metadata::metadata_in;
 
 /// The facts that an event itself holds.
 pub(crate) fn told_by(event: &Event) -> Facts {
@@ -98,7 +98,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::policy::{CompiledPolicy, Document, PolicySet, decide};
+    use quell_policy::{CompiledPolicy, Document, PolicySet, decide};
 
     fn nested(levels: usize) -> String {
         let lists = levels.saturating_sub(1);

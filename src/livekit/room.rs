@@ -11,10 +11,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
-use crate::clock::Clock;
 use crate::config::LiveKitConfig;
 use crate::mute::Permit;
-use crate::policy::metadata::{metadata_in, tenant_in};
+use quell_clock::Clock;
+use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// A client of one LiveKit deployment; cheap to clone.
 #[derive(Debug, Clone)]

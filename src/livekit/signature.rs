@@ -13,8 +13,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::clock::Clock;
 use crate::config::ApiKey;
+use quell_clock::Clock;
 
 /// How far the clocks of LiveKit and quell may be apart.
 const LEEWAY_SECS: i64 = 60;

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::clock::Clock;
 use crate::config::LiveKitConfig;
+use quell_clock::Clock;
 
 /// How long a call's token is good for.
 const TOKEN_TTL_SECS: i64 = 60;

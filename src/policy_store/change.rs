@@ -8,9 +8,9 @@ use sqlx::PgPool;
 use super::changing::{Changing, OWNER_BYTES_MAX, Write};
 use super::read::{OwnerFilter, Stored};
 use crate::audit::Origin;
-use crate::policy::Policy;
-use crate::policy::document::POLICIES_MAX;
 use crate::postgres::failed_query;
+use quell_policy::Policy;
+use quell_policy::document::POLICIES_MAX;
 
 /// Who changes something.
 #[derive(Debug, Clone, Copy)]

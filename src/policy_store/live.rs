@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
-use crate::policy::PolicySet;
-use crate::policy::set::Unreadable;
 use crate::postgres::{Sessions, bounded};
+use quell_policy::PolicySet;
+use quell_policy::set::Unreadable;
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
 /// within a second all the same.

@@ -2,7 +2,7 @@
 
 use super::change::{ManagedBy, Outcome, Prune, is_same, left_out};
 use super::read::{OwnerFilter, Stored, list};
-use crate::policy::Policy;
+use quell_policy::Policy;
 
 use std::collections::HashMap;
 

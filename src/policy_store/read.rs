@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
 
-use crate::policy::set::Unreadable;
-use crate::policy::{Change, StoredPolicy};
 use crate::postgres::failed_query;
+use quell_policy::set::Unreadable;
+use quell_policy::{Change, StoredPolicy};
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
 
 use super::read::OwnerFilter;
-use crate::policy::StoredPolicy;
+use quell_policy::StoredPolicy;
 
 /// So many revisions are read at once.
 pub const PAGE_MAX: u16 = 100;

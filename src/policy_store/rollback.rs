@@ -6,7 +6,7 @@ use super::change::{Author, ChangeError, Changed, Expected, ManagedBy};
 use super::changing::{Changing, Write};
 use super::read::Stored;
 use super::revisions::revision;
-use crate::policy::{Policy, Problems};
+use quell_policy::{Policy, Problems};
 
 /// What is to be brought back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

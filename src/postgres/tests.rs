@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Row, query, query_scalar};
 
-use crate::clock::Clock;
+use quell_clock::Clock;
 
 use super::account::{Account, our_uid, we_are_root};
 use super::test_support::{Cluster, config, superuser};

@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use nix::unistd::{User, getuid};
 use quell::audit::Origin;
-use quell::policy::Document;
 use quell::policy_store::{self, Author, Prune};
+use quell_policy::Document;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::json;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use quell::audit;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::{ACME, GLOBEX, Setup, TestApp};
@@ -38,7 +38,7 @@ async fn expire(app: &TestApp) {
 
 fn mutes_called(app: &TestApp) -> usize {
     let calls = app.simulator.calls();
-    let of_mute = |call: &&quell::simulator::Call| call.method == "MutePublishedTrack";
+    let of_mute = |call: &&livekit_double::Call| call.method == "MutePublishedTrack";
     calls.iter().filter(of_mute).count()
 }
 

@@ -1,7 +1,7 @@
 //! docs/AUDIT.md answers what it says: each of its queries, asked by an auditor of what quell wrote.
 
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::TrackSource;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use reqwest::{Method as Http, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quell::simulator::{Join, Publish};
+use livekit_double::{Join, Publish};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 
 use crate::support::{ACME, TestApp};

@@ -1,8 +1,8 @@
 //! Policies mute by themselves what they forbid, and nothing else.
 
+use livekit_double::{Join, Method, Publish};
 use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::{Kind, KindDetail};
-use quell::simulator::{Join, Method, Publish};
 use serde_json::Value;
 
 use crate::support::TestApp;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 
 use crate::support::{Setup, TestApp};
 

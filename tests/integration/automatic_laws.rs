@@ -1,11 +1,11 @@
 //! The law of delivery: events that come twice, late or in another order change nothing about who
 //! ends muted.
 
+use livekit_double::{Join, Publish};
 use livekit_protocol::participant_info::Kind;
 use livekit_protocol::{TrackSource, WebhookEvent};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use quell::simulator::{Join, Publish};
 
 use crate::support::TestApp;
 

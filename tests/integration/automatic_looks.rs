@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::{TrackInfo, TrackSource};
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 
 use crate::support::{Setup, TestApp};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::TrackSource;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use reqwest::StatusCode;
 
 use crate::support::{ACME, BOUND, GLOBEX, Setup, TestApp};

@@ -2,10 +2,10 @@
 
 use std::future::pending;
 
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use quell::app::Running;
-use quell::clock::Clock;
 use quell::config::Config;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use quell_clock::Clock;
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use tokio::runtime::{Builder, Runtime};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use livekit_double::{Join, Publish};
 use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::Kind;
-use quell::simulator::{Join, Publish};
 
 use crate::support::TestApp;
 

@@ -1,10 +1,10 @@
 //! LiveKit fails: what is tried again, what is decided in spite of it, and what is given up.
 
+use livekit_double::FaultKind::{Cut, Html502, Unavailable};
+use livekit_double::{Fault, Join, Method, Publish};
 use livekit_protocol::TrackSource;
 use quell::audit::Origin;
 use quell::mute::{Action, Authority, Denied, MuteError};
-use quell::simulator::FaultKind::{Cut, Html502, Unavailable};
-use quell::simulator::{Fault, Join, Method, Publish};
 use tokio::time::Instant;
 
 use crate::support::{BOUND, Setup, TestApp};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use livekit_double::{Join, Publish};
 use livekit_protocol::participant_info::Kind;
-use quell::clock::{Clock, ManualClock};
-use quell::simulator::{Join, Publish};
+use quell_clock::{Clock, ManualClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 

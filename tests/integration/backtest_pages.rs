@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use quell::backtest::{
     BacktestError, Draft, Pace, Progress, Question, Range, Report, Truncated, TruncatedBy,
 };
-use quell::clock::Clock;
-use quell::policy::{Document, PolicyKey};
+use quell_clock::Clock;
+use quell_policy::{Document, PolicyKey};
 use serde_json::{Value, json};
 
 use crate::backtest::{a_day, backtest};

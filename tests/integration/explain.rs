@@ -1,8 +1,8 @@
 //! `POST /v1/explain`: by facts, by an event then and now, and by who is in a room.
 
-use quell::policy::StoredPolicy;
+use livekit_double::{Join, Publish};
 use quell::policy_store::{self, At};
-use quell::simulator::{Join, Publish};
+use quell_policy::StoredPolicy;
 use reqwest::Method as Verb;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Who is told why of what.
 
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use reqwest::Method as Verb;
 use serde_json::{Value, json};
 

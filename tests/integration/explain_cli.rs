@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use quell::simulator::{Join, Publish};
+use livekit_double::{Join, Publish};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;

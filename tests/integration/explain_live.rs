@@ -1,7 +1,7 @@
 //! `POST /v1/explain` of who is in a room.
 
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::TrackSource;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use serde_json::{Value, json};
 
 use crate::explain::{WEBINAR, told, why};

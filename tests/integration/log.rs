@@ -1,8 +1,8 @@
 //! What the log and the metrics say of requests that were refused or failed.
 
+use livekit_double::{Join, Publish, Simulator, SimulatorConfig, sign_webhook};
 use nix::sys::signal::Signal;
-use quell::clock::Clock;
-use quell::simulator::{Join, Publish, Simulator, SimulatorConfig, sign_webhook};
+use quell_clock::Clock;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::{
     ListRoomsResponse, MuteRoomTrackResponse, ParticipantInfo, Room, TrackInfo, TrackSource,
 };
 use prost::Message;
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
 use serde_json::json;
 
 use crate::support::{ACME, Answer, BOUND, Setup, Stub};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use quell::simulator::{Fault, FaultKind, Join, Method, Publish};
+use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quell::simulator::{Fault, FaultKind, Method};
+use livekit_double::{Fault, FaultKind, Method};
 use sqlx::Executor;
 
 use crate::support::{ACME, Answer, BOUND, GLOBEX, Setup};

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use livekit_double::{Join, Publish, Simulator, SimulatorConfig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use quell::config::Config;
 use quell::postgres::LocalPostgres;
-use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
 use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::json;

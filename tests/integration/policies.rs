@@ -1,7 +1,7 @@
 //! `/v1/policies`: who may read and change which policy, and what each change leaves behind.
 
 use jsonwebtoken::{EncodingKey, Header};
-use quell::clock::Clock;
+use quell_clock::Clock;
 use reqwest::header::{ETAG, LOCATION};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

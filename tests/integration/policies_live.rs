@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quell::simulator::{Join, Publish};
+use livekit_double::{Join, Publish};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;

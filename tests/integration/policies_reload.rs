@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::time::Duration;
 
-use quell::policy::{Facts, PolicySet, decide};
+use livekit_double::{Join, Publish};
 use quell::policy_store::{self, At};
-use quell::simulator::{Join, Publish};
+use quell_policy::{Facts, PolicySet, decide};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::postgres::PgListener;

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{EncodingKey, Header};
+use livekit_double::{Join, Publish};
 use quell::audit::Origin;
-use quell::clock::Clock;
-use quell::policy::{Document, Facts, PolicySet, StoredPolicy, decide};
 use quell::policy_store::{self, At, Author, Expected, OwnerFilter, Prune, Rollback};
-use quell::simulator::{Join, Publish};
+use quell_clock::Clock;
+use quell_policy::{Document, Facts, PolicySet, StoredPolicy, decide};
 use reqwest::Method;
 use serde_json::{Value, json};
 

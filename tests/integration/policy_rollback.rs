@@ -1,7 +1,7 @@
 //! What a policy once was comes back as a new revision: by whom, from what, and never by halves.
 
-use quell::policy::Policy;
 use quell::policy_store::{self, Expected, ManagedBy, Prune, Rollback, RollbackError};
+use quell_policy::Policy;
 use reqwest::Method;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! The real program, as people start it: `quell demo`, `quell doctor`, `quell serve`.
 
+use livekit_double::{Simulator, SimulatorConfig};
 use nix::sys::signal::{Signal, kill};
-use quell::simulator::{Simulator, SimulatorConfig};
 use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use quell::clock::ManualClock;
-use quell::simulator::{Fault, FaultKind, Join, Outcome, Publish};
+use livekit_double::{Fault, FaultKind, Join, Outcome, Publish};
+use quell_clock::ManualClock;
 use serde_json::{Value, json};
 use sqlx::{Executor, Row};
 
@@ -193,7 +193,7 @@ async fn what_cannot_be_committed_is_503_in_two_seconds_and_stored_once_when_sen
         .simulator
         .publish("r", "speaker", Publish::microphone())
         .unwrap();
-    let answered = |simulator: &quell::simulator::Simulator| !simulator.deliveries().is_empty();
+    let answered = |simulator: &livekit_double::Simulator| !simulator.deliveries().is_empty();
     // 2 s, and what a busy machine adds to them.
     let within = Duration::from_secs(8);
     app.simulator.wait_until(within, answered).await.unwrap();
@@ -297,7 +297,7 @@ async fn the_answer_does_not_wait_for_livekit() {
     assert_eq!(answer.status, 200);
     assert_eq!(app.count("select count(*) from webhook_event").await, 1);
     // It hangs on, and was not spoken to before the answer but for a look at most.
-    let looked = |simulator: &quell::simulator::Simulator| !simulator.calls().is_empty();
+    let looked = |simulator: &livekit_double::Simulator| !simulator.calls().is_empty();
     app.simulator.wait_until(BOUND, looked).await.unwrap();
     assert!(app.mute_calls().is_empty());
     app.simulator.set_faults([]);

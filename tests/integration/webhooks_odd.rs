@@ -1,8 +1,8 @@
 //! Events that a store could stumble over: nobody escapes by what it is called, or by the day.
 
 use chrono::TimeDelta;
-use quell::clock::{Clock, ManualClock};
-use quell::simulator::{Join, Outcome, Publish};
+use livekit_double::{Join, Outcome, Publish};
+use quell_clock::{Clock, ManualClock};
 use serde_json::json;
 use url::Url;
 

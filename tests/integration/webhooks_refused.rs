@@ -1,8 +1,8 @@
 //! Webhooks that are not LiveKit's, or no events, are refused; what is merely new is not.
 
 use chrono::TimeDelta;
-use quell::config::ApiKey;
-use quell::simulator::sign_webhook;
+use livekit_double::ApiKey;
+use livekit_double::sign_webhook;
 use serde_json::{Value, json};
 
 use crate::support::{Setup, TestApp};

@@ -8,9 +8,9 @@ use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
 use mimalloc::MiMalloc;
-use quell::policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
 use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
 use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
+use quell_policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;

@@ -1,9 +1,9 @@
 //! The memory of quell's policies.
 
-use quell::policy::PolicySet;
 use quell_peers::loaded::{Counting, loaded, write};
 use quell_peers::mix::rules;
 use quell_peers::ours::{policies, stored};
+use quell_policy::PolicySet;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -8,11 +8,11 @@ use criterion::{
     BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
 use mimalloc::MiMalloc;
-use quell::policy::{Facts, decide};
 use quell_peers::mix::{Event, events, now, rules};
 use quell_peers::ours::{self, TENANT, facts};
 use quell_peers::peer::{Casbin, Cedar, Cel, Form, Machine, Peer, Regorus, ranked};
 use quell_peers::proof::{agree, decided};
+use quell_policy::{Facts, decide};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;

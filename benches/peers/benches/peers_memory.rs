@@ -1,10 +1,10 @@
 //! The memory of the same rules in the other engines, and how long it takes to load them.
 
-use quell::policy::PolicySet;
 use quell_peers::loaded::{Counting, loaded, write};
 use quell_peers::mix::rules;
 use quell_peers::ours::{TENANT, policy, stored};
 use quell_peers::peer::{Casbin, Cedar, Cel, Form, Machine, Regorus, ranked};
+use quell_policy::PolicySet;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -1,6 +1,6 @@
 //! Rules as quell's policies, events as its facts.
 
-use quell::policy::{CompiledPolicy, Decision, Facts, Policy, PolicySet, StoredPolicy};
+use quell_policy::{CompiledPolicy, Decision, Facts, Policy, PolicySet, StoredPolicy};
 use serde_json::{Value, json};
 
 use crate::mix::{Effect, Event, Hours, Mode, Place, Rule, When, now};

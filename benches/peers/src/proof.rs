@@ -1,6 +1,6 @@
 //! Two engines decide alike, or it ends here: nothing is timed that was not proven first.
 
-use quell::policy::{Decision, decide};
+use quell_policy::{Decision, decide};
 
 use crate::mix::{Event, Rule, now};
 use crate::ours;

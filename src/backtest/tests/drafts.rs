@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{key, policy, sides, stored, totals, track};
 use crate::backtest::draft::{Draft, Sides};
-use crate::policy::Policy;
+use quell_policy::Policy;
 
 fn live() -> Vec<Policy> {
     vec![

@@ -9,7 +9,7 @@ use super::{policy, sides, totals, track};
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
 use crate::backtest::tally::{Comparison, Rulings, Shifts, Totals, View};
-use crate::policy::Policy;
+use quell_policy::Policy;
 
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
     let one = (

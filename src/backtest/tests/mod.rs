@@ -12,7 +12,7 @@ use super::draft::{Draft, Sides};
 use super::events::Published;
 use super::replay::{Known, replay};
 use super::tally::{Tally, Totals};
-use crate::policy::{Policy, PolicyKey, StoredPolicy};
+use quell_policy::{Policy, PolicyKey, StoredPolicy};
 
 fn now() -> DateTime<Utc> {
     "2026-03-08T12:00:00Z".parse().unwrap()

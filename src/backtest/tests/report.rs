@@ -9,7 +9,7 @@ use crate::backtest::draft::Draft;
 use crate::backtest::events::{Cursor, Published};
 use crate::backtest::report::{Asked, Report, Truncated, TruncatedBy};
 use crate::backtest::since::Range;
-use crate::policy::Policy;
+use quell_policy::Policy;
 
 fn live() -> Vec<Policy> {
     vec![

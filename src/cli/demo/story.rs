@@ -9,8 +9,8 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::{ACME_SECRET, GLOBEX_SECRET};
-use crate::policy::{Decision, Verdict};
-use crate::simulator::{Join, Publish, Simulator};
+use livekit_double::{Join, Publish, Simulator};
+use quell_policy::{Decision, Verdict};
 
 const ROOM: &str = "webinar-allhands";
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,12 +7,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query, query_scalar};
 
 use super::{Finding, SkewLimits, skew};
-use crate::clock::Clock;
 use crate::config::DatabaseConfig;
 use crate::postgres::{
     Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Sessions, Survey, auditor_role,
     connect, missing_rights, options, place, schema, server_version,
 };
+use quell_clock::Clock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const URL: &str = "DATABASE_URL";

@@ -8,8 +8,8 @@ use reqwest::header::DATE;
 use secrecy::ExposeSecret;
 
 use super::{Finding, SkewLimits, skew};
-use crate::clock::Clock;
 use crate::config::LiveKitConfig;
+use quell_clock::Clock;
 
 /// A forbidden microphone that is muted within about 40 ms of its webhook is never heard; a mute
 /// asks twice and then acts.

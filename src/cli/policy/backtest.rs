@@ -17,9 +17,9 @@ use crate::backtest::{
     grouped,
 };
 use crate::cli::told_to_stop;
-use crate::clock::Clock;
-use crate::policy::PolicyKey;
 use crate::policy_store::OwnerFilter;
+use quell_clock::Clock;
+use quell_policy::PolicyKey;
 
 /// How often a line says how far it is, where no bar can.
 const LINE_EVERY: Duration = Duration::from_secs(10);

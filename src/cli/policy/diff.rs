@@ -11,10 +11,10 @@ use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
 use super::{OwnerArguments, full_name, history, with_database};
 use crate::cli::failed;
-use crate::policy::Policy;
 use crate::policy_store::{
     self, ManagedBy, Outcome, OwnerFilter, Planned, Prune, Revision, Stored,
 };
+use quell_policy::Policy;
 
 /// As `diff` ends, so that scripts know: 0 is no difference, 1 is some.
 const TROUBLE: u8 = 2;

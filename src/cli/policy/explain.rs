@@ -17,14 +17,14 @@ use sqlx::PgPool;
 use super::files::Files;
 use super::output::print_out;
 use super::{configured, with_database};
-use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::explain::{
     Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
 };
 use crate::livekit::LiveKit;
-use crate::policy::{CompiledPolicy, PolicySet};
 use crate::policy_store::{self, At, OwnerFilter};
+use quell_clock::Clock;
+use quell_policy::{CompiledPolicy, PolicySet};
 
 const FACTS_BYTES_MAX: u64 = 1 << 20;
 const HOW_TO_WRITE_TIMES: &str = "write it with its offset, such as 2026-03-02T22:30:00+01:00";

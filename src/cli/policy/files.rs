@@ -10,10 +10,10 @@ use anyhow::Context;
 
 use super::folder::{self, Found, Kind};
 use super::full_name;
-use crate::clock::Clock;
-use crate::policy::case::CaseFile;
-use crate::policy::document::DOCUMENT_BYTES_MAX;
-use crate::policy::{Checked, Document, Policy};
+use quell_clock::Clock;
+use quell_policy::case::CaseFile;
+use quell_policy::document::DOCUMENT_BYTES_MAX;
+use quell_policy::{Checked, Document, Policy};
 
 /// The files that a command line names.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
 use crate::policy_store::{self, OwnerFilter, PAGE_MAX, Page, Revision, changed_fields};
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {

@@ -26,7 +26,7 @@ use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
 use crate::policy_store::{Author, OwnerFilter};
 use crate::postgres::{Database, unless};
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

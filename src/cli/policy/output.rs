@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use similar::{ChangeTag, TextDiff};
 
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
 
 /// How times are written.
 pub(super) const TIME: &str = "%Y-%m-%d %H:%M:%SZ";

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::policy::schema;
+use quell_policy::schema;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {

@@ -7,9 +7,9 @@ use sqlx::PgPool;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name};
-use crate::policy::{Document, Effect, Policy};
 use crate::policy_store::{self, Stored};
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
+use quell_policy::{Document, Effect, Policy};
 
 pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Result<()> {
     let stored = policy_store::list(pool, owner.filter()).await?;

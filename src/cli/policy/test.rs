@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::files::{self, Files};
 use super::full_name;
-use crate::policy::case::{CaseFile, Report};
-use crate::policy::{Mode, Policy};
-use crate::terminal::without_controls;
+use quell_policy::case::{CaseFile, Report};
+use quell_policy::terminal::without_controls;
+use quell_policy::{Mode, Policy};
 
 /// So many policies without a test are named; further ones are only counted.
 const UNTESTED_NAMED_MAX: usize = 10;

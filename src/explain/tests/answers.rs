@@ -10,7 +10,7 @@ use super::{POLICIES, case, event, everything, explained, now, set, without};
 use crate::explain::answer::answer;
 use crate::explain::event::Event;
 use crate::explain::{Case, Which, compare};
-use crate::policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
+use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
 
 #[test]
 fn decisions_are_said_in_a_sentence() {
@@ -231,9 +231,9 @@ fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
     let mut facts: Facts = serde_json::from_value(everything()).unwrap();
     facts.room.name = long('"');
     facts.participant.identity = long('\u{202e}');
-    facts.participant.name = crate::policy::Fact::Known(long('x'));
+    facts.participant.name = quell_policy::Fact::Known(long('x'));
     facts.participant.attributes =
-        crate::policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
+        quell_policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
     let given = serde_json::to_vec(&facts).unwrap().len();
     let case = case(facts, None);
     let answer = answer(&policies, Which::Now, case, None);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{everything, now, without};
 use crate::explain::sources::{self, FACTS, Source, Told};
 use crate::explain::{ExplainError, given};
-use crate::policy::{Fact, Facts};
+use quell_policy::{Fact, Facts};
 
 #[test]
 fn the_table_of_facts_is_all_that_facts_have() {

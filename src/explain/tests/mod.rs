@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, answer};
 use super::event::Event;
 use super::{Case, Which, given, sources};
-use crate::policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
+use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
 
 /// Policies of the operator and of two tenants; what has `secret` in it is not acme's to know.
 const POLICIES: &str = r#"

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{POLICIES, case, event, everything, explained, now, set, without};
 use crate::explain::Which;
 use crate::explain::answer::{Answer, answer};
-use crate::policy::{Facts, decide};
+use quell_policy::{Facts, decide};
 
 fn lines(answer: &Answer) -> Vec<String> {
     let candidates = answer.candidates.iter();

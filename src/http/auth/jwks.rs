@@ -16,8 +16,8 @@ use url::Url;
 use super::fetch::{self, BodyError};
 use super::key::{Key, Origin};
 use super::pem::KeyError;
-use crate::clock::Clock;
 use crate::http::problem::chain;
+use quell_clock::Clock;
 
 /// How old keys may be before they are fetched again.
 pub(super) const KEYS_AGE_SECS_MAX: u64 = 600;

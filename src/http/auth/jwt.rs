@@ -30,7 +30,7 @@ use super::caller::{Id, Identity, Scope};
 use super::jwks::{Known, RemoteKeys};
 use super::key::Key;
 use super::refusal::{Reason, Refusal};
-use crate::clock::Clock;
+use quell_clock::Clock;
 
 const LEEWAY_SECS: u64 = 60;
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];

@@ -28,8 +28,8 @@ use super::fetch::{self, BodyError};
 use super::refusal::{Reason, Refusal};
 use super::signing::SigningKey;
 use super::{AuthError, AuthRequest};
-use crate::clock::Clock;
 use crate::http::problem::chain;
+use quell_clock::Clock;
 
 /// How long our request stays valid.
 const REQUEST_SECS: i64 = 300;

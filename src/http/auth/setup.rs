@@ -16,8 +16,8 @@ use super::pem::KeyError;
 use super::secrets::Secrets;
 use super::service::AuthService;
 use super::signing::SigningKey;
-use crate::clock::Clock;
 use crate::config::{AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
+use quell_clock::Clock;
 
 /// The longest key file.
 const FILE_BYTES_MAX: u64 = 256 * 1024;

@@ -22,9 +22,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::Url;
 
 use super::{AuthError, AuthRequest, Authenticator, Caller, Scope};
-use crate::clock::ManualClock;
 use crate::config::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
 use crate::http::problem::Problem;
+use quell_clock::ManualClock;
 
 /// Keys made up for the tests.
 pub(super) mod keys {

@@ -15,8 +15,8 @@ use crate::http::body;
 use crate::http::log::RequestId;
 use crate::http::mute::check_json;
 use crate::http::precondition;
-use crate::policy::Policy;
 use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
+use quell_policy::Policy;
 
 /// One policy; a file of many may have more.
 const BODY_BYTES_MAX: usize = 64 << 10;

@@ -19,10 +19,10 @@ use super::body::BodyError;
 use super::precondition;
 use super::problem::{Problem, chain};
 use crate::app::App;
-use crate::policy::Problems;
 use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
 pub(super) use asked::{Asked, OwnerParam};
 use asked::{NameParam, stored_name};
+use quell_policy::Problems;
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum Error {

@@ -13,8 +13,8 @@ use crate::inbox::settle::{self, Record, Retry, Settlement};
 use crate::livekit::LiveKit;
 use crate::livekit::facts::told_by;
 use crate::metrics::Step;
-use crate::policy::{Decision, Facts, PolicySet, Verdict, decide};
 use crate::postgres::bounded;
+use quell_policy::{Decision, Facts, PolicySet, Verdict, decide};
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(10);

@@ -3,8 +3,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::test_data::{CAPTURED_KEY, CAPTURED_SECRET, captured_webhooks};
+use quell_clock::ManualClock;
 
 const NOW: i64 = 1_800_000_000;
 

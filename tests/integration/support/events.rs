@@ -1,7 +1,7 @@
 //! Webhooks by hand (held back, twice, out of order), and what quell and the double counted.
 
+use livekit_double::{Call, Method, Outcome};
 use livekit_protocol::{ParticipantInfo, Room, TrackInfo, WebhookEvent};
-use quell::simulator::{Call, Method, Outcome};
 use url::Url;
 use uuid::Uuid;
 

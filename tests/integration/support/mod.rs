@@ -14,14 +14,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use livekit_double::{Join, Publish, Simulator, SimulatorConfig};
 use livekit_protocol::TrackInfo;
 use quell::app::{App, Running};
 use quell::audit::Origin;
-use quell::clock::Clock;
 use quell::config::Config;
-use quell::policy::Document;
 use quell::policy_store::{self, Author, Prune};
-use quell::simulator::{Join, Publish, Simulator, SimulatorConfig};
+use quell_clock::Clock;
+use quell_policy::Document;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use livekit_double::Simulator;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use quell::simulator::Simulator;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;

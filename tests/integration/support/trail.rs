@@ -1,6 +1,6 @@
 //! What one request, or one LiveKit call, left behind.
 
-use quell::simulator::{Call, Join, Publish};
+use livekit_double::{Call, Join, Publish};
 use sqlx::Row;
 
 use super::{Setup, TestApp};

@@ -1,8 +1,8 @@
 //! Webhooks by hand: made, signed, sent, and held up in the database.
 
 use chrono::{DateTime, Utc};
-use quell::config::ApiKey;
-use quell::simulator::{SignedWebhook, sign_webhook};
+use livekit_double::ApiKey;
+use livekit_double::{SignedWebhook, sign_webhook};
 use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
 use url::Url;

@@ -108,7 +108,7 @@ async fn a_pooler_that_shares_sessions_is_told() {
 async fn a_clock_that_is_off_is_told() {
     let cluster = Cluster::shared().await;
     let (service, _) = cluster.database().await;
-    let hands = crate::clock::ManualClock::new(Clock::system().now() - TimeDelta::hours(1));
+    let hands = quell_clock::ManualClock::new(Clock::system().now() - TimeDelta::hours(1));
     let findings = examine(&service, URL, &hands.clock()).await;
     assert!(
         findings

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::cli::policy::output::TIME;
 use crate::explain::{Answer, Candidate, Reply, Source, Which};
-use crate::policy::{Part, PolicyRef, Tri};
-use crate::terminal::without_controls;
+use quell_policy::terminal::without_controls;
+use quell_policy::{Part, PolicyRef, Tri};
 
 /// The facts in the order in which people ask for them.
 const SECTIONS: [&str; 4] = ["room.", "participant.", "track.", "event."];

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::super::jwt::{Jwts, Verdict};
 use super::super::testing::{Answer, Server, clock, good_claims, jwk, jwks, nowhere, token, with};
 use super::*;
-use crate::clock::ManualClock;
+use quell_clock::ManualClock;
 
 fn served(kids: &[&str]) -> Answer {
     let keys: Vec<_> = kids

@@ -1,0 +1,138 @@
+//! Whom an expectation names: `NAME`, `TENANT/NAME` or `(operator)/NAME` among some policies.
+
+use super::{Case, Expected, Name};
+use crate::document::{Effect, Policy};
+use crate::node::quoted;
+use crate::reader::Reader;
+
+const OPERATOR: &str = "(operator)";
+/// Of several policies of one name, so many are told of.
+const NAMES_SHOWN_MAX: usize = 5;
+
+/// An outcome that a case asks for, with the policies that it names.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'p> {
+    Nothing,
+    Indeterminate,
+    Mute(&'p Policy),
+    SparedBy(&'p Policy),
+}
+
+impl<'p> Wanted<'p> {
+    /// The policy that it names.
+    pub(super) fn policy(self) -> Option<&'p Policy> {
+        match self {
+            Self::Mute(policy) | Self::SparedBy(policy) => Some(policy),
+            Self::Nothing | Self::Indeterminate => None,
+        }
+    }
+}
+
+/// A policy's name for people: with its tenant, where it has one.
+pub(super) fn display(owner: Option<&str>, name: &str) -> String {
+    match owner {
+        Some(tenant) => format!("{tenant}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
+impl Reader<'_> {
+    /// What a case expects, enforced and in the shadow; what is wrong with it is refused.
+    pub(super) fn wanted<'p>(
+        &mut self,
+        case: &Case,
+        policies: &'p [Policy],
+    ) -> Option<(Wanted<'p>, Option<Wanted<'p>>)> {
+        let enforced = self.bind(&case.expect, policies);
+        let shadow = match &case.shadow {
+            Some(expected) => Some(self.bind(expected, policies)?),
+            None => None,
+        };
+        Some((enforced?, shadow))
+    }
+
+    fn bind<'p>(&mut self, expected: &Expected, policies: &'p [Policy]) -> Option<Wanted<'p>> {
+        let bound = match expected {
+            Expected::Nothing => return Some(Wanted::Nothing),
+            Expected::Indeterminate => return Some(Wanted::Indeterminate),
+            Expected::Mute(name) => (name, Effect::Mute),
+            Expected::SparedBy(name) => (name, Effect::Exempt),
+        };
+        let (name, effect) = bound;
+        let policy = self.find(name, policies)?;
+        if policy.effect != effect {
+            let (message, hint) = match policy.effect {
+                Effect::Mute => ("is a mute: it spares nobody", "write { mute: ... }"),
+                Effect::Exempt => (
+                    "is an exemption: it mutes nobody",
+                    "write { spared_by: ... }",
+                ),
+            };
+            let message = format!("{} {message}", name.text);
+            self.refuse(name.place, &name.path, message, hint);
+            return None;
+        }
+        Some(match effect {
+            Effect::Mute => Wanted::Mute(policy),
+            Effect::Exempt => Wanted::SparedBy(policy),
+        })
+    }
+
+    fn find<'p>(&mut self, wanted: &Name, policies: &'p [Policy]) -> Option<&'p Policy> {
+        let (owner, name) = match wanted.text.rsplit_once('/') {
+            Some((OPERATOR, name)) => (Some(None), name),
+            Some((tenant, name)) => (Some(Some(tenant)), name),
+            None => (None, wanted.text.as_str()),
+        };
+        let found: Vec<_> = policies
+            .iter()
+            .filter(|policy| policy.name == name)
+            .filter(|policy| owner.is_none_or(|owner| policy.owner.as_deref() == owner))
+            .collect();
+        match found.as_slice() {
+            [only] => Some(only),
+            [] => {
+                let names: Vec<_> = policies
+                    .iter()
+                    .map(|policy| match owner {
+                        Some(_) => full(policy),
+                        None => display(policy.owner.as_deref(), &policy.name),
+                    })
+                    .collect();
+                let mut known: Vec<_> = names.iter().map(String::as_str).collect();
+                // Whoever leaves the tenant out means the name.
+                if owner.is_none() {
+                    known.extend(policies.iter().map(|policy| policy.name.as_str()));
+                }
+                let hint = self
+                    .suggestion(&wanted.text, &known)
+                    .map(|near| format!("did you mean {near}?"))
+                    .unwrap_or_default();
+                let message = format!(
+                    "there is no policy {} in the files that this is a test of",
+                    quoted(&wanted.text)
+                );
+                self.refuse(wanted.place, &wanted.path, message, hint);
+                None
+            }
+            several => {
+                let shown = several.iter().take(NAMES_SHOWN_MAX);
+                let names: Vec<_> = shown.map(|policy| full(policy)).collect();
+                let message = format!("several owners have a policy {name}");
+                let hint = match several.len() - names.len() {
+                    0 => format!("write one of {}", names.join(", ")),
+                    more => format!("write one of {} ({more} more)", names.join(", ")),
+                };
+                self.refuse(wanted.place, &wanted.path, message, hint);
+                None
+            }
+        }
+    }
+}
+
+fn full(policy: &Policy) -> String {
+    display(
+        Some(policy.owner.as_deref().unwrap_or(OPERATOR)),
+        &policy.name,
+    )
+}

@@ -1,0 +1,157 @@
+//! Runs cases on policies: decides each, and compares.
+
+use std::collections::BTreeSet;
+
+use super::names::{Wanted, display};
+use super::report::{CaseResult, Difference, Failure, Report};
+use super::why;
+use super::{Case, CaseFile};
+use crate::compile::PolicyRef;
+use crate::document::Policy;
+use crate::evaluate::{Verdict, decide};
+use crate::explain::explain;
+use crate::node::Place;
+use crate::problem::Problems;
+use crate::reader::Reader;
+use crate::set::{PolicySet, StoredPolicy};
+
+impl CaseFile {
+    /// Runs all cases on these policies. A case that names a policy which is not among them is a
+    /// problem of the file, and nothing is run.
+    pub fn run(&self, policies: &[Policy]) -> Result<Report, Problems> {
+        let mut reader = Reader::new(Some(&self.file));
+        let wanted: Vec<_> = self
+            .cases
+            .iter()
+            .map(|case| (case, reader.wanted(case, policies)))
+            .collect();
+        // As they would be stored: what is read back is what will decide.
+        let set = PolicySet::from_stored(policies.iter().map(stored));
+        let set = set.unwrap_or_else(|unreadable| {
+            reader.refuse(Place::default(), "", unreadable.to_string(), "");
+            PolicySet::default()
+        });
+        if !reader.problems.is_empty() {
+            return Err(reader.into_problems());
+        }
+        let mut named = BTreeSet::new();
+        let mut results = Vec::with_capacity(self.cases.len());
+        for (case, wanted) in wanted {
+            let Some((enforced, shadow)) = wanted else {
+                continue;
+            };
+            for policy in [Some(enforced), shadow]
+                .into_iter()
+                .flatten()
+                .filter_map(Wanted::policy)
+            {
+                named.insert((policy.owner.clone(), policy.name.clone()));
+            }
+            results.push(CaseResult {
+                name: case.name.clone(),
+                line: case.place.line,
+                failure: run(case, enforced, shadow, policies, &set),
+            });
+        }
+        Ok(Report {
+            file: self.file.clone(),
+            results,
+            named,
+        })
+    }
+}
+
+pub(super) fn stored(policy: &Policy) -> StoredPolicy {
+    StoredPolicy {
+        owner: policy.owner.clone(),
+        name: policy.name.clone(),
+        revision: 1,
+        document: policy.to_json(),
+    }
+}
+
+fn run(
+    case: &Case,
+    enforced: Wanted<'_>,
+    shadow: Option<Wanted<'_>>,
+    policies: &[Policy],
+    set: &PolicySet,
+) -> Option<Failure> {
+    let decision = decide(set, &case.facts, case.at);
+    let differences: Vec<_> = [
+        ("", Some(enforced), &decision.enforced),
+        ("shadow: ", shadow, &decision.shadow),
+    ]
+    .into_iter()
+    .filter_map(|(of, wanted, found)| {
+        let wanted = wanted?;
+        (!wanted.is(found)).then(|| Difference {
+            expected: format!("{of}{}", wanted.in_words()),
+            found: format!("{of}{}", in_words(found)),
+        })
+    })
+    .collect();
+    if differences.is_empty() {
+        return None;
+    }
+    let first: Vec<_> = [Some(enforced), shadow]
+        .into_iter()
+        .flatten()
+        .filter_map(Wanted::policy)
+        .collect();
+    let explanation = explain(set, &case.facts, case.at);
+    Some(Failure {
+        differences,
+        why: why::lines(case, &explanation, &first, policies),
+    })
+}
+
+/// Whether a policy is the one that a decision names.
+pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
+    named.owner.as_deref() == policy.owner.as_deref() && *named.name == *policy.name
+}
+
+impl Wanted<'_> {
+    fn is(self, found: &Verdict) -> bool {
+        match (self, found) {
+            (Self::Nothing, Verdict::Nothing { spared: None })
+            | (Self::Indeterminate, Verdict::Indeterminate) => true,
+            (Self::Mute(wanted), Verdict::Mute { policy }) => is(policy, wanted),
+            (
+                Self::SparedBy(wanted),
+                Verdict::Nothing {
+                    spared: Some(spared),
+                },
+            ) => is(&spared.by, wanted),
+            _ => false,
+        }
+    }
+
+    fn in_words(self) -> String {
+        let name = |policy: &Policy| display(policy.owner.as_deref(), &policy.name);
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Indeterminate => "indeterminate".to_owned(),
+            Self::Mute(policy) => format!("muted by {}", name(policy)),
+            Self::SparedBy(policy) => format!("spared by {}", name(policy)),
+        }
+    }
+}
+
+fn in_words(found: &Verdict) -> String {
+    let name = |policy: &PolicyRef| display(policy.owner.as_deref(), &policy.name);
+    match found {
+        Verdict::Nothing { spared: None } => "nothing".to_owned(),
+        Verdict::Nothing {
+            spared: Some(spared),
+        } => format!(
+            "spared by {}, from {}",
+            name(&spared.by),
+            name(&spared.mute)
+        ),
+        Verdict::Mute { policy } => format!("muted by {}", name(policy)),
+        Verdict::Indeterminate => {
+            "indeterminate, as facts are unknown that would decide".to_owned()
+        }
+    }
+}

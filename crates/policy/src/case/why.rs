@@ -1,0 +1,133 @@
+//! Why a case came out as it did: what each policy says of it, and the clause that decides.
+
+use std::collections::HashSet;
+
+use super::Case;
+use super::names::display;
+use super::run::{is, stored};
+use crate::document::{Effect, Mode, Policy};
+use crate::explain::{Explained, Explanation, Part, explain};
+use crate::facts::Fact;
+use crate::set::PolicySet;
+use crate::tri::Tri;
+
+/// So many policies are told of.
+const LINES_MAX: usize = 10;
+/// Of what a clause wants, and of what it found, so many characters.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// A line on each policy: `first` ones, then those that have to do with the track. Where no mute is
+/// among them, one of the others may be the one that was meant.
+pub(super) fn lines(
+    case: &Case,
+    explanation: &Explanation,
+    first: &[&Policy],
+    all: &[Policy],
+) -> Vec<String> {
+    let about = |explained: &&Explained| {
+        let left_alone = explained.failed.as_ref();
+        explained.part != Part::Off
+            && (explained.applies != Tri::False
+                || left_alone.is_some_and(|clause| clause.clause == "unless"))
+    };
+    let candidates = explanation.candidates.iter();
+    let about = candidates.filter(about).filter_map(|explained| {
+        let policy = &explained.policy;
+        all.iter().find(|other| is(policy, other))
+    });
+    let mut told: Vec<&Policy> = first.iter().copied().chain(about).collect();
+    if !told.iter().any(|policy| policy.effect == Effect::Mute) {
+        told.extend(all);
+    }
+    let mut seen = HashSet::new();
+    told.retain(|policy| seen.insert((&policy.owner, &policy.name)));
+    let shown = told.iter().take(LINES_MAX);
+    let mut lines: Vec<_> = shown
+        .map(|policy| line(case, explanation, policy))
+        .collect();
+    let left_off = told.len().saturating_sub(LINES_MAX);
+    if left_off > 0 {
+        lines.push(format!("and {left_off} more policies"));
+    }
+    lines
+}
+
+fn line(case: &Case, explanation: &Explanation, policy: &Policy) -> String {
+    let mode = match policy.mode {
+        Mode::Enforce => "",
+        Mode::DryRun => ", dry_run",
+        Mode::Off => ", off",
+    };
+    format!(
+        "{} ({} {}{mode}) {}",
+        display(policy.owner.as_deref(), &policy.name),
+        policy.effect,
+        policy.priority,
+        says(case, explanation, policy),
+    )
+}
+
+/// What a policy says of the case.
+fn says(case: &Case, explanation: &Explanation, policy: &Policy) -> String {
+    let find = |among: &Explanation| {
+        let mut candidates = among.candidates.iter();
+        candidates
+            .find(|explained| is(&explained.policy, policy))
+            .map(comes_to)
+    };
+    // A long explanation leaves some off: those are asked by themselves.
+    let alone = || {
+        let set = PolicySet::from_stored([stored(policy)]).ok()?;
+        find(&explain(&set, &case.facts, case.at))
+    };
+    find(explanation).or_else(alone).unwrap_or_else(|| {
+        let tenant = match &case.facts.room.tenant {
+            Fact::Known(Some(tenant)) => format!("{tenant:?}"),
+            Fact::Known(None) => "null".to_owned(),
+            Fact::Unknown => "unknown".to_owned(),
+        };
+        format!("does not see the room: room.tenant is {tenant}")
+    })
+}
+
+fn comes_to(explained: &Explained) -> String {
+    let by_clause = || explained.failed.as_ref();
+    match &explained.part {
+        Part::Mutes => "mutes it".to_owned(),
+        Part::AlsoMutes => "would mute it as well".to_owned(),
+        Part::Cancelled { by } => format!(
+            "would mute it, and {} spares it",
+            display(by.owner.as_deref(), &by.name)
+        ),
+        Part::Spares => "spares it".to_owned(),
+        Part::SparesNothing => "would spare it, but no mute that it cancels is about it".to_owned(),
+        Part::OnTrial => "is about it, on trial".to_owned(),
+        Part::Off => "is as if it were not there".to_owned(),
+        Part::DoesNotApply => match by_clause() {
+            Some(clause) => format!(
+                "is not about it: {} wants {}, found {}",
+                clause.clause,
+                cut(&clause.wanted),
+                cut(&clause.found)
+            ),
+            None => "is not about it".to_owned(),
+        },
+        Part::Depends => match by_clause() {
+            Some(clause) if clause.clause == "owner" => {
+                "may be about it: room.tenant is unknown; add that to facts or defaults".to_owned()
+            }
+            Some(clause) => format!(
+                "may be about it: {}; add that to facts or defaults",
+                cut(&clause.found)
+            ),
+            None => "may be about it".to_owned(),
+        },
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

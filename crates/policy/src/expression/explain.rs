@@ -1,0 +1,154 @@
+//! Why an expression does not hold: the first part that fails, and what was found.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::Expression;
+use super::lowered::{Node, Operand, What};
+use crate::facts::{Fact, Facts};
+use crate::tri::Tri;
+
+/// A text that was found is shown to this length.
+pub(crate) const SHOWN_CHARS_MAX: usize = 200;
+
+/// The first part of an expression that does not hold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reason {
+    /// The part, as it is written.
+    pub part: String,
+    /// False, or unknown.
+    pub holds: Tri,
+    /// What was found of that which it names, in its order. For an unknown part, what is unknown.
+    pub found: Vec<Found>,
+}
+
+/// What was found of one thing that an expression names.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// The name, such as `room.num_participants` or `size(participant.name)`.
+    pub name: String,
+    /// The value; null where the key is absent. None where it could not be had.
+    #[serde(skip_serializing_if = "Fact::is_unknown")]
+    pub value: Fact<Option<Json>>,
+}
+
+impl Expression {
+    /// The first part of the chain of `&&` that does not hold, and what was found; none where all
+    /// holds. A part that fails is told of before one that is unknown.
+    #[must_use]
+    pub fn explain(&self, facts: &Facts) -> Option<Reason> {
+        let root = &self.0.root;
+        let parts = match &root.what {
+            What::All(parts) => parts,
+            What::Test(_) | What::Not(_) | What::Any(_) => std::slice::from_ref(root),
+        };
+        let first = |wanted| parts.iter().find(|part| part.holds(facts) == wanted);
+        let (part, holds) = match (first(Tri::False), first(Tri::Unknown)) {
+            (Some(part), _) => (part, Tri::False),
+            (None, Some(part)) => (part, Tri::Unknown),
+            (None, None) => return None,
+        };
+        Some(Reason {
+            part: part.span.text(self.text()).to_owned(),
+            holds,
+            found: found(part, holds, facts),
+        })
+    }
+}
+
+fn found(part: &Node, holds: Tri, facts: &Facts) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    part.each_test(true, &mut |test, _| {
+        for operand in test.operands() {
+            let name = operand.to_string();
+            let literal = matches!(operand, Operand::Literal(_));
+            if literal || found.iter().any(|known| known.name == name) {
+                continue;
+            }
+            let mut value = operand.found(facts);
+            // Kind details are few, and words of LiveKit's.
+            if *operand != Operand::KindDetails {
+                value = shortened(value);
+            }
+            if holds == Tri::False || value.is_unknown() {
+                found.push(Found { name, value });
+            }
+        }
+    });
+    found
+}
+
+/// Metadata may be long: a list or a map is told of by its size.
+fn shortened(value: Fact<Option<Json>>) -> Fact<Option<Json>> {
+    let Fact::Known(Some(json)) = value else {
+        return value;
+    };
+    let short = match json {
+        Json::String(text) if text.chars().count() > SHOWN_CHARS_MAX => {
+            let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+            Json::String(format!("{shown}..."))
+        }
+        Json::Array(list) => Json::String(format!("(a list of {})", list.len())),
+        Json::Object(map) => Json::String(format!("(a map of {})", map.len())),
+        short @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => short,
+    };
+    Fact::Known(Some(short))
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Fact::Known(Some(value)) => write!(f, "{} = {value}", self.name),
+            Fact::Known(None) => write!(f, "{} is absent", self.name),
+            Fact::Unknown => write!(f, "{} is unknown", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.part)?;
+        for (index, found) in self.found.iter().enumerate() {
+            f.write_str(if index == 0 { " with " } else { ", " })?;
+            write!(f, "{found}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Operand {
+    /// As an expression names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(literal) => write!(f, "{literal:?}"),
+            Self::Field(field) => f.write_str(field.name),
+            Self::Attributes => f.write_str("participant.attributes"),
+            Self::KindDetails => f.write_str("participant.kind_details"),
+            Self::Attribute(key) => {
+                f.write_str("participant.attributes")?;
+                named(key, f)
+            }
+            Self::Metadata(_, keys) => {
+                f.write_str(self.field().map_or("", |field| field.name))?;
+                keys.iter().try_for_each(|key| named(key, f))
+            }
+            Self::Size(inner) => write!(f, "size({inner})"),
+        }
+    }
+}
+
+/// A key after a dot where that can be written so, or in brackets.
+fn named(key: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut chars = key.chars();
+    let name = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if name {
+        write!(f, ".{key}")
+    } else {
+        write!(f, "[{key:?}]")
+    }
+}

@@ -1,0 +1,420 @@
+//! A checked expression as a small tree over facts: what is evaluated for every track.
+//!
+//! Nothing is allocated and no name is looked up but the keys of attributes and metadata.
+//! A key that is absent, or holds another type than it is compared with, is a known fact: it
+//! equals nothing, it is in no list and no order, and no text test holds of it. A fact that could
+//! not be had leaves a test open, unless the other side fails it already, or its type does.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::fault::Span;
+use super::schema::{Field, Of, Whose};
+use super::value::{Number, Value};
+use crate::facts::{Fact, Facts, KindDetail};
+use crate::tri::Tri;
+
+/// A condition and the text that it was made from.
+#[derive(Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) what: What,
+    pub(super) span: Span,
+}
+
+/// A condition: a test, or others joined.
+#[derive(Debug, PartialEq)]
+pub(super) enum What {
+    Test(Test),
+    Not(Box<Node>),
+    /// Joined by `&&`.
+    All(Box<[Node]>),
+    /// Joined by `||`.
+    Any(Box<[Node]>),
+}
+
+/// A condition that is not made of others.
+#[derive(Debug, PartialEq)]
+pub(super) enum Test {
+    /// `true` or `false`.
+    Always(bool),
+    /// A field that is true or false.
+    Flag(Operand),
+    Compare(Comparison, Operand, Operand),
+    In(Operand, Box<[Literal]>),
+    /// The first is among the kind details, which the second is.
+    Detail(Operand, Operand),
+    Text(TextTest, Operand, Operand),
+    Has(Operand),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextTest {
+    StartsWith,
+    EndsWith,
+    Contains,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operand {
+    Literal(Literal),
+    /// A field that is one value.
+    Field(&'static Field),
+    /// One of the participant's attributes.
+    Attribute(Box<str>),
+    /// What the keys lead to in metadata.
+    Metadata(Whose, Box<[Box<str>]>),
+    /// How long it is, or how many are in it.
+    Size(Box<Operand>),
+    /// All attributes, of which only their number is asked.
+    Attributes,
+    /// The participant's kind details.
+    KindDetails,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Literal {
+    Text(Box<str>),
+    Number(Number),
+    Bool(bool),
+}
+
+impl Node {
+    /// Whether it holds.
+    pub(super) fn holds(&self, facts: &Facts) -> Tri {
+        match &self.what {
+            What::Test(test) => test.holds(facts),
+            What::Not(inner) => !inner.holds(facts),
+            What::All(parts) => settled(parts, facts, Tri::False),
+            What::Any(parts) => settled(parts, facts, Tri::True),
+        }
+    }
+
+    /// Calls `visit` for every test, with whether it has to hold (or not to) for the whole to hold.
+    pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n Test, bool)) {
+        match &self.what {
+            What::Not(inner) => inner.each_test(!wanted, visit),
+            What::All(parts) | What::Any(parts) => {
+                for part in parts {
+                    part.each_test(wanted, visit);
+                }
+            }
+            What::Test(test) => visit(test, wanted),
+        }
+    }
+}
+
+/// The answer of parts that are joined: `decisive` as soon as one of them is that.
+fn settled(parts: &[Node], facts: &Facts, decisive: Tri) -> Tri {
+    let mut answer = !decisive;
+    for part in parts {
+        match part.holds(facts) {
+            Tri::Unknown => answer = Tri::Unknown,
+            known @ (Tri::True | Tri::False) if known == decisive => return decisive,
+            Tri::True | Tri::False => {}
+        }
+    }
+    answer
+}
+
+impl Test {
+    fn holds(&self, facts: &Facts) -> Tri {
+        match self {
+            Self::Always(flag) => Tri::from(*flag),
+            Self::Flag(field) => match field.value(facts) {
+                Value::Bool(flag) => Tri::from(flag),
+                Value::Unknown => Tri::Unknown,
+                Value::Text(_) | Value::Number(_) | Value::Nothing => Tri::False,
+            },
+            Self::Compare(how, left, right) => how.of(left, right, facts),
+            Self::In(operand, list) => {
+                let value = operand.value(facts);
+                if value == Value::Unknown {
+                    return Tri::Unknown;
+                }
+                Tri::from(list.iter().any(|literal| value.equals(literal.value())))
+            }
+            Self::Detail(item, _) => is_detail(item.value(facts), facts),
+            Self::Text(how, of, with) => how.of(of.value(facts), with.value(facts)),
+            Self::Has(operand) => operand.is_there(facts),
+        }
+    }
+
+    /// What it compares.
+    pub(super) fn operands(&self) -> impl Iterator<Item = &Operand> {
+        let (left, right) = match self {
+            Self::Flag(operand) | Self::In(operand, _) | Self::Has(operand) => {
+                (Some(operand), None)
+            }
+            Self::Compare(_, left, right)
+            | Self::Detail(left, right)
+            | Self::Text(_, left, right) => (Some(left), Some(right)),
+            Self::Always(_) => (None, None),
+        };
+        left.into_iter().chain(right)
+    }
+}
+
+/// Whether this is one of the participant's kind details.
+fn is_detail(item: Value<'_>, facts: &Facts) -> Tri {
+    match (item, &facts.participant.kind_details) {
+        (Value::Number(_) | Value::Bool(_) | Value::Nothing, _) => Tri::False,
+        (_, Fact::Known(details)) if details.is_empty() => Tri::False,
+        (Value::Text(word), Fact::Known(details)) => {
+            Tri::from(details.iter().any(|detail| detail.as_str() == word))
+        }
+        (Value::Unknown, _) | (_, Fact::Unknown) => Tri::Unknown,
+    }
+}
+
+impl Comparison {
+    fn of(self, left: &Operand, right: &Operand, facts: &Facts) -> Tri {
+        let known = match (left.value(facts), right.value(facts)) {
+            (Value::Nothing, _) | (_, Value::Nothing) => self == Self::NotEqual,
+            (Value::Unknown, known) if self.is_apart(left, known) => self == Self::NotEqual,
+            (known, Value::Unknown) if self.is_apart(right, known) => self == Self::NotEqual,
+            (Value::Unknown, _) | (_, Value::Unknown) => return Tri::Unknown,
+            (left, right) => self.of_known(left, right),
+        };
+        Tri::from(known)
+    }
+
+    /// Whether nothing that the unknown operand may turn out to be compares with this value.
+    fn is_apart(self, unknown: &Operand, known: Value<'_>) -> bool {
+        match known {
+            Value::Bool(_) if self.is_order() => true,
+            Value::Text(_) => unknown.is_number() || unknown.is_flag(),
+            Value::Number(_) => unknown.is_text() || unknown.is_flag(),
+            Value::Bool(_) => unknown.is_text() || unknown.is_number(),
+            Value::Nothing | Value::Unknown => false,
+        }
+    }
+
+    /// Of values that could be had.
+    pub(super) fn of_known(self, left: Value<'_>, right: Value<'_>) -> bool {
+        match self {
+            Self::Equal => left.equals(right),
+            Self::NotEqual => !left.equals(right),
+            Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual => {
+                left.order(right).is_some_and(|order| self.holds_for(order))
+            }
+        }
+    }
+
+    pub(super) fn holds_for(self, order: Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+
+    /// Whether it asks for an order rather than for sameness.
+    pub(super) fn is_order(self) -> bool {
+        !matches!(self, Self::Equal | Self::NotEqual)
+    }
+
+    /// The same with its sides exchanged.
+    pub(super) fn flipped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same @ (Self::Equal | Self::NotEqual) => same,
+        }
+    }
+}
+
+impl TextTest {
+    fn of(self, text: Value<'_>, with: Value<'_>) -> Tri {
+        match (text, with) {
+            (Value::Text(text), Value::Text(with)) => Tri::from(self.holds_for(text, with)),
+            (Value::Unknown, Value::Unknown | Value::Text(_))
+            | (Value::Text(_), Value::Unknown) => Tri::Unknown,
+            // One side is no text, whatever the other turns out to be.
+            _ => Tri::False,
+        }
+    }
+
+    pub(super) fn holds_for(self, text: &str, with: &str) -> bool {
+        match self {
+            Self::StartsWith => text.starts_with(with),
+            Self::EndsWith => text.ends_with(with),
+            Self::Contains => text.contains(with),
+        }
+    }
+}
+
+impl Literal {
+    pub(super) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Number(number) => Value::Number(*number),
+            Self::Bool(flag) => Value::Bool(*flag),
+        }
+    }
+}
+
+/// What is found at the end of a path.
+enum Found<'f> {
+    Json(&'f Json),
+    Text(&'f str),
+    Absent,
+    Unknown,
+}
+
+impl Operand {
+    pub(super) fn value<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
+        match self {
+            Self::Literal(literal) => literal.value(),
+            Self::Field(field) => match field.of {
+                Of::Text(read)
+                | Of::Flag(read)
+                | Of::Number { read, .. }
+                | Of::Word { read, .. } => read(facts),
+                Of::KindDetails | Of::Attributes | Of::Metadata(_) => Value::Nothing,
+            },
+            Self::Attribute(_) | Self::Metadata(..) => match self.find(facts) {
+                Found::Text(text) => Value::Text(text),
+                Found::Json(json) => Value::of_json(json),
+                Found::Absent => Value::Nothing,
+                Found::Unknown => Value::Unknown,
+            },
+            Self::Size(inner) => inner.size(facts),
+            Self::Attributes | Self::KindDetails => Value::Nothing,
+        }
+    }
+
+    /// How long its text is, in code points, or how many are in its list or map.
+    fn size<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
+        let participant = &facts.participant;
+        let counted = |count: Option<usize>| count.map_or(Value::Unknown, Value::count);
+        if *self == Self::Attributes {
+            return counted(participant.attributes.known().map(BTreeMap::len));
+        }
+        if *self == Self::KindDetails {
+            return counted(participant.kind_details.known().map(Vec::len));
+        }
+        if let Found::Json(json) = self.find(facts) {
+            match json {
+                Json::Array(list) => return Value::count(list.len()),
+                Json::Object(map) => return Value::count(map.len()),
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+            }
+        }
+        match self.value(facts) {
+            Value::Text(text) => Value::count(text.chars().count()),
+            Value::Unknown => Value::Unknown,
+            Value::Number(_) | Value::Bool(_) | Value::Nothing => Value::Nothing,
+        }
+    }
+
+    /// Whether it is text, if anything.
+    fn is_text(&self) -> bool {
+        let of_text = |field: &Field| matches!(field.of, Of::Text(_) | Of::Word { .. });
+        matches!(self, Self::Field(field) if of_text(field)) || matches!(self, Self::Attribute(_))
+    }
+
+    /// Whether it is a number, if anything.
+    fn is_number(&self) -> bool {
+        let of_number = |field: &Field| matches!(field.of, Of::Number { .. });
+        matches!(self, Self::Field(field) if of_number(field)) || matches!(self, Self::Size(_))
+    }
+
+    /// Whether it is true or false, if anything.
+    fn is_flag(&self) -> bool {
+        matches!(self, Self::Field(field) if matches!(field.of, Of::Flag(_)))
+    }
+
+    fn find<'f>(&self, facts: &'f Facts) -> Found<'f> {
+        match self {
+            Self::Attribute(key) => match &facts.participant.attributes {
+                Fact::Known(attributes) => match attributes.get(&**key) {
+                    Some(text) => Found::Text(text),
+                    None => Found::Absent,
+                },
+                Fact::Unknown => Found::Unknown,
+            },
+            Self::Metadata(whose, keys) => {
+                let metadata = match whose {
+                    Whose::Room => &facts.room.metadata,
+                    Whose::Participant => &facts.participant.metadata,
+                };
+                let Fact::Known(root) = metadata else {
+                    return Found::Unknown;
+                };
+                let end = keys
+                    .iter()
+                    .try_fold(root, |json, key| json.as_object()?.get(&**key));
+                end.map_or(Found::Absent, Found::Json)
+            }
+            Self::Literal(_)
+            | Self::Field(_)
+            | Self::Size(_)
+            | Self::Attributes
+            | Self::KindDetails => Found::Absent,
+        }
+    }
+
+    /// Whether the key is there, also where it holds null.
+    fn is_there(&self, facts: &Facts) -> Tri {
+        match self.find(facts) {
+            Found::Json(_) | Found::Text(_) => Tri::True,
+            Found::Absent => Tri::False,
+            Found::Unknown => Tri::Unknown,
+        }
+    }
+
+    /// What is shown of it to people: JSON where there is any, and the length of a list or map.
+    pub(super) fn found(&self, facts: &Facts) -> Fact<Option<Json>> {
+        if let Found::Json(json) = self.find(facts) {
+            return Fact::Known(Some(json.clone()));
+        }
+        if *self == Self::KindDetails {
+            return match &facts.participant.kind_details {
+                Fact::Known(details) => {
+                    let words = details.iter().map(KindDetail::as_str);
+                    Fact::Known(Some(words.collect()))
+                }
+                Fact::Unknown => Fact::Unknown,
+            };
+        }
+        match self.value(facts) {
+            Value::Text(text) => Fact::Known(Some(Json::from(text))),
+            Value::Bool(flag) => Fact::Known(Some(Json::from(flag))),
+            Value::Number(number) => Fact::Known(Some(number.to_json())),
+            Value::Nothing => Fact::Known(None),
+            Value::Unknown => Fact::Unknown,
+        }
+    }
+
+    /// The field that it is, or is a part of; none for a literal.
+    pub(super) fn field(&self) -> Option<&'static Field> {
+        let name = match self {
+            Self::Literal(_) => return None,
+            Self::Field(field) => return Some(field),
+            Self::Size(inner) => return inner.field(),
+            Self::KindDetails => "participant.kind_details",
+            Self::Attribute(_) | Self::Attributes => "participant.attributes",
+            Self::Metadata(Whose::Room, _) => "room.metadata",
+            Self::Metadata(Whose::Participant, _) => "participant.metadata",
+        };
+        super::schema::find(name)
+    }
+}

@@ -1,0 +1,115 @@
+//! `when`: one line of CEL about a track, checked once when it is read and then asked of facts.
+//!
+//! ```text
+//! text --scan--> tokens --parse (cel)--> tree --check (schema)--> Node --holds(facts)--> Tri
+//! ```
+//!
+//! The language is the part of CEL that always ends, never fails and needs no memory: comparisons,
+//! `&& || !`, `in [literals]`, `startsWith`, `endsWith`, `contains`, `has`, `size`. What CEL says
+//! of it is so here (cel's own interpreter is the oracle of a test), but for what CEL calls an
+//! error: a key that is absent, or of another type than it is compared with, is a known fact.
+
+mod check;
+mod doubt;
+mod exact;
+mod explain;
+mod fault;
+mod lowered;
+mod names;
+mod own_words;
+mod parse;
+mod refuse;
+mod scan;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod types;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+pub(crate) use explain::SHOWN_CHARS_MAX;
+pub use explain::{Found, Reason};
+pub use fault::ExpressionProblem;
+pub(crate) use own_words::Sway;
+
+use super::facts::Facts;
+use super::reads::Reads;
+use super::tri::Tri;
+use lowered::{Node, Operand};
+
+/// A condition in CEL, checked. Equal to another where its text is.
+#[derive(Clone)]
+pub struct Expression(Arc<Checked>);
+
+struct Checked {
+    text: Box<str>,
+    root: Node,
+}
+
+impl Expression {
+    /// Checks an expression. What surrounds it is no part of it.
+    pub fn parse(text: &str) -> Result<Self, ExpressionProblem> {
+        let text = text.trim();
+        let root = parse::parse(text)
+            .and_then(check::check)
+            .map_err(|fault| fault.in_text(text))?;
+        Ok(Self(Arc::new(Checked {
+            text: text.into(),
+            root,
+        })))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether it holds of these facts.
+    #[must_use]
+    pub fn holds(&self, facts: &Facts) -> Tri {
+        self.0.root.holds(facts)
+    }
+
+    /// The facts that it reads, of those that a webhook does not hold.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        self.0.root.each_test(true, &mut |test, _| {
+            for field in test.operands().filter_map(Operand::field) {
+                reads = reads.or(Reads::named(field.name));
+            }
+        });
+        reads
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.text()).finish()
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Expression {}
+
+impl Serialize for Expression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
+}

@@ -1,0 +1,56 @@
+//! Policies: facts of one track go in, a decision comes out; nothing here does IO or reads a clock.
+//!
+//! ```text
+//! YAML, JSON --document--> Policy --compile--> CompiledPolicy --set--> PolicySet
+//!                                                                          |
+//!                                     Facts, now ------------evaluate-> Decision
+//! ```
+
+pub mod case;
+pub mod clause;
+pub mod compile;
+pub mod document;
+pub mod evaluate;
+pub mod explain;
+pub mod expression;
+pub mod facts;
+pub mod glob;
+pub mod metadata;
+pub mod problem;
+pub mod reads;
+pub mod schema;
+pub mod set;
+pub mod terminal;
+pub mod tri;
+pub mod window;
+
+mod conditions;
+mod index;
+mod keys;
+mod looks;
+pub mod node;
+mod outranked;
+mod read;
+mod reader;
+mod regex;
+#[cfg(test)]
+mod tests;
+mod unseen;
+mod warn;
+mod yaml;
+
+pub use clause::Clause;
+pub use compile::{Answer, CompiledPolicy, PolicyRef};
+pub use document::{Checked, Document, Effect, Match, Mode, Policy, PolicyKey};
+pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
+pub use explain::{Explained, Explanation, Part, explain, explain_to};
+pub use expression::{Expression, ExpressionProblem};
+pub use facts::{
+    EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
+    TrackType,
+};
+pub use problem::{Problem, Problems};
+pub use reads::Reads;
+pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
+pub use tri::Tri;
+pub use window::{Length, Schedule, Window};

@@ -1,0 +1,18 @@
+mod cases;
+mod documents;
+mod examples;
+mod explanations;
+mod fuzzed;
+pub(crate) mod generate;
+mod globs;
+mod hostile;
+mod laws;
+pub(crate) mod make;
+mod manual;
+mod meant;
+mod misplaced;
+mod outranked;
+mod schemas;
+mod sets;
+mod tables;
+mod unclear;

@@ -1,0 +1,94 @@
+//! How long something lasts: whole minutes, written `90m`, `8h`, `1h30m` or `2d`.
+
+use std::fmt;
+
+use chrono::TimeDelta;
+use serde::{Serialize, Serializer};
+
+use super::fault::Fault;
+use crate::node::quoted;
+
+/// The longest duration; the shortest is a minute.
+pub const DURATION_DAYS_MAX: u32 = 7;
+const MINUTES_MAX: u32 = DURATION_DAYS_MAX * 24 * 60;
+const HINT: &str = "such as `90m`, `8h`, `1h30m` or `2d`";
+
+/// A duration of 1 minute to 7 days. Two are equal where they are written the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Length {
+    minutes: u32,
+    written: Box<str>,
+}
+
+impl Length {
+    /// Reads days, hours and minutes, in this order, each with its unit.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        Ok(Self {
+            minutes: minutes(text)?,
+            written: text.into(),
+        })
+    }
+
+    /// How many minutes it has.
+    #[must_use]
+    pub fn minutes(&self) -> u32 {
+        self.minutes
+    }
+
+    /// The same as a difference of times.
+    #[must_use]
+    pub fn delta(&self) -> TimeDelta {
+        TimeDelta::minutes(self.minutes.into())
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.written)
+    }
+}
+
+impl Serialize for Length {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.written)
+    }
+}
+
+fn minutes(text: &str) -> Result<u32, Fault> {
+    let shown = quoted(text);
+    let fault = |what: &str| Fault::new(format!("{shown} {what}"), HINT);
+    let mut units = [('d', 24 * 60_u32), ('h', 60), ('m', 1)].into_iter();
+    let mut total = 0_u32;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let Some(unit) = after.chars().next() else {
+            return Err(fault("ends in a number without a unit (d, h or m)"));
+        };
+        if number.is_empty() {
+            return Err(fault("is no duration"));
+        }
+        let Some((_, minutes)) = units.find(|(known, _)| *known == unit) else {
+            return Err(match unit {
+                'd' | 'h' | 'm' => fault("has its units in another order than d, h, m"),
+                's' => fault("has seconds, and windows have whole minutes"),
+                '.' | ',' => fault("has a fraction, and windows have whole minutes"),
+                _ => fault("has a unit other than d, h and m"),
+            });
+        };
+        // Of more than nine digits it is too long whatever they are.
+        let number = number.parse().unwrap_or(u32::MAX);
+        total = total.saturating_add(minutes.saturating_mul(number));
+        rest = after.strip_prefix(unit).unwrap_or_default();
+    }
+    match total {
+        0 if text.is_empty() => Err(fault("is no duration")),
+        1..=MINUTES_MAX => Ok(total),
+        _ => {
+            let hint = format!("the shortest is 1m, the longest {DURATION_DAYS_MAX}d");
+            let long = if total == 0 { "short" } else { "long" };
+            Err(Fault::new(format!("{shown} is too {long}"), hint))
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Time zones: what a clock on the wall shows at an instant, and when it first shows a time.
+//!
+//! ```text
+//! local:  01:00 ---- 02:00)[03:00 ----      put forward: 02:30 is never shown
+//! local:  02:00 ---- 03:00)[02:00 ----      put back: 02:30 is shown twice
+//! ```
+
+use std::str::FromStr;
+
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::{GapInfo, TZ_VARIANTS, Tz, TzOffset};
+
+use super::fault::Fault;
+use crate::node::quoted;
+
+/// Clocks were never put back by more than a day, nor to another second than a minute's first, nor
+/// changed twice within a week, since 1970 in any zone: a test looks.
+const PUT_BACK_MAX: TimeDelta = TimeDelta::hours(25);
+/// Between two changes of a clock lies at least a week.
+const CHANGES_APART: TimeDelta = TimeDelta::days(6);
+const NAME_HINT: &str =
+    "a name of the time zone database, such as Europe/Berlin, America/New_York or UTC";
+/// So many letters may be wrong in a name for it to be suggested.
+const LETTERS_WRONG_MAX: usize = 2;
+
+/// Reads the name of a zone.
+pub(super) fn parse(name: &str) -> Result<Tz, Fault> {
+    Tz::from_str(name).map_err(|_| {
+        let hint = if is_offset(name) {
+            "an offset changes over the year: name a place, such as Europe/Berlin, or UTC"
+                .to_owned()
+        } else if let Some(near) = probably(name) {
+            format!("did you mean {near}?")
+        } else {
+            NAME_HINT.to_owned()
+        };
+        Fault::new(format!("there is no time zone {}", quoted(name)), hint)
+    })
+}
+
+fn is_offset(name: &str) -> bool {
+    name.contains(['+', '-']) && !name.contains('/') && name.contains(|c: char| c.is_ascii_digit())
+}
+
+/// The zone that was probably meant. A name without a slash is a city or another writing of a
+/// whole name; short ones are not guessed (`PST` is far from `EST`).
+fn probably(name: &str) -> Option<&'static str> {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|c| c.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
+    let wanted = plain(name);
+    if let Some(same) = names().find(|known| plain(known) == wanted) {
+        return Some(same);
+    }
+    let city = |known: &&str| known.rsplit('/').next().map(plain).as_ref() == Some(&wanted);
+    if let Some(same) = names().find(city) {
+        return Some(same);
+    }
+    let distance = |known: &'static str| {
+        let distance = strsim::damerau_levenshtein(&wanted, &plain(known));
+        (distance, known)
+    };
+    name.contains('/')
+        .then(|| names().map(distance).min_by_key(|(distance, _)| *distance))?
+        .filter(|(distance, _)| *distance <= LETTERS_WRONG_MAX)
+        .map(|(_, known)| known)
+}
+
+/// What clocks show there; none where the calendar ends.
+pub(super) fn local(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+    let utc = at.naive_utc();
+    utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix())
+}
+
+/// The latest time that clocks there have shown by then: what they show, except for as long as
+/// they were put back.
+pub(super) fn shown(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
+    let now = local(zone, at)?;
+    let Some(earlier) = at.checked_sub_signed(PUT_BACK_MAX) else {
+        return Some(now);
+    };
+    if offset_seconds(zone, earlier) <= offset_seconds(zone, at) {
+        return Some(now);
+    }
+    let change = change_between(zone, earlier, at)?;
+    let before = local(zone, change.checked_sub_signed(TimeDelta::seconds(1))?)?;
+    Some(before.max(now))
+}
+
+/// When clocks there show a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// At these two instants, which are mostly the same one.
+    Shown(DateTime<Utc>, DateTime<Utc>),
+    /// Never: this change skips it.
+    Skipped(Change),
+}
+
+pub(super) fn showing(zone: Tz, local: NaiveDateTime) -> Option<Showing> {
+    let instant = |local: NaiveDateTime, offset: TzOffset| {
+        Some(local.checked_sub_offset(offset.fix())?.and_utc())
+    };
+    match zone.offset_from_local_datetime(&local) {
+        MappedLocalTime::Single(offset) => {
+            let at = instant(local, offset)?;
+            Some(Showing::Shown(at, at))
+        }
+        MappedLocalTime::Ambiguous(first, second) => Some(Showing::Shown(
+            instant(local, first)?,
+            instant(local, second)?,
+        )),
+        MappedLocalTime::None => {
+            let gap = GapInfo::new(&local, &zone)?;
+            let (before, offset) = gap.begin?;
+            Some(Showing::Skipped(Change {
+                at: instant(before, offset)?,
+                before,
+                after: gap.end?.naive_local(),
+            }))
+        }
+    }
+}
+
+/// When clocks there first show this time, or one after it where they skip it.
+pub(super) fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+    showing(zone, local).map(|showing| match showing {
+        Showing::Shown(first, _) => first,
+        Showing::Skipped(change) => change.at,
+    })
+}
+
+/// The change that puts clocks back within a day after that instant.
+pub(super) fn put_back_after(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+    let later = at.checked_add_signed(PUT_BACK_MAX)?;
+    if offset_seconds(zone, at) <= offset_seconds(zone, later) {
+        return None;
+    }
+    change_at(zone, change_between(zone, at, later)?)
+}
+
+/// Whether clocks there are as far from UTC at both instants.
+pub(super) fn same_offset(zone: Tz, one: DateTime<Utc>, other: DateTime<Utc>) -> bool {
+    offset_seconds(zone, one) == offset_seconds(zone, other)
+}
+
+/// A time that clocks are put forward or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    /// When.
+    pub(super) at: DateTime<Utc>,
+    /// What clocks would show then without it.
+    pub(super) before: NaiveDateTime,
+    /// What they show with it.
+    pub(super) after: NaiveDateTime,
+}
+
+/// The changes from one instant to another, in order.
+pub(super) fn changes(
+    zone: Tz,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> impl Iterator<Item = Change> {
+    let next = move |at: &DateTime<Utc>| at.checked_add_signed(CHANGES_APART).filter(|at| *at < to);
+    std::iter::successors(Some(from), next).filter_map(move |at| {
+        let end = at.checked_add_signed(CHANGES_APART)?.min(to);
+        if same_offset(zone, at, end) {
+            return None;
+        }
+        change_at(zone, change_between(zone, at, end)?)
+    })
+}
+
+fn change_at(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+    let second = TimeDelta::seconds(1);
+    let last = local(zone, at.checked_sub_signed(second)?)?;
+    Some(Change {
+        at,
+        before: last.checked_add_signed(second)?,
+        after: local(zone, at)?,
+    })
+}
+
+fn offset_seconds(zone: Tz, at: DateTime<Utc>) -> i32 {
+    let offset = zone.offset_from_utc_datetime(&at.naive_utc());
+    offset.fix().local_minus_utc()
+}
+
+/// The first second with another offset than at `from`; there is one by `to`.
+fn change_between(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let old = offset_seconds(zone, from);
+    let (mut before, mut after) = (from.timestamp(), to.timestamp());
+    while after - before > 1 {
+        let middle = before.midpoint(after);
+        if offset_seconds(zone, DateTime::from_timestamp(middle, 0)?) == old {
+            before = middle;
+        } else {
+            after = middle;
+        }
+    }
+    DateTime::from_timestamp(after, 0)
+}
