@@ -18,7 +18,7 @@ create table audit_log (
     -- Whose row it is: the room's tenant; null is the operator.
     tenant text,
     action text not null check (action in
-        ('mute', 'unmute', 'spare', 'decide', 'policy.create', 'policy.update', 'policy.delete')),
+        ('mute', 'unmute', 'exempt', 'decide', 'policy.create', 'policy.update', 'policy.delete')),
     room_name text,
     room_sid text,
     identity text,

@@ -37,7 +37,7 @@ from open_intent u
 join audit_log i on i.started_at = u.started_at and i.action_id = u.action_id
 where i.phase = 'intent';
 
--- What policies on trial (mode: dry_run) would have done: `mute`, or `spare` from a mute. (From
+-- What dry-run policies (mode: dry_run) would have done: `mute`, or `exempt` from a mute. (From
 -- the history and not from the log: a view of one table alone could be written through.)
 create view would_have_muted as
 select started_at, action_id, origin, tenant, action, room_name, room_sid, identity, track_sid,
@@ -76,7 +76,7 @@ select policy_owner, policy_name, policy_revision,
        min(started_at) as first_at,
        max(started_at) as last_at
 from moderation_history
-where policy_name is not null and action in ('mute', 'spare')
+where policy_name is not null and action in ('mute', 'exempt')
 group by policy_owner, policy_name, policy_revision;
 
 -- The service's rights, for a login of its own: everything it does and nothing else.

@@ -28,7 +28,7 @@ select at, at + interval '3 ms', 'EV_' || n, 'track_published', room_sid, room,
                'source', source, 'type', type))) end,
        case when n % 100 = 50 then null else json_build_object(
            'at', to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-           'enforced', verdict, 'shadow', verdict,
+           'enforced', verdict, 'dry_run', verdict,
            'trace', case when is_muted then json_build_array(json_build_object('applies', 'true',
                'effect', 'mute', 'mode', 'enforce', 'policy', policy)) else json_build_array() end,
            'trace_left_off', 0) end,

@@ -182,7 +182,7 @@ async def with_quell(directory: Path, publishes: int, policies: int) -> Run:
 
 
 def check_who_decided(quell: Quell, publishes: int) -> None:
-    """Fails where another policy than the one that is measured had a say, also on trial."""
+    """Fails where another policy than the one that is measured had a say, also in dry run."""
     found = query(
         quell.database_url,
         "select policy_name, outcome, count(*) from moderation_history"

@@ -31,7 +31,7 @@ pub fn check(policies: &[Policy], input: &[u8]) {
             let less = decides(&set, &faded, samples::noon());
             for (less, known) in [
                 (&less.enforced, &known.enforced),
-                (&less.shadow, &known.shadow),
+                (&less.dry_run, &known.dry_run),
             ] {
                 assert!(
                     less.is_indeterminate() || less.mute() == known.mute(),

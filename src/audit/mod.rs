@@ -39,8 +39,8 @@ pub enum Verb {
     Mute,
     /// Let a track be heard.
     Unmute,
-    /// Leave a track alone that another policy mutes (policies on trial only).
-    Spare,
+    /// Leave a track alone that another policy mutes (dry-run policies only).
+    Exempt,
     /// Find out what the policies want for a track.
     Decide,
     /// Store a new policy.
@@ -58,7 +58,7 @@ impl Verb {
         match self {
             Self::Mute => "mute",
             Self::Unmute => "unmute",
-            Self::Spare => "spare",
+            Self::Exempt => "exempt",
             Self::Decide => "decide",
             Self::PolicyCreate => "policy.create",
             Self::PolicyUpdate => "policy.update",
@@ -88,7 +88,7 @@ pub enum Outcome {
     Gone,
     /// The facts could not be had in time.
     Undecided,
-    /// A policy on trial would have done it.
+    /// A dry-run policy would have done it.
     DryRun,
     /// Nobody wrote down what came of it.
     Unknown,

@@ -53,7 +53,7 @@ pub struct Entry<'a> {
     pub before: Option<Value>,
     /// What is, after.
     pub after: Option<Value>,
-    /// Whether what a policy on trial wants differs from what is.
+    /// Whether what a dry-run policy wants differs from what is.
     pub changed: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! How many tracks each policy mutes or spares, by what is live and by the draft.
+//! How many tracks each policy mutes or exempts, by what is live and by the draft.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ pub struct Beside {
 pub struct Deeds {
     /// Tracks that it mutes.
     pub mutes: Beside,
-    /// Tracks that it spares, as an exemption.
-    pub spares: Beside,
+    /// Tracks that it exempts, as an exemption.
+    pub exempts: Beside,
 }
 
-/// One policy and the tracks that are muted or spared in its name.
+/// One policy and the tracks that are muted or exempted in its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyRow {
     /// The tenant; none is the operator.
@@ -34,8 +34,8 @@ pub struct PolicyRow {
     pub name: String,
     /// In earnest.
     pub enforced: Deeds,
-    /// If the policies on trial were enforced as well.
-    pub with_trial: Deeds,
+    /// If the dry-run policies were enforced as well.
+    pub dry_run: Deeds,
 }
 
 impl Beside {
@@ -60,18 +60,18 @@ impl ByPolicy {
         for (ruling, is_draft) in [(live, false), (draft, true)] {
             let (policy, is_mute) = match ruling {
                 Some(Ruling::Muted(policy)) => (policy, true),
-                Some(Ruling::Spared(spared)) => (&*spared.by, false),
+                Some(Ruling::Exempted(exempted)) => (&*exempted.by, false),
                 Some(Ruling::Left) | None => continue,
             };
-            let count = |[enforced, with_trial]: &mut [Deeds; 2]| {
+            let count = |[enforced, dry_run]: &mut [Deeds; 2]| {
                 let deeds = match view {
                     View::Enforced => enforced,
-                    View::WithTrial => with_trial,
+                    View::DryRun => dry_run,
                 };
                 let beside = if is_mute {
                     &mut deeds.mutes
                 } else {
-                    &mut deeds.spares
+                    &mut deeds.exempts
                 };
                 *(if is_draft {
                     &mut beside.draft
@@ -101,11 +101,11 @@ impl ByPolicy {
         });
         let mut rows: Vec<_> = operator
             .chain(tenants)
-            .map(|(owner, name, [enforced, with_trial])| PolicyRow {
+            .map(|(owner, name, [enforced, dry_run])| PolicyRow {
                 owner,
                 name,
                 enforced,
-                with_trial,
+                dry_run,
             })
             .collect();
         rows.sort_by_cached_key(|row| {
@@ -131,9 +131,9 @@ impl PolicyRow {
     fn besides(&self) -> [Beside; 4] {
         [
             self.enforced.mutes,
-            self.enforced.spares,
-            self.with_trial.mutes,
-            self.with_trial.spares,
+            self.enforced.exempts,
+            self.dry_run.mutes,
+            self.dry_run.exempts,
         ]
     }
 }

@@ -92,8 +92,8 @@ pub struct Changed {
 #[derive(Debug, Default)]
 pub(super) struct Side {
     pub(super) set: PolicySet,
-    /// Those whose policies are on trial; none is the operator.
-    pub(super) on_trial: BTreeSet<Option<String>>,
+    /// Those whose policies are in dry run; none is the operator.
+    pub(super) dry_run: BTreeSet<Option<String>>,
     /// Of those that ask for more than a webhook's own facts.
     reads: HashMap<PolicyKey, Reads>,
 }
@@ -110,9 +110,9 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// Whether any policy is on trial; with a tenant, any of its own.
-    pub(super) fn any_on_trial(&self, tenant: Option<&str>) -> bool {
-        let mut owners = self.live.on_trial.iter().chain(&self.draft.on_trial);
+    /// Whether any policy is in dry run; with a tenant, any of its own.
+    pub(super) fn any_dry_run(&self, tenant: Option<&str>) -> bool {
+        let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
         owners.any(|owner| tenant.is_none() || owner.as_deref() == tenant)
     }
 }
@@ -131,7 +131,7 @@ impl Side {
             .collect();
         Self {
             reads,
-            on_trial: policies
+            dry_run: policies
                 .iter()
                 .filter(|policy| policy.mode == Mode::DryRun)
                 .map(|policy| policy.id.owner.as_deref().map(str::to_owned))

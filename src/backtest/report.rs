@@ -32,11 +32,11 @@ pub struct Report {
     pub between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// What is done.
     pub enforced: Comparison,
-    /// What would be done if the policies on trial (`mode: dry_run`) were enforced as well.
-    pub with_trial: Comparison,
-    /// Whether any policy is on trial, live or in the draft: else the two are the same. Of others'
+    /// What would be done if the dry-run policies (`mode: dry_run`) were enforced as well.
+    pub dry_run: Comparison,
+    /// Whether any policy is in dry run, live or in the draft: else the two are the same. Of others'
     /// policies a tenant is told only where they are about a track of its rooms, or may be.
-    pub any_on_trial: bool,
+    pub any_dry_run: bool,
     /// How the tracks' jobs ended then, by settlement; `open` is not yet.
     pub recorded: BTreeMap<String, u64>,
     /// What could not be compared.
@@ -112,7 +112,7 @@ impl Report {
         let changes_left_off = left_off(&mut changes);
         // How many policies others have is not for a tenant to know.
         let reader = asked.tenant.as_deref().filter(|_| asked.is_tenants_own);
-        let any_on_trial = totals.trial_seen || sides.any_on_trial(reader);
+        let any_dry_run = totals.dry_run_seen || sides.any_dry_run(reader);
         let is_seen = |owner: Option<&str>| reader.is_none() || owner == reader;
         let others = sides.others.iter();
         Self {
@@ -127,8 +127,8 @@ impl Report {
             published: totals.published,
             between: totals.between,
             enforced: totals.enforced,
-            with_trial: totals.with_trial,
-            any_on_trial,
+            dry_run: totals.dry_run,
+            any_dry_run,
             recorded: totals.recorded,
             apart: totals.apart,
             policies,

@@ -24,7 +24,7 @@ pub enum Word {
     /// It is muted.
     Muted,
     /// An exemption cancels its mute.
-    Spared,
+    Exempted,
     /// No mute is about it.
     LeftAlone,
     /// A fact that it hangs on was not recorded.
@@ -36,11 +36,11 @@ pub enum Word {
 pub struct SampleRuling {
     /// What is done.
     pub ruling: Word,
-    /// The policy that mutes it, or spares it; of one left alone, the mute that would be about it
+    /// The policy that mutes it, or exempts it; of one left alone, the mute that would be about it
     /// but for its own `unless`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<PolicyName>,
-    /// Of one that is spared, the mute that is cancelled.
+    /// Of one that is exempted, the mute that is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mute: Option<PolicyName>,
     /// Why, as the exemption says.
@@ -129,22 +129,22 @@ impl SampleOf<'_> {
         match view.of(decision) {
             Verdict::Mute { policy } => ruling(Word::Muted, Some(policy)),
             Verdict::Indeterminate => ruling(Word::NotDecided, None),
-            Verdict::Nothing { spared: None } => {
+            Verdict::Nothing { exempted: None } => {
                 let by = decision
                     .excepted_by()
                     .filter(|policy| self.may_read(policy));
                 ruling(Word::LeftAlone, by)
             }
             Verdict::Nothing {
-                spared: Some(spared),
+                exempted: Some(exempted),
             } => SampleRuling {
-                mute: Some(name_of(&spared.mute)),
-                reason: spared
+                mute: Some(name_of(&exempted.mute)),
+                reason: exempted
                     .reason
                     .as_deref()
-                    .filter(|_| self.may_read(&spared.by))
+                    .filter(|_| self.may_read(&exempted.by))
                     .map(str::to_owned),
-                ..ruling(Word::Spared, Some(&spared.by))
+                ..ruling(Word::Exempted, Some(&exempted.by))
             },
         }
     }

@@ -12,7 +12,7 @@ use super::missing::{MissingFacts, MissingTally};
 use super::replay::{Decided, Replayed};
 use super::sample::{Sample, SampleOf};
 use super::spread::Spread;
-use quell_policy::{Decision, Mode, PolicyRef, Spared, Tri, Verdict};
+use quell_policy::{Decision, Exempted, Mode, PolicyRef, Tri, Verdict};
 
 /// Which policies act in earnest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,17 +20,17 @@ use quell_policy::{Decision, Mode, PolicyRef, Spared, Tri, Verdict};
 pub enum View {
     /// Those with `mode: enforce`: what is done.
     Enforced,
-    /// Those on trial (`mode: dry_run`) as well: what would be done if they were enforced.
-    WithTrial,
+    /// Those in dry run (`mode: dry_run`) as well: what would be done if they were enforced.
+    DryRun,
 }
 
 impl View {
-    pub(super) const ALL: [Self; 2] = [Self::Enforced, Self::WithTrial];
+    pub(super) const ALL: [Self; 2] = [Self::Enforced, Self::DryRun];
 
     pub(super) fn of(self, decision: &Decision) -> &Verdict {
         match self {
             Self::Enforced => &decision.enforced,
-            Self::WithTrial => &decision.shadow,
+            Self::DryRun => &decision.dry_run,
         }
     }
 }
@@ -55,7 +55,7 @@ pub enum Shift {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Ruling<'d> {
     Muted(&'d PolicyRef),
-    Spared(&'d Spared),
+    Exempted(&'d Exempted),
     Left,
 }
 
@@ -63,7 +63,9 @@ impl<'d> Ruling<'d> {
     pub(super) fn of(verdict: &'d Verdict) -> Option<Self> {
         match verdict {
             Verdict::Mute { policy } => Some(Self::Muted(policy)),
-            Verdict::Nothing { spared } => Some(spared.as_deref().map_or(Self::Left, Self::Spared)),
+            Verdict::Nothing { exempted } => {
+                Some(exempted.as_deref().map_or(Self::Left, Self::Exempted))
+            }
             Verdict::Indeterminate => None,
         }
     }
@@ -71,7 +73,7 @@ impl<'d> Ruling<'d> {
 
 impl Shift {
     fn of(live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>) -> Self {
-        use Ruling::{Left, Muted, Spared};
+        use Ruling::{Exempted, Left, Muted};
         match (live, draft) {
             (None, _) | (_, None) => Self::NotCompared,
             (Some(Muted(one)), Some(Muted(other))) => {
@@ -83,9 +85,9 @@ impl Shift {
                     Self::MutedByAnother
                 }
             }
-            (Some(Spared(_) | Left), Some(Muted(_))) => Self::NewlyMuted,
-            (Some(Muted(_)), Some(Spared(_) | Left)) => Self::NoLongerMuted,
-            (Some(Spared(_) | Left), Some(Spared(_) | Left)) => Self::Same,
+            (Some(Exempted(_) | Left), Some(Muted(_))) => Self::NewlyMuted,
+            (Some(Muted(_)), Some(Exempted(_) | Left)) => Self::NoLongerMuted,
+            (Some(Exempted(_) | Left), Some(Exempted(_) | Left)) => Self::Same,
         }
     }
 }
@@ -94,7 +96,7 @@ const PUBLISHED: Headings = 1;
 const APART: Headings = 1 << 1;
 // The headings of one view; the other's are shifted.
 const MUTED: Headings = 1 << 2;
-const SPARED: Headings = 1 << 3;
+const EXEMPTED: Headings = 1 << 3;
 const LEFT: Headings = 1 << 4;
 /// From a heading of what is live to that of the draft.
 const TO_DRAFT: u32 = 3;
@@ -103,8 +105,8 @@ const NO_LONGER_MUTED: Headings = 1 << 9;
 const MUTED_BY_ANOTHER: Headings = 1 << 10;
 const SAME: Headings = 1 << 11;
 const NOT_COMPARED: Headings = 1 << 12;
-const TO_TRIAL: u32 = 11;
-const NOTHING_KNOWN: Headings = APART | NOT_COMPARED | (NOT_COMPARED << TO_TRIAL);
+const TO_DRY_RUN: u32 = 11;
+const NOTHING_KNOWN: Headings = APART | NOT_COMPARED | (NOT_COMPARED << TO_DRY_RUN);
 
 /// What one set of policies does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -112,7 +114,7 @@ pub struct Rulings {
     /// Muted.
     pub muted: Counted,
     /// Left alone for an exemption that cancels a mute.
-    pub spared: Counted,
+    pub exempted: Counted,
     /// Left alone because no mute is about them.
     pub left_alone: Counted,
 }
@@ -166,14 +168,14 @@ pub(super) struct Totals {
     pub(super) published: Counted,
     pub(super) between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     pub(super) enforced: Comparison,
-    pub(super) with_trial: Comparison,
+    pub(super) dry_run: Comparison,
     pub(super) recorded: BTreeMap<String, u64>,
     pub(super) apart: Apart,
     pub(super) by_policy: ByPolicy,
     pub(super) samples: Vec<Sample>,
     pub(super) is_capped: bool,
-    /// A policy on trial applied to one of the tracks, or may have.
-    pub(super) trial_seen: bool,
+    /// A dry-run policy applied to one of the tracks, or may have.
+    pub(super) dry_run_seen: bool,
 }
 
 /// Counts, track by track.
@@ -181,7 +183,7 @@ pub(super) struct Totals {
 pub(super) struct Tally {
     /// The tenant who reads the report; none is an operator.
     reader: Option<String>,
-    trial_seen: bool,
+    dry_run_seen: bool,
     counter: Counter,
     between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     recorded: BTreeMap<String, u64>,
@@ -197,7 +199,7 @@ impl Tally {
     pub(super) fn new(samples_max: usize, reader: Option<String>) -> Self {
         Self {
             reader,
-            trial_seen: false,
+            dry_run_seen: false,
             counter: Counter::new(),
             between: None,
             recorded: BTreeMap::new(),
@@ -251,8 +253,8 @@ impl Tally {
     }
 
     fn decided(&mut self, event: &Published, decided: &Decided) -> Headings {
-        self.trial_seen |= on_trial(&decided.live) || on_trial(&decided.draft);
-        let [enforced, with_trial] = View::ALL.map(|view| {
+        self.dry_run_seen |= dry_run(&decided.live) || dry_run(&decided.draft);
+        let [enforced, dry_run] = View::ALL.map(|view| {
             let live = Ruling::of(view.of(&decided.live));
             let draft = Ruling::of(view.of(&decided.draft));
             let shift = Shift::of(live, draft);
@@ -261,8 +263,8 @@ impl Tally {
             }
             (headings(live, draft, shift), shift)
         });
-        let mut headings = enforced.0 | (with_trial.0 << TO_TRIAL);
-        let is_apart = [enforced.1, with_trial.1].contains(&Shift::NotCompared);
+        let mut headings = enforced.0 | (dry_run.0 << TO_DRY_RUN);
+        let is_apart = [enforced.1, dry_run.1].contains(&Shift::NotCompared);
         if is_apart {
             headings |= APART;
             self.missing.add(decided.missing, decided.by_event_alone);
@@ -270,7 +272,7 @@ impl Tally {
         // What trial changes in the same way as what is enforced is shown once.
         let shown = [
             (View::Enforced, enforced.1, true),
-            (View::WithTrial, with_trial.1, with_trial.1 != enforced.1),
+            (View::DryRun, dry_run.1, dry_run.1 != enforced.1),
         ];
         for (view, shift, is_shown) in shown {
             if is_shown && shift != Shift::Same {
@@ -293,7 +295,7 @@ impl Tally {
             published: self.counter.under(PUBLISHED),
             between: self.between,
             enforced: comparison(0),
-            with_trial: comparison(TO_TRIAL),
+            dry_run: comparison(TO_DRY_RUN),
             recorded: self.recorded,
             apart: Apart {
                 tracks: self.counter.under(APART).tracks,
@@ -308,24 +310,24 @@ impl Tally {
                 .flat_map(Spread::finish)
                 .collect(),
             is_capped: self.counter.is_capped(),
-            trial_seen: self.trial_seen,
+            dry_run_seen: self.dry_run_seen,
         }
     }
 }
 
-fn on_trial(decision: &Decision) -> bool {
-    let is_on_trial = decision
+fn dry_run(decision: &Decision) -> bool {
+    let is_dry_run = decision
         .trace
         .iter()
         .any(|candidate| candidate.mode == Mode::DryRun && candidate.applies != Tri::False);
     // A long trace leaves some off.
-    is_on_trial || decision.enforced != decision.shadow
+    is_dry_run || decision.enforced != decision.dry_run
 }
 
 fn headings(live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>, shift: Shift) -> Headings {
     let of = |ruling| match ruling {
         Ruling::Muted(_) => MUTED,
-        Ruling::Spared(_) => SPARED,
+        Ruling::Exempted(_) => EXEMPTED,
         Ruling::Left => LEFT,
     };
     let change = match shift {
@@ -345,7 +347,7 @@ fn comparison(counter: &Counter, shift: u32) -> Comparison {
     let under = |heading: Headings| counter.under(heading << shift);
     let rulings = |to: u32| Rulings {
         muted: under(MUTED << to),
-        spared: under(SPARED << to),
+        exempted: under(EXEMPTED << to),
         left_alone: under(LEFT << to),
     };
     Comparison {

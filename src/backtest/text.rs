@@ -36,9 +36,9 @@ impl fmt::Display for Report {
         }
         self.write_draft(f)?;
         write_comparison(f, "WHAT IS DONE", &self.enforced)?;
-        if self.any_on_trial {
-            let title = "IF THE POLICIES ON TRIAL (mode: dry_run) WERE ENFORCED TOO";
-            write_comparison(f, title, &self.with_trial)?;
+        if self.any_dry_run {
+            let title = "IF THE DRY-RUN POLICIES (mode: dry_run) WERE ENFORCED TOO";
+            write_comparison(f, title, &self.dry_run)?;
         }
         self.write_recorded(f)?;
         self.write_apart(f)?;
@@ -151,11 +151,11 @@ impl Report {
         let name = full_name(row.owner.as_deref(), &row.name);
         writeln!(f, "  {}", shown(&name))?;
         let mut views = vec![("", row.enforced)];
-        if self.any_on_trial && row.with_trial != row.enforced {
-            views.push((" with those on trial", row.with_trial));
+        if self.any_dry_run && row.dry_run != row.enforced {
+            views.push((" with those in dry run", row.dry_run));
         }
-        for (with, Deeds { mutes, spares }) in views {
-            for (what, beside) in [("mutes", mutes), ("spares", spares)] {
+        for (with, Deeds { mutes, exempts }) in views {
+            for (what, beside) in [("mutes", mutes), ("exempts", exempts)] {
                 if beside != Beside::default() {
                     line(f, &format!("    {what}{with}"), beside.live, beside.draft)?;
                 }
@@ -176,7 +176,7 @@ impl Report {
                     .filter(|other| (other.view, other.change) == kind);
                 let comparison = match sample.view {
                     View::Enforced => &self.enforced,
-                    View::WithTrial => &self.with_trial,
+                    View::DryRun => &self.dry_run,
                 };
                 let (title, all) = match sample.change {
                     Shift::NewlyMuted => ("newly muted", comparison.changes.newly_muted),
@@ -188,12 +188,12 @@ impl Report {
                     Shift::Same => ("the same", comparison.changes.same),
                     Shift::NotCompared => ("not compared", comparison.not_compared),
                 };
-                let on_trial = match sample.view {
+                let dry_run = match sample.view {
                     View::Enforced => "",
-                    View::WithTrial => ", if the policies on trial were enforced too",
+                    View::DryRun => ", if the dry-run policies were enforced too",
                 };
                 let (count, all) = (count.count(), grouped(all.tracks));
-                writeln!(f, "\nSAMPLES, {title}{on_trial} ({count} of {all})")?;
+                writeln!(f, "\nSAMPLES, {title}{dry_run} ({count} of {all})")?;
             }
             write_sample(f, sample)?;
         }
@@ -235,13 +235,13 @@ fn ruling(ruling: &SampleRuling) -> String {
     let by = ruling.by.as_ref().map(name).unwrap_or_default();
     match ruling.ruling {
         Word::Muted => format!("muted by {by}"),
-        Word::Spared => {
+        Word::Exempted => {
             let mute = ruling.mute.as_ref().map(name).unwrap_or_default();
             let reason = ruling.reason.as_deref().map(shown);
             let reason = reason
                 .map(|reason| format!(": {reason}"))
                 .unwrap_or_default();
-            format!("spared from {mute} by {by}{reason}")
+            format!("exempted from {mute} by {by}{reason}")
         }
         Word::LeftAlone if by.is_empty() => "left alone".to_owned(),
         Word::LeftAlone => format!("left alone by the `unless` of {by}"),
@@ -253,7 +253,11 @@ fn write_comparison(f: &mut fmt::Formatter<'_>, title: &str, of: &Comparison) ->
     heading(f, title)?;
     for (what, live, draft) in [
         ("muted", of.live.muted, of.draft.muted),
-        ("spared by an exemption", of.live.spared, of.draft.spared),
+        (
+            "exempted by an exemption",
+            of.live.exempted,
+            of.draft.exempted,
+        ),
         ("left alone", of.live.left_alone, of.draft.left_alone),
     ] {
         line(f, &format!("  {what}: tracks"), live.tracks, draft.tracks)?;

@@ -36,8 +36,8 @@ const POLICIES: [(&str, &str); 4] = [
         include_str!("../../policies/phone.yaml"),
     ),
     (
-        "policies/screen-share-trial.yaml",
-        include_str!("../../policies/screen-share-trial.yaml"),
+        "policies/screen-share-dry-run.yaml",
+        include_str!("../../policies/screen-share-dry-run.yaml"),
     ),
     (
         "policies/webinar.yaml",

@@ -43,8 +43,8 @@ pub struct Answer {
     pub policies: Which,
     /// What is decided, in a sentence.
     pub in_words: String,
-    /// What would be with the policies on trial, where that is something else.
-    pub shadow_in_words: Option<String>,
+    /// What would be with the dry-run policies, where that is something else.
+    pub dry_run_in_words: Option<String>,
     /// What is decided.
     pub decision: Decided,
     /// The policy that has its way: the mute, or the exemption that cancels it.
@@ -76,8 +76,8 @@ pub struct Decided {
     pub as_of: Option<i64>,
     /// What is done.
     pub enforced: Verdict,
-    /// What would be done if policies on trial were enforced as well.
-    pub shadow: Verdict,
+    /// What would be done if dry-run policies were enforced as well.
+    pub dry_run: Verdict,
 }
 
 impl Decided {
@@ -87,7 +87,7 @@ impl Decided {
             at: decision.at,
             as_of: decision.as_of.filter(is_told),
             enforced: decision.enforced.clone(),
-            shadow: decision.shadow.clone(),
+            dry_run: decision.dry_run.clone(),
         }
     }
 }
@@ -166,16 +166,16 @@ impl View<'_> {
         self.0.is_none_or(|tenant| owner == Some(tenant))
     }
 
-    /// Takes out of a decision why others' exemptions spare, before anything is said of it: whoever
+    /// Takes out of a decision why others' exemptions exempt, before anything is said of it: whoever
     /// may not read a policy may not read its reason.
     fn hide_reasons(self, decision: &mut Decision) {
-        for verdict in [&mut decision.enforced, &mut decision.shadow] {
+        for verdict in [&mut decision.enforced, &mut decision.dry_run] {
             if let Verdict::Nothing {
-                spared: Some(spared),
+                exempted: Some(exempted),
             } = verdict
-                && !self.sees_clauses(spared.by.owner.as_deref())
+                && !self.sees_clauses(exempted.by.owner.as_deref())
             {
-                spared.reason = None;
+                exempted.reason = None;
             }
         }
     }
@@ -215,7 +215,7 @@ pub(super) fn answer(
     }
     let winner = winner(&decision.enforced);
     let losers = losers(&decision.enforced, &candidates);
-    let (in_words, shadow_in_words) = words::of(&decision, &candidates, &asked.wanted);
+    let (in_words, dry_run_in_words) = words::of(&decision, &candidates, &asked.wanted);
     for candidate in &mut candidates {
         if !view.sees_clauses(candidate.policy.owner.as_deref())
             && let Some(failed) = &mut candidate.failed
@@ -227,7 +227,7 @@ pub(super) fn answer(
         at: case.at,
         policies: which,
         in_words,
-        shadow_in_words,
+        dry_run_in_words,
         winner,
         losers,
         candidates,
@@ -289,7 +289,7 @@ impl Failed {
 fn winner(enforced: &Verdict) -> Option<Arc<PolicyRef>> {
     match enforced {
         Verdict::Mute { policy } => Some(Arc::clone(policy)),
-        Verdict::Nothing { spared } => spared.as_ref().map(|spared| Arc::clone(&spared.by)),
+        Verdict::Nothing { exempted } => exempted.as_ref().map(|exempted| Arc::clone(&exempted.by)),
         Verdict::Indeterminate => None,
     }
 }

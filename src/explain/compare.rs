@@ -74,9 +74,9 @@ impl Comparison<'_> {
         let mut said = None;
         for (what, then, again) in [
             ("enforced", &then.enforced, &again.enforced),
-            ("shadow", &then.shadow, &again.shadow),
+            ("dry_run", &then.dry_run, &again.dry_run),
         ] {
-            // What would be with the policies on trial is mostly the same.
+            // What would be with the dry-run policies is mostly the same.
             if !self.is_same_verdict(then, again)
                 && said.replace((then, again)) != Some((then, again))
             {
@@ -110,8 +110,8 @@ impl Comparison<'_> {
         match (then, again) {
             (Some(then), Some(again)) => {
                 let is_same = self.is_same(&then.policy, &again.policy)
-                    && (then.effect, then.mode, then.applies, then.excepted)
-                        == (again.effect, again.mode, again.applies, again.excepted);
+                    && (then.effect, then.mode, then.applies, then.exempt)
+                        == (again.effect, again.mode, again.applies, again.exempt);
                 let differs = || format!("then {}, now {}", standing(then), standing(again));
                 (!is_same).then(differs)
             }
@@ -153,9 +153,11 @@ impl Comparison<'_> {
                 self.is_same(then, again)
             }
             (
-                Verdict::Nothing { spared: Some(then) },
                 Verdict::Nothing {
-                    spared: Some(again),
+                    exempted: Some(then),
+                },
+                Verdict::Nothing {
+                    exempted: Some(again),
                 },
             ) => {
                 self.is_same(&then.mute, &again.mute)

@@ -12,18 +12,18 @@ pub(super) fn named(policy: &PolicyRef) -> String {
     format!("{owner}/{}", policy.name)
 }
 
-/// What is decided, and what the policies on trial would make of it where that is not the same.
+/// What is decided, and what the dry-run policies would make of it where that is not the same.
 pub(super) fn of(
     decision: &Decision,
     candidates: &[Candidate],
     wanted: &[&str],
 ) -> (String, Option<String>) {
     let enforced = sentence(&decision.enforced, candidates, wanted, false);
-    if decision.shadow == decision.enforced {
+    if decision.dry_run == decision.enforced {
         return (enforced, None);
     }
-    let shadow = sentence(&decision.shadow, candidates, wanted, true);
-    (enforced, Some(shadow))
+    let dry_run = sentence(&decision.dry_run, candidates, wanted, true);
+    (enforced, Some(dry_run))
 }
 
 /// A verdict by the names of policies alone.
@@ -31,14 +31,14 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Mute { policy } => format!("muted by {}", ranked(policy)),
         Verdict::Nothing {
-            spared: Some(spared),
+            exempted: Some(exempted),
         } => format!(
             "left alone: {} cancels {}{}",
-            ranked(&spared.by),
-            ranked(&spared.mute),
-            because(spared.reason.as_deref())
+            ranked(&exempted.by),
+            ranked(&exempted.mute),
+            because(exempted.reason.as_deref())
         ),
-        Verdict::Nothing { spared: None } => "left alone: no mute applies".to_owned(),
+        Verdict::Nothing { exempted: None } => "left alone: no mute applies".to_owned(),
         Verdict::Indeterminate => "not decided: facts are unknown that would decide".to_owned(),
     }
 }
@@ -60,14 +60,14 @@ fn sentence(
                 many => format!("{decided}; {many} more mutes apply"),
             }
         }
-        Verdict::Nothing { spared: None } => {
-            let excepted = candidates.iter().find(|one| {
+        Verdict::Nothing { exempted: None } => {
+            let exempt = candidates.iter().find(|one| {
                 let failed = one.failed.as_ref();
                 let is_unless = failed.is_some_and(|failed| failed.clause == "unless");
                 let is_mute = one.effect == Effect::Mute && counts(one.mode);
                 is_mute && one.applies == Tri::False && is_unless
             });
-            match excepted {
+            match exempt {
                 Some(one) => format!(
                     "left alone: no mute applies; {} does not because of its `unless`",
                     ranked(&one.policy)
@@ -75,7 +75,7 @@ fn sentence(
                 None => verdict(enforced),
             }
         }
-        Verdict::Nothing { spared: Some(_) } => verdict(enforced),
+        Verdict::Nothing { exempted: Some(_) } => verdict(enforced),
         Verdict::Indeterminate => undecided(candidates, wanted, counts),
     }
 }

@@ -114,22 +114,22 @@ fn entry<'a>(job: &'a Job, case: &'a Case, verb: Verb) -> Entry<'a> {
     }
 }
 
-/// Whether neither the policies in force nor those on trial want anything.
+/// Whether neither the policies in force nor those in dry run want anything.
 pub(super) fn is_nothing(decision: &Decision) -> bool {
     matches!(decision.enforced, Verdict::Nothing { .. })
-        && matches!(decision.shadow, Verdict::Nothing { .. })
+        && matches!(decision.dry_run, Verdict::Nothing { .. })
 }
 
-/// The row for what policies on trial would have changed.
-pub(super) fn on_trial<'a>(
+/// The row for what dry-run policies would have changed.
+pub(super) fn dry_run<'a>(
     job: &'a Job,
     case: &'a Case,
 ) -> Option<(Entry<'a>, Outcome, Option<String>)> {
     let decision = case.decision.as_ref()?;
-    let (verb, policy) = match (&decision.enforced, &decision.shadow) {
+    let (verb, policy) = match (&decision.enforced, &decision.dry_run) {
         (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Verb::Mute, policy),
-        (Verdict::Mute { .. }, Verdict::Nothing { spared }) => {
-            (Verb::Spare, &spared.as_deref()?.by)
+        (Verdict::Mute { .. }, Verdict::Nothing { exempted }) => {
+            (Verb::Exempt, &exempted.as_deref()?.by)
         }
         _ => return None,
     };

@@ -45,8 +45,8 @@ def demo(directory: Path) -> Iterator[Demo]:
         ("Ben, an attendee", "muted", "webinar-mics @1 mutes it"),
         ("Cleo, with her own client", "muted", "webinar-mics @1 mutes it"),
         ("a caller by phone", "muted", "webinar-phone-callers @1 mutes it"),
-        ("the voice agent", "heard", "agents-may-speak spares it"),
-        ("Dan, an attendee", "heard", "screen-share-audio-trial would mute it"),
+        ("the voice agent", "heard", "agents-may-speak exempts it"),
+        ("Dan, an attendee", "heard", "screen-share-audio-dry-run would mute it"),
     ],
 )
 def test_it_shows_who_is_muted_and_who_is_spared_by_which_policy(

@@ -44,8 +44,8 @@ async def decided(site: Site, rooms: RoomService, room: str, identity: str, trac
         ]
         return f"muted by {full_name(by)}"
     assert audited == []
-    if spared := enforced.get("spared"):
-        return f"spared from {full_name(spared['mute'])} by {full_name(spared['by'])}: {spared['reason']}"
+    if exempted := enforced.get("exempted"):
+        return f"exempted from {full_name(exempted['mute'])} by {full_name(exempted['by'])}: {exempted['reason']}"
     return NOTHING
 
 
@@ -163,21 +163,21 @@ async def test_a_change_is_in_force_on_every_replica_within_a_second(
 
 
 MICROPHONE, SCREEN = Source.SOURCE_MICROPHONE, Source.SOURCE_SCREENSHARE_AUDIO
-INTERPRETER_SPARED = "spared from vault-is-quiet@1 by vault-interpreters@1: interpreters are heard"
-CONDUCTOR_SPARED = "spared from choir-is-quiet@1 by acme/choir-conductor@1: somebody has to count"
+INTERPRETER_EXEMPTED = "exempted from vault-is-quiet@1 by vault-interpreters@1: interpreters are heard"
+CONDUCTOR_EXEMPTED = "exempted from choir-is-quiet@1 by acme/choir-conductor@1: somebody has to count"
 
 
 @pytest.mark.parametrize(
     ("prefix", "tenant", "identity", "kind", "source", "expected"),
     [
         ("vault", "acme", "ada", "standard", MICROPHONE, "muted by vault-is-quiet@1"),
-        ("vault", "acme", "interpreter-1", "standard", MICROPHONE, INTERPRETER_SPARED),
+        ("vault", "acme", "interpreter-1", "standard", MICROPHONE, INTERPRETER_EXEMPTED),
         # An exemption is about all that it says, and cancels no mute of a higher priority.
         ("vault", "acme", "interpreter-1", "sip", MICROPHONE, "muted by vault-is-quiet@1"),
         ("vault", "acme", "interpreter-1", "standard", SCREEN, "muted by vault-screens@1"),
         # A tenant's cancels an operator's mute where that is overridable, and in its own rooms.
         ("vault", "acme", "conductor", "standard", MICROPHONE, "muted by vault-is-quiet@1"),
-        ("choir", "acme", "conductor", "standard", MICROPHONE, CONDUCTOR_SPARED),
+        ("choir", "acme", "conductor", "standard", MICROPHONE, CONDUCTOR_EXEMPTED),
         ("choir", "acme", "ada", "standard", MICROPHONE, "muted by choir-is-quiet@1"),
         ("choir", "globex", "conductor", "standard", MICROPHONE, "muted by choir-is-quiet@1"),
     ],

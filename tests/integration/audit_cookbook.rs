@@ -20,7 +20,7 @@ policies:
     match: {{ room: ["webinar-*"], type: [AUDIO], source: [MICROPHONE, UNKNOWN] }}
     unless: {{ attributes: {{ role: host }} }}
     effect: mute
-  - name: screen-share-audio-trial
+  - name: screen-share-audio-dry-run
     match: {{ room: ["webinar-*"], source: [SCREEN_SHARE_AUDIO] }}
     effect: mute
     mode: {mode_of_trial}
@@ -105,7 +105,7 @@ async fn published(app: &TestApp, room: &str, who: &str, source: TrackSource) ->
     track.sid
 }
 
-/// Policies mute, spare, fail, try again, are on trial, give way and give up.
+/// Policies mute, exempt, fail, try again, are in dry run, give way and give up.
 async fn policies_act(app: &TestApp) {
     let microphone = TrackSource::Microphone;
     let ann = published(app, "webinar-1", "ann", microphone).await;

@@ -93,8 +93,8 @@ async fn policies_on_trial_leave_a_row_and_nothing_else() {
         "
 policies:
   - { name: trial, match: { room: [trial] }, effect: mute, mode: dry_run }
-  - { name: mics, match: { room: [spare] }, effect: mute }
-  - { name: trial-exempt, match: { room: [spare] }, effect: exempt, mode: dry_run, priority: 200, reason: they paid }
+  - { name: mics, match: { room: [exempt] }, effect: mute }
+  - { name: trial-exempt, match: { room: [exempt] }, effect: exempt, mode: dry_run, priority: 200, reason: they paid }
   - { name: both, match: { room: [both] }, effect: mute }
   - { name: both-trial, match: { room: [both] }, effect: mute, mode: dry_run, priority: 500 }
   - { name: off, match: { room: [off] }, effect: mute, mode: off }
@@ -102,7 +102,7 @@ policies:
     )
     .await;
     let mut muted = Vec::new();
-    for room in ["trial", "spare", "both", "off"] {
+    for room in ["trial", "exempt", "both", "off"] {
         app.room(room, "acme");
         let sid = app
             .publish(room, Join::new("vip"), Publish::microphone())
@@ -110,10 +110,10 @@ policies:
         app.settle().await;
         muted.push((room, app.is_muted(room, "vip", &sid)));
     }
-    // An exemption on trial spares nobody in earnest.
+    // An exemption in dry run exempts nobody in earnest.
     let expected = [
         ("trial", false),
-        ("spare", true),
+        ("exempt", true),
         ("both", true),
         ("off", false),
     ];
@@ -123,7 +123,7 @@ policies:
         trial,
         [
             "webhook mute dry_run - acme trial vip MICROPHONE trial@1",
-            "webhook spare dry_run - acme spare vip MICROPHONE trial-exempt@1",
+            "webhook exempt dry_run - acme exempt vip MICROPHONE trial-exempt@1",
         ]
     );
     let would = app.sql("select count(*) from would_have_muted").await;
@@ -192,12 +192,12 @@ async fn facts_and_decision_are_stored_with_the_event_muted_or_not() {
     let muted = app.publish("webinar-1", named, Publish::microphone()).sid;
     app.settle().await;
     let host = Join::new("host").attribute("role", "host");
-    let excepted = app.publish("webinar-1", host, Publish::microphone()).sid;
+    let exempt = app.publish("webinar-1", host, Publish::microphone()).sid;
     app.settle().await;
     let agent = Join::new("agent").kind(Kind::Agent);
-    let spared = app.publish("webinar-1", agent, Publish::microphone()).sid;
+    let exempted = app.publish("webinar-1", agent, Publish::microphone()).sid;
     app.settle().await;
-    for (name, sid) in [("muted", muted), ("excepted", excepted), ("spared", spared)] {
+    for (name, sid) in [("muted", muted), ("exempt", exempt), ("exempted", exempted)] {
         for column in ["facts", "decision"] {
             let mut stored = app.stored(column, &sid).await;
             redact(&mut stored);

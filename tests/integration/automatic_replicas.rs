@@ -16,7 +16,7 @@ use crate::support::{BOUND, Setup, TestApp};
 
 const ALL: &str = "policies: [{ name: all, match: {}, effect: mute }]";
 /// A job whose end leaves a row of its own, so that ending it twice shows.
-const WITH_TRIAL: &str = "
+const WITH_DRY_RUN: &str = "
 policies:
   - { name: all, match: {}, effect: mute }
   - { name: trial, match: {}, effect: exempt, mode: dry_run, reason: to see what it does }
@@ -114,7 +114,7 @@ async fn an_intent_of_a_replica_that_died_is_closed_as_unknown_after_its_settle_
 async fn a_worker_that_lost_its_job_to_another_ends_nothing() {
     for fails in [false, true] {
         let app = TestApp::new().await;
-        app.apply(WITH_TRIAL).await;
+        app.apply(WITH_DRY_RUN).await;
         app.room("standup", "acme");
         if fails {
             let fault = Fault::of(Method::MutePublishedTrack, FaultKind::Unavailable);

@@ -30,7 +30,7 @@ policies:
     effect: mute
 "#;
 
-/// Tracks of acme and of globex, a second apart and all dealt with: three are muted, one is spared,
+/// Tracks of acme and of globex, a second apart and all dealt with: three are muted, one is exempted,
 /// two are left alone.
 pub(crate) async fn a_day() -> TestApp {
     let hands = ManualClock::new(Clock::system().now() - TimeDelta::minutes(10));
@@ -58,11 +58,11 @@ pub(crate) async fn backtest(app: &TestApp, token: &str, path: &str, body: &Valu
     Answer::to(app.api(Method::POST, token, path).json(body)).await
 }
 
-/// `live muted-spared-left, draft muted-spared-left: +newly muted -no longer ~by another =same ?not compared`
+/// `live muted-exempted-left, draft muted-exempted-left: +newly muted -no longer ~by another =same ?not compared`
 pub(crate) fn tracks(view: &Value) -> String {
     let count = |of: &Value| of["tracks"].as_u64().unwrap().to_string();
     let rulings = |of: &Value| {
-        ["muted", "spared", "left_alone"]
+        ["muted", "exempted", "left_alone"]
             .map(|key| count(&of[key]))
             .join("-")
     };
@@ -124,7 +124,7 @@ async fn a_tenant_tries_its_policies_on_its_own_rooms_beside_everything_that_is_
     assert_eq!(
         samples(&report),
         [
-            "newly_muted webinar-1/bot: spared agents -> muted webinar-mics",
+            "newly_muted webinar-1/bot: exempted agents -> muted webinar-mics",
             "newly_muted call-1/ann: left_alone - -> muted calls",
         ]
     );
@@ -181,7 +181,7 @@ async fn the_operators_reasons_are_no_tenants_to_read() {
         let report = backtest(&app, token, path, &without).await.json();
         assert_eq!(tracks(&report["enforced"]), "0-0-2, 2-0-0: +2 -0 ~0 =0 ?0");
     }
-    // Live now mutes: the exemptions show why they spare, to those who may read them.
+    // Live now mutes: the exemptions show why they exempt, to those who may read them.
     app.apply("policies: [{ name: calls, owner: acme, match: { room: call-1 }, effect: mute }]")
         .await;
     for (token, path, reasons) in [
@@ -243,7 +243,7 @@ async fn what_was_not_recorded_is_counted_apart_and_never_guessed() {
         assert_eq!(tracks(&report["enforced"]), "0-0-2, 2-0-0: +2 -0 ~0 =0 ?0");
     }
 
-    // As the note says: on trial, the draft makes quell record what it asks for.
+    // As the note says: in dry run, the draft makes quell record what it asks for.
     app.apply("policies: [{ name: sip, match: { kind: SIP }, effect: mute, mode: dry_run }]")
         .await;
     app.room("call-2", "acme");
@@ -258,19 +258,13 @@ async fn what_was_not_recorded_is_counted_apart_and_never_guessed() {
         .await
         .json();
     assert_eq!(tracks(&report["enforced"]), "0-0-2, 1-0-1: +1 -0 ~0 =1 ?2");
-    assert_eq!(
-        tracks(&report["with_trial"]),
-        "1-0-1, 1-0-1: +0 -0 ~0 =2 ?2"
-    );
-    // Taken off trial, nothing that is done changes, and something that would be.
+    assert_eq!(tracks(&report["dry_run"]), "1-0-1, 1-0-1: +0 -0 ~0 =2 ?2");
+    // Taken out of dry run, nothing that is done changes, and something that would be.
     let report = backtest(&app, OPERATOR, "/v1/backtest", &draft("off"))
         .await
         .json();
     assert_eq!(tracks(&report["enforced"]), "0-0-4, 0-0-4: +0 -0 ~0 =4 ?0");
-    assert_eq!(
-        tracks(&report["with_trial"]),
-        "1-0-1, 0-0-2: +0 -1 ~0 =1 ?2"
-    );
+    assert_eq!(tracks(&report["dry_run"]), "1-0-1, 0-0-2: +0 -1 ~0 =1 ?2");
     app.finish().await;
 }
 
@@ -379,7 +373,7 @@ async fn a_tenant_is_not_told_of_the_operators_trial_elsewhere() {
         for (token, is_told) in [(ACME, is_told), (OPERATOR, true)] {
             let body = json!({"policies": [{"name": "new", "match": {}, "effect": "mute"}]});
             let report = backtest(&app, token, "/v1/backtest", &body).await.json();
-            assert_eq!(report["any_on_trial"], is_told, "{room} {token}");
+            assert_eq!(report["any_dry_run"], is_told, "{room} {token}");
         }
     }
     app.finish().await;

@@ -27,7 +27,7 @@ async fn who_is_in_a_room_is_explained_track_by_track() {
             (
                 sid,
                 track["in_words"].as_str().unwrap(),
-                &track["shadow_in_words"],
+                &track["dry_run_in_words"],
             )
         })
         .collect();

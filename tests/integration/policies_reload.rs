@@ -87,7 +87,7 @@ async fn a_change_of_one_tenant_among_many_is_all_that_is_read() {
         ("changed", Some(policy("lobby-*", "enforce")), [false, true]),
         ("off", Some(policy("lobby-*", "off")), [false, false]),
         ("on", Some(policy("lobby-*", "enforce")), [false, true]),
-        ("on trial", Some(policy("*", "dry_run")), [false, false]),
+        ("in dry run", Some(policy("*", "dry_run")), [false, false]),
         (
             "as before",
             Some(policy("hall-*", "enforce")),

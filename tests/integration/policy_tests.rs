@@ -56,7 +56,7 @@ async fn a_file_stands_for_the_tests_beside_it() {
 policies: [mics.yaml, more/agents.yaml]
 defaults: { room: { name: webinar-1 } }
 tests:
-  - { name: agents speak, facts: { participant: { kind: AGENT } }, expect: { spared_by: agents } }
+  - { name: agents speak, facts: { participant: { kind: AGENT } }, expect: { exempted_by: agents } }
 ";
     let files = folder(&[
         ("mics.yaml", MICS),

@@ -70,12 +70,12 @@ async fn the_demo_tells_who_is_heard_who_is_muted_and_why() {
             &[
                 "agent",
                 " heard ",
-                "agents-may-speak spares it from webinar-mics",
+                "agents-may-speak exempts it from webinar-mics",
             ],
             &[
                 "Dan",
                 " heard ",
-                "screen-share-audio-trial would mute it",
+                "screen-share-audio-dry-run would mute it",
                 "dry_run",
             ],
             &["acme's moderator unmutes", " 200 ", r#""muted":false"#],
@@ -93,7 +93,7 @@ async fn the_demo_tells_who_is_heard_who_is_muted_and_why() {
                 " mute ",
                 " dry_run ",
                 " dan ",
-                "screen-share-audio-trial @1",
+                "screen-share-audio-dry-run @1",
             ],
             &["acme", " unmute ", " done ", " ben "],
             &["globex", " mute ", " refused ", " ben ", "another auth_id"],

@@ -2,9 +2,9 @@
 //!
 //! Of a hundred rules, 70 are about one room, 15 about rooms that start with a text, 10 about one
 //! identity, 3 about rooms by another glob, and 2 about phone callers of a region, in any room. All
-//! are about sound, half of them about microphones only. A third spares hosts and moderators, a fifth
+//! are about sound, half of them about microphones only. A third exempts hosts and moderators, a fifth
 //! has a condition (`when`), a tenth is in force by the clock (`active`) and 4 % in the first minutes
-//! of a room only. A tenth exempts instead of muting; 5 % are on trial, 3 % off. What a rule has
+//! of a room only. A tenth exempts instead of muting; 5 % are in dry run, 3 % off. What a rule has
 //! beside its place is drawn at random, always the same.
 //!
 //! Six events of ten happen where some rule is about, evenly over all rules; the others in rooms that

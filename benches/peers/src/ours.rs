@@ -39,7 +39,7 @@ pub fn document(rule: &Rule) -> Value {
         "priority": rule.priority,
         "reason": "as agreed with those who teach here",
     });
-    if rule.spares_hosts {
+    if rule.exempts_hosts {
         policy["unless"] = json!({ "attributes": { "role": ["host", "moderator"] } });
     }
     if let Some(when) = rule.when {

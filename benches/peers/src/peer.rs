@@ -1,6 +1,6 @@
 //! The other engines: each is given the rules in its own form, and asked about events in its own.
 //!
-//! What all of them are spared: rules that are `off` or on trial (quell decides what those would do in
+//! What none of them has to do: rules that are `off` or in dry run (quell decides what those would do in
 //! the same pass, the others are not asked to), the tenant (there is one only), and when the hours
 //! of a rule are: which of them are open is a fact that comes with the event, as a program that
 //! embeds an engine would keep it for a minute. Rules come in the order of their rank, so that the
@@ -33,7 +33,7 @@ pub trait Peer {
 }
 
 /// The rules that are enforced, in the order in which they decide: the first that applies mutes where
-/// it is a mute, and spares where it is an exemption. An exemption cancels mutes of its own priority
+/// it is a mute, and exempts where it is an exemption. An exemption cancels mutes of its own priority
 /// and lower, so it stands before those of its own.
 pub fn ranked(rules: &[Rule]) -> Vec<Rule> {
     let mut enforced: Vec<Rule> = rules

@@ -48,7 +48,7 @@ impl Answer {
 
     /// Whether the policy is about the track and leaves it alone by its `unless`.
     #[must_use]
-    pub fn excepted(self) -> Tri {
+    pub fn exempt(self) -> Tri {
         self.matched.and(self.unless)
     }
 

@@ -39,8 +39,8 @@ pub struct Decision {
     pub as_of: Option<i64>,
     /// What is done.
     pub enforced: Verdict,
-    /// What would be done if policies on trial (`mode: dry_run`) were enforced as well.
-    pub shadow: Verdict,
+    /// What would be done if dry-run policies (`mode: dry_run`) were enforced as well.
+    pub dry_run: Verdict,
     /// The policies whose `match` holds, or may; in the order in which they are named.
     pub trace: Trace,
     /// How many more there are than the trace names.
@@ -57,7 +57,7 @@ pub enum Verdict {
         /// The mute that would have been, and what cancelled it; none where no mute was known to
         /// match.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        spared: Option<Box<Spared>>,
+        exempted: Option<Box<Exempted>>,
     },
     /// The track is muted.
     Mute {
@@ -68,9 +68,9 @@ pub enum Verdict {
     Indeterminate,
 }
 
-/// Who was spared by what.
+/// Who was exempted by what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spared {
+pub struct Exempted {
     /// The mute that was cancelled; the first to be named where there are several.
     pub mute: Arc<PolicyRef>,
     /// The exemption that cancelled it.
@@ -93,7 +93,7 @@ pub struct Candidate {
     pub applies: Tri,
     /// Whether its `match` holds and its `unless` does too: it leaves this track alone itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub excepted: bool,
+    pub exempt: bool,
 }
 
 impl Verdict {
@@ -106,11 +106,11 @@ impl Verdict {
         }
     }
 
-    /// Who was spared by what.
+    /// Who was exempted by what.
     #[must_use]
-    pub fn spared(&self) -> Option<&Spared> {
+    pub fn exempted(&self) -> Option<&Exempted> {
         match self {
-            Self::Nothing { spared } => spared.as_deref(),
+            Self::Nothing { exempted } => exempted.as_deref(),
             Self::Mute { .. } | Self::Indeterminate => None,
         }
     }
@@ -128,8 +128,8 @@ impl Decision {
         Self {
             at,
             as_of: Some(as_of),
-            enforced: Verdict::Nothing { spared: None },
-            shadow: Verdict::Nothing { spared: None },
+            enforced: Verdict::Nothing { exempted: None },
+            dry_run: Verdict::Nothing { exempted: None },
             trace: Trace::new(),
             trace_left_off: 0,
         }
@@ -138,7 +138,7 @@ impl Decision {
     /// Whether facts that could not be had would decide what is done or what would be.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
-        self.enforced.is_indeterminate() || self.shadow.is_indeterminate()
+        self.enforced.is_indeterminate() || self.dry_run.is_indeterminate()
     }
 
     /// The first enforced mute that would be about the track but for its own `unless`: why a
@@ -148,7 +148,7 @@ impl Decision {
         self.trace
             .iter()
             .find(|candidate| {
-                candidate.excepted
+                candidate.exempt
                     && candidate.effect == Effect::Mute
                     && candidate.mode == Mode::Enforce
             })
@@ -164,13 +164,13 @@ pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decisi
         return Decision::nothing(now, policies.as_of());
     }
     let enforced = verdict(&matched, |policy| policy.mode == Mode::Enforce);
-    let is_trial = matched
+    let is_dry_run = matched
         .iter()
         .any(|candidate| candidate.policy.mode != Mode::Enforce);
     Decision {
         at: now,
         as_of: Some(policies.as_of()),
-        shadow: if is_trial {
+        dry_run: if is_dry_run {
             verdict(&matched, |_| true)
         } else {
             enforced.clone()
@@ -192,7 +192,7 @@ impl From<&Matched<'_>> for Candidate {
             effect: matched.policy.effect,
             mode: matched.policy.mode,
             applies: matched.answer.applies(),
-            excepted: matched.answer.excepted() == Tri::True,
+            exempt: matched.answer.exempt() == Tri::True,
         }
     }
 }
@@ -221,7 +221,7 @@ fn verdict(matched: &[Matched<'_>], counts: fn(&CompiledPolicy) -> bool) -> Verd
             policy: Arc::clone(&most.id),
         },
         (None, None) => Verdict::Nothing {
-            spared: spared(certain).map(Box::new),
+            exempted: exempted(certain).map(Box::new),
         },
         _ => Verdict::Indeterminate,
     }
@@ -237,11 +237,13 @@ fn first_mute<'a>(
 }
 
 /// The first of the mutes, all of which are cancelled, and the first exemption that cancels it.
-fn spared<'a, I: Iterator<Item = &'a CompiledPolicy>>(policies: impl Fn() -> I) -> Option<Spared> {
+fn exempted<'a, I: Iterator<Item = &'a CompiledPolicy>>(
+    policies: impl Fn() -> I,
+) -> Option<Exempted> {
     let mute = policies().find(|policy| policy.effect == Effect::Mute)?;
     let by = policies()
         .find(|policy| policy.effect == Effect::Exempt && cancels(&policy.id, &mute.id))?;
-    Some(Spared {
+    Some(Exempted {
         mute: Arc::clone(&mute.id),
         by: Arc::clone(&by.id),
         reason: by.reason.clone(),

@@ -62,11 +62,11 @@ pub enum Part {
         by: Arc<PolicyRef>,
     },
     /// It exempts the track, and cancels at least one mute.
-    Spares,
+    Exempts,
     /// It exempts the track, and there is no mute that it cancels.
-    SparesNothing,
-    /// It applies, and is on trial: it counts in the shadow decision only.
-    OnTrial,
+    ExemptsNothing,
+    /// It applies, and is in dry run: it counts in the dry-run decision only.
+    DryRun,
     /// It is off.
     Off,
     /// Its conditions do not hold.
@@ -149,16 +149,16 @@ fn part(
         (Mode::Off, _) => return Part::Off,
         (_, Tri::False) => return Part::DoesNotApply,
         (_, Tri::Unknown) => return Part::Depends,
-        (Mode::DryRun, Tri::True) => return Part::OnTrial,
+        (Mode::DryRun, Tri::True) => return Part::DryRun,
         (Mode::Enforce, Tri::True) => {}
     }
     let of = |effect: Effect| acting.iter().filter(move |other| other.effect == effect);
     if policy.effect == Effect::Exempt {
         let has_mute = of(Effect::Mute).any(|mute| cancels(&policy.id, &mute.id));
         return if has_mute {
-            Part::Spares
+            Part::Exempts
         } else {
-            Part::SparesNothing
+            Part::ExemptsNothing
         };
     }
     if enforced.mute() == Some(&*policy.id) {

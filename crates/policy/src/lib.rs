@@ -42,7 +42,7 @@ mod yaml;
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document, Effect, Match, Mode, Policy, PolicyKey};
-pub use evaluate::{Candidate, Decision, Spared, Verdict, decide};
+pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
 pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{

@@ -36,14 +36,14 @@ impl Why<'_> {
             Self::MutedBy(Policy { name, priority, .. }) => (
                 "priority",
                 format!(
-                    "this exemption spares nothing here: {name} mutes the same with the priority {priority}, this has {exempts}"
+                    "this exemption exempts nothing here: {name} mutes the same with the priority {priority}, this has {exempts}"
                 ),
                 raise(priority),
             ),
             Self::Operators(Policy { name, .. }) => (
                 "owner",
                 format!(
-                    "this exemption spares nothing here: {name} is the operator's, and not `overridable`"
+                    "this exemption exempts nothing here: {name} is the operator's, and not `overridable`"
                 ),
                 format!("write `overridable: true` in {name}, or let the operator exempt"),
             ),

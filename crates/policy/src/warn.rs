@@ -96,7 +96,7 @@ pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
     if let Some((keys, what)) = self_spared(policy) {
         doubts.push(Doubt {
             keys,
-            message: format!("participants may be able to spare themselves, by {what}"),
+            message: format!("participants may be able to exempt themselves, by {what}"),
             hint: "match identity, or a kind other than STANDARD, as well: the token says these"
                 .into(),
         });
@@ -206,7 +206,7 @@ fn misses_unnamed_microphones(condition: &Match) -> bool {
         && !condition.source.contains(&Source::Unknown)
 }
 
-/// Where participants write themselves what spares them, and what that is, where nothing with it
+/// Where participants write themselves what exempts them, and what that is, where nothing with it
 /// binds who they are.
 fn self_spared(policy: &Policy) -> Option<(&'static [&'static str], String)> {
     let [match_, unless_, when_] = [&["match"], &["unless"], &["when"]].map(<[_; 1]>::as_slice);

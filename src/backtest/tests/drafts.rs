@@ -54,7 +54,7 @@ fn a_draft_takes_the_place_of_its_namesakes() {
         );
         assert_eq!((sides.live.set.len(), sides.draft.set.len()), (3, in_draft));
         assert_eq!(sides.others, [key("kept")]);
-        assert!(!sides.live.on_trial.is_empty() && !sides.draft.on_trial.is_empty());
+        assert!(!sides.live.dry_run.is_empty() && !sides.draft.dry_run.is_empty());
     }
 }
 
@@ -67,7 +67,7 @@ fn a_draft_may_be_what_is_stored_without_a_policy() {
     let sides = sides(&live(), draft);
     assert_eq!(changes(&sides), ["removed acme/quiet: "]);
     assert_eq!((sides.live.set.len(), sides.draft.set.len()), (3, 2));
-    assert!(!sides.live.on_trial.is_empty() && sides.draft.on_trial.is_empty());
+    assert!(!sides.live.dry_run.is_empty() && sides.draft.dry_run.is_empty());
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn of(live: &[Policy], draft: &[Policy], tracks: &[Published]) -> Totals {
 }
 
 fn all(of: &Rulings) -> u64 {
-    of.muted.tracks + of.spared.tracks + of.left_alone.tracks
+    of.muted.tracks + of.exempted.tracks + of.left_alone.tracks
 }
 
 fn shifted(of: &Shifts) -> u64 {
@@ -123,13 +123,13 @@ proptest! {
     #[test]
     fn what_is_live_changes_nothing_as_a_draft(live in policies(), tracks in tracks()) {
         let totals = of(&live, &live, &tracks);
-        for comparison in [totals.enforced, totals.with_trial] {
+        for comparison in [totals.enforced, totals.dry_run] {
             prop_assert_eq!(comparison.live, comparison.draft);
             prop_assert_eq!(shifted(&comparison.changes), 0);
         }
         for row in totals.by_policy.finish() {
             prop_assert_eq!(row.enforced.mutes.difference(), 0);
-            prop_assert_eq!(row.with_trial.spares.difference(), 0);
+            prop_assert_eq!(row.dry_run.exempts.difference(), 0);
         }
     }
 
@@ -141,7 +141,7 @@ proptest! {
         prop_assert_eq!(totals.recorded.values().sum::<u64>(), published);
         let apart = &totals.apart;
         let unknown = apart.not_settled + apart.without_facts + apart.unreadable;
-        for Comparison { live, draft, changes, not_compared } in [totals.enforced, totals.with_trial] {
+        for Comparison { live, draft, changes, not_compared } in [totals.enforced, totals.dry_run] {
             let compared = published - not_compared.tracks;
             prop_assert_eq!(all(&live), compared);
             prop_assert_eq!(all(&draft), compared);
@@ -149,7 +149,7 @@ proptest! {
             prop_assert!(unknown <= not_compared.tracks && not_compared.tracks <= apart.tracks);
             let more = changes.newly_muted.tracks + live.muted.tracks;
             prop_assert_eq!(more, draft.muted.tracks + changes.no_longer_muted.tracks);
-            for counted in [live.muted, draft.spared, changes.newly_muted, changes.same] {
+            for counted in [live.muted, draft.exempted, changes.newly_muted, changes.same] {
                 prop_assert!(counted.rooms <= counted.participants);
                 prop_assert!(counted.participants <= counted.tracks);
                 prop_assert_eq!(counted.rooms == 0, counted.tracks == 0);
@@ -166,13 +166,13 @@ proptest! {
         for view in View::ALL {
             let (comparison, deeds): (_, Vec<_>) = match view {
                 View::Enforced => (totals.enforced, rows.iter().map(|row| row.enforced).collect()),
-                View::WithTrial => (totals.with_trial, rows.iter().map(|row| row.with_trial).collect()),
+                View::DryRun => (totals.dry_run, rows.iter().map(|row| row.dry_run).collect()),
             };
             let sum = |of: fn(&super::super::Deeds) -> u64| deeds.iter().map(of).sum::<u64>();
             prop_assert_eq!(sum(|deeds| deeds.mutes.live), comparison.live.muted.tracks);
             prop_assert_eq!(sum(|deeds| deeds.mutes.draft), comparison.draft.muted.tracks);
-            prop_assert_eq!(sum(|deeds| deeds.spares.live), comparison.live.spared.tracks);
-            prop_assert_eq!(sum(|deeds| deeds.spares.draft), comparison.draft.spared.tracks);
+            prop_assert_eq!(sum(|deeds| deeds.exempts.live), comparison.live.exempted.tracks);
+            prop_assert_eq!(sum(|deeds| deeds.exempts.draft), comparison.draft.exempted.tracks);
         }
     }
 
@@ -180,7 +180,7 @@ proptest! {
     fn live_and_draft_swapped_is_the_mirror_image(live in policies(), draft in policies(), tracks in tracks()) {
         let (one, other) = (of(&live, &draft, &tracks), of(&draft, &live, &tracks));
         prop_assert_eq!(one.enforced, mirrored(&other.enforced));
-        prop_assert_eq!(one.with_trial, mirrored(&other.with_trial));
+        prop_assert_eq!(one.dry_run, mirrored(&other.dry_run));
         prop_assert_eq!(one.apart, other.apart);
         prop_assert_eq!(one.samples.len(), other.samples.len());
     }

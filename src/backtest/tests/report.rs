@@ -108,7 +108,7 @@ fn for_programs() {
 }
 
 /// What a tenant reads of its own rooms.
-fn any_on_trial(live: &[Policy], policies: Vec<Policy>) -> bool {
+fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
     let draft = Draft {
         policies,
         ..Draft::default()
@@ -125,7 +125,7 @@ fn any_on_trial(live: &[Policy], policies: Vec<Policy>) -> bool {
         oldest: None,
         truncated: None,
     };
-    Report::new(asked, &sides, totals_for(tenant, &sides, &tracks, 2)).any_on_trial
+    Report::new(asked, &sides, totals_for(tenant, &sides, &tracks, 2)).any_dry_run
 }
 
 #[test]
@@ -136,25 +136,25 @@ fn a_tenant_learns_of_anothers_trial_only_where_it_is_about_its_rooms() {
             &json!({"mode": mode, "match": {"room": "x"}}),
         )]
     };
-    let on_trial = |fields: Value| {
+    let dry_run = |fields: Value| {
         let mut all = json!({"mode": "dry_run"});
         all.as_object_mut()
             .unwrap()
             .extend(fields.as_object().unwrap().clone());
         [policy("operators", &all)]
     };
-    let elsewhere = on_trial(json!({"match": {"room": "webinar-*"}}));
-    let here = on_trial(json!({"match": {"room": "lobby"}}));
-    let maybe_here = on_trial(json!({"match": {"attributes": {"role": "guest"}}}));
-    assert!(!any_on_trial(&elsewhere, own("enforce")));
-    assert!(any_on_trial(&here, own("enforce")));
-    assert!(any_on_trial(&maybe_here, own("enforce")));
+    let elsewhere = dry_run(json!({"match": {"room": "webinar-*"}}));
+    let here = dry_run(json!({"match": {"room": "lobby"}}));
+    let maybe_here = dry_run(json!({"match": {"attributes": {"role": "guest"}}}));
+    assert!(!any_dry_run(&elsewhere, own("enforce")));
+    assert!(any_dry_run(&here, own("enforce")));
+    assert!(any_dry_run(&maybe_here, own("enforce")));
     // Its own are its to know, live or in the draft.
-    assert!(any_on_trial(&elsewhere, own("dry_run")));
-    assert!(any_on_trial(&own("dry_run"), own("enforce")));
-    // One that spares itself is not about it.
-    let spares = on_trial(json!({"match": {"room": "lobby"}, "unless": {"identity": "ann"}}));
-    assert!(!any_on_trial(&spares, own("enforce")));
+    assert!(any_dry_run(&elsewhere, own("dry_run")));
+    assert!(any_dry_run(&own("dry_run"), own("enforce")));
+    // One that exempts itself is not about it.
+    let exempts = dry_run(json!({"match": {"room": "lobby"}, "unless": {"identity": "ann"}}));
+    assert!(!any_dry_run(&exempts, own("enforce")));
 }
 
 const MANUAL: &str = include_str!("../../../docs/POLICIES.md");
@@ -223,9 +223,9 @@ fn every_field_of_a_report_is_in_the_manual() {
         "removed",
         "unchanged",
         "enforced",
-        "with_trial",
+        "dry_run",
         "muted",
-        "spared",
+        "exempted",
         "left_alone",
         "not_decided",
         "newly_muted",

@@ -218,15 +218,15 @@ fn why(settlement: &str, decision: Option<&Decision>) -> String {
     if let Verdict::Mute { policy } = &decision.enforced {
         return format!("{} @{} mutes it", policy.name, policy.revision);
     }
-    if let Some(spared) = decision.enforced.spared() {
-        let reason = spared.reason.as_deref().unwrap_or("no reason given");
+    if let Some(exempted) = decision.enforced.exempted() {
+        let reason = exempted.reason.as_deref().unwrap_or("no reason given");
         return format!(
-            "{} spares it from {} ({reason})",
-            spared.by.name, spared.mute.name
+            "{} exempts it from {} ({reason})",
+            exempted.by.name, exempted.mute.name
         );
     }
-    if let Some(policy) = decision.shadow.mute() {
-        return format!("{} would mute it, but is on trial (dry_run)", policy.name);
+    if let Some(policy) = decision.dry_run.mute() {
+        return format!("{} would mute it, but is in dry run (dry_run)", policy.name);
     }
     if let Some(policy) = decision.excepted_by() {
         return format!("{} says: unless ...", policy.name);

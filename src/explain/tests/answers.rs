@@ -33,9 +33,9 @@ fn decisions_are_said_in_a_sentence() {
         };
         let winner: Vec<_> = answer.winner.clone().into_iter().collect();
         let (winner, losers) = (names(&winner), names(&answer.losers));
-        let shadow = answer.shadow_in_words.unwrap_or_else(|| "-".to_owned());
+        let dry_run = answer.dry_run_in_words.unwrap_or_else(|| "-".to_owned());
         format!(
-            "{}\n    on trial: {shadow}\n    {winner} > {losers}",
+            "{}\n    in dry run: {dry_run}\n    {winner} > {losers}",
             answer.in_words
         )
     };
@@ -97,14 +97,14 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
         "recorded_of_tenant",
         recorded(&other, "muted", Some("acme"))
     );
-    let excepted = POLICIES.replace("{}, unless: { identity: ann }", "{ identity: bob }");
-    let seen = recorded(&excepted, "muted", None);
+    let exempt = POLICIES.replace("{}, unless: { identity: ann }", "{ identity: bob }");
+    let seen = recorded(&exempt, "muted", None);
     assert!(
         seen.contains("op-excepts-secret: then not about it"),
         "{seen}"
     );
-    assert_eq!(recorded(&excepted, "muted", Some("acme")), "");
-    let late = recorded(&excepted, "gone", None);
+    assert_eq!(recorded(&exempt, "muted", Some("acme")), "");
+    let late = recorded(&exempt, "gone", None);
     assert!(late.contains("LiveKit was asked after that"), "{late}");
 }
 
@@ -191,9 +191,9 @@ fn every_field_of_an_answer_is_in_the_manual() {
         "mutes",
         "also_mutes",
         "cancelled",
-        "spares",
-        "spares_nothing",
-        "on_trial",
+        "exempts",
+        "exempts_nothing",
+        "dry_run",
         "off",
         "does_not_apply",
         "depends",

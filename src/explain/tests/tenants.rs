@@ -39,7 +39,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
         [
             "op-mutes Mutes",
             "op-off-secret Off",
-            "op-trial OnTrial",
+            "op-trial DryRun",
             "draft Off",
             "mutes AlsoMutes",
             r#"op-vip Depends match.attributes.vip-secret "gold-secret" participant.attributes are unknown"#,
@@ -53,7 +53,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
         lines(&acmes),
         [
             "op-mutes Mutes",
-            "op-trial OnTrial",
+            "op-trial DryRun",
             "draft Off",
             "mutes AlsoMutes",
             "op-vip Depends match.attributes - -",
@@ -65,7 +65,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
     assert_eq!(acmes.left_off, 0);
     // Nothing else is different.
     assert_eq!(acmes.decision.enforced, all.decision.enforced);
-    assert_eq!(acmes.decision.shadow, all.decision.shadow);
+    assert_eq!(acmes.decision.dry_run, all.decision.dry_run);
     assert_eq!(acmes.in_words, all.in_words);
     assert_eq!(acmes.asked.wanted, ["participant.attributes"]);
 }
@@ -111,11 +111,11 @@ policies:
         let then = recorded.decision.as_ref().unwrap();
         let verdicts = [
             &answer.decision.enforced,
-            &answer.decision.shadow,
+            &answer.decision.dry_run,
             &then.enforced,
-            &then.shadow,
+            &then.dry_run,
         ];
-        let said = verdicts.map(|verdict| verdict.spared().unwrap().reason.clone());
+        let said = verdicts.map(|verdict| verdict.exempted().unwrap().reason.clone());
         let said = said.map(|reason| reason.is_some());
         let json = serde_json::to_string(&answer).unwrap();
         (said, json.matches("s-reason").count(), answer.in_words)

@@ -84,7 +84,7 @@ impl Worker {
             Seen::Partly(error) => {
                 let decision = self.decide(&parts.policies.snapshot(), &case.facts);
                 let nothing = matches!(decision.enforced, Verdict::Nothing { .. });
-                let decided = nothing && !decision.shadow.is_indeterminate();
+                let decided = nothing && !decision.dry_run.is_indeterminate();
                 case.decision = Some(decision);
                 return if decided {
                     End::Settled(Settlement::Nothing, None)
@@ -149,7 +149,7 @@ impl Worker {
                     settlement,
                     Settlement::Muted | Settlement::Nothing | Settlement::Superseded
                 ) {
-                    record.rows.extend(case::on_trial(job, case));
+                    record.rows.extend(case::dry_run(job, case));
                 }
                 let settlement = *settlement;
                 if settle::settle(&parts.pool, job, settlement, record).await? {

@@ -16,7 +16,7 @@ pub struct Rule {
     /// About microphones only, and what may be one; else about any sound.
     pub microphones: bool,
     /// Leaves alone whose attribute `role` is `host` or `moderator`.
-    pub spares_hosts: bool,
+    pub exempts_hosts: bool,
     pub when: Option<When>,
     pub hours: Option<&'static Hours>,
     pub first_minutes: Option<i64>,
@@ -117,7 +117,7 @@ impl Rule {
             name: format!("policy-{n}"),
             place: Place::new(n),
             microphones: chance(n, 1, 50),
-            spares_hosts: chance(n, 2, 33),
+            exempts_hosts: chance(n, 2, 33),
             when: chance(n, 3, 20).then(|| When::new(n)),
             hours: chance(n, 5, 10).then(|| &HOURS[random(n, 6) as usize % HOURS.len()]),
             first_minutes: chance(n, 7, 4).then(|| 10 + 10 * (random(n, 8) % 6) as i64),

@@ -144,7 +144,7 @@ fn line(rank: usize, rule: &Rule) -> Vec<String> {
     if rule.microphones {
         all.push(r#"r.facts.source in ["UNKNOWN", "MICROPHONE"]"#.to_owned());
     }
-    if rule.spares_hosts {
+    if rule.exempts_hosts {
         all.push(r#"!(r.facts.role in ["host", "moderator"])"#.to_owned());
     }
     if let Some(hours) = rule.hours {

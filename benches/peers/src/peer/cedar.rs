@@ -158,7 +158,7 @@ fn policy(rule: &Rule) -> String {
     if let Some(when) = rule.when {
         all.push(format!("({})", self::when(when)));
     }
-    let unless = if rule.spares_hosts {
+    let unless = if rule.exempts_hosts {
         r#" unless { principal.attributes has role && ["host", "moderator"].contains(principal.attributes.role) }"#
     } else {
         ""

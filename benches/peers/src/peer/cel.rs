@@ -80,7 +80,7 @@ fn expression(rule: &Rule) -> String {
     if rule.microphones {
         all.push(r#"source in ["UNKNOWN", "MICROPHONE"]"#.to_owned());
     }
-    if rule.spares_hosts {
+    if rule.exempts_hosts {
         let role = r#"!(has(attributes.role) && attributes.role in ["host", "moderator"])"#;
         all.push(role.to_owned());
     }

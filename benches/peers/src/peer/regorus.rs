@@ -147,7 +147,7 @@ fn rules(ranked: &[Rule]) -> String {
         if rule.microphones {
             all += r#"; input.source in {"UNKNOWN", "MICROPHONE"}"#;
         }
-        if rule.spares_hosts {
+        if rule.exempts_hosts {
             all += r#"; not input.attributes.role in {"host", "moderator"}"#;
         }
         if let Some(hours) = rule.hours {
@@ -198,7 +198,7 @@ fn data(ranked: &[Rule]) -> Json {
         let mut add = |key: &str, value: Json| row.insert(key.to_owned(), value);
         add("rank", json!(rank));
         add("microphones", json!(rule.microphones));
-        add("spares_hosts", json!(rule.spares_hosts));
+        add("exempts_hosts", json!(rule.exempts_hosts));
         if let Some(hours) = rule.hours {
             add("hours", json!(hours.name));
         }
@@ -290,7 +290,7 @@ matched contains rule.rank if {
 holds(rule) if {
     input.type == "AUDIO"
     of_source(rule)
-    not spared(rule)
+    not exempted(rule)
     in_hours(rule)
     in_time(rule)
     condition(rule)
@@ -299,7 +299,7 @@ holds(rule) if {
 of_source(rule) if not rule.microphones
 of_source(rule) if input.source in {"UNKNOWN", "MICROPHONE"}
 
-spared(rule) if { rule.spares_hosts; input.attributes.role in {"host", "moderator"} }
+exempted(rule) if { rule.exempts_hosts; input.attributes.role in {"host", "moderator"} }
 
 in_hours(rule) if not rule.hours
 in_hours(rule) if rule.hours in input.open

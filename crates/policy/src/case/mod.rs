@@ -49,7 +49,7 @@ pub struct Case {
     /// When.
     pub at: DateTime<Utc>,
     expect: Expected,
-    shadow: Option<Expected>,
+    dry_run: Option<Expected>,
     place: Place,
 }
 
@@ -61,7 +61,7 @@ enum Expected {
     /// By this policy.
     Mute(Name),
     /// By this exemption.
-    SparedBy(Name),
+    ExemptedBy(Name),
 }
 
 /// A policy's name as a case writes it, and where.

@@ -15,14 +15,14 @@ pub(super) enum Wanted<'p> {
     Nothing,
     Indeterminate,
     Mute(&'p Policy),
-    SparedBy(&'p Policy),
+    ExemptedBy(&'p Policy),
 }
 
 impl<'p> Wanted<'p> {
     /// The policy that it names.
     pub(super) fn policy(self) -> Option<&'p Policy> {
         match self {
-            Self::Mute(policy) | Self::SparedBy(policy) => Some(policy),
+            Self::Mute(policy) | Self::ExemptedBy(policy) => Some(policy),
             Self::Nothing | Self::Indeterminate => None,
         }
     }
@@ -37,18 +37,18 @@ pub(super) fn display(owner: Option<&str>, name: &str) -> String {
 }
 
 impl Reader<'_> {
-    /// What a case expects, enforced and in the shadow; what is wrong with it is refused.
+    /// What a case expects, enforced and in dry run; what is wrong with it is refused.
     pub(super) fn wanted<'p>(
         &mut self,
         case: &Case,
         policies: &'p [Policy],
     ) -> Option<(Wanted<'p>, Option<Wanted<'p>>)> {
         let enforced = self.bind(&case.expect, policies);
-        let shadow = match &case.shadow {
+        let dry_run = match &case.dry_run {
             Some(expected) => Some(self.bind(expected, policies)?),
             None => None,
         };
-        Some((enforced?, shadow))
+        Some((enforced?, dry_run))
     }
 
     fn bind<'p>(&mut self, expected: &Expected, policies: &'p [Policy]) -> Option<Wanted<'p>> {
@@ -56,16 +56,16 @@ impl Reader<'_> {
             Expected::Nothing => return Some(Wanted::Nothing),
             Expected::Indeterminate => return Some(Wanted::Indeterminate),
             Expected::Mute(name) => (name, Effect::Mute),
-            Expected::SparedBy(name) => (name, Effect::Exempt),
+            Expected::ExemptedBy(name) => (name, Effect::Exempt),
         };
         let (name, effect) = bound;
         let policy = self.find(name, policies)?;
         if policy.effect != effect {
             let (message, hint) = match policy.effect {
-                Effect::Mute => ("is a mute: it spares nobody", "write { mute: ... }"),
+                Effect::Mute => ("is a mute: it exempts nobody", "write { mute: ... }"),
                 Effect::Exempt => (
                     "is an exemption: it mutes nobody",
-                    "write { spared_by: ... }",
+                    "write { exempted_by: ... }",
                 ),
             };
             let message = format!("{} {message}", name.text);
@@ -74,7 +74,7 @@ impl Reader<'_> {
         }
         Some(match effect {
             Effect::Mute => Wanted::Mute(policy),
-            Effect::Exempt => Wanted::SparedBy(policy),
+            Effect::Exempt => Wanted::ExemptedBy(policy),
         })
     }
 

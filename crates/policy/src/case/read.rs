@@ -13,12 +13,12 @@ use crate::reader::{Fields, Reader, join};
 use crate::unseen;
 
 pub(super) const FILE_KEYS: &[&str] = &["policies", "defaults", "tests"];
-pub(crate) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "shadow"];
+pub(crate) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "dry_run"];
 pub(super) const NAME_CHARS_MAX: usize = 200;
 /// `OWNER/NAME`, or a path.
 pub(super) const REFERENCE_CHARS_MAX: usize = 1_000;
-pub(crate) const OUTCOME_KEYS: &[&str] = &["mute", "spared_by"];
-const OUTCOMES: &str = "nothing, indeterminate, { mute: POLICY } or { spared_by: POLICY }";
+pub(crate) const OUTCOME_KEYS: &[&str] = &["mute", "exempted_by"];
+const OUTCOMES: &str = "nothing, indeterminate, { mute: POLICY } or { exempted_by: POLICY }";
 
 impl CaseFile {
     /// Reads a file's text. All that is wrong with it is reported.
@@ -122,7 +122,7 @@ impl Reader<'_> {
         let hint = format!("write {OUTCOMES}");
         let expect = self.required(node, get("expect"), path, "expect", &hint);
         let expect = expect.and_then(|node| self.expected(node, &at("expect")));
-        let shadow = get("shadow").map(|node| self.expected(node, &at("shadow")));
+        let dry_run = get("dry_run").map(|node| self.expected(node, &at("dry_run")));
         if self.problems.len() > known {
             return None;
         }
@@ -139,7 +139,7 @@ impl Reader<'_> {
             facts,
             at: when,
             expect: expect?,
-            shadow: shadow.flatten(),
+            dry_run: dry_run.flatten(),
             place: node.place,
         })
     }
@@ -212,7 +212,7 @@ impl Reader<'_> {
             Value::Text(word) => match word.as_str() {
                 "nothing" => return Some(Expected::Nothing),
                 "indeterminate" => return Some(Expected::Indeterminate),
-                "mute" | "spared_by" => {
+                "mute" | "exempted_by" => {
                     let hint = format!("write {{ {word}: POLICY }}");
                     let message = format!("{word} by which policy is not said");
                     self.refuse(node.place, path, message, hint);
@@ -243,7 +243,7 @@ impl Reader<'_> {
         };
         Some(match key {
             "mute" => Expected::Mute(name),
-            _ => Expected::SparedBy(name),
+            _ => Expected::ExemptedBy(name),
         })
     }
 }

@@ -37,10 +37,10 @@ impl CaseFile {
         let mut named = BTreeSet::new();
         let mut results = Vec::with_capacity(self.cases.len());
         for (case, wanted) in wanted {
-            let Some((enforced, shadow)) = wanted else {
+            let Some((enforced, dry_run)) = wanted else {
                 continue;
             };
-            for policy in [Some(enforced), shadow]
+            for policy in [Some(enforced), dry_run]
                 .into_iter()
                 .flatten()
                 .filter_map(Wanted::policy)
@@ -50,7 +50,7 @@ impl CaseFile {
             results.push(CaseResult {
                 name: case.name.clone(),
                 line: case.place.line,
-                failure: run(case, enforced, shadow, policies, &set),
+                failure: run(case, enforced, dry_run, policies, &set),
             });
         }
         Ok(Report {
@@ -73,14 +73,14 @@ pub(super) fn stored(policy: &Policy) -> StoredPolicy {
 fn run(
     case: &Case,
     enforced: Wanted<'_>,
-    shadow: Option<Wanted<'_>>,
+    dry_run: Option<Wanted<'_>>,
     policies: &[Policy],
     set: &PolicySet,
 ) -> Option<Failure> {
     let decision = decide(set, &case.facts, case.at);
     let differences: Vec<_> = [
         ("", Some(enforced), &decision.enforced),
-        ("shadow: ", shadow, &decision.shadow),
+        ("dry_run: ", dry_run, &decision.dry_run),
     ]
     .into_iter()
     .filter_map(|(of, wanted, found)| {
@@ -94,7 +94,7 @@ fn run(
     if differences.is_empty() {
         return None;
     }
-    let first: Vec<_> = [Some(enforced), shadow]
+    let first: Vec<_> = [Some(enforced), dry_run]
         .into_iter()
         .flatten()
         .filter_map(Wanted::policy)
@@ -114,15 +114,15 @@ pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
 impl Wanted<'_> {
     fn is(self, found: &Verdict) -> bool {
         match (self, found) {
-            (Self::Nothing, Verdict::Nothing { spared: None })
+            (Self::Nothing, Verdict::Nothing { exempted: None })
             | (Self::Indeterminate, Verdict::Indeterminate) => true,
             (Self::Mute(wanted), Verdict::Mute { policy }) => is(policy, wanted),
             (
-                Self::SparedBy(wanted),
+                Self::ExemptedBy(wanted),
                 Verdict::Nothing {
-                    spared: Some(spared),
+                    exempted: Some(exempted),
                 },
-            ) => is(&spared.by, wanted),
+            ) => is(&exempted.by, wanted),
             _ => false,
         }
     }
@@ -133,7 +133,7 @@ impl Wanted<'_> {
             Self::Nothing => "nothing".to_owned(),
             Self::Indeterminate => "indeterminate".to_owned(),
             Self::Mute(policy) => format!("muted by {}", name(policy)),
-            Self::SparedBy(policy) => format!("spared by {}", name(policy)),
+            Self::ExemptedBy(policy) => format!("exempted by {}", name(policy)),
         }
     }
 }
@@ -141,13 +141,13 @@ impl Wanted<'_> {
 fn in_words(found: &Verdict) -> String {
     let name = |policy: &PolicyRef| display(policy.owner.as_deref(), &policy.name);
     match found {
-        Verdict::Nothing { spared: None } => "nothing".to_owned(),
+        Verdict::Nothing { exempted: None } => "nothing".to_owned(),
         Verdict::Nothing {
-            spared: Some(spared),
+            exempted: Some(exempted),
         } => format!(
-            "spared by {}, from {}",
-            name(&spared.by),
-            name(&spared.mute)
+            "exempted by {}, from {}",
+            name(&exempted.by),
+            name(&exempted.mute)
         ),
         Verdict::Mute { policy } => format!("muted by {}", name(policy)),
         Verdict::Indeterminate => {

@@ -55,8 +55,8 @@ pub(crate) fn tests() -> Json {
                             instant().to_value(),
                         ),
                         "expect": describe("What is done.", outcome()),
-                        "shadow": describe(
-                            "What would be done if policies on trial (dry_run) were enforced as \
+                        "dry_run": describe(
+                            "What would be done if dry-run policies were enforced as \
                              well; not looked at without it.",
                             outcome(),
                         ),
@@ -77,10 +77,10 @@ fn outcome() -> Json {
         })
     };
     json!({"anyOf": [
-        describe("Nothing happens, and nothing had to be spared.", json!({"const": "nothing"})),
+        describe("Nothing happens, and nothing had to be exempted.", json!({"const": "nothing"})),
         describe("Unknown facts would decide.", json!({"const": "indeterminate"})),
         policy("mute", "The policy that mutes: NAME, or TENANT/NAME where owners share a name."),
-        policy("spared_by", "The exemption that cancels a mute: NAME, or TENANT/NAME."),
+        policy("exempted_by", "The exemption that cancels a mute: NAME, or TENANT/NAME."),
     ]})
 }
 

@@ -96,12 +96,14 @@ fn comes_to(explained: &Explained) -> String {
         Part::Mutes => "mutes it".to_owned(),
         Part::AlsoMutes => "would mute it as well".to_owned(),
         Part::Cancelled { by } => format!(
-            "would mute it, and {} spares it",
+            "would mute it, and {} exempts it",
             display(by.owner.as_deref(), &by.name)
         ),
-        Part::Spares => "spares it".to_owned(),
-        Part::SparesNothing => "would spare it, but no mute that it cancels is about it".to_owned(),
-        Part::OnTrial => "is about it, on trial".to_owned(),
+        Part::Exempts => "exempts it".to_owned(),
+        Part::ExemptsNothing => {
+            "would exempt it, but no mute that it cancels is about it".to_owned()
+        }
+        Part::DryRun => "is about it, in dry run".to_owned(),
         Part::Off => "is as if it were not there".to_owned(),
         Part::DoesNotApply => match by_clause() {
             Some(clause) => format!(

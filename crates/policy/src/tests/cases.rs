@@ -176,7 +176,7 @@ tests:
   - name: b2
     expect: { mutes: p }
   - name: b3
-    expect: { mute: p, spared_by: q }
+    expect: { mute: p, exempted_by: q }
   - name: b4
     expect: {}
   - name: b5
@@ -186,7 +186,7 @@ tests:
     unknown: [participant.kin, room.name]
     facts: { participant: { attributes: { level: 5, a: b, a: c }, metadata: { 1: x } } }
     expect: nothing
-    shadow: { mute: 5 }
+    dry_run: { mute: 5 }
   - name: d
     expect: nothing
   - name: d
@@ -275,13 +275,13 @@ fn what_is_as_expected_passes() {
         &with_defaults(
             "
 tests:
-  - { name: muted, expect: { mute: mics }, shadow: { mute: mics } }
-  - { name: spared, facts: { participant: { kind: AGENT } }, expect: { spared_by: agents } }
-  - { name: excepted, facts: { participant: { identity: host-1 } }, expect: nothing, shadow: nothing }
+  - { name: muted, expect: { mute: mics }, dry_run: { mute: mics } }
+  - { name: exempted, facts: { participant: { kind: AGENT } }, expect: { exempted_by: agents } }
+  - { name: exempt, facts: { participant: { identity: host-1 } }, expect: nothing, dry_run: nothing }
   - { name: elsewhere, facts: { room: { name: lobby } }, expect: nothing }
-  - { name: on trial, facts: { track: { source: SCREEN_SHARE_AUDIO }, participant: { attributes: { role: x } } },
-      expect: nothing, shadow: { mute: trial } }
-  - { name: open, unknown: participant.attributes, expect: indeterminate, shadow: indeterminate }
+  - { name: in dry run, facts: { track: { source: SCREEN_SHARE_AUDIO }, participant: { attributes: { role: x } } },
+      expect: nothing, dry_run: { mute: trial } }
+  - { name: open, unknown: participant.attributes, expect: indeterminate, dry_run: indeterminate }
   - { name: a tenant's, facts: { track: { source: CAMERA, type: VIDEO } }, expect: { mute: acmes } }
   - { name: a tenant's by its full name, facts: { track: { source: CAMERA, type: VIDEO } }, expect: { mute: acme/acmes } }
   - { name: the operator's by its full name, expect: { mute: (operator)/mics } }
@@ -305,18 +305,18 @@ tests:
   - { name: its own unless, facts: { participant: { identity: host-1 } }, expect: { mute: mics } }
   - { name: muted all the same, expect: nothing }
   - { name: another one, facts: { track: { source: CAMERA, type: VIDEO } }, expect: { mute: mics } }
-  - { name: not spared, expect: { spared_by: agents } }
-  - { name: spared, facts: { participant: { kind: AGENT } }, expect: { mute: mics } }
-  - { name: spared is not nothing, facts: { participant: { kind: AGENT } }, expect: nothing }
+  - { name: not exempted, expect: { exempted_by: agents } }
+  - { name: exempted, facts: { participant: { kind: AGENT } }, expect: { mute: mics } }
+  - { name: exempted is not nothing, facts: { participant: { kind: AGENT } }, expect: nothing }
   - { name: not open, expect: indeterminate }
   - { name: open, unknown: [participant.kind, participant.attributes], expect: { mute: mics } }
   - { name: open by its unless, facts: { participant: { identity: host-1 } }, unknown: participant.kind, expect: nothing }
   - { name: whose room, facts: { track: { source: CAMERA, type: VIDEO } }, unknown: room.tenant, expect: { mute: acmes } }
   - { name: not my room, facts: { room: { tenant: globex } }, expect: { mute: acmes } }
   - { name: off, expect: { mute: later } }
-  - { name: nothing to spare from, facts: { room: { name: lobby }, participant: { kind: AGENT } }, expect: { spared_by: agents } }
-  - { name: only on trial, facts: { track: { source: SCREEN_SHARE_AUDIO }, participant: { attributes: { role: x } } },
-      expect: { mute: trial }, shadow: nothing }
+  - { name: nothing to exempt from, facts: { room: { name: lobby }, participant: { kind: AGENT } }, expect: { exempted_by: agents } }
+  - { name: only in dry run, facts: { track: { source: SCREEN_SHARE_AUDIO }, participant: { attributes: { role: x } } },
+      expect: { mute: trial }, dry_run: nothing }
 "
         ),
     );
@@ -332,7 +332,7 @@ policies:
   - { name: f, match: {}, effect: exempt, priority: 300, reason: r }
 ";
     for (name, passed) in [("e", "0 passed"), ("f", "1 passed")] {
-        let tests = format!("tests: [{{ name: a, expect: {{ spared_by: {name} }} }}]");
+        let tests = format!("tests: [{{ name: a, expect: {{ exempted_by: {name} }} }}]");
         let report = run(policies, &tests);
         assert!(report.contains(passed), "{report}");
     }
@@ -378,8 +378,8 @@ policies:
         "{ mute: acme/shard }",
         "{ mute: acme/webinar-mics }",
         "{ mute: (operator)/films }",
-        "{ spared_by: filmz }",
-        "{ spared_by: webinar-mics }",
+        "{ exempted_by: filmz }",
+        "{ exempted_by: webinar-mics }",
         "{ mute: films }",
     ]
     .iter()
@@ -392,10 +392,10 @@ policies:
     })
     .collect();
     insta::assert_snapshot!("unknown_names", seen.join("\n"));
-    let shadow = "tests:\n- { name: a, expect: nothing, shadow: { mute: no } }\n- { name: b, expect: { mute: none } }";
-    let report = run(policies, shadow);
+    let dry_run = "tests:\n- { name: a, expect: nothing, dry_run: { mute: no } }\n- { name: b, expect: { mute: none } }";
+    let report = run(policies, dry_run);
     assert!(
-        report.contains("tests[0].shadow.mute") && report.contains("tests[1].expect.mute"),
+        report.contains("tests[0].dry_run.mute") && report.contains("tests[1].expect.mute"),
         "all of them are told of: {report}"
     );
 }
@@ -404,7 +404,7 @@ policies:
 fn a_report_says_which_policies_are_tested() {
     let yaml = "tests:
 - { name: a, expect: { mute: mics } }
-- { name: b, expect: nothing, shadow: { mute: trial } }
+- { name: b, expect: nothing, dry_run: { mute: trial } }
 - { name: c, expect: { mute: acmes } }";
     let report = read(yaml).unwrap().run(&policies(POLICIES)).unwrap();
     let named: Vec<_> = report

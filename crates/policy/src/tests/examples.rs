@@ -85,10 +85,13 @@ fn they_tell_the_story_of_a_webinar() {
                 facts.track.type_ = TrackType::Video;
             }
             let decision = decide(&set, &facts, now());
-            let in_words = |verdict: &crate::Verdict| match (verdict.mute(), verdict.spared()) {
+            let in_words = |verdict: &crate::Verdict| match (verdict.mute(), verdict.exempted()) {
                 (Some(by), _) => format!("muted by {}", by.name),
-                (None, Some(spared)) => {
-                    format!("spared from {} by {}", spared.mute.name, spared.by.name)
+                (None, Some(exempted)) => {
+                    format!(
+                        "exempted from {} by {}",
+                        exempted.mute.name, exempted.by.name
+                    )
                 }
                 (None, None) => match decision.excepted_by() {
                     Some(policy) => format!("left alone by {} itself", policy.name),
@@ -96,10 +99,10 @@ fn they_tell_the_story_of_a_webinar() {
                 },
             };
             let enforced = in_words(&decision.enforced);
-            let shadow = in_words(&decision.shadow);
+            let dry_run = in_words(&decision.dry_run);
             write!(told, "{room} {identity} {source}: {enforced}").unwrap();
-            if shadow != enforced {
-                write!(told, " (on trial: {shadow})").unwrap();
+            if dry_run != enforced {
+                write!(told, " (dry run: {dry_run})").unwrap();
             }
             told += "\n";
         }

@@ -81,13 +81,13 @@ proptest! {
         let winner = explanation.candidates.iter().find(|one| one.part == Part::Mutes);
         let enforced = &explanation.decision.enforced;
         prop_assert_eq!(winner.map(|winner| &*winner.policy), enforced.mute());
-        if let Some(spared) = enforced.spared() {
+        if let Some(exempted) = enforced.exempted() {
             let of = |name: &PolicyRef| {
                 explanation.candidates.iter().find(|one| *one.policy == *name).unwrap()
             };
-            let is_cancelled = matches!(of(&spared.mute).part, Part::Cancelled { .. });
+            let is_cancelled = matches!(of(&exempted.mute).part, Part::Cancelled { .. });
             prop_assert!(is_cancelled);
-            prop_assert_eq!(&of(&spared.by).part, &Part::Spares);
+            prop_assert_eq!(&of(&exempted.by).part, &Part::Exempts);
         }
         for one in &explanation.candidates {
             prop_assert_eq!(one.failed.is_none(), one.applies == Tri::True);

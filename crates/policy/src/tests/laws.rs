@@ -49,11 +49,11 @@ fn decision(policies: &[Policy], facts: &Facts, now: DateTime<Utc>) -> Decision 
     decide(&set(policies), facts, now)
 }
 
-/// What is done, whoever is spared by what: that only says more as more is known.
+/// What is done, whoever is exempted by what: that only says more as more is known.
 fn definite(verdict: &Verdict) -> Option<Verdict> {
     match verdict {
         Verdict::Indeterminate => None,
-        Verdict::Nothing { .. } => Some(Verdict::Nothing { spared: None }),
+        Verdict::Nothing { .. } => Some(Verdict::Nothing { exempted: None }),
         Verdict::Mute { .. } => Some(verdict.clone()),
     }
 }
@@ -75,7 +75,7 @@ fn without(policies: &[Policy], keep: impl Fn(&Policy) -> bool) -> Vec<Policy> {
         .collect()
 }
 
-/// Whether a policy with this effect is known to apply; in earnest, or also on trial.
+/// Whether a policy with this effect is known to apply; in earnest, or also in dry run.
 fn surely(decision: &Decision, effect: Effect, in_earnest: bool) -> bool {
     decision.trace.iter().any(|candidate| {
         candidate.effect == effect
@@ -110,8 +110,8 @@ fn what_the_laws_are_about_comes_up() {
         let is_open = less.is_indeterminate();
         for (what, is_so) in [
             ("muted", mutes(&known)),
-            ("spared", known.enforced.spared().is_some()),
-            ("the shadow differs", known.enforced != known.shadow),
+            ("exempted", known.enforced.exempted().is_some()),
+            ("the dry run differs", known.enforced != known.dry_run),
             ("indeterminate", is_open),
             (
                 "definite all the same",
@@ -122,8 +122,8 @@ fn what_the_laws_are_about_comes_up() {
                 mutes(&known) && maybe(&less, Effect::Exempt),
             ),
             (
-                "spared, an open mute",
-                known.enforced.spared().is_some() && maybe(&less, Effect::Mute),
+                "exempted, an open mute",
+                known.enforced.exempted().is_some() && maybe(&less, Effect::Mute),
             ),
             (
                 "operator mutes, tenant exempts",
@@ -198,7 +198,7 @@ proptest! {
                 policy.mode = Mode::Enforce;
             }
         }
-        prop_assert_eq!(decision(&policies, &facts, now).shadow, decision(&earnest, &facts, now).enforced);
+        prop_assert_eq!(decision(&policies, &facts, now).dry_run, decision(&earnest, &facts, now).enforced);
     }
 
     /// An exemption of everything, of just the highest priority: nothing of its owner's is muted.
@@ -221,8 +221,8 @@ proptest! {
         let mut facts = facts;
         facts.room.tenant = Fact::Known(Some("acme".to_owned()));
         let decision = decision(&policies, &facts, now);
-        let nothing = Some(Verdict::Nothing { spared: None });
-        prop_assert_eq!(definite(&decision.shadow), nothing.clone());
+        let nothing = Some(Verdict::Nothing { exempted: None });
+        prop_assert_eq!(definite(&decision.dry_run), nothing.clone());
         if mode == Mode::Enforce {
             prop_assert_eq!(definite(&decision.enforced), nothing);
         }
@@ -242,14 +242,14 @@ proptest! {
             let all = decision(all, &facts, now);
             for (operators, all, exempts) in [
                 (&operators.enforced, &all.enforced, surely(&operators, Effect::Exempt, true)),
-                (&operators.shadow, &all.shadow, surely(&operators, Effect::Exempt, false)),
+                (&operators.dry_run, &all.dry_run, surely(&operators, Effect::Exempt, false)),
             ] {
                 // A mute of the operator's stays as it is; one that is overridable can be lost.
                 if let Some(mute) = operators.mute() && (is_strict || !mute.overridable) {
                     prop_assert_eq!(all.mute(), Some(mute));
                 }
                 // Whom the operator exempts, no tenant mutes.
-                let nothing = Some(Verdict::Nothing { spared: None });
+                let nothing = Some(Verdict::Nothing { exempted: None });
                 if exempts && definite(operators) == nothing {
                     prop_assert_eq!(definite(all), nothing);
                 }
@@ -276,7 +276,7 @@ proptest! {
         }
         let less = decision(&policies, &hidden(&facts, hide), now);
         let more = decision(&policies, &hidden(&facts, left), now);
-        for (less, more) in [(&less.enforced, &more.enforced), (&less.shadow, &more.shadow)] {
+        for (less, more) in [(&less.enforced, &more.enforced), (&less.dry_run, &more.dry_run)] {
             if let Some(known) = definite(less) {
                 prop_assert_eq!(Some(known), definite(more));
             }

@@ -6,8 +6,8 @@ use crate::Document;
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn exemptions_that_rank_below_their_mutes() {
-    const OPERATORS: &str = "owner: this exemption spares nothing here: m is the operator's, and not `overridable`; write `overridable: true` in m, or let the operator exempt";
-    const MUTED: &str = "this exemption spares nothing here: m mutes the same with the priority 500, this has 100; give it the priority 500 or a higher one";
+    const OPERATORS: &str = "owner: this exemption exempts nothing here: m is the operator's, and not `overridable`; write `overridable: true` in m, or let the operator exempt";
+    const MUTED: &str = "this exemption exempts nothing here: m mutes the same with the priority 500, this has 100; give it the priority 500 or a higher one";
     let says = |mute: &str, priority: u16| {
         format!(
             "this exemption cancels no mute here: {mute} has the priority {priority}, this 100; give it the priority {priority} or a higher one"

@@ -266,11 +266,11 @@ neither expect: null
 neither expect: {}
 both    expect: { mute: p }
 neither expect: { mute: 5 }
-both    expect: { spared_by: acme/p }
-neither expect: { mute: p, spared_by: q }
+both    expect: { exempted_by: acme/p }
+neither expect: { mute: p, exempted_by: q }
 neither expect: { mutes: p }
-both    expect: nothing, shadow: { mute: p }
-neither expect: nothing, shadow: muted
+both    expect: nothing, dry_run: { mute: p }
+neither expect: nothing, dry_run: muted
 both    expect: nothing, at: 2026-03-02T22:30:00+01:00
 both    expect: nothing, at: 2026-03-02T22:30:00Z
 neither expect: nothing, at: 2026-03-02

@@ -19,9 +19,9 @@ fn a_set_is_built_from_what_is_stored() {
     let operators = PolicySet::from_stored(rows).unwrap();
     assert_eq!((operators.len(), operators.any_tenant_live()), (2, false));
     let decision = decide(&operators, &facts(), now());
-    assert_eq!(decision.enforced.spared().unwrap().mute.revision, 7);
+    assert_eq!(decision.enforced.exempted().unwrap().mute.revision, 7);
     assert_eq!(
-        decision.enforced.spared().unwrap().reason.as_deref(),
+        decision.enforced.exempted().unwrap().reason.as_deref(),
         Some("a reason")
     );
 

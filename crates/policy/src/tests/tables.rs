@@ -3,17 +3,17 @@
 use super::make::{attributes, facts, now, policies, set, short};
 use crate::{Decision, Fact, Facts, Kind, KindDetail, Source, TrackType, Tri, Verdict, decide};
 
-/// `mute <policy>`, `spare <policy> by <exemption>`, `nothing` or `indeterminate`.
+/// `mute <policy>`, `exempt <policy> by <exemption>`, `nothing` or `indeterminate`.
 fn in_words(verdict: &Verdict) -> String {
     let name = |policy: &crate::PolicyRef| match &policy.owner {
         Some(owner) => format!("{owner}/{}", policy.name),
         None => policy.name.to_string(),
     };
     match verdict {
-        Verdict::Nothing { spared: None } => "nothing".to_owned(),
+        Verdict::Nothing { exempted: None } => "nothing".to_owned(),
         Verdict::Nothing {
-            spared: Some(spared),
-        } => format!("spare {} by {}", name(&spared.mute), name(&spared.by)),
+            exempted: Some(exempted),
+        } => format!("exempt {} by {}", name(&exempted.mute), name(&exempted.by)),
         Verdict::Mute { policy } => format!("mute {}", name(policy)),
         Verdict::Indeterminate => "indeterminate".to_owned(),
     }
@@ -32,7 +32,7 @@ fn unknown_attributes() -> Facts {
 }
 
 #[track_caller]
-fn check(facts: &Facts, lines: &[&str], enforced: &str, shadow: &str) {
+fn check(facts: &Facts, lines: &[&str], enforced: &str, dry_run: &str) {
     let policies = short(lines);
     let decision = decide(&set(&policies), facts, now());
     assert_eq!(
@@ -40,7 +40,7 @@ fn check(facts: &Facts, lines: &[&str], enforced: &str, shadow: &str) {
         enforced,
         "enforced: {lines:?}"
     );
-    assert_eq!(in_words(&decision.shadow), shadow, "shadow: {lines:?}");
+    assert_eq!(in_words(&decision.dry_run), dry_run, "dry_run: {lines:?}");
 }
 
 #[test]
@@ -53,28 +53,28 @@ fn who_wins() {
         (vec!["mute m off"], "nothing"),
         // Within one owner an exemption needs at least the mute's priority.
         (vec!["mute m 100", "exempt e 99"], "mute m"),
-        (vec!["mute m 100", "exempt e 100"], "spare m by e"),
-        (vec!["mute m 100", "exempt e 101"], "spare m by e"),
+        (vec!["mute m 100", "exempt e 100"], "exempt m by e"),
+        (vec!["mute m 100", "exempt e 101"], "exempt m by e"),
         (vec!["mute m 100", "exempt e 100 never"], "mute m"),
         (vec!["mute m 100", "exempt e 100 off"], "mute m"),
         (vec!["mute acme/m 100", "exempt acme/e 99"], "mute acme/m"),
         (
             vec!["mute acme/m 100", "exempt acme/e 100"],
-            "spare acme/m by acme/e",
+            "exempt acme/m by acme/e",
         ),
         // Any mute that is left mutes.
         (vec!["mute m 100", "mute n 300", "exempt e 200"], "mute n"),
         (
             vec!["mute m 100", "mute n 200", "exempt e 200"],
-            "spare n by e",
+            "exempt n by e",
         ),
         // The operator's exemption cancels tenants' mutes whatever the priorities.
-        (vec!["mute acme/m 9999", "exempt e 0"], "spare acme/m by e"),
+        (vec!["mute acme/m 9999", "exempt e 0"], "exempt acme/m by e"),
         // A tenant's cancels the operator's only where that is overridable.
         (vec!["mute m 0", "exempt acme/e 9999"], "mute m"),
         (
             vec!["mute m 9999 overridable", "exempt acme/e 0"],
-            "spare m by acme/e",
+            "exempt m by acme/e",
         ),
         (
             vec!["mute m overridable", "mute n", "exempt acme/e"],
@@ -91,15 +91,15 @@ fn who_wins() {
         // The first exemption that cancels is named.
         (
             vec!["mute m 100", "exempt e 100", "exempt f 200"],
-            "spare m by f",
+            "exempt m by f",
         ),
         (
             vec!["mute m overridable", "exempt acme/e 500", "exempt f"],
-            "spare m by f",
+            "exempt m by f",
         ),
         (
             vec!["mute m 100 overridable", "exempt acme/e 500", "exempt f 0"],
-            "spare m by acme/e",
+            "exempt m by acme/e",
         ),
     ] {
         check(&of_acme(), &lines, outcome, outcome);
@@ -110,23 +110,27 @@ fn who_wins() {
 
 #[test]
 fn policies_on_trial_act_in_the_shadow_only() {
-    for (lines, enforced, shadow) in [
+    for (lines, enforced, dry_run) in [
         (vec!["mute m dry_run"], "nothing", "mute m"),
-        (vec!["mute m", "exempt e dry_run"], "mute m", "spare m by e"),
+        (
+            vec!["mute m", "exempt e dry_run"],
+            "mute m",
+            "exempt m by e",
+        ),
         (vec!["mute m 100", "mute n 200 dry_run"], "mute m", "mute n"),
         (
             vec!["mute m dry_run", "exempt e"],
             "nothing",
-            "spare m by e",
+            "exempt m by e",
         ),
         (
             vec!["mute m", "exempt e", "mute n 500 dry_run"],
-            "spare m by e",
+            "exempt m by e",
             "mute n",
         ),
         (vec!["mute m dry_run unknown"], "nothing", "nothing"),
     ] {
-        check(&of_acme(), &lines, enforced, shadow);
+        check(&of_acme(), &lines, enforced, dry_run);
     }
     check(
         &unknown_attributes(),
@@ -336,8 +340,8 @@ fn an_expression_must_hold_besides_the_rest() {
         applies(&of("{ type: AUDIO }"), &known, on_known);
         applies(&of("{ type: AUDIO }"), &facts(), on_unknown);
         applies(&of("{ type: VIDEO }"), &known, Tri::False);
-        let spared = format!("{}\n    unless: {{ kind: STANDARD }}", of("{}"));
-        applies(&spared, &known, Tri::False);
+        let exempted = format!("{}\n    unless: {{ kind: STANDARD }}", of("{}"));
+        applies(&exempted, &known, Tri::False);
     }
 }
 
@@ -360,7 +364,7 @@ fn the_trace_names_what_matched_or_may_have() {
     assert_eq!(back, decision, "a stored decision reads back the same");
     let policies = short(&["mute m", "exempt e 200"]);
     decision = decide(&set(&policies), &facts, now());
-    insta::assert_json_snapshot!("decision_spared", decision);
+    insta::assert_json_snapshot!("decision_exempted", decision);
 }
 
 #[test]

@@ -59,10 +59,10 @@ fn one(answer: &Answer, all: bool) -> String {
     }
     line(&mut shown, &head(answer));
     line(&mut shown, &format!("  {}", answer.in_words));
-    if let Some(shadow) = &answer.shadow_in_words {
+    if let Some(dry_run) = &answer.dry_run_in_words {
         line(
             &mut shown,
-            &format!("  with the policies on trial: {shadow}"),
+            &format!("  with the dry-run policies: {dry_run}"),
         );
     }
     recorded(&mut shown, answer);
@@ -190,9 +190,9 @@ fn comes_to(part: &Part, is_open: bool) -> String {
         Part::AlsoMutes if is_open => "wants a mute".to_owned(),
         Part::AlsoMutes => "mutes as well".to_owned(),
         Part::Cancelled { by } => format!("cancelled by {}", named(by)),
-        Part::Spares => "spares".to_owned(),
-        Part::SparesNothing => "cancels no mute".to_owned(),
-        Part::OnTrial => "on trial".to_owned(),
+        Part::Exempts => "exempts".to_owned(),
+        Part::ExemptsNothing => "cancels no mute".to_owned(),
+        Part::DryRun => "in dry run".to_owned(),
         Part::Off => "off".to_owned(),
         Part::DoesNotApply => "does not apply".to_owned(),
         Part::Depends => "may apply".to_owned(),

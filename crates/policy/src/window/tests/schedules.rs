@@ -140,18 +140,18 @@ fn a_policy_is_about_a_track_only_when_it_is_in_force() {
         let set = set(&policies(yaml));
         let (policy, _) = set.visible(facts).next().unwrap();
         let answer = policy.ask(facts, at(now));
-        (answer.applies(), answer.excepted())
+        (answer.applies(), answer.exempt())
     };
     let facts = made_at(None);
     let (open, closed) = ("2026-03-02T21:00:00Z", "2026-03-02T20:59:59Z");
-    let spared = "unless: { identity: 'attendee-*' },";
+    let exempted = "unless: { identity: 'attendee-*' },";
     for (limits, unless, now, answer) in [
         (NIGHTS, "", open, (Tri::True, Tri::False)),
         (NIGHTS, "", closed, (Tri::False, Tri::False)),
-        (NIGHTS, spared, open, (Tri::False, Tri::True)),
-        (NIGHTS, spared, closed, (Tri::False, Tri::False)),
+        (NIGHTS, exempted, open, (Tri::False, Tri::True)),
+        (NIGHTS, exempted, closed, (Tri::False, Tri::False)),
         ("first: 1h", "", open, (Tri::Unknown, Tri::False)),
-        ("first: 1h", spared, open, (Tri::False, Tri::Unknown)),
+        ("first: 1h", exempted, open, (Tri::False, Tri::Unknown)),
     ] {
         assert_eq!(
             ask(&yaml(limits, unless), &facts, now),
