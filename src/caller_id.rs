@@ -2,39 +2,28 @@
 //! command line's word in the audit.
 
 use quell_policy::terminal::without_controls;
+use quell_policy::{TenantId, TenantIdError};
 
 /// What the audit's `actor` begins with where somebody acted by the command line.
 pub(crate) const COMMAND_LINE: &str = "cli:";
-/// The longest id, in characters. Ids are written to the audit: none may grow without end.
-pub(crate) const CHARS_MAX: usize = 256;
-
 /// Why a text is no caller's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IdFault {
-    #[error("is blank")]
-    Blank,
-    #[error("has control characters")]
-    Control,
-    #[error("is longer than {CHARS_MAX} characters")]
-    Long,
+pub(crate) enum IdError {
+    #[error(transparent)]
+    Tenant(#[from] TenantIdError),
     #[error("begins with {COMMAND_LINE}, which the audit keeps for the command line")]
     CommandLine,
 }
 
-/// What keeps `text` from being a caller's id.
-pub(crate) fn fault(text: &str) -> Option<IdFault> {
-    if text.trim().is_empty() {
-        Some(IdFault::Blank)
-    } else if text.chars().any(char::is_control) {
-        Some(IdFault::Control)
-    } else if seen(text).next().is_none() {
-        Some(IdFault::Blank)
-    } else if text.chars().count() > CHARS_MAX {
-        Some(IdFault::Long)
+/// `text` as a caller's id, unchanged.
+pub(crate) fn read(text: &str) -> Result<TenantId, IdError> {
+    let id = TenantId::new(text)?;
+    if seen(text).next().is_none() {
+        Err(TenantIdError::Blank.into())
     } else if looks_like_command_line(text) {
-        Some(IdFault::CommandLine)
+        Err(IdError::CommandLine)
     } else {
-        None
+        Ok(id)
     }
 }
 
@@ -53,11 +42,13 @@ fn seen(text: &str) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
+    use quell_policy::owner::TENANT_ID_CHARS_MAX;
+
     use super::*;
 
     #[test]
     fn an_id_is_text_that_can_be_shown_and_stored_and_is_not_the_command_lines() {
-        let longest = "x".repeat(CHARS_MAX);
+        let longest = "x".repeat(TENANT_ID_CHARS_MAX);
         for good in [
             "acme",
             " acme ",
@@ -70,29 +61,29 @@ mod tests {
             "acme cli:x",
             "c:li:",
         ] {
-            assert_eq!(fault(good), None, "{good:?}");
+            assert_eq!(read(good).unwrap().as_str(), good);
         }
-        let too_long = "x".repeat(CHARS_MAX + 1);
+        let too_long = "x".repeat(TENANT_ID_CHARS_MAX + 1);
         for (bad, why) in [
-            ("", IdFault::Blank),
-            (" ", IdFault::Blank),
-            ("\t\n", IdFault::Blank),
-            ("\u{3000}", IdFault::Blank),
-            ("\u{200b}", IdFault::Blank),
-            (" \u{feff}\u{2060} ", IdFault::Blank),
-            ("a\0b", IdFault::Control),
-            ("a\nb", IdFault::Control),
-            (&too_long, IdFault::Long),
-            ("cli:", IdFault::CommandLine),
-            ("cli:root", IdFault::CommandLine),
-            ("CLI:root", IdFault::CommandLine),
-            (" cli:root", IdFault::CommandLine),
-            ("cli :root", IdFault::CommandLine),
-            ("\u{200b}cli:root", IdFault::CommandLine),
-            ("c\u{2060}li:root", IdFault::CommandLine),
-            ("\u{feff}\u{a0}Cli:root", IdFault::CommandLine),
+            ("", IdError::Tenant(TenantIdError::Blank)),
+            (" ", IdError::Tenant(TenantIdError::Blank)),
+            ("\t\n", IdError::Tenant(TenantIdError::Blank)),
+            ("\u{3000}", IdError::Tenant(TenantIdError::Blank)),
+            ("\u{200b}", IdError::Tenant(TenantIdError::Blank)),
+            (" \u{feff}\u{2060} ", IdError::Tenant(TenantIdError::Blank)),
+            ("a\0b", IdError::Tenant(TenantIdError::Control)),
+            ("a\nb", IdError::Tenant(TenantIdError::Control)),
+            (&too_long, IdError::Tenant(TenantIdError::Long)),
+            ("cli:", IdError::CommandLine),
+            ("cli:root", IdError::CommandLine),
+            ("CLI:root", IdError::CommandLine),
+            (" cli:root", IdError::CommandLine),
+            ("cli :root", IdError::CommandLine),
+            ("\u{200b}cli:root", IdError::CommandLine),
+            ("c\u{2060}li:root", IdError::CommandLine),
+            ("\u{feff}\u{a0}Cli:root", IdError::CommandLine),
         ] {
-            assert_eq!(fault(bad), Some(why), "{bad:?}");
+            assert_eq!(read(bad), Err(why), "{bad:?}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub mod mute;
 
 pub mod backtest;
 
+pub mod access;
+
 pub mod audit;
 
 pub mod explain;

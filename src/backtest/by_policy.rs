@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::tally::{Ruling, View};
+use quell_policy::{Owner, PolicyKey, TenantId};
 
 /// Tracks, by what is live and by the draft.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -28,10 +29,9 @@ pub struct Deeds {
 /// One policy and the tracks that are muted or exempted in its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyRow {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
+    /// Which.
+    #[serde(flatten)]
+    pub policy: PolicyKey,
     /// In earnest.
     pub enforced: Deeds,
     /// If the dry-run policies were enforced as well.
@@ -52,7 +52,7 @@ type Names = HashMap<String, [Deeds; 2]>;
 #[derive(Debug, Default)]
 pub(super) struct ByPolicy {
     operator: Names,
-    tenants: HashMap<String, Names>,
+    tenants: HashMap<TenantId, Names>,
 }
 
 impl ByPolicy {
@@ -79,12 +79,11 @@ impl ByPolicy {
                     &mut beside.live
                 }) += 1;
             };
-            match policy.owner.as_deref() {
-                None => with(&mut self.operator, &policy.name, count),
-                Some(owner) => with(&mut self.tenants, owner, |names| {
-                    with(names, &policy.name, count);
-                }),
-            }
+            let names = match &policy.owner {
+                Owner::Operator => &mut self.operator,
+                Owner::Tenant(tenant) => self.tenants.entry(tenant.clone()).or_default(),
+            };
+            with(names, &policy.name, count);
         }
     }
 
@@ -93,17 +92,16 @@ impl ByPolicy {
         let operator = self
             .operator
             .into_iter()
-            .map(|(name, deeds)| (None, name, deeds));
+            .map(|(name, deeds)| (Owner::Operator, name, deeds));
         let tenants = self.tenants.into_iter().flat_map(|(owner, names)| {
             names
                 .into_iter()
-                .map(move |(name, deeds)| (Some(owner.clone()), name, deeds))
+                .map(move |(name, deeds)| (Owner::Tenant(owner.clone()), name, deeds))
         });
         let mut rows: Vec<_> = operator
             .chain(tenants)
             .map(|(owner, name, [enforced, dry_run])| PolicyRow {
-                owner,
-                name,
+                policy: PolicyKey { owner, name },
                 enforced,
                 dry_run,
             })
@@ -116,12 +114,7 @@ impl ByPolicy {
                 .iter()
                 .sum();
             let difference: i128 = difference.iter().sum();
-            (
-                Reverse(difference),
-                Reverse(all),
-                row.owner.clone(),
-                row.name.clone(),
-            )
+            (Reverse(difference), Reverse(all), row.policy.clone())
         });
         rows
     }
@@ -139,7 +132,7 @@ impl PolicyRow {
 }
 
 /// Changes the entry of that name, which is copied only where it is new.
-fn with<V: Default>(map: &mut HashMap<String, V>, name: &str, change: impl FnOnce(&mut V)) {
+fn with(map: &mut Names, name: &str, change: impl FnOnce(&mut [Deeds; 2])) {
     match map.get_mut(name) {
         Some(value) => change(value),
         None => change(map.entry(name.to_owned()).or_default()),

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::name_of;
+use crate::access::Viewer;
 use quell_policy::{
-    CompiledPolicy, Effect, Mode, Policy, PolicyKey, PolicyRef, PolicySet, Reads, StoredPolicy,
+    CompiledPolicy, Effect, Mode, Owner, Policy, PolicyKey, PolicyRef, PolicySet, Reads,
+    StoredPolicy, TenantId,
 };
 
 /// What is to be tried.
@@ -28,19 +29,19 @@ pub enum DraftError {
     Empty,
     /// One policy twice.
     #[error("{0} stands in the draft twice: keep one")]
-    Twice(String),
+    Twice(PolicyKey),
     /// A policy in the draft and to be left out.
     #[error("{0} is in the draft and to be left out of it: take one of the two away")]
-    InAndOut(String),
+    InAndOut(PolicyKey),
     /// Nothing to leave out.
     #[error("there is no stored policy {0} to try without: `quell policy list` shows all")]
-    NotStored(String),
+    NotStored(PolicyKey),
     /// A policy that is about other rooms.
     #[error("{0} is another tenant's policy: it is never about {1}'s rooms")]
-    OtherTenant(String, String),
+    OtherTenant(PolicyKey, TenantId),
     /// A stored policy that this version cannot use.
     #[error("the stored policy {0} cannot be read by this version: {1}")]
-    Unreadable(String, String),
+    Unreadable(PolicyKey, String),
 }
 
 /// How a policy of the draft stands to what is stored.
@@ -73,10 +74,9 @@ impl Change {
 /// One policy of the draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
+    /// Which.
+    #[serde(flatten)]
+    pub policy: PolicyKey,
     /// How it stands to what is stored.
     pub change: Change,
     /// What it does; of a removed one, what it did.
@@ -92,8 +92,8 @@ pub struct Changed {
 #[derive(Debug, Default)]
 pub(super) struct Side {
     pub(super) set: PolicySet,
-    /// Those whose policies are in dry run; none is the operator.
-    pub(super) dry_run: BTreeSet<Option<String>>,
+    /// Those whose policies are in dry run.
+    pub(super) dry_run: BTreeSet<Owner>,
     /// Of those that ask for more than a webhook's own facts.
     reads: HashMap<PolicyKey, Reads>,
 }
@@ -110,23 +110,23 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// Whether any policy is in dry run; with a tenant, any of its own.
-    pub(super) fn any_dry_run(&self, tenant: Option<&str>) -> bool {
+    /// Whether any policy that `viewer` may read is in dry run.
+    pub(super) fn any_dry_run(&self, viewer: &Viewer) -> bool {
         let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
-        owners.any(|owner| tenant.is_none() || owner.as_deref() == tenant)
+        owners.any(|owner| viewer.may_read(owner))
     }
 }
 
 impl Side {
     /// What a policy of it reads.
     pub(super) fn reads(&self, policy: &PolicyRef) -> Reads {
-        self.reads.get(&key_of(policy)).copied().unwrap_or_default()
+        self.reads.get(&policy.key()).copied().unwrap_or_default()
     }
 
     fn new(policies: Vec<CompiledPolicy>) -> Self {
         let reads = policies
             .iter()
-            .map(|policy| (key_of(&policy.id), policy.reads()))
+            .map(|policy| (policy.id.key(), policy.reads()))
             .filter(|(_, reads)| !reads.is_empty())
             .collect();
         Self {
@@ -134,17 +134,10 @@ impl Side {
             dry_run: policies
                 .iter()
                 .filter(|policy| policy.mode == Mode::DryRun)
-                .map(|policy| policy.id.owner.as_deref().map(str::to_owned))
+                .map(|policy| policy.id.owner.clone())
                 .collect(),
             set: PolicySet::new(policies),
         }
-    }
-}
-
-fn key_of(policy: &PolicyRef) -> PolicyKey {
-    PolicyKey {
-        owner: policy.owner.as_deref().map(str::to_owned),
-        name: policy.name.to_string(),
     }
 }
 
@@ -153,7 +146,7 @@ impl Draft {
     pub(super) fn over(
         self,
         stored: impl IntoIterator<Item = StoredPolicy>,
-        tenant: Option<&str>,
+        tenant: Option<&TenantId>,
     ) -> Result<Sides, DraftError> {
         if self.policies.is_empty() && self.without.is_empty() {
             return Err(DraftError::Empty);
@@ -164,7 +157,7 @@ impl Draft {
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         for row in stored {
             let (policy, compiled) = read(&row)?;
-            let key = key_of(&compiled.id);
+            let key = compiled.id.key();
             if let Some(new) = drafted.remove(&key) {
                 let fields = differing(&policy, &new);
                 let change = if fields.is_empty() {
@@ -186,13 +179,13 @@ impl Draft {
             live.push(compiled);
         }
         if let Some(key) = without.first() {
-            return Err(DraftError::NotStored(name_of(key)));
+            return Err(DraftError::NotStored(key.clone()));
         }
         for new in drafted.values() {
             draft.push(compile(new, 1)?);
             changes.push(changed(new, Change::Created, Vec::new()));
         }
-        changes.sort_by(|a, b| (a.change, &a.owner, &a.name).cmp(&(b.change, &b.owner, &b.name)));
+        changes.sort_by(|a, b| (a.change, &a.policy).cmp(&(b.change, &b.policy)));
         Ok(Sides {
             live: Side::new(live),
             draft: Side::new(draft),
@@ -205,38 +198,31 @@ impl Draft {
 fn by_key(
     policies: Vec<Policy>,
     without: &BTreeSet<PolicyKey>,
-    tenant: Option<&str>,
+    tenant: Option<&TenantId>,
 ) -> Result<BTreeMap<PolicyKey, Policy>, DraftError> {
     let mut drafted = BTreeMap::new();
     for policy in policies {
-        let key = PolicyKey {
-            owner: policy.owner.clone(),
-            name: policy.name.clone(),
-        };
-        if let (Some(tenant), Some(owner)) = (tenant, &key.owner)
+        let key = policy.key();
+        if let (Some(tenant), Some(owner)) = (tenant, key.owner.tenant())
             && tenant != owner
         {
-            return Err(DraftError::OtherTenant(name_of(&key), tenant.to_owned()));
+            return Err(DraftError::OtherTenant(key, tenant.clone()));
         }
         if without.contains(&key) {
-            return Err(DraftError::InAndOut(name_of(&key)));
+            return Err(DraftError::InAndOut(key));
         }
         if drafted.insert(key.clone(), policy).is_some() {
-            return Err(DraftError::Twice(name_of(&key)));
+            return Err(DraftError::Twice(key));
         }
     }
     Ok(drafted)
 }
 
 fn read(row: &StoredPolicy) -> Result<(Policy, CompiledPolicy), DraftError> {
-    let key = PolicyKey {
-        owner: row.owner.clone(),
-        name: row.name.clone(),
-    };
-    let unreadable = |why: String| DraftError::Unreadable(name_of(&key), why);
-    let policy = Policy::from_stored(&row.document, row.owner.as_deref())
+    let unreadable = |why: String| DraftError::Unreadable(row.key.clone(), why);
+    let policy = Policy::from_stored(&row.document, &row.key.owner)
         .map_err(|problems| unreadable(problems.to_string()))?;
-    if policy.name != row.name {
+    if policy.name != row.key.name {
         return Err(unreadable(format!(
             "its document has the name {}",
             policy.name
@@ -247,19 +233,13 @@ fn read(row: &StoredPolicy) -> Result<(Policy, CompiledPolicy), DraftError> {
 }
 
 fn compile(policy: &Policy, revision: i32) -> Result<CompiledPolicy, DraftError> {
-    CompiledPolicy::new(policy, revision).map_err(|error| {
-        let key = PolicyKey {
-            owner: policy.owner.clone(),
-            name: policy.name.clone(),
-        };
-        DraftError::Unreadable(name_of(&key), error.to_string())
-    })
+    CompiledPolicy::new(policy, revision)
+        .map_err(|error| DraftError::Unreadable(policy.key(), error.to_string()))
 }
 
 fn changed(policy: &Policy, change: Change, fields: Vec<String>) -> Changed {
     Changed {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
+        policy: policy.key(),
         change,
         effect: policy.effect,
         mode: policy.mode,

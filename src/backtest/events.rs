@@ -16,6 +16,7 @@ use sqlx::PgPool;
 
 use super::since::Range;
 use crate::postgres::bounded;
+use quell_policy::TenantId;
 
 /// A page that nobody read lately comes from slow disks.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -107,7 +108,7 @@ pub(super) struct Source {
     pub(super) pool: PgPool,
     pub(super) range: Range,
     /// This tenant's rooms; none is all rooms.
-    pub(super) tenant: Option<String>,
+    pub(super) tenant: Option<TenantId>,
     /// So many events of any kind are passed over with each page.
     pub(super) page_events: i64,
 }
@@ -163,7 +164,7 @@ impl Source {
             cursor.event_id,
             last.created_at,
             last.event_id,
-            self.tenant,
+            self.tenant.as_ref().map(TenantId::as_str),
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -202,7 +203,7 @@ impl Source {
             last,
             end.created_at,
             end.event_id,
-            tenant,
+            tenant.as_str(),
         );
         let event_id = bounded(event_id.fetch_one(&self.pool)).await?;
         Ok(Some(Cursor {

@@ -5,25 +5,20 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::draft::Side;
+use crate::access::Viewer;
 use quell_policy::{Decision, Facts, Reads, Tri};
 
 /// So many different sets of missing facts are told apart.
 const GROUPS_MAX: usize = 30;
 
-/// What the policies of `side` read that may turn `decision`, and that is not in `facts`. With a
-/// tenant, what others' policies read is nobody's to know.
-pub(super) fn missing(
-    side: &Side,
-    decision: &Decision,
-    facts: &Facts,
-    tenant: Option<&str>,
-) -> Reads {
+/// What the policies of `side` read that may turn `decision`, and that is not in `facts`. What
+/// others' policies read is not for `viewer` to know.
+pub(super) fn missing(side: &Side, decision: &Decision, facts: &Facts, viewer: &Viewer) -> Reads {
     if !decision.is_indeterminate() {
         return Reads::default();
     }
     let candidates = decision.trace.iter().filter(|candidate| {
-        let is_told = tenant.is_none() || candidate.policy.owner.as_deref() == tenant;
-        candidate.applies == Tri::Unknown && is_told
+        candidate.applies == Tri::Unknown && viewer.may_read(&candidate.policy.owner)
     });
     let read = candidates.fold(Reads::default(), |reads, candidate| {
         reads.or(side.reads(&candidate.policy))

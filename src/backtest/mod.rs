@@ -31,11 +31,12 @@ use sqlx::PgPool;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::policy_store::{OwnerFilter, list};
+use crate::access::Viewer;
+use crate::policy_store::list;
 use crate::postgres::{bounded, failed_query};
 use crate::threads::apart;
 use events::{Page, Source};
-use quell_policy::{PolicyKey, StoredPolicy};
+use quell_policy::{Owner, StoredPolicy, TenantId};
 use tally::Tally;
 use work::{Bounds, Work};
 
@@ -69,9 +70,9 @@ pub struct Question {
     /// Where a report before this one stopped; `range` begins at its time.
     pub after: Option<Cursor>,
     /// In this tenant's rooms only; none is all rooms.
-    pub tenant: Option<String>,
-    /// The tenant's own eyes: of others' policies it is told the names.
-    pub is_tenants_own: bool,
+    pub tenant: Option<TenantId>,
+    /// Who reads the report: of others' policies a tenant is told the names.
+    pub viewer: Viewer,
     /// So many samples of each kind of change.
     pub samples_max: usize,
 }
@@ -145,14 +146,14 @@ pub(crate) async fn run_holding(
         range,
         after,
         tenant,
-        is_tenants_own,
+        viewer,
         samples_max,
     } = question;
-    let stored = stored(pool, tenant.as_deref()).await?;
+    let stored = stored(pool, tenant.as_ref()).await?;
     let about = tenant.clone();
     let alone = draft.alone;
     // Thousands of policies take a while to compile: not on a thread that webhooks need.
-    let compiling = apart(&hold, move || draft.over(stored, about.as_deref()));
+    let compiling = apart(&hold, move || draft.over(stored, about.as_ref()));
     let sides = compiling.await??;
     let source = Source {
         pool: pool.clone(),
@@ -161,12 +162,11 @@ pub(crate) async fn run_holding(
         page_events: pace.page_events(),
     };
     // When anybody's oldest event was is not for a tenant to know.
-    let oldest = if is_tenants_own {
-        None
-    } else {
-        source.oldest().await?
+    let oldest = match viewer {
+        Viewer::Tenant(_) => None,
+        Viewer::Operator => source.oldest().await?,
     };
-    let mut work = Work::new(sides, tenant.clone(), is_tenants_own, samples_max);
+    let mut work = Work::new(sides, tenant.clone(), viewer.clone(), samples_max);
     let is_continued = after.is_some();
     let start = after.unwrap_or_else(|| Cursor::before(range.since));
     let mut events = source.page(&start).await?;
@@ -221,7 +221,7 @@ pub(crate) async fn run_holding(
     let asked = report::Asked {
         range,
         tenant,
-        is_tenants_own,
+        viewer,
         alone,
         oldest,
         truncated,
@@ -262,31 +262,18 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
 }
 
 /// Everything that is live, or all that can be about one tenant's rooms.
-async fn stored(pool: &PgPool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+async fn stored(
+    pool: &PgPool,
+    tenant: Option<&TenantId>,
+) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut rows = Vec::new();
     match tenant {
-        None => rows.extend(bounded(list(pool, OwnerFilter::All)).await?),
-        Some(_) => {
-            for owner in [None, tenant] {
-                rows.extend(bounded(list(pool, OwnerFilter::Is(owner))).await?);
+        None => rows.extend(bounded(list(pool, None)).await?),
+        Some(tenant) => {
+            for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
+                rows.extend(bounded(list(pool, Some(&owner))).await?);
             }
         }
     }
-    Ok(rows
-        .into_iter()
-        .map(|row| StoredPolicy {
-            owner: row.owner,
-            name: row.name,
-            revision: row.revision,
-            document: row.document,
-        })
-        .collect())
-}
-
-fn full_name(owner: Option<&str>, name: &str) -> String {
-    format!("{}/{name}", owner.unwrap_or("(operator)"))
-}
-
-fn name_of(key: &PolicyKey) -> String {
-    full_name(key.owner.as_deref(), &key.name)
+    Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }

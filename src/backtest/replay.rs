@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::draft::Sides;
 use super::events::Published;
 use super::missing::missing;
-use quell_policy::{Decision, Fact, Facts, Reads, decide};
+use crate::access::Viewer;
+use quell_policy::{Decision, Fact, Facts, Reads, TenantId, decide};
 
 /// What came of an event.
 #[derive(Debug)]
@@ -69,14 +70,14 @@ impl Known {
     }
 }
 
-/// Decides `event` again, which is of `tenant`'s room where there is one. With a reader, who is a
-/// tenant, what others' policies ask for is not told.
+/// Decides `event` again, which is of `tenant`'s room where there is one. What others'
+/// policies ask for is told as `viewer` may know it.
 pub(super) fn replay(
     event: &Published,
     known: Known,
     sides: &Sides,
-    tenant: Option<&str>,
-    reader: Option<&str>,
+    tenant: Option<&TenantId>,
+    viewer: &Viewer,
 ) -> Replayed {
     let (mut facts, at) = match known {
         Known::Nothing => return Replayed::NoFacts,
@@ -88,15 +89,15 @@ pub(super) fn replay(
         && facts.participant.kind.is_unknown();
     // The track is theirs, so the room is, also where nobody had to ask LiveKit whose it is.
     if let (Some(tenant), Fact::Unknown) = (tenant, &facts.room.tenant) {
-        facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+        facts.room.tenant = Fact::Known(Some(tenant.clone()));
     }
     let live = decide(&sides.live.set, &facts, at);
     let draft = decide(&sides.draft.set, &facts, at);
-    let missing = missing(&sides.live, &live, &facts, reader).or(missing(
+    let missing = missing(&sides.live, &live, &facts, viewer).or(missing(
         &sides.draft,
         &draft,
         &facts,
-        reader,
+        viewer,
     ));
     Replayed::Decided(Box::new(Decided {
         at,

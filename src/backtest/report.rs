@@ -12,6 +12,8 @@ use super::events::Cursor;
 use super::sample::Sample;
 use super::since::Range;
 use super::tally::{Apart, Comparison, Totals};
+use crate::access::Viewer;
+use quell_policy::TenantId;
 
 /// So many policies are listed; further ones are only counted.
 const POLICIES_MAX: usize = 200;
@@ -23,7 +25,7 @@ pub struct Report {
     #[serde(flatten)]
     pub range: Range,
     /// The tenant whose rooms it is about; none is all rooms.
-    pub owner: Option<String>,
+    pub owner: Option<TenantId>,
     /// What is tried.
     pub draft: DraftReport,
     /// What was published.
@@ -96,8 +98,8 @@ pub enum TruncatedBy {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) range: Range,
-    pub(super) tenant: Option<String>,
-    pub(super) is_tenants_own: bool,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) viewer: Viewer,
     pub(super) alone: bool,
     pub(super) oldest: Option<DateTime<Utc>>,
     pub(super) truncated: Option<Truncated>,
@@ -111,9 +113,7 @@ impl Report {
         let mut changes = sides.changes.clone();
         let changes_left_off = left_off(&mut changes);
         // How many policies others have is not for a tenant to know.
-        let reader = asked.tenant.as_deref().filter(|_| asked.is_tenants_own);
-        let any_dry_run = totals.dry_run_seen || sides.any_dry_run(reader);
-        let is_seen = |owner: Option<&str>| reader.is_none() || owner == reader;
+        let any_dry_run = totals.dry_run_seen || sides.any_dry_run(&asked.viewer);
         let others = sides.others.iter();
         Self {
             range: asked.range,
@@ -121,7 +121,9 @@ impl Report {
                 alone: asked.alone,
                 policies: changes,
                 policies_left_off: changes_left_off,
-                others: others.filter(|key| is_seen(key.owner.as_deref())).count(),
+                others: others
+                    .filter(|key| asked.viewer.may_read(&key.owner))
+                    .count(),
             },
             owner: asked.tenant,
             published: totals.published,

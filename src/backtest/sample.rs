@@ -6,16 +6,8 @@ use serde::Serialize;
 use super::events::Published;
 use super::replay::Decided;
 use super::tally::{Shift, View};
-use quell_policy::{Decision, PolicyRef, Verdict};
-
-/// A policy, by what names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PolicyName {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
-}
+use crate::access::Viewer;
+use quell_policy::{Decision, PolicyKey, PolicyRef, Verdict};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,10 +31,10 @@ pub struct SampleRuling {
     /// The policy that mutes it, or exempts it; of one left alone, the mute that would be about it
     /// but for its own `unless`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<PolicyName>,
+    pub by: Option<PolicyKey>,
     /// Of one that is exempted, the mute that is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mute: Option<PolicyName>,
+    pub mute: Option<PolicyKey>,
     /// Why, as the exemption says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -83,8 +75,8 @@ pub struct Sample {
 /// For whose eyes a sample is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SampleOf<'a> {
-    /// This tenant's, to whom others' policies are names; none is an operator's.
-    pub(super) reader: Option<&'a str>,
+    /// To whom others' policies are names.
+    pub(super) viewer: &'a Viewer,
 }
 
 impl Sample {
@@ -122,7 +114,7 @@ impl SampleOf<'_> {
     fn ruling(self, view: View, decision: &Decision) -> SampleRuling {
         let ruling = |ruling, by: Option<&PolicyRef>| SampleRuling {
             ruling,
-            by: by.map(name_of),
+            by: by.map(PolicyRef::key),
             mute: None,
             reason: None,
         };
@@ -132,32 +124,20 @@ impl SampleOf<'_> {
             Verdict::Nothing { exempted: None } => {
                 let by = decision
                     .excepted_by()
-                    .filter(|policy| self.may_read(policy));
+                    .filter(|policy| self.viewer.may_read(&policy.owner));
                 ruling(Word::LeftAlone, by)
             }
             Verdict::Nothing {
                 exempted: Some(exempted),
             } => SampleRuling {
-                mute: Some(name_of(&exempted.mute)),
+                mute: Some(exempted.mute.key()),
                 reason: exempted
                     .reason
                     .as_deref()
-                    .filter(|_| self.may_read(&exempted.by))
+                    .filter(|_| self.viewer.may_read(&exempted.by.owner))
                     .map(str::to_owned),
                 ..ruling(Word::Exempted, Some(&exempted.by))
             },
         }
-    }
-
-    /// Whether more of this policy than its name may be shown.
-    fn may_read(self, policy: &PolicyRef) -> bool {
-        self.reader.is_none() || self.reader == policy.owner.as_deref()
-    }
-}
-
-fn name_of(policy: &PolicyRef) -> PolicyName {
-    PolicyName {
-        owner: policy.owner.as_deref().map(str::to_owned),
-        name: (*policy.name).to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use super::missing::{MissingFacts, MissingTally};
 use super::replay::{Decided, Replayed};
 use super::sample::{Sample, SampleOf};
 use super::spread::Spread;
+use crate::access::Viewer;
 use quell_policy::{Decision, Exempted, Mode, PolicyRef, Tri, Verdict};
 
 /// Which policies act in earnest.
@@ -181,8 +182,8 @@ pub(super) struct Totals {
 /// Counts, track by track.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// The tenant who reads the report; none is an operator.
-    reader: Option<String>,
+    /// Who reads the report.
+    viewer: Viewer,
     dry_run_seen: bool,
     counter: Counter,
     between: Option<(DateTime<Utc>, DateTime<Utc>)>,
@@ -195,10 +196,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Keeps `samples_max` samples of each kind of change, for this tenant's eyes or an operator's.
-    pub(super) fn new(samples_max: usize, reader: Option<String>) -> Self {
+    /// Keeps `samples_max` samples of each kind of change, for `viewer`.
+    pub(super) fn new(samples_max: usize, viewer: Viewer) -> Self {
         Self {
-            reader,
+            viewer,
             dry_run_seen: false,
             counter: Counter::new(),
             between: None,
@@ -211,9 +212,9 @@ impl Tally {
         }
     }
 
-    /// The tenant who reads the report; none is an operator.
-    pub(super) fn reader(&self) -> Option<&str> {
-        self.reader.as_deref()
+    /// Who reads the report.
+    pub(super) fn viewer(&self) -> &Viewer {
+        &self.viewer
     }
 
     /// How many tracks there were.
@@ -277,7 +278,7 @@ impl Tally {
         for (view, shift, is_shown) in shown {
             if is_shown && shift != Shift::Same {
                 let of = SampleOf {
-                    reader: self.reader.as_deref(),
+                    viewer: &self.viewer,
                 };
                 self.samples
                     .entry((view, shift))

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use super::by_policy::{Beside, Deeds, PolicyRow};
 use super::count::Counted;
 use super::draft::{Change, Changed};
-use super::full_name;
 use super::report::Report;
 use super::sample::{PolicyName, Sample, SampleRuling, Word};
 use super::tally::{Comparison, Shift, View};
@@ -59,7 +58,7 @@ impl Report {
                 mode,
                 fields,
             } = changed;
-            let name = full_name(owner.as_deref(), name);
+            let name = policy;
             write!(
                 f,
                 "  {:<9}  {}  {effect}, {mode}",
@@ -148,7 +147,7 @@ impl Report {
     }
 
     fn write_policy(&self, f: &mut fmt::Formatter<'_>, row: &PolicyRow) -> fmt::Result {
-        let name = full_name(row.owner.as_deref(), &row.name);
+        let name = row.key();
         writeln!(f, "  {}", shown(&name))?;
         let mut views = vec![("", row.enforced)];
         if self.any_dry_run && row.dry_run != row.enforced {
@@ -231,7 +230,7 @@ fn write_sample(f: &mut fmt::Formatter<'_>, sample: &Sample) -> fmt::Result {
 }
 
 fn ruling(ruling: &SampleRuling) -> String {
-    let name = |name: &PolicyName| shown(&full_name(name.owner.as_deref(), &name.name));
+    let name = |name: &PolicyName| shown(&name.key());
     let by = ruling.by.as_ref().map(name).unwrap_or_default();
     match ruling.ruling {
         Word::Muted => format!("muted by {by}"),

@@ -12,6 +12,8 @@ use super::draft::Sides;
 use super::events::Published;
 use super::replay::{Known, replay};
 use super::tally::Tally;
+use crate::access::Viewer;
+use quell_policy::TenantId;
 
 /// After so many tracks a thread looks whether anybody still wants to know.
 pub(super) const LOOK_EVERY_TRACKS: usize = 16;
@@ -20,7 +22,7 @@ pub(super) const LOOK_EVERY_TRACKS: usize = 16;
 pub(super) struct Work {
     pub(super) sides: Arc<Sides>,
     /// In this tenant's rooms only.
-    tenant: Option<String>,
+    tenant: Option<TenantId>,
     pub(super) tally: Tally,
     pub(super) times: Times,
 }
@@ -36,15 +38,14 @@ pub(super) struct Times {
 impl Work {
     pub(super) fn new(
         sides: Sides,
-        tenant: Option<String>,
-        is_tenants_own: bool,
+        tenant: Option<TenantId>,
+        viewer: Viewer,
         samples_max: usize,
     ) -> Self {
-        let reader = tenant.clone().filter(|_| is_tenants_own);
         Self {
             sides: Arc::new(sides),
             tenant,
-            tally: Tally::new(samples_max, reader),
+            tally: Tally::new(samples_max, viewer),
             times: Times::default(),
         }
     }
@@ -83,8 +84,8 @@ impl Work {
                 event,
                 known,
                 &self.sides,
-                self.tenant.as_deref(),
-                self.tally.reader(),
+                self.tenant.as_ref(),
+                self.tally.viewer(),
             );
             lap(&mut self.times.decide);
             self.tally.add(event, &replayed);

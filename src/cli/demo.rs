@@ -204,7 +204,7 @@ async fn apply(database: &Database) -> anyhow::Result<()> {
         &database.pool,
         &author,
         &document.policies,
-        Prune::Owner(None),
+        Some(&Owner::Operator),
     )
     .await?;
     Ok(())

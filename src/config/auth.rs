@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::reader::Reader;
 use super::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
-use crate::caller_id::{self, IdFault};
+use crate::caller_id::{self, IdError};
+use quell_policy::TenantIdError;
 
 /// Who may call, and what is wrong with that.
 pub(super) fn read(reader: &mut Reader<'_>) -> AuthConfig {
@@ -70,9 +71,12 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
     let mut shared = BTreeSet::new();
     for (at, ApiSecret { id, secret }) in secrets.iter().enumerate() {
         let secret = secret.expose_secret();
-        if let Some(fault) = caller_id::fault(id).filter(|fault| *fault != IdFault::Blank) {
+        let blank = IdError::Tenant(TenantIdError::Blank);
+        if let Err(why) = caller_id::read(id)
+            && why != blank
+        {
             reader.problems.push(format!(
-                "{API_SECRETS}: the id {} {fault}: give it another",
+                "{API_SECRETS}: the id {} {why}: give it another",
                 shown(id)
             ));
         }
@@ -117,9 +121,9 @@ fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
     }
     let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
     ids.map(|id| {
-        if let Some(fault) = caller_id::fault(id) {
+        if let Err(why) = caller_id::read(id) {
             reader.problems.push(format!(
-                "QUELL_OPERATOR_IDS: the id {} {fault}: no caller can have it",
+                "QUELL_OPERATOR_IDS: the id {} {why}: no caller can have it",
                 shown(id)
             ));
         }

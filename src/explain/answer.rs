@@ -147,49 +147,29 @@ pub struct Recorded {
     pub differs: Vec<String>,
 }
 
-/// Who may be told of what: everybody of everything, but for a tenant.
-#[derive(Clone, Copy)]
-pub(super) struct View<'a>(pub(super) Option<&'a str>);
-
-impl View<'_> {
-    /// Whether this policy is to be seen: of the operator's, a tenant's audit names those that apply.
-    pub(super) fn sees(self, owner: Option<&str>, mode: Mode, applies: Tri) -> bool {
-        match (self.0, owner) {
-            (None, _) => true,
-            (Some(tenant), Some(owner)) => tenant == owner,
-            (Some(_), None) => mode != Mode::Off && applies != Tri::False,
-        }
-    }
-
-    /// Whether what its clauses say is to be seen.
-    pub(super) fn sees_clauses(self, owner: Option<&str>) -> bool {
-        self.0.is_none_or(|tenant| owner == Some(tenant))
-    }
-
-    /// Takes out of a decision why others' exemptions exempt, before anything is said of it: whoever
-    /// may not read a policy may not read its reason.
-    fn hide_reasons(self, decision: &mut Decision) {
-        for verdict in [&mut decision.enforced, &mut decision.dry_run] {
-            if let Verdict::Nothing {
-                exempted: Some(exempted),
-            } = verdict
-                && !self.sees_clauses(exempted.by.owner.as_deref())
-            {
-                exempted.reason = None;
-            }
+/// Takes out of a decision why others' exemptions exempt, before anything is said of it: whoever
+/// may not read a policy may not read its reason.
+fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
+    for verdict in [&mut decision.enforced, &mut decision.dry_run] {
+        if let Verdict::Nothing {
+            exempted: Some(exempted),
+        } = verdict
+            && !viewer.may_read(&exempted.by.owner)
+        {
+            exempted.reason = None;
         }
     }
 }
 
-/// Explains one track to `tenant`, or to somebody who sees everything.
+/// Explains one track to `viewer`.
 pub(super) fn answer(
     policies: &PolicySet,
     which: Which,
     mut case: Case,
-    tenant: Option<&str>,
+    viewer: &Viewer,
 ) -> Answer {
-    let view = View(tenant);
-    let sees = |policy: &CompiledPolicy, applies| view.sees(policy.owner(), policy.mode, applies);
+    let sees =
+        |policy: &CompiledPolicy, applies| viewer.may_know_of(policy.owner(), policy.mode, applies);
     let explanation = explain_to(policies, &case.facts, case.at, sees);
     let mut candidates: Vec<_> = explanation
         .candidates
@@ -205,19 +185,19 @@ pub(super) fn answer(
     };
     let asked = Asked::new(case.sources, &candidates);
     let mut decision = explanation.decision;
-    view.hide_reasons(&mut decision);
+    hide_reasons(viewer, &mut decision);
     let recorded = case
         .event
         .as_mut()
         .and_then(|event| event.decision.as_mut());
     if let Some(recorded) = recorded {
-        view.hide_reasons(recorded);
+        hide_reasons(viewer, recorded);
     }
     let winner = winner(&decision.enforced);
     let losers = losers(&decision.enforced, &candidates);
     let (in_words, dry_run_in_words) = words::of(&decision, &candidates, &asked.wanted);
     for candidate in &mut candidates {
-        if !view.sees_clauses(candidate.policy.owner.as_deref())
+        if !viewer.may_read(&candidate.policy.owner)
             && let Some(failed) = &mut candidate.failed
         {
             failed.hide();
@@ -236,19 +216,19 @@ pub(super) fn answer(
         asked,
         recorded: case
             .event
-            .map(|event| compare::recorded(event, &decision, &there, view)),
+            .map(|event| compare::recorded(event, &decision, &there, viewer)),
         warnings: case.warnings,
-        decision: Decided::new(&decision, view),
+        decision: Decided::new(&decision, viewer),
     }
 }
 
 /// Every policy that there is, also those that do not see the room.
-fn there_now(policies: &PolicySet, facts: &Facts) -> HashSet<Name> {
+fn there_now(policies: &PolicySet, facts: &Facts) -> HashSet<PolicyKey> {
     let mut of_anybody = facts.clone();
     of_anybody.room.tenant = Fact::Unknown;
     policies
         .visible(&of_anybody)
-        .map(|(policy, _)| compare::name(&policy.id))
+        .map(|(policy, _)| policy.id.key())
         .collect()
 }
 

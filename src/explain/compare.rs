@@ -13,23 +13,18 @@ const DIFFERS_MAX: usize = 20;
 /// Which policies there are, beside those of then.
 pub(super) struct There {
     /// None where there is nothing to compare them with.
-    pub(super) now: Option<HashSet<Name>>,
+    pub(super) now: Option<HashSet<PolicyKey>>,
     pub(super) which: Which,
 }
 
-pub(super) fn name(policy: &PolicyRef) -> Name {
-    let owner = policy.owner.as_deref().map(str::to_owned);
-    (owner, policy.name.to_string())
-}
-
-pub(super) fn recorded(event: Event, again: &Decision, there: &There, view: View<'_>) -> Recorded {
+pub(super) fn recorded(event: Event, again: &Decision, there: &There, viewer: &Viewer) -> Recorded {
     let differs = event.decision.as_ref().map(|then| {
         let comparison = Comparison {
             then,
             again,
             there_then: event.there_then.as_ref(),
             there,
-            view,
+            viewer,
         };
         let mut differs = comparison.differences();
         let is_late = matches!(event.settlement.as_deref(), Some("gone" | "stale"));
@@ -50,7 +45,7 @@ pub(super) fn recorded(event: Event, again: &Decision, there: &There, view: View
         decision: event
             .decision
             .as_ref()
-            .map(|decision| Decided::new(decision, view)),
+            .map(|decision| Decided::new(decision, viewer)),
         same_as_recorded: differs.as_ref().map(Vec::is_empty),
         differs: differs.unwrap_or_default(),
     }
@@ -60,7 +55,7 @@ pub(super) fn recorded(event: Event, again: &Decision, there: &There, view: View
 struct Comparison<'a> {
     then: &'a Decision,
     again: &'a Decision,
-    there_then: Option<&'a HashSet<Name>>,
+    there_then: Option<&'a HashSet<PolicyKey>>,
     there: &'a There,
     view: View<'a>,
 }
@@ -142,7 +137,7 @@ impl Comparison<'_> {
 
     /// Whether the policy was, or is, not there at all. Of policies that are not the asker's, it is
     /// not told whether they are there where they do not apply.
-    fn lacks(&self, there: &HashSet<Name>, candidate: &Candidate) -> bool {
+    fn lacks(&self, there: &HashSet<PolicyKey>, candidate: &Candidate) -> bool {
         let owner = candidate.policy.owner.as_deref();
         self.view.sees_clauses(owner) && !there.contains(&name(&candidate.policy))
     }
@@ -180,7 +175,7 @@ impl Comparison<'_> {
 type Traced<'a> = BTreeMap<String, &'a Candidate>;
 
 /// The trace, by the names of policies.
-fn traced<'a>(decision: &'a Decision, view: View<'_>) -> Traced<'a> {
+fn traced<'a>(decision: &'a Decision, viewer: &Viewer) -> Traced<'a> {
     let seen = decision.trace.iter().filter(|candidate| {
         let owner = candidate.policy.owner.as_deref();
         view.sees(owner, candidate.mode, candidate.applies)

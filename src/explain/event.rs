@@ -36,11 +36,8 @@ pub(super) struct Event {
     /// The snapshot of policies that the decision was made by, where it says so.
     pub(super) snapshot: Option<i64>,
     /// The policies that there were then, where others are asked now.
-    pub(super) there_then: Option<HashSet<Name>>,
+    pub(super) there_then: Option<HashSet<PolicyKey>>,
 }
-
-/// A policy's owner and name.
-pub(super) type Name = (Option<String>, String);
 
 impl Event {
     /// When it was decided on; where it was not, when it came in.
@@ -54,7 +51,7 @@ impl Event {
 pub(super) async fn find(
     pool: &PgPool,
     id: &str,
-    tenant: Option<&str>,
+    tenant: Option<&TenantId>,
 ) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
@@ -65,7 +62,7 @@ pub(super) async fn find(
            order by created_at desc
            limit 1"#,
         without_nul(id),
-        tenant,
+        tenant.map(TenantId::as_str),
     )
     .fetch_optional(pool)
     .await

@@ -23,10 +23,10 @@ pub(crate) const TEXT_CHARS_MAX: usize = 1_024;
 const KIND_DETAILS_MAX: usize = 100;
 const NEEDED: [&str; 2] = ["room.name", "participant.identity"];
 
-/// Reads facts; of `tenant`'s rooms only, where there is one.
+/// Reads facts, of rooms that `viewer` may see.
 pub(super) fn read(
     given: &Value,
-    tenant: Option<&str>,
+    viewer: &Viewer,
     at: DateTime<Utc>,
 ) -> Result<Case, ExplainError> {
     check_keys(given).map_err(ExplainError::Invalid)?;
@@ -52,7 +52,7 @@ pub(super) fn read(
             Source::Unknown
         }
     });
-    if let Some(tenant) = tenant
+    if let Viewer::Tenant(tenant) = viewer
         && only_own(&mut facts, tenant)?
     {
         sources.insert("room.tenant", Source::Caller);
@@ -232,17 +232,10 @@ fn unknown_key(path: &str, key: &str, known: &[&str]) -> String {
 /// A room's tenant is what its metadata says; either may be given. Whether it was taken from there.
 fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
     let invalid = |text: String| Err(ExplainError::Invalid(text));
-    if let Fact::Known(Some(tenant)) = &facts.room.tenant
-        && tenant.trim().is_empty()
-    {
-        return invalid(
-            "facts.room.tenant: it is blank; write null for a room of no tenant".to_owned(),
-        );
-    }
     let Fact::Known(metadata) = &facts.room.metadata else {
         return Ok(false);
     };
-    let said = tenant_in(metadata).map(str::to_owned);
+    let said = tenant_in(metadata);
     match &facts.room.tenant {
         Fact::Known(tenant) if *tenant != said => invalid(format!(
             "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",
@@ -258,7 +251,7 @@ fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
 }
 
 /// Refuses facts of another's room; whether the tenant was filled in.
-fn only_own(facts: &mut Facts, tenant: &str) -> Result<bool, ExplainError> {
+fn only_own(facts: &mut Facts, tenant: &TenantId) -> Result<bool, ExplainError> {
     match &facts.room.tenant {
         Fact::Known(Some(owner)) if owner == tenant => Ok(false),
         Fact::Known(Some(_)) => Err(ExplainError::OtherTenant(
@@ -270,7 +263,7 @@ fn only_own(facts: &mut Facts, tenant: &str) -> Result<bool, ExplainError> {
                 .to_owned(),
         )),
         Fact::Unknown => {
-            facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+            facts.room.tenant = Fact::Known(Some(tenant.clone()));
             Ok(true)
         }
     }

@@ -7,10 +7,11 @@ use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
 
 use super::{Case, ExplainError, sources};
+use crate::access::Authority;
 use crate::livekit::LiveKit;
 use crate::livekit::event::TRACK_PUBLISHED;
 use crate::livekit::facts::{add_participant, add_room, add_track};
-use crate::mute::{Authority, Sight, Target, look};
+use crate::mute::{Sight, Target, look};
 use quell_policy::{
     EventFacts, Fact, Facts, ParticipantFacts, RoomFacts, Source, TrackFacts, TrackType,
 };
@@ -21,7 +22,7 @@ const TRACKS_MAX: usize = 20;
 /// The tracks of the target, and how many there are more.
 pub(super) async fn cases(
     livekit: &LiveKit,
-    authority: Authority<'_>,
+    authority: &Authority,
     target: &Target<'_>,
     timeout: Duration,
     at: DateTime<Utc>,

@@ -35,51 +35,14 @@ pub(crate) use given::TEXT_CHARS_MAX;
 pub(crate) use json::{cut, read as read_json};
 pub use sources::{Asked, Source};
 
+use crate::access::{Principal, Viewer};
 use crate::livekit::{LiveKit, LiveKitError};
-use crate::mute::{Authority, Target, Unseen};
+use crate::mute::{Target, Unseen};
 use crate::policy_store::{self, At};
 use crate::postgres::{bounded, failed_query};
 use event::Event;
 use quell_policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use sources::Sources;
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asker {
-    /// The command line, by the operator's right.
-    CommandLine,
-    /// A caller of the REST interface.
-    Caller {
-        /// Its id.
-        id: String,
-        /// Whether it is an operator.
-        is_operator: bool,
-    },
-}
-
-impl Asker {
-    /// The tenant that it is, and whose rooms and policies alone it may see; none for an operator.
-    fn tenant(&self) -> Option<&str> {
-        match self {
-            Self::Caller {
-                id,
-                is_operator: false,
-            } => Some(id),
-            Self::Caller {
-                is_operator: true, ..
-            }
-            | Self::CommandLine => None,
-        }
-    }
-
-    /// On whose word it looks at live rooms: the same that it would mute on.
-    fn authority(&self) -> Authority<'_> {
-        match self {
-            Self::CommandLine => Authority::PolicyOwner { tenant: None },
-            Self::Caller { id, .. } => Authority::Caller { id: Some(id) },
-        }
-    }
-}
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,7 +164,11 @@ struct Case {
 
 impl Explainer {
     /// Answers `question`, as far as `asker` may know.
-    pub async fn explain(&self, asker: &Asker, question: Question) -> Result<Reply, ExplainError> {
+    pub async fn explain(
+        &self,
+        asker: &Principal,
+        question: Question,
+    ) -> Result<Reply, ExplainError> {
         let is_event = matches!(question.subject, Subject::Event(_));
         let which = match (self.which, question.policies) {
             (Which::Files, _) => Which::Files,
@@ -218,9 +185,9 @@ impl Explainer {
         match question.subject {
             Subject::Facts(given) => {
                 let at = question.at.unwrap_or(self.now);
-                let tenant = asker.tenant().map(str::to_owned);
+                let viewer = asker.viewer();
                 // What strangers send may be thousands of keys: not on a thread that webhooks need.
-                let read = move || given::read(&given, tenant.as_deref(), at);
+                let read = move || given::read(&given, &viewer, at);
                 let case = spawn_blocking(read).await??;
                 Ok(Reply::One(Box::new(self.answer(asker, which, case).await?)))
             }
@@ -242,7 +209,7 @@ impl Explainer {
                     track: track.as_deref(),
                 };
                 let (cases, left_off) =
-                    live::cases(livekit, asker.authority(), &target, *timeout, at).await?;
+                    live::cases(livekit, &asker.authority(), &target, *timeout, at).await?;
                 let mut tracks = Vec::new();
                 for case in cases {
                     tracks.push(self.answer(asker, which, case).await?);
@@ -259,15 +226,15 @@ impl Explainer {
 
     async fn of_event(
         &self,
-        asker: &Asker,
+        asker: &Principal,
         id: &str,
         at: Option<DateTime<Utc>>,
     ) -> Result<Case, ExplainError> {
-        let row = bounded(event::find(self.pool()?, id, asker.tenant())).await?;
+        let row = bounded(event::find(self.pool()?, id, asker.viewer().tenant())).await?;
         let mut case = row.ok_or(ExplainError::NoEvent)?.into_case(at)?;
         // The event is theirs, so the room is: with an unknown tenant, others' policies would count.
-        if let (Some(tenant), Fact::Unknown) = (asker.tenant(), &case.facts.room.tenant) {
-            case.facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
+        if let (Viewer::Tenant(tenant), Fact::Unknown) = (asker.viewer(), &case.facts.room.tenant) {
+            case.facts.room.tenant = Fact::Known(Some(tenant));
             case.sources.insert("room.tenant", Source::Event);
         }
         Ok(case)
@@ -275,7 +242,7 @@ impl Explainer {
 
     async fn answer(
         &self,
-        asker: &Asker,
+        asker: &Principal,
         which: Which,
         mut case: Case,
     ) -> Result<Answer, ExplainError> {
@@ -284,17 +251,16 @@ impl Explainer {
             && event.decision.is_some()
         {
             let (_, rows) = self.rows_of_then(event, &case.facts).await?;
-            let names = rows.into_iter().map(|row| (row.owner, row.name));
+            let names = rows.into_iter().map(|row| row.key);
             event.there_then = Some(names.collect());
         }
         let policies = match (which, &case.event) {
             (Which::Then, Some(event)) => Arc::new(self.of_then(event, &case.facts).await?),
             _ => Arc::clone(&self.policies),
         };
-        let tenant = asker.tenant().map(str::to_owned);
+        let viewer = asker.viewer();
         // Tens of thousands of policies take a while: not on a thread that webhooks need.
-        let explained =
-            spawn_blocking(move || answer::answer(&policies, which, case, tenant.as_deref()));
+        let explained = spawn_blocking(move || answer::answer(&policies, which, case, &viewer));
         Ok(explained.await?)
     }
 
@@ -320,7 +286,7 @@ impl Explainer {
         let at = At::Snapshot(snapshot);
         let rows = match &facts.room.tenant {
             Fact::Known(tenant) => {
-                bounded(policy_store::as_of_room(pool, at, tenant.as_deref())).await?
+                bounded(policy_store::as_of_room(pool, at, tenant.as_ref())).await?
             }
             // Then any tenant's might have been about it.
             Fact::Unknown => bounded(policy_store::as_of(pool, at)).await?,

@@ -135,7 +135,7 @@ pub(super) async fn handler(
     let scope = Scope::PoliciesRead;
     let asked = Asked::read_up_to(&app, request, owner, scope, BODY_BYTES_MAX).await?;
     // Before the policies are checked: thousands of them take their time.
-    let caller = asked.caller.id().unwrap_or_default();
+    let caller = asked.principal.id();
     let Backtests { turns, clock, stop } = app.backtests.clone();
     let turn = stop.run_until_cancelled(turns.turn(caller)).await;
     let turn = turn.ok_or(Error::Stopping)??;
@@ -157,11 +157,6 @@ pub(super) async fn handler(
 
 fn question(asked: &Asked, clock: &Clock) -> Result<(Question, Vec<String>), Error> {
     check_json(&asked.parts.headers).map_err(Error::Invalid)?;
-    let is_tenants_own = !asked.caller.is_operator();
-    if is_tenants_own && asked.owner.is_none() {
-        // None is all rooms, and those are an operator's to see.
-        return Err(policies::Error::OtherOwner.into());
-    }
     let body: Body = serde_json::from_slice(&asked.body)
         .map_err(|error| Error::Invalid(format!("the body cannot be read: {error}")))?;
     let samples_max = body.samples.unwrap_or(SAMPLES_DEFAULT);
@@ -205,18 +200,15 @@ fn question(asked: &Asked, clock: &Clock) -> Result<(Question, Vec<String>), Err
         },
         range,
         after,
-        tenant: asked.owner.clone(),
-        is_tenants_own,
+        tenant: asked.owner.clone().into(),
+        viewer: asked.viewer(),
         samples_max,
     };
     Ok((question, warnings))
 }
 
 /// The policies of a body, or everything that is wrong with any of them.
-fn drafted(
-    texts: &[Box<RawValue>],
-    owner: Option<&str>,
-) -> Result<(Vec<Policy>, Vec<String>), Error> {
+fn drafted(texts: &[Box<RawValue>], owner: &Owner) -> Result<(Vec<Policy>, Vec<String>), Error> {
     if texts.len() > POLICIES_MAX {
         return Err(Error::Invalid(format!(
             "`policies` holds at most {POLICIES_MAX}"

@@ -163,7 +163,7 @@ pub(super) async fn unbroken(request: Request, next: Next) -> Response {
 /// Says in the log whose request it is.
 pub(super) fn caller(caller: &Caller) {
     if let Some(id) = caller.id() {
-        Span::current().record("caller", id);
+        Span::current().record("caller", id.as_str());
     }
 }
 

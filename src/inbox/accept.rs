@@ -19,6 +19,7 @@ use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::metrics::{Metrics, Step};
 use crate::postgres::{bounded, interval};
+use quell_policy::TenantId;
 
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -223,7 +224,7 @@ impl Writer {
         let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
         let tenants: Vec<_> = batch
             .iter()
-            .map(|i| i.event.room.tenant.as_deref().map(storable))
+            .map(|i| i.event.room.tenant.as_ref().map(TenantId::as_str))
             .collect();
         let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
         let wants_job: Vec<_> = batch

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Number, Value};
 
+use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// One event.
@@ -44,7 +45,7 @@ pub struct EventRoom {
     pub name: String,
     /// The tenant in the room's metadata, which only room and participant events have.
     #[serde(rename = "metadata", deserialize_with = "tenant")]
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantId>,
 }
 
 /// The participant as an event tells of it; empty where the event has none.
@@ -195,9 +196,9 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-fn tenant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn tenant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TenantId>, D::Error> {
     let metadata = text(deserializer)?;
-    Ok(tenant_in(&metadata_in(&metadata)).map(str::to_owned))
+    Ok(tenant_in(&metadata_in(&metadata)))
 }
 
 /// A whole number, or text of one: `17`, `"17"`, `1.7e1`.

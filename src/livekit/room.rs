@@ -14,6 +14,7 @@ use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::config::LiveKitConfig;
 use crate::mute::Permit;
 use quell_clock::Clock;
+use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// A client of one LiveKit deployment; cheap to clone.
@@ -28,14 +29,14 @@ pub struct LiveRoom {
     /// Its metadata, read.
     pub metadata: Value,
     /// The tenant: `auth_id` of its metadata.
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantId>,
 }
 
 impl From<Room> for LiveRoom {
     fn from(info: Room) -> Self {
         let metadata = metadata_in(&info.metadata);
         Self {
-            tenant: tenant_in(&metadata).map(str::to_owned),
+            tenant: tenant_in(&metadata),
             metadata,
             info,
         }

@@ -6,11 +6,11 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::changing::{Changing, OWNER_BYTES_MAX, Write};
-use super::read::{OwnerFilter, Stored};
+use super::read::Stored;
 use crate::audit::Origin;
 use crate::postgres::failed_query;
-use quell_policy::Policy;
 use quell_policy::document::POLICIES_MAX;
+use quell_policy::{Owner, Policy, PolicyKey};
 
 /// Who changes something.
 #[derive(Debug, Clone, Copy)]
@@ -115,23 +115,12 @@ impl Changed {
 /// One line of what `apply` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// The policy's name.
-    pub name: String,
+    /// The policy.
+    pub key: PolicyKey,
     /// Its revision.
     pub revision: i32,
     /// What was done.
     pub outcome: Outcome,
-}
-
-/// Whose policies `apply` removes that are in no file any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prune<'a> {
-    /// Nobody's.
-    Nothing,
-    /// This owner's; none is the operator.
-    Owner(Option<&'a str>),
 }
 
 /// Why a change was not made.
@@ -180,7 +169,7 @@ pub async fn put(
 pub async fn delete(
     pool: &PgPool,
     by: &Author<'_>,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
@@ -193,12 +182,13 @@ pub async fn delete(
     Ok(changed)
 }
 
-/// Writes all of `policies`, and removes what `prune` says, in one transaction.
+/// Writes all of `policies`, and removes those of the owner `prune` that an earlier apply wrote and that
+/// are not among them, in one transaction.
 pub async fn apply(
     pool: &PgPool,
     by: &Author<'_>,
     policies: &[Policy],
-    prune: Prune<'_>,
+    prune: Option<&Owner>,
 ) -> Result<Vec<Applied>, ChangeError> {
     let mut changing = Changing::begin(pool, by).await?;
     let mut applied = Vec::new();
@@ -206,8 +196,8 @@ pub async fn apply(
         let changed = put_in(&mut changing, policy, ManagedBy::Apply, Expected::Anything).await?;
         applied.push(line(changed));
     }
-    if let Prune::Owner(owner) = prune {
-        let stored = changing.list(OwnerFilter::Is(owner)).await?;
+    if let Some(owner) = prune {
+        let stored = changing.list(owner).await?;
         for stored in left_out(stored, policies) {
             applied.push(line(changing.delete(stored, ManagedBy::Apply).await?));
         }
@@ -218,13 +208,9 @@ pub async fn apply(
 
 /// The policies that an earlier apply wrote and that are not among `policies`.
 pub(super) fn left_out(stored: Vec<Stored>, policies: &[Policy]) -> impl Iterator<Item = Stored> {
-    let kept: HashSet<_> = policies
-        .iter()
-        .map(|policy| (policy.owner.as_deref(), policy.name.as_str()))
-        .collect();
+    let kept: HashSet<_> = policies.iter().map(Policy::key).collect();
     stored.into_iter().filter(move |stored| {
-        stored.managed_by == ManagedBy::Apply.as_str()
-            && !kept.contains(&(stored.owner.as_deref(), stored.name.as_str()))
+        stored.managed_by == ManagedBy::Apply.as_str() && !kept.contains(&stored.key())
     })
 }
 
@@ -239,7 +225,7 @@ async fn put_in(
     managed_by: ManagedBy,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
-    let owner = policy.owner.as_deref();
+    let owner = &policy.owner;
     let before = changing.get(owner, &policy.name).await?;
     expected.check(before.as_ref())?;
     let document = policy.to_json();
@@ -260,8 +246,7 @@ async fn put_in(
 
 fn line(changed: Changed) -> Applied {
     Applied {
-        owner: changed.policy.owner,
-        name: changed.policy.name,
+        key: changed.policy.key(),
         revision: changed.policy.revision,
         outcome: changed.outcome,
     }

@@ -7,8 +7,10 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
-use super::read::{OwnerFilter, Stored, get, list};
+use super::owner::PgOwner;
+use super::read::{Stored, get, list};
 use crate::audit::{self, Entry, PolicyId, Verb};
+use quell_policy::Owner;
 use quell_policy::document::POLICIES_MAX;
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
@@ -23,7 +25,7 @@ pub(super) struct Changing<'a> {
     by: &'a Author<'a>,
     at: DateTime<Utc>,
     /// What owners have; read once, and counted on with every change.
-    held: HashMap<Option<String>, Held>,
+    held: HashMap<Owner, Held>,
 }
 
 /// How much one owner has stored.
@@ -35,7 +37,7 @@ struct Held {
 
 /// What a policy is to be from now on.
 pub(super) struct Write<'a> {
-    pub(super) owner: Option<&'a str>,
+    pub(super) owner: &'a Owner,
     pub(super) name: &'a str,
     pub(super) document: Value,
     /// `apply` or `rest`.
@@ -46,7 +48,7 @@ pub(super) struct Write<'a> {
 
 /// A row of `policy_revision`.
 struct Row<'a> {
-    owner: Option<&'a str>,
+    owner: &'a Owner,
     name: &'a str,
     change: &'static str,
     document: Option<&'a Value>,
@@ -82,17 +84,14 @@ impl<'a> Changing<'a> {
 
     pub(super) async fn get(
         &mut self,
-        owner: Option<&str>,
+        owner: &Owner,
         name: &str,
     ) -> Result<Option<Stored>, sqlx::Error> {
         get(&mut *self.tx, owner, name).await
     }
 
-    pub(super) async fn list(
-        &mut self,
-        filter: OwnerFilter<'_>,
-    ) -> Result<Vec<Stored>, sqlx::Error> {
-        list(&mut *self.tx, filter).await
+    pub(super) async fn list(&mut self, owner: &Owner) -> Result<Vec<Stored>, sqlx::Error> {
+        list(&mut *self.tx, Some(owner)).await
     }
 
     /// Writes a new revision over `before`, which is what is there.
@@ -118,16 +117,16 @@ impl<'a> Changing<'a> {
         let revision = self.revise(&row).await?;
         let policy = sqlx::query_as!(
             Stored,
-            "insert into policy (id, owner, name, revision, document, managed_by, updated_at,
+            r#"insert into policy (id, owner, name, revision, document, managed_by, updated_at,
                                  updated_by)
              values ($1, $2, $3, $4, $5, $6, $7, $8)
              on conflict (owner, name) do update
              set revision = excluded.revision, document = excluded.document,
                  managed_by = excluded.managed_by, updated_at = excluded.updated_at,
                  updated_by = excluded.updated_by
-             returning owner, name, revision, document, managed_by, updated_at, updated_by",
+             returning owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by"#,
             uuid::Uuid::now_v7(),
-            write.owner,
+            write.owner.as_str(),
             write.name,
             revision,
             write.document,
@@ -150,10 +149,9 @@ impl<'a> Changing<'a> {
         managed_by: ManagedBy,
     ) -> Result<Changed, ChangeError> {
         let owner = stored.owner.clone();
-        self.make_room(owner.as_deref(), Some(&stored), None)
-            .await?;
+        self.make_room(&owner, Some(&stored), None).await?;
         let row = Row {
-            owner: stored.owner.as_deref(),
+            owner: &stored.owner,
             name: &stored.name,
             change: "delete",
             document: None,
@@ -163,7 +161,7 @@ impl<'a> Changing<'a> {
         let revision = self.revise(&row).await?;
         sqlx::query!(
             "delete from policy where owner is not distinct from $1 and name = $2",
-            stored.owner,
+            stored.owner.as_str(),
             stored.name,
         )
         .execute(&mut *self.tx)
@@ -182,13 +180,13 @@ impl<'a> Changing<'a> {
     /// holds all of it.
     async fn make_room(
         &mut self,
-        owner: Option<&str>,
+        owner: &Owner,
         before: Option<&Stored>,
         after: Option<&Value>,
     ) -> Result<(), ChangeError> {
         let bytes =
             |document: &Value| i64::try_from(document.to_string().len()).unwrap_or(i64::MAX);
-        let key = owner.map(str::to_owned);
+        let key = owner.clone();
         let mut held = match self.held.get(&key) {
             Some(held) => *held,
             None => {
@@ -197,7 +195,7 @@ impl<'a> Changing<'a> {
                     r#"select count(*) as "policies!",
                               coalesce(sum(octet_length(document::text)), 0)::bigint as "bytes!"
                        from policy where owner is not distinct from $1"#,
-                    owner,
+                    owner.as_str(),
                 )
                 .fetch_one(&mut *self.tx)
                 .await?
@@ -233,7 +231,7 @@ impl<'a> Changing<'a> {
              from policy_revision
              where owner is not distinct from $1 and name = $2
              returning revision",
-            row.owner,
+            row.owner.as_str(),
             row.name,
             row.change,
             row.document,

@@ -8,18 +8,19 @@ mod change;
 mod changing;
 mod fields;
 mod live;
+mod owner;
 mod plan;
 mod read;
 mod revisions;
 mod rollback;
 
 pub use change::{
-    Applied, Author, ChangeError, Changed, Expected, ManagedBy, Outcome, Prune, apply, delete, put,
+    Applied, Author, ChangeError, Changed, Expected, ManagedBy, Outcome, apply, delete, put,
 };
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub use plan::{Planned, plan};
-pub use read::{OwnerFilter, StoreError, Stored, get, list};
+pub use read::{StoreError, Stored, get, list};
 pub use revisions::{
     At, PAGE_MAX, Page, Revision, as_of, as_of_room, history, latest, revision, snapshot_at,
 };

@@ -1,8 +1,8 @@
 //! Says what `apply` would do, and does nothing.
 
-use super::change::{ManagedBy, Outcome, Prune, is_same, left_out};
-use super::read::{OwnerFilter, Stored, list};
-use quell_policy::Policy;
+use super::change::{ManagedBy, Outcome, is_same, left_out};
+use super::read::{Stored, list};
+use quell_policy::{Owner, Policy};
 
 use std::collections::HashMap;
 
@@ -21,22 +21,22 @@ pub struct Planned<'a> {
 pub async fn plan<'a>(
     db: impl sqlx::PgExecutor<'_>,
     policies: &'a [Policy],
-    prune: Prune<'_>,
+    prune: Option<&Owner>,
 ) -> Result<Vec<Planned<'a>>, sqlx::Error> {
-    let stored = list(db, OwnerFilter::All).await?;
+    let stored = list(db, None).await?;
     Ok(compare(stored, policies, prune))
 }
 
-fn compare<'a>(stored: Vec<Stored>, policies: &'a [Policy], prune: Prune<'_>) -> Vec<Planned<'a>> {
-    let by_key: HashMap<_, _> = stored
-        .iter()
-        .map(|stored| ((stored.owner.as_deref(), stored.name.as_str()), stored))
-        .collect();
+fn compare<'a>(
+    stored: Vec<Stored>,
+    policies: &'a [Policy],
+    prune: Option<&Owner>,
+) -> Vec<Planned<'a>> {
+    let by_key: HashMap<_, _> = stored.iter().map(|stored| (stored.key(), stored)).collect();
     let mut planned: Vec<_> = policies
         .iter()
         .map(|policy| {
-            let key = (policy.owner.as_deref(), policy.name.as_str());
-            let stored = by_key.get(&key).copied();
+            let stored = by_key.get(&policy.key()).copied();
             Planned {
                 outcome: match stored {
                     None => Outcome::Created,
@@ -50,10 +50,8 @@ fn compare<'a>(stored: Vec<Stored>, policies: &'a [Policy], prune: Prune<'_>) ->
             }
         })
         .collect();
-    if let Prune::Owner(owner) = prune {
-        let theirs = stored
-            .into_iter()
-            .filter(|stored| stored.owner.as_deref() == owner);
+    if let Some(owner) = prune {
+        let theirs = stored.into_iter().filter(|stored| stored.owner == *owner);
         planned.extend(left_out(theirs.collect(), policies).map(|stored| Planned {
             outcome: Outcome::Deleted,
             stored: Some(stored),

@@ -4,15 +4,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
 
+use super::owner::PgOwner;
 use crate::postgres::failed_query;
 use quell_policy::set::Unreadable;
-use quell_policy::{Change, StoredPolicy};
+use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
-    /// The tenant that owns it; none is the operator.
-    pub owner: Option<String>,
+    /// Whose it is.
+    pub owner: Owner,
     /// Its name.
     pub name: String,
     /// Its revision.
@@ -27,21 +28,31 @@ pub struct Stored {
     pub updated_by: String,
 }
 
-/// Whose policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnerFilter<'a> {
-    /// Everybody's.
-    All,
-    /// One owner's; none is the operator.
-    Is(Option<&'a str>),
+/// Whose policies, for SQL: whether everybody's, and else whose.
+pub(super) fn columns(owner: Option<&Owner>) -> (bool, Option<&str>) {
+    (owner.is_none(), owner.and_then(Owner::as_str))
 }
 
-impl<'a> OwnerFilter<'a> {
-    /// Whether it is everybody's, and else whose: for SQL.
-    pub(super) const fn columns(self) -> (bool, Option<&'a str>) {
-        match self {
-            Self::All => (true, None),
-            Self::Is(owner) => (false, owner),
+impl Stored {
+    /// What names it.
+    #[must_use]
+    pub fn key(&self) -> PolicyKey {
+        PolicyKey {
+            owner: self.owner.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl From<Stored> for StoredPolicy {
+    fn from(stored: Stored) -> Self {
+        Self {
+            key: PolicyKey {
+                owner: stored.owner,
+                name: stored.name,
+            },
+            revision: stored.revision,
+            document: stored.document,
         }
     }
 }
@@ -57,18 +68,18 @@ pub enum StoreError {
     Unreadable(#[from] Unreadable),
 }
 
-/// The policies of `filter`, the operator's first, by name.
+/// The policies of `owner` (none: everybody's), the operator's first, by name.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    filter: OwnerFilter<'_>,
+    owner: Option<&Owner>,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    let (all, owner) = filter.columns();
+    let (all, owner) = columns(owner);
     sqlx::query_as!(
         Stored,
-        "select owner, name, revision, document, managed_by, updated_at, updated_by
+        r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
          where $1 or owner is not distinct from $2
-         order by owner nulls first, name",
+         order by owner nulls first, name"#,
         all,
         owner,
     )
@@ -79,15 +90,15 @@ pub async fn list(
 /// One policy.
 pub async fn get(
     db: impl PgExecutor<'_>,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
 ) -> Result<Option<Stored>, sqlx::Error> {
     sqlx::query_as!(
         Stored,
-        "select owner, name, revision, document, managed_by, updated_at, updated_by
+        r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
-         where owner is not distinct from $1 and name = $2",
-        owner,
+         where owner is not distinct from $1 and name = $2"#,
+        owner.as_str(),
         name,
     )
     .fetch_optional(db)
@@ -116,7 +127,7 @@ pub(super) async fn everything(
     db: impl PgExecutor<'_>,
 ) -> Result<(Newest, Vec<StoredPolicy>), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select newest.id as "newest?", newest.created_at as "newest_at?", policy.owner,
+        r#"select newest.id as "newest?", newest.created_at as "newest_at?", policy.owner as "owner!: PgOwner",
                   policy.name as "name?", policy.revision as "revision?",
                   policy.document as "document?"
            from (select) as one
@@ -129,8 +140,10 @@ pub(super) async fn everything(
     let newest = newest(rows.first().map(|row| (row.newest, row.newest_at)));
     let policies = rows.into_iter().filter_map(|row| {
         Some(StoredPolicy {
-            owner: row.owner,
-            name: row.name?,
+            key: PolicyKey {
+                owner: row.owner.into(),
+                name: row.name?,
+            },
             revision: row.revision?,
             document: row.document?,
         })
@@ -149,7 +162,7 @@ pub(super) async fn changes_since(
                   $1 = 0 or exists (
                       select from policy_revision where id = $1 and created_at = $2
                   ) as "is_known!",
-                  changed.owner, changed.name as "name?",
+                  changed.owner as "owner!: PgOwner", changed.name as "name?",
                   policy.revision as "revision?", policy.document as "document?"
            from (select) as one
            left join (select id, created_at from policy_revision order by id desc limit 1) as newest
@@ -168,17 +181,18 @@ pub(super) async fn changes_since(
     }
     let newest = newest(rows.first().map(|row| (row.newest, row.newest_at)));
     let changes = rows.into_iter().filter_map(|row| {
-        let (owner, name) = (row.owner, row.name?);
+        let key = PolicyKey {
+            owner: row.owner.into(),
+            name: row.name?,
+        };
         let stored = row.revision.zip(row.document);
         Some(Change {
             stored: stored.map(|(revision, document)| StoredPolicy {
-                owner: owner.clone(),
-                name: name.clone(),
+                key: key.clone(),
                 revision,
                 document,
             }),
-            owner,
-            name,
+            key,
         })
     });
     Ok(Since::Changed(newest, changes.collect()))

@@ -10,8 +10,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
 
-use super::read::OwnerFilter;
-use quell_policy::StoredPolicy;
+use super::owner::PgOwner;
+use super::read::columns;
+use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 
 /// So many revisions are read at once.
 pub const PAGE_MAX: u16 = 100;
@@ -21,8 +22,8 @@ pub const PAGE_MAX: u16 = 100;
 pub struct Revision {
     /// Its number among all changes of all policies: what a snapshot is named by.
     pub id: i64,
-    /// The tenant that owned the policy; none is the operator.
-    pub owner: Option<String>,
+    /// Whose the policy was.
+    pub owner: Owner,
     /// The policy's name.
     pub name: String,
     /// The revision's number.
@@ -77,7 +78,7 @@ pub enum At {
 /// The revisions of one policy, also of a deleted one: those below `before`, at most [`PAGE_MAX`].
 pub async fn history(
     db: impl PgExecutor<'_>,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
     before: Option<i32>,
     limit: u16,
@@ -85,7 +86,7 @@ pub async fn history(
     let limit = limit.min(PAGE_MAX);
     let revisions = sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
                   previous.document as "previous?", r.restored_from, r.author, r.managed_by,
                   r.created_at
            from policy_revision r
@@ -97,7 +98,7 @@ pub async fn history(
            order by r.revision desc
            limit $4"#,
         name,
-        owner,
+        owner.as_str(),
         before,
         asked_for(limit),
     )
@@ -106,18 +107,18 @@ pub async fn history(
     Ok(Page::new(revisions, limit))
 }
 
-/// The last changes of all policies of `filter`: those below the id `before`, at most [`PAGE_MAX`].
+/// The last changes of all policies of `owner` (none: everybody's): those below the id `before`, at most [`PAGE_MAX`].
 pub async fn latest(
     db: impl PgExecutor<'_>,
-    filter: OwnerFilter<'_>,
+    owner: Option<&Owner>,
     before: Option<i64>,
     limit: u16,
 ) -> Result<Page, sqlx::Error> {
     let limit = limit.min(PAGE_MAX);
-    let (all, owner) = filter.columns();
+    let (all, owner) = columns(owner);
     let revisions = sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
                   previous.document as "previous?", r.restored_from, r.author, r.managed_by,
                   r.created_at
            from policy_revision r
@@ -141,13 +142,13 @@ pub async fn latest(
 /// One revision.
 pub async fn revision(
     db: impl PgExecutor<'_>,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
     revision: i32,
 ) -> Result<Option<Revision>, sqlx::Error> {
     sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner, r.name, r.revision, r.change, r.document,
+        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
                   previous.document as "previous?", r.restored_from, r.author, r.managed_by,
                   r.created_at
            from policy_revision r
@@ -156,7 +157,7 @@ pub async fn revision(
                 and previous.revision = r.revision - 1
            where r.name = $1 and r.owner is not distinct from $2 and r.revision = $3"#,
         name,
-        owner,
+        owner.as_str(),
         revision,
     )
     .fetch_optional(db)
@@ -174,6 +175,27 @@ pub async fn snapshot_at(db: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result
     .await
 }
 
+/// A policy as it was at one point.
+struct Row {
+    owner: Owner,
+    name: String,
+    revision: i32,
+    document: Value,
+}
+
+impl From<Row> for StoredPolicy {
+    fn from(row: Row) -> Self {
+        Self {
+            key: PolicyKey {
+                owner: row.owner,
+                name: row.name,
+            },
+            revision: row.revision,
+            document: row.document,
+        }
+    }
+}
+
 /// All policies as they were at one point, to decide again what was decided then.
 pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let snapshot = match at {
@@ -181,9 +203,9 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
         At::Time(time) => snapshot_at(pool, time).await?,
     };
     // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
-    sqlx::query_as!(
-        StoredPolicy,
-        r#"select owner, name, revision, document as "document!"
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
            from (
                select distinct on (name, owner) name, owner, revision, document
                from policy_revision
@@ -194,7 +216,8 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
         snapshot,
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }
 
 /// The same of those policies alone that see a room of `tenant` (none: a room of no tenant): the
@@ -202,15 +225,15 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
 pub async fn as_of_room(
     pool: &PgPool,
     at: At,
-    tenant: Option<&str>,
+    tenant: Option<&TenantId>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let snapshot = match at {
         At::Snapshot(id) => id,
         At::Time(time) => snapshot_at(pool, time).await?,
     };
-    sqlx::query_as!(
-        StoredPolicy,
-        r#"select owner, name, revision, document as "document!"
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
            from (
                select distinct on (name, owner) name, owner, revision, document
                from policy_revision
@@ -219,8 +242,9 @@ pub async fn as_of_room(
            ) latest
            where document is not null"#,
         snapshot,
-        tenant,
+        tenant.map(TenantId::as_str),
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }

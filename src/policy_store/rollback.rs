@@ -6,13 +6,13 @@ use super::change::{Author, ChangeError, Changed, Expected, ManagedBy};
 use super::changing::{Changing, Write};
 use super::read::Stored;
 use super::revisions::revision;
-use quell_policy::{Policy, Problems};
+use quell_policy::{Owner, Policy, Problems};
 
 /// What is to be brought back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollback<'a> {
-    /// The tenant that owns the policy; none is the operator.
-    pub owner: Option<&'a str>,
+    /// Whose the policy is.
+    pub owner: &'a Owner,
     /// The policy's name.
     pub name: &'a str,
     /// The revision whose document is wanted.
@@ -110,14 +110,14 @@ pub async fn rollback(
 
 async fn newest(
     changing: &mut Changing<'_>,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
 ) -> Result<Option<i32>, sqlx::Error> {
     sqlx::query_scalar!(
         "select max(revision) from policy_revision
          where name = $1 and owner is not distinct from $2",
         name,
-        owner,
+        owner.as_str(),
     )
     .fetch_one(changing.connection())
     .await
@@ -140,7 +140,7 @@ async fn keeper(
          where name = $1 and owner is not distinct from $2 and change <> 'delete'
          order by revision desc limit 1",
         wanted.name,
-        wanted.owner,
+        wanted.owner.as_str(),
     )
     .fetch_one(changing.connection())
     .await

@@ -11,6 +11,7 @@ use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::{Glob, GlobError};
+use super::owner::{Owner, PolicyKey};
 use super::reads::Reads;
 use super::tri::Tri;
 use super::window::Schedule;
@@ -18,8 +19,8 @@ use super::window::Schedule;
 /// One revision of a policy, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRef {
-    /// The tenant; none is the operator.
-    pub owner: Option<Arc<str>>,
+    /// Whose it is.
+    pub owner: Owner,
     /// Its name.
     pub name: Box<str>,
     /// Which revision.
@@ -28,6 +29,17 @@ pub struct PolicyRef {
     pub priority: u16,
     /// Whether a tenant's exemption cancels it.
     pub overridable: bool,
+}
+
+impl PolicyRef {
+    /// What names it, without its revision.
+    #[must_use]
+    pub fn key(&self) -> PolicyKey {
+        PolicyKey {
+            owner: self.owner.clone(),
+            name: self.name.to_string(),
+        }
+    }
 }
 
 /// What a policy says of a track.
@@ -86,7 +98,7 @@ impl CompiledPolicy {
         let unless = policy.unless.as_ref().map(Condition::new).transpose()?;
         Ok(Self {
             id: Arc::new(PolicyRef {
-                owner: policy.owner.as_deref().map(Arc::from),
+                owner: policy.owner.clone(),
                 name: policy.name.as_str().into(),
                 revision,
                 priority: policy.priority,
@@ -104,18 +116,18 @@ impl CompiledPolicy {
         })
     }
 
-    /// The tenant that owns it; none is the operator.
+    /// Whose it is.
     #[must_use]
-    pub fn owner(&self) -> Option<&str> {
-        self.id.owner.as_deref()
+    pub fn owner(&self) -> &Owner {
+        &self.id.owner
     }
 
     /// What orders policies: who is named first where several mute. Owners of tenants come last so
     /// that the order is total; only one tenant's policies ever act in a room.
-    pub(super) fn rank(&self) -> (bool, Reverse<u16>, &str, Option<&str>) {
+    pub(super) fn rank(&self) -> (bool, Reverse<u16>, &str, &Owner) {
         let owner = self.owner();
         (
-            owner.is_some(),
+            !owner.is_operator(),
             Reverse(self.id.priority),
             &self.id.name,
             owner,
@@ -151,7 +163,7 @@ impl CompiledPolicy {
     pub fn reads(&self) -> Reads {
         let unless = self.unless.as_deref().map(Condition::reads);
         let when = self.when.as_ref().map(Expression::reads);
-        let tenant = self.owner().map(|_| Reads::named("room.tenant"));
+        let tenant = self.owner().tenant().map(|_| Reads::named("room.tenant"));
         let schedule = self.schedule.as_deref().map(Schedule::reads);
         [unless, when, tenant, schedule]
             .into_iter()

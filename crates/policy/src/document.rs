@@ -12,8 +12,9 @@ use super::facts::{Kind, KindDetail, Source, TrackType};
 use super::glob::GLOB_CHARS_MAX;
 use super::node::{self, Place};
 use super::outranked::outranked;
+use super::owner::{Owner, PolicyKey};
 use super::problem::{Problem, Problems};
-use super::read::Owner;
+use super::read::OwnerKey;
 use super::reader::{Reader, join};
 use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
 use super::unseen;
@@ -92,23 +93,14 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What names a policy: an owner and a name. Orders as the audit does: the operator's first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyKey {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// The name.
-    pub name: String,
-}
-
 /// One policy, checked, with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("allOf" = schema::rules()))]
 pub struct Policy {
     /// The tenant it belongs to; none is the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Owner::is_operator")]
     #[schemars(with = "Tenant", default)]
-    pub owner: Option<String>,
+    pub owner: Owner,
     /// Its name, unique for its owner: 1 to 128 of `A-Z a-z 0-9 . _ -`.
     #[schemars(with = "PolicyName")]
     pub name: String,
@@ -230,11 +222,11 @@ impl Document {
         let mut warnings = Vec::new();
         let mut policies: Vec<Policy> = Vec::new();
         let mut places: Vec<(&str, Place, String)> = Vec::new();
-        let mut defined_at: HashMap<(Option<String>, String), String> = HashMap::new();
+        let mut defined_at: HashMap<PolicyKey, String> = HashMap::new();
         for (file, text) in files {
             let mut reader = Reader::new(Some(file));
             for (policy, place, path) in reader.yaml(text) {
-                let key = (policy.owner.clone(), policy.name.clone());
+                let key = policy.key();
                 if let Some(first) = defined_at.get(&key) {
                     reader.refuse(
                         place,
@@ -304,7 +296,7 @@ fn at(file: &str, place: Place) -> String {
 
 impl Policy {
     /// Reads one policy from a request's JSON, which does not name the owner: the caller is it.
-    pub fn from_json(text: &[u8], owner: Option<&str>) -> Result<Checked<Self>, Problems> {
+    pub fn from_json(text: &[u8], owner: &Owner) -> Result<Checked<Self>, Problems> {
         if text.len() > DOCUMENT_BYTES_MAX {
             let mut reader = Reader::new(None);
             reader.too_long();
@@ -314,10 +306,7 @@ impl Policy {
     }
 
     /// Reads one policy as Postgres keeps it ([`Policy::to_json`]).
-    pub fn from_stored(
-        document: &serde_json::Value,
-        owner: Option<&str>,
-    ) -> Result<Self, Problems> {
+    pub fn from_stored(document: &serde_json::Value, owner: &Owner) -> Result<Self, Problems> {
         Self::from_node(Reader::of_stored(), node::from_value(document), owner)
             .map(|checked| checked.value)
     }
@@ -325,10 +314,10 @@ impl Policy {
     fn from_node(
         mut reader: Reader<'_>,
         node: Result<node::Node, String>,
-        owner: Option<&str>,
+        owner: &Owner,
     ) -> Result<Checked<Self>, Problems> {
         let policy = match node {
-            Ok(node) => reader.policy(&node, "", Owner::Is(owner)),
+            Ok(node) => reader.policy(&node, "", OwnerKey::Given(owner)),
             Err(malformed) => {
                 reader.malformed(&malformed);
                 None
@@ -340,6 +329,15 @@ impl Policy {
                 warnings: reader.warnings,
             }),
             _ => Err(reader.into_problems()),
+        }
+    }
+
+    /// What names it.
+    #[must_use]
+    pub fn key(&self) -> PolicyKey {
+        PolicyKey {
+            owner: self.owner.clone(),
+            name: self.name.clone(),
         }
     }
 

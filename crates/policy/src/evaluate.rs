@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::compile::{CompiledPolicy, PolicyRef};
 use super::document::{Effect, Mode};
 use super::facts::Facts;
+use super::owner::Owner;
 use super::set::{Matched, PolicySet};
 use super::tri::Tri;
 
@@ -254,8 +255,8 @@ fn exempted<'a, I: Iterator<Item = &'a CompiledPolicy>>(
 pub(super) fn cancels(exemption: &PolicyRef, mute: &PolicyRef) -> bool {
     match (&exemption.owner, &mute.owner) {
         (one, other) if one == other => exemption.priority >= mute.priority,
-        (None, Some(_)) => true,
-        (Some(_), None) => mute.overridable,
+        (Owner::Operator, _) => true,
+        (_, Owner::Operator) => mute.overridable,
         (_, _) => false,
     }
 }
@@ -275,8 +276,8 @@ impl Shield {
         let mut shield = Self::default();
         for policy in policies.filter(|policy| policy.effect == Effect::Exempt) {
             let highest = match policy.owner() {
-                None => &mut shield.operator,
-                Some(_) => &mut shield.tenant,
+                Owner::Operator => &mut shield.operator,
+                Owner::Tenant(_) => &mut shield.tenant,
             };
             *highest = (*highest).max(Some(policy.id.priority));
         }
@@ -286,8 +287,10 @@ impl Shield {
     fn cancels(&self, mute: &CompiledPolicy) -> bool {
         let priority = Some(mute.id.priority);
         match mute.owner() {
-            None => self.operator >= priority || mute.id.overridable && self.tenant.is_some(),
-            Some(_) => self.operator.is_some() || self.tenant >= priority,
+            Owner::Operator => {
+                self.operator >= priority || mute.id.overridable && self.tenant.is_some()
+            }
+            Owner::Tenant(_) => self.operator.is_some() || self.tenant >= priority,
         }
     }
 }

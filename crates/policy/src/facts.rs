@@ -12,6 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::owner::TenantId;
+
 /// A fact that may not be had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fact<T> {
@@ -244,7 +246,7 @@ pub struct RoomFacts {
     pub sid: String,
     /// Its metadata's `auth_id`; known to be none where the metadata has none or a blank one.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
-    pub tenant: Fact<Option<String>>,
+    pub tenant: Fact<Option<TenantId>>,
     /// Its metadata, read as JSON; `null` where it is none.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub metadata: Fact<Value>,

@@ -16,6 +16,7 @@ pub mod expression;
 pub mod facts;
 pub mod glob;
 pub mod metadata;
+pub mod owner;
 pub mod problem;
 pub mod reads;
 pub mod schema;
@@ -41,7 +42,7 @@ mod yaml;
 
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
-pub use document::{Checked, Document, Effect, Match, Mode, Policy, PolicyKey};
+pub use document::{Checked, Document, Effect, Match, Mode, Policy};
 pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
 pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
@@ -49,6 +50,7 @@ pub use facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
     TrackType,
 };
+pub use owner::{Owner, PolicyKey, TenantId, TenantIdError};
 pub use problem::{Problem, Problems};
 pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};

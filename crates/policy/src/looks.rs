@@ -86,7 +86,7 @@ fn has_alternatives(text: &str) -> bool {
 /// Names and values of a policy that mean less, or other, than they look like.
 pub(super) fn doubts(policy: &Policy) -> Vec<Doubt> {
     let mut doubts = Vec::new();
-    if let Some(owner) = policy.owner.as_deref().filter(|owner| is_no_tenant(owner)) {
+    if let Some(owner) = policy.owner.as_str().filter(|owner| is_no_tenant(owner)) {
         doubts.push(Doubt {
             keys: &["owner"],
             message: format!(

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::owner::TenantId;
+
 /// What is nested deeper is left out. Metadata is stored inside facts and read back from there, by
 /// a reader that goes to 127 levels: nothing in it may be what makes an event unreadable.
 pub const METADATA_DEPTH_MAX: usize = 64;
@@ -32,11 +34,11 @@ pub fn metadata_in(text: &str) -> Value {
     read.unwrap_or(Value::Null)
 }
 
-/// The tenant that a room's metadata names: `auth_id`, a text that is not blank, of a JSON object.
+/// The tenant that a room's metadata names: `auth_id` of a JSON object. What can be no tenant's id (a
+/// number, a longer text) is none.
 #[must_use]
-pub fn tenant_in(metadata: &Value) -> Option<&str> {
-    let id = metadata.get(TENANT_KEY)?.as_str()?;
-    (!id.trim().is_empty()).then_some(id)
+pub fn tenant_in(metadata: &Value) -> Option<TenantId> {
+    TenantId::new(metadata.get(TENANT_KEY)?.as_str()?).ok()
 }
 
 /// Whether lists and maps are nested in it deeper than `levels`.

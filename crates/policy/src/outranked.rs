@@ -6,6 +6,7 @@
 
 use super::document::{Effect, Match, Mode, Policy};
 use super::glob::Glob;
+use super::owner::Owner;
 use super::warn::{any_name, contradicts_itself, covers, covers_name, detail_apart};
 
 /// So many pairs of policies are compared: 10,000 policies may have 25,000,000.
@@ -129,15 +130,15 @@ fn by_words_alone(policy: &Policy) -> bool {
 fn cancels(exemption: &Policy, mute: &Policy) -> bool {
     match (&exemption.owner, &mute.owner) {
         (exempts, mutes) if exempts == mutes => exemption.priority >= mute.priority,
-        (None, Some(_)) => true,
-        (Some(_), None) => mute.overridable,
-        (Some(_), Some(_)) | (None, None) => false,
+        (Owner::Operator, _) => true,
+        (_, Owner::Operator) => mute.overridable,
+        (_, _) => false,
     }
 }
 
 /// Whether a mute that is not cancelled is in an exemption's way, in rooms that both are about.
 fn is_above(exemption: &Policy, mute: &Policy) -> bool {
-    let same_rooms = mute.owner == exemption.owner || mute.owner.is_none();
+    let same_rooms = mute.owner == exemption.owner || mute.owner.is_operator();
     let left_alone = mute.unless.as_ref();
     let left_alone = left_alone.is_some_and(|unless| covers(unless, &exemption.match_));
     same_rooms && by_words_alone(mute) && !left_alone

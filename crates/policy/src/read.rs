@@ -3,12 +3,12 @@
 use super::document::{Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy};
 use super::expression::Expression;
 use super::node::{Node, Place, Value, quoted};
+use super::owner::{Owner, TENANT_ID_CHARS_MAX, TenantId};
 use super::problem::Problem;
 use super::reader::{Reader, join};
 use super::warn;
 
 pub(super) const NAME_CHARS_MAX: usize = 128;
-pub(super) const OWNER_CHARS_MAX: usize = 256;
 pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
 
 pub(super) const POLICY_KEYS: &[&str] = &[
@@ -39,11 +39,11 @@ pub(super) const MATCH_KEYS: &[&str] = &[
 ];
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
-    /// The document says.
+pub(super) enum OwnerKey<'a> {
+    /// The document's key `owner` says.
     Written,
     /// It is this one, and the document may not say.
-    Is(Option<&'a str>),
+    Given(&'a Owner),
 }
 
 impl Reader<'_> {
@@ -94,7 +94,7 @@ impl Reader<'_> {
         // One more than allowed is enough to be refused for.
         for (index, item) in items.iter().enumerate().take(POLICIES_MAX + 1) {
             let path = format!("policies[{index}]");
-            if let Some(policy) = self.policy(item, &path, Owner::Written) {
+            if let Some(policy) = self.policy(item, &path, OwnerKey::Written) {
                 policies.push((policy, item.place, path));
             }
         }
@@ -102,7 +102,12 @@ impl Reader<'_> {
     }
 
     /// One policy; none where it is refused.
-    pub(super) fn policy(&mut self, node: &Node, path: &str, owner: Owner<'_>) -> Option<Policy> {
+    pub(super) fn policy(
+        &mut self,
+        node: &Node,
+        path: &str,
+        owner: OwnerKey<'_>,
+    ) -> Option<Policy> {
         let known = self.problems.len();
         let fields = self.fields(node, path, POLICY_KEYS)?;
         let get = |key: &str| fields.get(key).copied();
@@ -188,7 +193,7 @@ impl Reader<'_> {
     fn overridable(&mut self, policy: &Policy, node: &Node, path: &str) -> Option<()> {
         let message = if policy.effect == Effect::Exempt {
             "an exemption is not overridable: there is nothing that cancels it"
-        } else if policy.owner.is_some() {
+        } else if !policy.owner.is_operator() {
             "a tenant's policy is not overridable: the operator's exemptions always cancel it"
         } else {
             return Some(());
@@ -203,27 +208,23 @@ impl Reader<'_> {
     }
 
     /// The owner; none where it is refused.
-    #[expect(clippy::option_option, reason = "refused, the operator, or a tenant")]
-    fn owner(
-        &mut self,
-        node: Option<&Node>,
-        path: &str,
-        owner: Owner<'_>,
-    ) -> Option<Option<String>> {
+    fn owner(&mut self, node: Option<&Node>, path: &str, owner: OwnerKey<'_>) -> Option<Owner> {
         match (node, owner) {
-            (None, Owner::Written) => Some(None),
-            (Some(node), Owner::Written) => {
-                let owner = self.seen_text(node, path, OWNER_CHARS_MAX, "take it out")?;
-                if owner.trim().is_empty() {
-                    let hint = "name a tenant (a room's metadata.auth_id), or take the key out \
-                                for the operator";
-                    self.refuse(node.place, path, "the owner is blank", hint);
-                    return None;
+            (None, OwnerKey::Written) => Some(Owner::Operator),
+            (Some(node), OwnerKey::Written) => {
+                let owner = self.seen_text(node, path, TENANT_ID_CHARS_MAX, "take it out")?;
+                match TenantId::new(&owner) {
+                    Ok(tenant) => Some(Owner::Tenant(tenant)),
+                    Err(why) => {
+                        let hint = "name a tenant (a room's metadata.auth_id), or take the key out \
+                                    for the operator";
+                        self.refuse(node.place, path, format!("the owner {why}"), hint);
+                        None
+                    }
                 }
-                Some(Some(owner))
             }
-            (None, Owner::Is(owner)) => Some(owner.map(str::to_owned)),
-            (Some(node), Owner::Is(_)) => {
+            (None, OwnerKey::Given(owner)) => Some(owner.clone()),
+            (Some(node), OwnerKey::Given(_)) => {
                 let hint = "the caller is the owner; an operator names another with ?owner=";
                 self.refuse(node.place, path, "the owner is not written here", hint);
                 None

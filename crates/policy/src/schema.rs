@@ -11,7 +11,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value as Json, json};
 
 use super::document::Document;
-use super::read::{ATTRIBUTE_CHARS_MAX, NAME_CHARS_MAX, OWNER_CHARS_MAX};
+use super::owner::TENANT_ID_CHARS_MAX;
+use super::read::{ATTRIBUTE_CHARS_MAX, NAME_CHARS_MAX};
 use super::reader::{LIST_ITEMS_MAX, PROSE_CHARS_MAX};
 use super::window::{CRON_CHARS_MAX, WINDOW_KEYS};
 
@@ -95,7 +96,7 @@ written!(
 
 written!(
     /// A tenant.
-    Tenant => not_blank(OWNER_CHARS_MAX)
+    Tenant => not_blank(TENANT_ID_CHARS_MAX)
 );
 
 written!(

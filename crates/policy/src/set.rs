@@ -12,16 +12,15 @@ use super::document::{Mode, Policy};
 use super::facts::{Fact, Facts};
 use super::glob::GlobError;
 use super::index::{Index, Probe};
+use super::owner::{Owner, PolicyKey, TenantId};
 use super::problem::Problems;
 use super::tri::Tri;
 
 /// A policy as it is stored: a row of the table `policy`.
 #[derive(Debug, Clone)]
 pub struct StoredPolicy {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
+    /// Whose it is, and its name.
+    pub key: PolicyKey,
     /// Its current revision.
     pub revision: i32,
     /// The canonical form, [`Policy::to_json`].
@@ -30,12 +29,10 @@ pub struct StoredPolicy {
 
 /// A stored policy that this version cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("revision {revision} of policy {name} of {} cannot be read: {cause}", owner_for_people(.owner.as_deref()))]
+#[error("revision {revision} of policy {} of {} cannot be read: {cause}", .key.name, owner_for_people(&.key.owner))]
 pub struct Unreadable {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
+    /// Whose it is, and its name.
+    pub key: PolicyKey,
     /// Its revision.
     pub revision: i32,
     /// Why.
@@ -56,20 +53,18 @@ pub enum Cause {
     Glob(#[from] GlobError),
 }
 
-fn owner_for_people(owner: Option<&str>) -> String {
+fn owner_for_people(owner: &Owner) -> String {
     match owner {
-        Some(tenant) => format!("tenant {tenant:?}"),
-        None => "the operator".to_owned(),
+        Owner::Tenant(tenant) => format!("tenant {tenant:?}"),
+        Owner::Operator => "the operator".to_owned(),
     }
 }
 
 /// What a change leaves of one policy.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The tenant; none is the operator.
-    pub owner: Option<String>,
-    /// Its name.
-    pub name: String,
+    /// Whose it is, and its name.
+    pub key: PolicyKey,
     /// What is stored of it now; none where it was removed.
     pub stored: Option<StoredPolicy>,
 }
@@ -81,7 +76,7 @@ pub struct PolicySet {
     /// What the indexes of its owners are made by; the same in the sets that come of it.
     hash: RandomState,
     operator: Arc<OwnerPolicies>,
-    tenants: HashMap<Arc<str>, Arc<OwnerPolicies>, RandomState>,
+    tenants: HashMap<TenantId, Arc<OwnerPolicies>, RandomState>,
     as_of: i64,
     live: usize,
     live_tenants: usize,
@@ -165,14 +160,14 @@ impl PolicySet {
 
     /// Builds a set of compiled policies.
     pub fn new(policies: impl IntoIterator<Item = CompiledPolicy>) -> Self {
-        let mut by_owner: HashMap<Option<Arc<str>>, Vec<_>, RandomState> = HashMap::default();
+        let mut by_owner: HashMap<Owner, Vec<_>, RandomState> = HashMap::default();
         for policy in policies {
             let of_owner = by_owner.entry(policy.id.owner.clone()).or_default();
             of_owner.push(Arc::new(policy));
         }
         let mut set = Self::default();
         for (owner, policies) in by_owner {
-            set.put(owner.as_deref(), policies);
+            set.put(&owner, policies);
         }
         set
     }
@@ -183,22 +178,22 @@ impl PolicySet {
         &self,
         changes: impl IntoIterator<Item = Change>,
     ) -> Result<Self, Unreadable> {
-        let mut by_owner: HashMap<Option<String>, HashMap<String, _>> = HashMap::new();
+        let mut by_owner: HashMap<Owner, HashMap<String, _>> = HashMap::new();
         for change in changes {
             let compiled = change.stored.map(|row| compile(&row)).transpose()?;
-            let of_owner = by_owner.entry(change.owner).or_default();
-            of_owner.insert(change.name, compiled.map(Arc::new));
+            let of_owner = by_owner.entry(change.key.owner).or_default();
+            of_owner.insert(change.key.name, compiled.map(Arc::new));
         }
         let mut set = self.clone();
         for (owner, mut changes) in by_owner {
-            let before = self.of(owner.as_deref());
+            let before = self.of(&owner);
             let kept = before.into_iter().flat_map(OwnerPolicies::all);
             let mut policies: Vec<_> = kept
                 .filter(|policy| !changes.contains_key(&*policy.id.name))
                 .cloned()
                 .collect();
             policies.extend(changes.drain().filter_map(|(_, policy)| policy));
-            set.put(owner.as_deref(), policies);
+            set.put(&owner, policies);
         }
         Ok(set)
     }
@@ -216,32 +211,31 @@ impl PolicySet {
         self.as_of
     }
 
-    fn put(&mut self, owner: Option<&str>, policies: Vec<Arc<CompiledPolicy>>) {
+    fn put(&mut self, owner: &Owner, policies: Vec<Arc<CompiledPolicy>>) {
         let before = self.of(owner).map_or(0, |before| before.live.len());
         let has_none = policies.is_empty();
         let after = Arc::new(OwnerPolicies::new(policies, &self.hash));
         self.live = (self.live + after.live.len()).saturating_sub(before);
-        if owner.is_some() {
+        if !owner.is_operator() {
             let is_live = usize::from(!after.live.is_empty());
             self.live_tenants =
                 (self.live_tenants + is_live).saturating_sub(usize::from(before > 0));
         }
         match owner {
-            None => self.operator = after,
-            Some(tenant) if has_none => {
+            Owner::Operator => self.operator = after,
+            Owner::Tenant(tenant) if has_none => {
                 self.tenants.remove(tenant);
             }
-            Some(tenant) => {
-                // A text of its own, beside what it leads to, and not one of a policy's.
-                self.tenants.insert(Arc::from(tenant), after);
+            Owner::Tenant(tenant) => {
+                self.tenants.insert(tenant.clone(), after);
             }
         }
     }
 
-    fn of(&self, owner: Option<&str>) -> Option<&OwnerPolicies> {
+    fn of(&self, owner: &Owner) -> Option<&OwnerPolicies> {
         match owner {
-            None => Some(&self.operator),
-            Some(tenant) => self.tenants.get(tenant).map(|of_tenant| &**of_tenant),
+            Owner::Operator => Some(&self.operator),
+            Owner::Tenant(tenant) => self.tenants.get(tenant).map(|of_tenant| &**of_tenant),
         }
     }
 
@@ -273,12 +267,12 @@ impl PolicySet {
     fn seeing(&self, facts: &Facts) -> impl Iterator<Item = (&OwnerPolicies, Tri)> {
         let (theirs, all) = match &facts.room.tenant {
             Fact::Known(tenant) => (
-                tenant.as_deref().and_then(|tenant| self.of(Some(tenant))),
+                tenant.as_ref().and_then(|tenant| self.tenants.get(tenant)),
                 None,
             ),
             Fact::Unknown => (None, Some(self.tenants.values())),
         };
-        let surely = std::iter::once(&*self.operator).chain(theirs);
+        let surely = std::iter::once(&*self.operator).chain(theirs.map(|of_tenant| &**of_tenant));
         let maybe = all.into_iter().flatten();
         surely
             .map(|of_owner| (of_owner, Tri::True))
@@ -304,18 +298,17 @@ impl PolicySet {
 }
 
 fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Unreadable> {
-    let compiled = Policy::from_stored(&row.document, row.owner.as_deref())
+    let compiled = Policy::from_stored(&row.document, &row.key.owner)
         .map_err(Cause::Document)
         .and_then(|policy| {
-            if policy.name == row.name {
+            if policy.name == row.key.name {
                 Ok(CompiledPolicy::new(&policy, row.revision)?)
             } else {
                 Err(Cause::Name(policy.name))
             }
         });
     compiled.map_err(|cause| Unreadable {
-        owner: row.owner.clone(),
-        name: row.name.clone(),
+        key: row.key.clone(),
         revision: row.revision,
         cause,
     })

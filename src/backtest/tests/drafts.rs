@@ -20,7 +20,7 @@ fn changes(sides: &Sides) -> Vec<String> {
         .changes
         .iter()
         .map(|changed| {
-            let name = crate::backtest::full_name(changed.owner.as_deref(), &changed.name);
+            let name = changed.key();
             format!(
                 "{} {name}: {}",
                 changed.change.as_str(),

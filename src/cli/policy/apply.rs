@@ -7,7 +7,7 @@ use clap::Args;
 use super::files::Files;
 use super::test::Tests;
 use super::{CommandLine, OwnerArguments, full_name, with_database};
-use crate::policy_store::{self, Applied, OwnerFilter, Prune};
+use crate::policy_store::{self, Applied};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -26,11 +26,8 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policies = files.load()?;
     let tests = Tests::run(&files)?;
     tests.must_pass("nothing is applied")?;
-    let prune = match (arguments.prune, arguments.owner.filter()) {
-        (true, OwnerFilter::Is(owner)) => Prune::Owner(owner),
-        (true, OwnerFilter::All) | (false, _) => Prune::Nothing,
-    };
-    if !arguments.prune && arguments.owner.filter() != OwnerFilter::All {
+    let prune = arguments.owner.only();
+    if !arguments.prune && prune.is_some() {
         anyhow::bail!(
             "--owner and --operator say whose policies --prune removes: add --prune, or name the owner in the files (`owner:`)"
         );
@@ -41,7 +38,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if tests.passed() > 0 {
             println!("{} tests passed", tests.passed());
         }
-        let applied = policy_store::apply(pool, &author, &policies, prune).await?;
+        let applied = policy_store::apply(pool, &author, &policies, prune.as_ref()).await?;
         print_applied(&applied);
         Ok(())
     })
@@ -50,8 +47,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn print_applied(applied: &[Applied]) {
     for Applied {
-        owner,
-        name,
+        key,
         revision,
         outcome,
     } in applied
@@ -59,7 +55,7 @@ fn print_applied(applied: &[Applied]) {
         println!(
             "{:<9}  {}  revision {revision}",
             outcome.as_str(),
-            full_name(owner.as_deref(), name)
+            full_name(&key.owner, &key.name)
         );
     }
     let count = |wanted| applied.iter().filter(|line| line.outcome == wanted).count();

@@ -17,7 +17,6 @@ use crate::backtest::{
     grouped,
 };
 use crate::cli::told_to_stop;
-use crate::policy_store::OwnerFilter;
 use quell_clock::Clock;
 use quell_policy::PolicyKey;
 
@@ -92,10 +91,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn question(arguments: &Arguments) -> anyhow::Result<Question> {
-    let owner = match arguments.owner.filter() {
-        OwnerFilter::Is(Some(tenant)) => Some(tenant.to_owned()),
-        OwnerFilter::Is(None) | OwnerFilter::All => None,
-    };
+    let owner = arguments.owner.owner();
     if arguments.samples > SAMPLES_MAX {
         anyhow::bail!("--samples is at most {SAMPLES_MAX}");
     }
@@ -120,8 +116,8 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
             Clock::system().now(),
         )?,
         after: None,
-        tenant: owner,
-        is_tenants_own: false,
+        tenant: owner.into(),
+        viewer: Viewer::Operator,
         samples_max: arguments.samples,
     })
 }

@@ -11,9 +11,7 @@ use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
 use super::{OwnerArguments, full_name, history, with_database};
 use crate::cli::failed;
-use crate::policy_store::{
-    self, ManagedBy, Outcome, OwnerFilter, Planned, Prune, Revision, Stored,
-};
+use crate::policy_store::{self, ManagedBy, Outcome, Planned, Revision, Stored};
 use quell_policy::Policy;
 
 /// As `diff` ends, so that scripts know: 0 is no difference, 1 is some.
@@ -60,7 +58,7 @@ pub(super) async fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn revisions(arguments: &Arguments, name: &str) -> anyhow::Result<bool> {
-    let owner = arguments.owner.owner();
+    let owner = &arguments.owner.owner();
     let (old, new) = with_database(async |pool| {
         let newest = policy_store::history(pool, owner, name, None, 1).await?;
         let Some(newest) = newest.revisions.into_iter().next() else {
@@ -104,7 +102,7 @@ async fn revisions(arguments: &Arguments, name: &str) -> anyhow::Result<bool> {
 
 async fn find(
     pool: &PgPool,
-    owner: Option<&str>,
+    owner: &Owner,
     name: &str,
     number: i32,
     newest: &Revision,
@@ -146,7 +144,7 @@ fn with_keeper(yaml: &str, managed_by: &str) -> String {
 
 /// Both documents as YAML, in the same order of fields; no document is no text. Where this version
 /// cannot read one of them, both are shown as they are stored.
-fn yaml(owner: Option<&str>, documents: [Option<&Value>; 2]) -> anyhow::Result<[String; 2]> {
+fn yaml(owner: &Owner, documents: [Option<&Value>; 2]) -> anyhow::Result<[String; 2]> {
     let read = documents.map(|document| {
         document
             .map(|document| Policy::from_stored(document, owner))
@@ -167,12 +165,12 @@ fn text(document: Option<&impl serde::Serialize>) -> anyhow::Result<String> {
 }
 
 async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
-    let prune = match (arguments.prune, arguments.owner.filter()) {
-        (true, OwnerFilter::Is(owner)) => Prune::Owner(owner),
-        (false, OwnerFilter::Is(_)) => anyhow::bail!(
+    let prune = match (arguments.prune, arguments.owner.only()) {
+        (true, Some(owner)) => Some(owner),
+        (false, Some(_)) => anyhow::bail!(
             "--owner and --operator say whose policies --prune would remove: add --prune, or leave them out; the files name their owners"
         ),
-        (_, OwnerFilter::All) => Prune::Nothing,
+        (_, None) => None,
     };
     let policies = Files::find(&arguments.file)?.load()?;
     with_database(async |pool| {
@@ -223,7 +221,7 @@ fn stored_side(stored: Option<&Stored>, yaml: &str) -> Side {
     Side {
         label: format!(
             "{}  revision {}, {} by {}",
-            full_name(stored.owner.as_deref(), &stored.name),
+            full_name(&stored.owner, &stored.name),
             stored.revision,
             stored.updated_at.format(TIME),
             stored.updated_by
@@ -235,10 +233,7 @@ fn stored_side(stored: Option<&Stored>, yaml: &str) -> Side {
 fn file_side(planned: &Planned<'_>, yaml: &str) -> Side {
     Side {
         label: match planned.policy {
-            Some(policy) => format!(
-                "{}  in the files",
-                full_name(policy.owner.as_deref(), &policy.name)
-            ),
+            Some(policy) => format!("{}  in the files", full_name(&policy.owner, &policy.name)),
             None => "in no file".to_owned(),
         },
         text: with_keeper(yaml, ManagedBy::Apply.as_str()),

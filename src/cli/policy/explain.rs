@@ -22,7 +22,7 @@ use crate::explain::{
     Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
 };
 use crate::livekit::LiveKit;
-use crate::policy_store::{self, At, OwnerFilter};
+use crate::policy_store::{self, At};
 use quell_clock::Clock;
 use quell_policy::{CompiledPolicy, PolicySet};
 
@@ -226,7 +226,7 @@ fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
 
 /// The stored policies, as of the last change.
 async fn in_force(pool: &PgPool) -> anyhow::Result<PolicySet> {
-    let page = policy_store::latest(pool, OwnerFilter::All, None, 1).await?;
+    let page = policy_store::latest(pool, None, None, 1).await?;
     let newest = page.revisions.first().map_or(0, |newest| newest.id);
     let rows = policy_store::as_of(pool, At::Snapshot(newest)).await?;
     Ok(PolicySet::from_stored(rows)?.as_of_revision(newest))

@@ -151,7 +151,7 @@ fn warn_of_what_is_over(policies: &[Policy]) {
     let now = Clock::system().now();
     for policy in policies {
         if let Some(ended) = policy.not_after.filter(|ended| *ended <= now) {
-            let name = full_name(policy.owner.as_deref(), &policy.name);
+            let name = full_name(&policy.owner, &policy.name);
             eprintln!(
                 "warning: {name}: its `not_after` ({ended}) is over, so it does nothing; remove it or change that"
             );

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
-use crate::policy_store::{self, OwnerFilter, PAGE_MAX, Page, Revision, changed_fields};
+use crate::policy_store::{self, PAGE_MAX, Page, Revision, changed_fields};
 use quell_policy::terminal::without_controls;
 
 #[derive(Debug, Args)]
@@ -62,29 +62,29 @@ async fn page(
 ) -> anyhow::Result<Page> {
     let page = if let Some(name) = &arguments.name {
         let before = oldest.map(|oldest| oldest.revision);
-        policy_store::history(pool, arguments.owner.owner(), name, before, limit).await?
+        policy_store::history(pool, &arguments.owner.owner(), name, before, limit).await?
     } else {
         let before = oldest.map(|oldest| oldest.id);
-        policy_store::latest(pool, arguments.owner.filter(), before, limit).await?
+        policy_store::latest(pool, arguments.owner.only().as_ref(), before, limit).await?
     };
     Ok(page)
 }
 
 fn nothing(arguments: &Arguments) -> anyhow::Result<()> {
-    let owner = match (&arguments.name, arguments.owner.filter()) {
-        (Some(name), _) => anyhow::bail!(never_was(arguments.owner.owner(), name)),
-        (None, OwnerFilter::All) => {
+    let owner = match (&arguments.name, arguments.owner.only()) {
+        (Some(name), _) => anyhow::bail!(never_was(&arguments.owner.owner(), name)),
+        (None, None) => {
             return print_out(
                 "no policy was ever written; write some with: quell policy apply policies/\n",
             );
         }
-        (None, OwnerFilter::Is(owner)) => owner.unwrap_or("the operator"),
+        (None, Some(owner)) => owner.as_str().unwrap_or("the operator").to_owned(),
     };
     print_out(&format!("no policy of {owner} was ever written\n"))
 }
 
 /// What to say of a policy that has no revision.
-pub(super) fn never_was(owner: Option<&str>, name: &str) -> String {
+pub(super) fn never_was(owner: &Owner, name: &str) -> String {
     format!(
         "there is no policy {}, and there was none: `quell policy history` shows the last changes of all; name a tenant's with --owner",
         full_name(owner, name)
@@ -94,7 +94,7 @@ pub(super) fn never_was(owner: Option<&str>, name: &str) -> String {
 fn head(arguments: &Arguments) -> String {
     let columns = row(["REVISION", "CHANGE", "WHEN", "BY", "KEPT BY", "WHAT"]);
     match &arguments.name {
-        Some(name) => format!("{}\n{columns}\n", full_name(arguments.owner.owner(), name)),
+        Some(name) => format!("{}\n{columns}\n", full_name(&arguments.owner.owner(), name)),
         None => format!("{:<40} {columns}\n", "POLICY"),
     }
 }
@@ -111,7 +111,7 @@ fn line(arguments: &Arguments, revision: &Revision) -> String {
     if arguments.name.is_some() {
         return format!("{columns}\n");
     }
-    let name = full_name(revision.owner.as_deref(), &revision.name);
+    let name = full_name(&revision.owner, &revision.name);
     format!("{name:<40} {columns}\n")
 }
 

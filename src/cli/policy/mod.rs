@@ -24,9 +24,10 @@ use super::{configured, failed, told_to_stop};
 use crate::audit::Origin;
 use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
-use crate::policy_store::{Author, OwnerFilter};
+use crate::policy_store::Author;
 use crate::postgres::{Database, unless};
 use quell_policy::terminal::without_controls;
+use quell_policy::{Owner, TenantId};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -68,8 +69,8 @@ pub(super) enum Command {
 #[group(id = "OwnerArguments", multiple = false)]
 pub(super) struct OwnerArguments {
     /// A tenant: the `auth_id` in the metadata of its rooms
-    #[arg(long, value_name = "TENANT")]
-    owner: Option<String>,
+    #[arg(long, value_name = "TENANT", value_parser = TenantId::new)]
+    owner: Option<TenantId>,
     /// The operator, whose policies hold in every room
     #[arg(long)]
     operator: bool,
@@ -77,16 +78,13 @@ pub(super) struct OwnerArguments {
 
 impl OwnerArguments {
     /// Whose policy a name means: the operator's, where nobody is named.
-    fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+    fn owner(&self) -> Owner {
+        self.owner.clone().into()
     }
 
-    fn filter(&self) -> OwnerFilter<'_> {
-        match (&self.owner, self.operator) {
-            (Some(tenant), _) => OwnerFilter::Is(Some(tenant)),
-            (None, true) => OwnerFilter::Is(None),
-            (None, false) => OwnerFilter::All,
-        }
+    /// Whose policies are meant; none is everybody's.
+    fn only(&self) -> Option<Owner> {
+        (self.owner.is_some() || self.operator).then(|| self.owner())
     }
 }
 
@@ -147,6 +145,6 @@ impl CommandLine {
 }
 
 /// As people are told of it: a tenant may have any id.
-fn full_name(owner: Option<&str>, name: &str) -> String {
-    without_controls(&format!("{}/{name}", owner.unwrap_or("(operator)")))
+fn full_name(owner: &Owner, name: &str) -> String {
+    without_controls(&format!("{owner}/{name}"))
 }

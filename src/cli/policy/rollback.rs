@@ -19,7 +19,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     with_database(async |pool| {
-        let (owner, name) = (arguments.owner.owner(), arguments.name.as_str());
+        let (owner, name) = (&arguments.owner.owner(), arguments.name.as_str());
         let wanted = Rollback {
             owner,
             name,
@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn told(arguments: &Arguments, changed: &Changed) -> String {
-    let name = full_name(changed.policy.owner.as_deref(), &changed.policy.name);
+    let name = full_name(&changed.policy.owner, &changed.policy.name);
     let (outcome, revision) = (changed.outcome.as_str(), changed.policy.revision);
     let to = arguments.to;
     if changed.outcome == Outcome::Unchanged {

@@ -12,7 +12,7 @@ use quell_policy::terminal::without_controls;
 use quell_policy::{Document, Effect, Policy};
 
 pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Result<()> {
-    let stored = policy_store::list(pool, owner.filter()).await?;
+    let stored = policy_store::list(pool, owner.only().as_ref()).await?;
     if stored.is_empty() {
         return print_out("no policies; write some with: quell policy apply policies/\n");
     }
@@ -33,7 +33,7 @@ pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Resul
         writeln!(
             shown,
             "{:<40} {:>8} {:>8} {effect:<7} {:<8} {} by {}",
-            full_name(row.owner.as_deref(), &row.name),
+            full_name(&row.owner, &row.name),
             row.revision,
             policy.priority,
             policy.mode.as_str(),
@@ -46,7 +46,7 @@ pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Resul
 }
 
 pub(super) async fn show(pool: &PgPool, name: &str, owner: &OwnerArguments) -> anyhow::Result<()> {
-    let owner = owner.owner.as_deref();
+    let owner = &owner.owner();
     let Some(stored) = policy_store::get(pool, owner, name).await? else {
         anyhow::bail!(
             "there is no policy {}: `quell policy list` shows all; name a tenant's with --owner",
@@ -77,10 +77,10 @@ pub(super) async fn show(pool: &PgPool, name: &str, owner: &OwnerArguments) -> a
 }
 
 fn read(stored: &Stored) -> anyhow::Result<Policy> {
-    Policy::from_stored(&stored.document, stored.owner.as_deref()).map_err(|problems| {
+    Policy::from_stored(&stored.document, &stored.owner).map_err(|problems| {
         anyhow::anyhow!(
             "the stored policy {} cannot be read by this version:\n{problems}",
-            full_name(stored.owner.as_deref(), &stored.name)
+            full_name(&stored.owner, &stored.name)
         )
     })
 }

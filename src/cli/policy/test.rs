@@ -100,7 +100,7 @@ impl Tests {
         policies
             .iter()
             .filter(|policy| policy.mode != Mode::Off && !named(policy))
-            .map(|policy| full_name(policy.owner.as_deref(), &policy.name))
+            .map(|policy| full_name(&policy.owner, &policy.name))
             .collect()
     }
 }

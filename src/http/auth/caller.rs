@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::refusal::{Reason, Refusal};
-use crate::caller_id::{self, IdFault};
+use quell_policy::{TenantId, TenantIdError};
+
+use crate::caller_id::{self, IdError};
 
 /// One thing that a token can be limited to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +53,7 @@ impl Scope {
 /// Who sent a request, checked. Only an `Authenticator` makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    id: Option<String>,
+    id: Option<TenantId>,
     operator: bool,
     scopes: BTreeSet<Scope>,
 }
@@ -59,8 +61,8 @@ pub struct Caller {
 impl Caller {
     /// The caller's `auth_id`; none for a caller who may act on any room but has no name.
     #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+    pub fn id(&self) -> Option<&TenantId> {
+        self.id.as_ref()
     }
 
     /// Whether the id is one of `QUELL_OPERATOR_IDS`. A caller without an id never is.
@@ -78,7 +80,7 @@ impl Caller {
     /// The caller that a checked token stands for.
     pub(super) fn identified(identity: Identity, operator_ids: &BTreeSet<String>) -> Self {
         Self {
-            operator: operator_ids.contains(&identity.id.0),
+            operator: operator_ids.contains(identity.id.0.as_str()),
             id: Some(identity.id.0),
             scopes: identity.scopes,
         }
@@ -103,17 +105,19 @@ pub(super) struct Identity {
 
 /// A caller's id: text that `caller_id` has nothing against.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Id(String);
+pub(super) struct Id(TenantId);
 
 impl Id {
     /// `text` as an id, exactly as given.
     pub(super) fn new(text: &str) -> Result<Self, Refusal> {
-        let why = match caller_id::fault(text) {
-            None => return Ok(Self(text.to_owned())),
-            Some(IdFault::Blank) => "the token's id is blank",
-            Some(IdFault::Control) => "the token's id has control characters",
-            Some(IdFault::Long) => "the token's id is longer than 256 characters",
-            Some(IdFault::CommandLine) => {
+        let why = match caller_id::read(text) {
+            Ok(id) => return Ok(Self(id)),
+            Err(IdError::Tenant(TenantIdError::Blank)) => "the token's id is blank",
+            Err(IdError::Tenant(TenantIdError::Control)) => "the token's id has control characters",
+            Err(IdError::Tenant(TenantIdError::Long)) => {
+                "the token's id is longer than 256 characters"
+            }
+            Err(IdError::CommandLine) => {
                 "the token's id begins with cli:, which is kept for the command line"
             }
         };

@@ -321,7 +321,7 @@ pub(super) fn request<'a>(headers: &'a HeaderMap, api_key: Option<&'a str>) -> A
 
 pub(super) fn outcome(result: Result<Caller, AuthError>) -> String {
     match result {
-        Ok(caller) => caller.id().unwrap_or("(no id)").to_owned(),
+        Ok(caller) => caller.id().map_or("(no id)", |id| id.as_str()).to_owned(),
         Err(error) => Problem::from(error).code.to_owned(),
     }
 }

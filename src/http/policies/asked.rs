@@ -16,7 +16,7 @@ use crate::http::log::RequestId;
 use crate::http::mute::check_json;
 use crate::http::precondition;
 use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
-use quell_policy::Policy;
+use quell_policy::{Owner, Policy};
 
 /// One policy; a file of many may have more.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -56,7 +56,7 @@ pub(in crate::http) struct Asked {
     pub(in crate::http) body: Vec<u8>,
     pub(in crate::http) caller: Caller,
     /// Whose policies are meant: the caller's, or those that an operator names.
-    pub(in crate::http) owner: Option<String>,
+    pub(in crate::http) owner: Owner,
 }
 
 /// An author's texts, held while the author is borrowed from.
@@ -112,8 +112,8 @@ impl Asked {
         let owner = if caller.is_operator() {
             named
         } else {
-            let own = caller.id().map(str::to_owned);
-            if named.is_some() && named != own {
+            let own = caller.id().cloned().into();
+            if !named.is_operator() && named != own {
                 return Err(Error::OtherOwner);
             }
             own
@@ -126,24 +126,28 @@ impl Asked {
         })
     }
 
-    pub(in crate::http) fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+    pub(in crate::http) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Where the caller finds this policy: an operator has to say whose it is.
     pub(super) fn location(&self, name: &str) -> String {
         let mut location = format!("/v1/policies/{name}");
-        if let Some(owner) = self.owner().filter(|_| self.caller.is_operator()) {
+        if let Some(owner) = self.owner.tenant().filter(|_| self.caller.is_operator()) {
             let mut query = form_urlencoded::Serializer::new(String::new());
             location.push('?');
-            location.push_str(&query.append_pair("owner", owner).finish());
+            location.push_str(&query.append_pair("owner", owner.as_str()).finish());
         }
         location
     }
 
     pub(super) fn author(&self) -> AuthorTexts {
         AuthorTexts {
-            id: self.caller.id().unwrap_or_default().to_owned(),
+            id: self
+                .caller
+                .id()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             request_id: RequestId::of(&self.parts),
         }
     }
@@ -211,16 +215,11 @@ pub(super) fn stored_name(name: NameParam) -> Result<String, Error> {
         .ok_or(Error::NotFound)
 }
 
-fn named_owner(owner: OwnerParam) -> Result<Option<String>, Error> {
+fn named_owner(owner: OwnerParam) -> Result<Owner, Error> {
     let Query(query) = owner.map_err(|error| Error::Invalid(error.body_text()))?;
-    match query.owner {
-        // Postgres has no text with a NUL in it, and no id has control characters.
-        Some(owner) if owner.contains(char::is_control) => Err(Error::Invalid(
-            "`owner` must not hold control characters".to_owned(),
-        )),
-        Some(owner) if owner.trim().is_empty() => Err(Error::Invalid(
-            "`owner` must not be empty: leave it out to mean the operator".to_owned(),
-        )),
-        owner => Ok(owner),
-    }
+    Owner::try_from(query.owner).map_err(|why| {
+        Error::Invalid(format!(
+            "`owner` {why}: name a tenant, or leave it out to mean the operator"
+        ))
+    })
 }

@@ -19,10 +19,10 @@ use super::body::BodyError;
 use super::precondition;
 use super::problem::{Problem, chain};
 use crate::app::App;
-use crate::policy_store::{self, ChangeError, Expected, OwnerFilter, RollbackError, Stored};
+use crate::policy_store::{self, ChangeError, Expected, RollbackError, Stored};
 pub(super) use asked::{Asked, OwnerParam};
 use asked::{NameParam, stored_name};
-use quell_policy::Problems;
+use quell_policy::{Owner, Problems};
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum Error {
@@ -108,7 +108,7 @@ impl IntoResponse for Error {
 /// A policy as it is answered.
 #[derive(Debug, Serialize)]
 struct Shown {
-    owner: Option<String>,
+    owner: Owner,
     name: String,
     revision: i32,
     managed_by: String,
@@ -156,8 +156,8 @@ pub(super) async fn list(
 ) -> Result<Response, Error> {
     let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
     let filter = match (asked.caller.is_operator(), asked.owner()) {
-        (true, None) => OwnerFilter::All,
-        (_, owner) => OwnerFilter::Is(owner),
+        (true, Owner::Operator) => None,
+        (_, owner) => Some(owner),
     };
     let stored = policy_store::list(&app.pool, filter).await?;
     let policies: Vec<_> = stored

@@ -15,6 +15,7 @@ use crate::http::mute::check_json;
 use crate::policy_store::{
     self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, changed_fields,
 };
+use quell_policy::Owner;
 
 /// So many revisions are answered where a request does not say how many.
 const LIMIT_DEFAULT: u16 = 20;
@@ -39,7 +40,7 @@ struct RollbackBody {
 /// A revision as it is answered.
 #[derive(Debug, Serialize)]
 struct ShownRevision {
-    owner: Option<String>,
+    owner: Owner,
     name: String,
     revision: i32,
     change: String,

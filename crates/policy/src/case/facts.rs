@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value as Json, json};
 use crate::facts::{Facts, Kind, KindDetail, Source, TrackType};
 use crate::metadata::tenant_in;
 use crate::node::{Node, Value, quoted};
+use crate::owner::TenantId;
 use crate::reader::{LIST_ITEMS_MAX, Reader, join};
 use crate::yaml::reads_otherwise;
 
@@ -151,7 +152,7 @@ fn add_tenant(all: &mut Json) -> Result<(), String> {
     let Some(metadata) = all.pointer("/room/metadata") else {
         return Ok(());
     };
-    let said = tenant_in(metadata).map_or(Json::Null, Json::from);
+    let said = tenant_in(metadata).map_or(Json::Null, |tenant| tenant.as_str().into());
     match all.pointer("/room/tenant") {
         Some(tenant) if *tenant != said => Err(format!(
             "room.tenant is {tenant}, and room.metadata makes it {said}: take one of them out"
@@ -289,9 +290,9 @@ impl Reader<'_> {
             return Some(Json::Null);
         }
         let tenant = self.text(node, path, TEXT_CHARS_MAX)?;
-        if tenant.trim().is_empty() {
+        if let Err(why) = TenantId::new(&tenant) {
             let hint = "write null for a room of no tenant";
-            self.refuse(node.place, path, "the tenant is blank", hint);
+            self.refuse(node.place, path, format!("the tenant {why}"), hint);
             return None;
         }
         Some(tenant.into())

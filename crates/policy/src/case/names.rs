@@ -3,9 +3,9 @@
 use super::{Case, Expected, Name};
 use crate::document::{Effect, Policy};
 use crate::node::quoted;
+use crate::owner::{OPERATOR, Owner};
 use crate::reader::Reader;
 
-const OPERATOR: &str = "(operator)";
 /// Of several policies of one name, so many are told of.
 const NAMES_SHOWN_MAX: usize = 5;
 
@@ -29,10 +29,10 @@ impl<'p> Wanted<'p> {
 }
 
 /// A policy's name for people: with its tenant, where it has one.
-pub(super) fn display(owner: Option<&str>, name: &str) -> String {
+pub(super) fn display(owner: &Owner, name: &str) -> String {
     match owner {
-        Some(tenant) => format!("{tenant}/{name}"),
-        None => name.to_owned(),
+        Owner::Tenant(tenant) => format!("{tenant}/{name}"),
+        Owner::Operator => name.to_owned(),
     }
 }
 
@@ -87,7 +87,7 @@ impl Reader<'_> {
         let found: Vec<_> = policies
             .iter()
             .filter(|policy| policy.name == name)
-            .filter(|policy| owner.is_none_or(|owner| policy.owner.as_deref() == owner))
+            .filter(|policy| owner.is_none_or(|owner| policy.owner.as_str() == owner))
             .collect();
         match found.as_slice() {
             [only] => Some(only),
@@ -96,7 +96,7 @@ impl Reader<'_> {
                     .iter()
                     .map(|policy| match owner {
                         Some(_) => full(policy),
-                        None => display(policy.owner.as_deref(), &policy.name),
+                        None => display(&policy.owner, &policy.name),
                     })
                     .collect();
                 let mut known: Vec<_> = names.iter().map(String::as_str).collect();
@@ -131,8 +131,5 @@ impl Reader<'_> {
 }
 
 fn full(policy: &Policy) -> String {
-    display(
-        Some(policy.owner.as_deref().unwrap_or(OPERATOR)),
-        &policy.name,
-    )
+    policy.key().to_string()
 }

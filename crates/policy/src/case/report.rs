@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::owner::PolicyKey;
 use crate::terminal::without_controls;
 
 /// What came of one file of cases.
@@ -12,8 +13,8 @@ pub struct Report {
     pub file: String,
     /// Its cases, in their order.
     pub results: Vec<CaseResult>,
-    /// The policies that its expectations name, by owner and name.
-    pub named: BTreeSet<(Option<String>, String)>,
+    /// The policies that its expectations name.
+    pub named: BTreeSet<PolicyKey>,
 }
 
 /// What came of one case.

@@ -45,7 +45,7 @@ impl CaseFile {
                 .flatten()
                 .filter_map(Wanted::policy)
             {
-                named.insert((policy.owner.clone(), policy.name.clone()));
+                named.insert(policy.key());
             }
             results.push(CaseResult {
                 name: case.name.clone(),
@@ -63,8 +63,7 @@ impl CaseFile {
 
 pub(super) fn stored(policy: &Policy) -> StoredPolicy {
     StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
+        key: policy.key(),
         revision: 1,
         document: policy.to_json(),
     }
@@ -108,7 +107,7 @@ fn run(
 
 /// Whether a policy is the one that a decision names.
 pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
-    named.owner.as_deref() == policy.owner.as_deref() && *named.name == *policy.name
+    named.owner == policy.owner && *named.name == *policy.name
 }
 
 impl Wanted<'_> {
@@ -128,7 +127,7 @@ impl Wanted<'_> {
     }
 
     fn in_words(self) -> String {
-        let name = |policy: &Policy| display(policy.owner.as_deref(), &policy.name);
+        let name = |policy: &Policy| display(&policy.owner, &policy.name);
         match self {
             Self::Nothing => "nothing".to_owned(),
             Self::Indeterminate => "indeterminate".to_owned(),
@@ -139,7 +138,7 @@ impl Wanted<'_> {
 }
 
 fn in_words(found: &Verdict) -> String {
-    let name = |policy: &PolicyRef| display(policy.owner.as_deref(), &policy.name);
+    let name = |policy: &PolicyRef| display(&policy.owner, &policy.name);
     match found {
         Verdict::Nothing { exempted: None } => "nothing".to_owned(),
         Verdict::Nothing {

@@ -60,7 +60,7 @@ fn line(case: &Case, explanation: &Explanation, policy: &Policy) -> String {
     };
     format!(
         "{} ({} {}{mode}) {}",
-        display(policy.owner.as_deref(), &policy.name),
+        display(&policy.owner, &policy.name),
         policy.effect,
         policy.priority,
         says(case, explanation, policy),
@@ -97,7 +97,7 @@ fn comes_to(explained: &Explained) -> String {
         Part::AlsoMutes => "would mute it as well".to_owned(),
         Part::Cancelled { by } => format!(
             "would mute it, and {} exempts it",
-            display(by.owner.as_deref(), &by.name)
+            display(&by.owner, &by.name)
         ),
         Part::Exempts => "exempts it".to_owned(),
         Part::ExemptsNothing => {

@@ -410,7 +410,7 @@ fn a_report_says_which_policies_are_tested() {
     let named: Vec<_> = report
         .named
         .iter()
-        .map(|(owner, name)| (owner.as_deref(), name.as_str()))
+        .map(|key| (key.owner.as_str(), key.name.as_str()))
         .collect();
     assert_eq!(
         named,

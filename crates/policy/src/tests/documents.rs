@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::make::owner;
 use crate::document::{DOCUMENT_BYTES_MAX, POLICIES_MAX};
-use crate::{Document, Effect, Kind, Mode, Policy, Problem, Source, TrackType};
+use crate::{Document, Effect, Kind, Mode, Owner, Policy, Problem, Source, TrackType};
 
 fn load(yaml: &str) -> String {
     match Document::load([("p.yaml", yaml)]) {
@@ -45,12 +46,15 @@ policies:
         (short.mode, short.priority, short.overridable),
         (Mode::Enforce, 100, false)
     );
-    assert_eq!((&short.owner, short.effect), (&None, Effect::Mute));
+    assert_eq!(
+        (&short.owner, short.effect),
+        (&Owner::Operator, Effect::Mute)
+    );
     assert_eq!(short.match_.room, ["webinar-*"]);
     assert_eq!(short.match_.type_, [TrackType::Audio]);
     assert_eq!(short.match_.attributes["role"], ["a", "b"]);
     assert_eq!(short.match_.attributes["x"], ["1"]);
-    assert_eq!(long.owner.as_deref(), Some("acme"));
+    assert_eq!(long.owner.as_str(), Some("acme"));
     assert_eq!(long.description.as_deref(), Some("Two\nlines"));
     assert_eq!(long.reason.as_deref(), Some("because of this"));
     assert_eq!(long.match_.source, [Source::Microphone, Source::Unknown]);
@@ -68,7 +72,7 @@ policies:
 #[test]
 fn the_same_policy_in_other_words_is_unchanged() {
     let form = |text: &str| {
-        Policy::from_json(text.as_bytes(), None)
+        Policy::from_json(text.as_bytes(), &Owner::Operator)
             .unwrap()
             .value
             .to_json()
@@ -196,7 +200,7 @@ fn json_is_refused_with_the_way_to_the_fault() {
     ]
     .iter()
     .map(|json| {
-        let problems = Policy::from_json(json.as_bytes(), Some("acme")).unwrap_err();
+        let problems = Policy::from_json(json.as_bytes(), &owner(Some("acme"))).unwrap_err();
         format!(
             "{json}\n    {}",
             problems.to_string().replace('\n', "\n    ")
@@ -206,17 +210,17 @@ fn json_is_refused_with_the_way_to_the_fault() {
     let seen = seen.join("\n");
     insta::assert_snapshot!("bad_json", seen);
     let deep = "[".repeat(100_000);
-    assert!(Policy::from_json(deep.as_bytes(), None).is_err());
-    assert!(Policy::from_json(&vec![b' '; DOCUMENT_BYTES_MAX + 1], None).is_err());
-    assert!(Policy::from_json(b"\xff", None).is_err());
+    assert!(Policy::from_json(deep.as_bytes(), &Owner::Operator).is_err());
+    assert!(Policy::from_json(&vec![b' '; DOCUMENT_BYTES_MAX + 1], &Owner::Operator).is_err());
+    assert!(Policy::from_json(b"\xff", &Owner::Operator).is_err());
 }
 
 #[test]
 fn the_owner_of_json_is_the_caller() {
     let json = br#"{"name": "p", "match": {}, "effect": "mute"}"#;
     for owner in [None, Some("acme")] {
-        let policy = Policy::from_json(json, owner).unwrap().value;
-        assert_eq!(policy.owner.as_deref(), owner);
+        let policy = Policy::from_json(json, &self::owner(owner)).unwrap().value;
+        assert_eq!(policy.owner.as_str(), owner);
         assert_eq!(policy.to_json().get("owner"), None);
     }
 }

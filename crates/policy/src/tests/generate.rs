@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
 
-use super::make::{facts, now};
+use super::make::{self, facts, now};
 use crate::{
     Effect, EventFacts, Expression, Fact, Facts, Kind, KindDetail, Length, Match, Mode,
     ParticipantFacts, Policy, RoomFacts, Source, TrackFacts, TrackType, Window,
@@ -152,7 +152,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             |((owner, name, match_, unless, when, limits), (effect, mode, priority, flag))| {
                 Policy {
                     overridable: flag && owner.is_none() && effect == Effect::Mute,
-                    owner: owner.map(str::to_owned),
+                    owner: make::owner(owner),
                     name,
                     description: None,
                     match_,
@@ -229,7 +229,7 @@ pub(super) fn known_facts() -> impl Strategy<Value = Facts> {
             )| {
                 let mut facts = facts();
                 facts.room.name = room.to_owned();
-                facts.room.tenant = Fact::Known(tenant.map(str::to_owned));
+                facts.room.tenant = Fact::Known(make::owner(tenant).into());
                 facts.room.created_at = Fact::Known(made.timestamp());
                 facts.participant.identity = identity.to_owned();
                 facts.participant.kind = Fact::Known(kind.into());
@@ -319,7 +319,10 @@ fn metadata() -> impl Strategy<Value = serde_json::Value> {
 pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
     let room = (
         any::<String>(),
-        fact(proptest::option::of(any::<String>())),
+        fact(
+            proptest::option::of("[^\\p{C}]{0,20}x")
+                .prop_map(|id| make::owner(id.as_deref()).into()),
+        ),
         fact(metadata()),
         fact(any::<u32>()),
         fact(any::<i64>()),

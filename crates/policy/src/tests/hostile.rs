@@ -38,7 +38,7 @@ fn yaml(name: &str, text: &str, says: &str) -> Problems {
 }
 
 fn json(name: &str, text: &[u8], says: &str) -> Problems {
-    let problems = soon(name, || Policy::from_json(text, None)).unwrap_err();
+    let problems = soon(name, || Policy::from_json(text, &crate::Owner::Operator)).unwrap_err();
     check(name, &problems, says);
     problems
 }

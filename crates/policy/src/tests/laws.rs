@@ -9,25 +9,25 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::generate::{Hide, any_facts, hidden, hide, known_facts, policies, some_facts, times};
-use super::make::set;
+use super::make::{self, set};
 use crate::{
-    Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Policy, PolicyRef,
-    PolicySet, StoredPolicy, Tri, Verdict, decide, unseen,
+    Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Owner, Policy,
+    PolicyRef, PolicySet, StoredPolicy, Tri, Verdict, decide, unseen,
 };
 
 fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
     (
-        policy.owner.is_some(),
+        !policy.owner.is_operator(),
         u16::MAX - policy.priority,
         &policy.name,
-        policy.owner.as_deref(),
+        policy.owner.as_str(),
     )
 }
 
 /// Of everything.
 fn exemption() -> Policy {
     Policy {
-        owner: None,
+        owner: Owner::Operator,
         name: "exempt-all".to_owned(),
         description: None,
         match_: Match::default(),
@@ -60,8 +60,7 @@ fn definite(verdict: &Verdict) -> Option<Verdict> {
 
 fn row(policy: &Policy) -> StoredPolicy {
     StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
+        key: policy.key(),
         revision: 1,
         document: policy.to_json(),
     }
@@ -102,7 +101,9 @@ fn what_the_laws_are_about_comes_up() {
         let known = decision(&policies, &facts, now);
         let less = decision(&policies, &hidden(&facts, hide), now);
         let [operators, tenants] = [true, false].map(|of_operator| {
-            let theirs = without(&policies, |policy| policy.owner.is_none() == of_operator);
+            let theirs = without(&policies, |policy| {
+                policy.owner.is_operator() == of_operator
+            });
             decision(&theirs, &facts, now)
         });
         let mutes = |decision: &Decision| decision.enforced.mute().is_some();
@@ -208,18 +209,18 @@ proptest! {
         mode in select(vec![Mode::Enforce, Mode::DryRun]),
     ) {
         // The operator's mutes are none that a tenant's exemption could cancel.
-        let mut policies = without(&policies, |policy| owner.is_none() || policy.owner.is_some());
+        let mut policies = without(&policies, |policy| owner.is_none() || !policy.owner.is_operator());
         let mutes = policies.iter().filter(|policy| {
-            policy.owner.as_deref() == owner && policy.effect == Effect::Mute
+            policy.owner.as_str() == owner && policy.effect == Effect::Mute
         });
         policies.push(Policy {
-            owner: owner.map(str::to_owned),
+            owner: make::owner(owner),
             priority: mutes.map(|mute| mute.priority).max().unwrap_or(0),
             mode,
             ..exemption()
         });
         let mut facts = facts;
-        facts.room.tenant = Fact::Known(Some("acme".to_owned()));
+        facts.room.tenant = Fact::Known(Some(make::tenant("acme")));
         let decision = decision(&policies, &facts, now);
         let nothing = Some(Verdict::Nothing { exempted: None });
         prop_assert_eq!(definite(&decision.dry_run), nothing.clone());
@@ -238,7 +239,7 @@ proptest! {
             .map(|mut policy| { policy.overridable = false; policy })
             .collect();
         for (all, is_strict) in [(&strict, true), (&policies, false)] {
-            let operators = decision(&without(all, |policy| policy.owner.is_none()), &facts, now);
+            let operators = decision(&without(all, |policy| policy.owner.is_operator()), &facts, now);
             let all = decision(all, &facts, now);
             for (operators, all, exempts) in [
                 (&operators.enforced, &all.enforced, surely(&operators, Effect::Exempt, true)),
@@ -260,7 +261,7 @@ proptest! {
     #[test]
     fn a_tenants_policies_see_its_own_rooms_only(policies in policies(), facts in known_facts(), now in times()) {
         let tenant = facts.room.tenant.known().cloned().flatten();
-        let theirs = without(&policies, |policy| policy.owner.is_none() || policy.owner == tenant);
+        let theirs = without(&policies, |policy| policy.owner.is_operator() || policy.owner.tenant() == tenant.as_ref());
         prop_assert_eq!(decision(&policies, &facts, now), decision(&theirs, &facts, now));
     }
 
@@ -302,9 +303,9 @@ proptest! {
         for mute in matching.iter().filter(|policy| policy.effect == Effect::Mute) {
             let cancelled = matching.iter().filter(|policy| policy.effect == Effect::Exempt).any(
                 |exemption| match (exemption.owner(), mute.owner()) {
-                    (None, None) | (Some(_), Some(_)) => exemption.id.priority >= mute.id.priority,
-                    (None, Some(_)) => true,
-                    (Some(_), None) => mute.id.overridable,
+                    (Owner::Operator, Owner::Tenant(_)) => true,
+                    (Owner::Tenant(_), Owner::Operator) => mute.id.overridable,
+                    (_, _) => exemption.id.priority >= mute.id.priority,
                 },
             );
             if !cancelled {
@@ -314,7 +315,7 @@ proptest! {
         left.sort();
         let verdict = decision(&policies, &facts, now).enforced;
         prop_assert_eq!(
-            verdict.mute().map(|mute| (mute.owner.as_deref(), &*mute.name)),
+            verdict.mute().map(|mute| (&mute.owner, &*mute.name)),
             left.first().map(|(owner, _, name)| (*owner, *name))
         );
     }
@@ -347,14 +348,14 @@ proptest! {
     fn changes_one_by_one_come_to_the_same_as_reading_everything(
         before in policies(), after in policies(), facts in some_facts(), now in times(),
     ) {
-        let key = |policy: &Policy| (policy.owner.clone(), policy.name.clone());
+        let key = Policy::key;
         let removed = before.iter().filter(|old| !after.iter().any(|new| key(new) == key(old)));
         let changes = removed
             .map(|old| (old, None))
             .chain(after.iter().map(|new| (new, Some(row(new)))));
         let mut set = set(&before);
         for (policy, stored) in changes {
-            let change = Change { owner: policy.owner.clone(), name: policy.name.clone(), stored };
+            let change = Change { key: policy.key(), stored };
             set = set.with_changes([change]).unwrap();
         }
         let fresh = PolicySet::from_stored(after.iter().map(row)).unwrap();
@@ -366,8 +367,7 @@ proptest! {
     #[test]
     fn policies_survive_json_and_yaml(policies in policies()) {
         for policy in &policies {
-            let owner = policy.owner.as_deref();
-            prop_assert_eq!(&Policy::from_stored(&policy.to_json(), owner).unwrap(), policy);
+            prop_assert_eq!(&Policy::from_stored(&policy.to_json(), &policy.owner).unwrap(), policy);
         }
         let yaml = Document { policies: policies.clone() }.to_yaml().unwrap();
         prop_assert_eq!(Document::load([("p.yaml", yaml.as_str())]).unwrap().value.policies, policies);
@@ -383,7 +383,7 @@ proptest! {
         let not_of_prose = |c: char| unseen::is_unseen(c) && !unseen::is_of_prose(c);
         let description = description.replace(not_of_prose, "");
         let policy = Policy {
-            owner: Some(format!("{text}.")),
+            owner: make::owner(Some(&format!("{text}."))),
             name: "p".to_owned(),
             description: Some(description.trim().to_owned()),
             match_: Match {
@@ -412,7 +412,7 @@ proptest! {
     #[test]
     fn any_document_is_read_or_refused(text in r"(\PC|\n|  |- |: |policies|match|\[|\{|\*|&a){0,30}") {
         drop(Document::load([("p.yaml", text.as_str())]));
-        drop(Policy::from_json(text.as_bytes(), None));
+        drop(Policy::from_json(text.as_bytes(), &Owner::Operator));
     }
 
     #[test]

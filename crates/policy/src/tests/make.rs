@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    CompiledPolicy, Document, EventFacts, Fact, Facts, Kind, ParticipantFacts, Policy, PolicySet,
-    RoomFacts, Source, TrackFacts, TrackType,
+    CompiledPolicy, Document, EventFacts, Fact, Facts, Kind, Owner, ParticipantFacts, Policy,
+    PolicySet, RoomFacts, Source, TenantId, TrackFacts, TrackType,
 };
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -43,6 +43,14 @@ pub(crate) fn facts() -> Facts {
             created_at: 1_795_357_717,
         },
     }
+}
+
+pub(crate) fn tenant(id: &str) -> TenantId {
+    TenantId::new(id).unwrap()
+}
+
+pub(crate) fn owner(tenant: Option<&str>) -> Owner {
+    tenant.map(self::tenant).into()
 }
 
 pub(crate) fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -93,7 +101,8 @@ pub(crate) fn short(lines: &[&str]) -> Vec<Policy> {
                     priority => document["priority"] = priority.parse::<u16>().unwrap().into(),
                 }
             }
-            Policy::from_stored(&document, owner).unwrap_or_else(|problems| panic!("{problems}"))
+            Policy::from_stored(&document, &self::owner(owner))
+                .unwrap_or_else(|problems| panic!("{problems}"))
         })
         .collect()
 }

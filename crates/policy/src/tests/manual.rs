@@ -100,12 +100,15 @@ fn every_policy_of_the_curl_examples_is_one() {
         };
         for mut policy in policies {
             policy["name"] = "any".into();
-            Policy::from_json(policy.to_string().as_bytes(), None)
+            Policy::from_json(policy.to_string().as_bytes(), &crate::Owner::Operator)
                 .unwrap_or_else(|problems| panic!("{policy}: {problems}"));
         }
     }
     let answer: serde_json::Value = serde_json::from_str(blocks(MANUAL, "json")[0]).unwrap();
-    let policy = Policy::from_json(answer["policy"].to_string().as_bytes(), None);
+    let policy = Policy::from_json(
+        answer["policy"].to_string().as_bytes(),
+        &crate::Owner::Operator,
+    );
     assert_eq!(policy.unwrap().value.to_json(), answer["policy"]);
 }
 

@@ -178,7 +178,9 @@ fn no_track_is_of_the_type_data() {
         check(&told(&yaml), HINT, more);
     }
     let json = br#"{"name": "p", "effect": "mute", "match": {"type": ["DATA"]}}"#;
-    let refused = Policy::from_json(json, None).unwrap_err().to_string();
+    let refused = Policy::from_json(json, &crate::Owner::Operator)
+        .unwrap_err()
+        .to_string();
     assert_eq!(refused, format!("match.type[0]: {SAYS}; {HINT}"));
     // As a fact it is a word like any other that no policy names.
     let facts = super::make::facts();

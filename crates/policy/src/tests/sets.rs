@@ -1,14 +1,13 @@
 //! What is stored becomes a set, or nothing does.
 
-use super::make::{facts, now, short};
+use super::make::{facts, now, owner, short};
 use crate::set::Cause;
-use crate::{Policy, PolicySet, StoredPolicy, Unreadable, decide};
+use crate::{Policy, PolicyKey, PolicySet, StoredPolicy, Unreadable, decide};
 
 #[test]
 fn a_set_is_built_from_what_is_stored() {
     let stored = |policy: &Policy| StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
+        key: policy.key(),
         revision: 7,
         document: policy.to_json(),
     };
@@ -40,8 +39,10 @@ fn a_stored_policy_that_cannot_be_read_is_never_skipped() {
         let mut document = good.to_json();
         document[key] = value;
         StoredPolicy {
-            owner: Some("acme".to_owned()),
-            name: "m".to_owned(),
+            key: PolicyKey {
+                owner: owner(Some("acme")),
+                name: "m".to_owned(),
+            },
             revision: 3,
             document,
         }

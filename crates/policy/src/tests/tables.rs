@@ -1,13 +1,15 @@
 //! Every rule of matching and deciding, one line an example.
 
-use super::make::{attributes, facts, now, policies, set, short};
-use crate::{Decision, Fact, Facts, Kind, KindDetail, Source, TrackType, Tri, Verdict, decide};
+use super::make::{self, attributes, facts, now, policies, set, short};
+use crate::{
+    Decision, Fact, Facts, Kind, KindDetail, Owner, Source, TrackType, Tri, Verdict, decide,
+};
 
 /// `mute <policy>`, `exempt <policy> by <exemption>`, `nothing` or `indeterminate`.
 fn in_words(verdict: &Verdict) -> String {
     let name = |policy: &crate::PolicyRef| match &policy.owner {
-        Some(owner) => format!("{owner}/{}", policy.name),
-        None => policy.name.to_string(),
+        Owner::Tenant(tenant) => format!("{tenant}/{}", policy.name),
+        Owner::Operator => policy.name.to_string(),
     };
     match verdict {
         Verdict::Nothing { exempted: None } => "nothing".to_owned(),
@@ -21,7 +23,7 @@ fn in_words(verdict: &Verdict) -> String {
 
 fn of_acme() -> Facts {
     let mut facts = facts();
-    facts.room.tenant = Fact::Known(Some("acme".to_owned()));
+    facts.room.tenant = Fact::Known(Some(make::tenant("acme")));
     facts
 }
 

@@ -219,7 +219,7 @@ fn signs_that_are_not_seen() {
         ("a b", ""),
     ] {
         let json = serde_json::json!({"name": "p", "effect": "mute", "match": {"room": glob}});
-        let told = Policy::from_json(json.to_string().as_bytes(), None);
+        let told = Policy::from_json(json.to_string().as_bytes(), &crate::Owner::Operator);
         let told = told.map_or_else(|problems| problems.to_string(), |_| String::new());
         check(&told, expected, glob);
     }

@@ -200,7 +200,7 @@ fn comes_to(part: &Part, is_open: bool) -> String {
 }
 
 fn named(policy: &PolicyRef) -> String {
-    crate::cli::policy::full_name(policy.owner.as_deref(), &policy.name)
+    crate::cli::policy::full_name(&policy.owner, &policy.name)
 }
 
 fn facts(shown: &mut String, answer: &Answer) {

@@ -248,7 +248,7 @@ policies:
     let seen = problems.to_string();
     insta::assert_snapshot!(seen);
     let json = br#"{"name": "p", "match": {}, "effect": "mute", "when": "room.nme == 'x'"}"#;
-    let problems = Policy::from_json(json, None).unwrap_err();
+    let problems = Policy::from_json(json, &crate::Owner::Operator).unwrap_err();
     let seen = problems.to_string();
     insta::assert_snapshot!("in_json", seen);
 }
@@ -256,9 +256,11 @@ policies:
 #[test]
 fn what_is_written_is_what_is_kept() {
     let json = br#"{"name": "p", "match": {}, "effect": "mute", "when": "\n room.name == 'x' &&\n true\n"}"#;
-    let policy = Policy::from_json(json, None).unwrap().value;
+    let policy = Policy::from_json(json, &crate::Owner::Operator)
+        .unwrap()
+        .value;
     assert_eq!(policy.to_json()["when"], "room.name == 'x' &&\n true");
-    let again = Policy::from_stored(&policy.to_json(), None).unwrap();
+    let again = Policy::from_stored(&policy.to_json(), &crate::Owner::Operator).unwrap();
     assert_eq!(again, policy);
     let document = Document {
         policies: vec![policy],

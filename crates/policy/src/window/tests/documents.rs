@@ -148,11 +148,12 @@ policies:
         serde_json::to_string_pretty(&json).unwrap()
     );
     assert_eq!(
-        Policy::from_stored(&json, None).unwrap(),
+        Policy::from_stored(&json, &crate::Owner::Operator).unwrap(),
         document.policies[0]
     );
     // The same over REST.
-    let over_rest = Policy::from_json(json.to_string().as_bytes(), None).unwrap();
+    let over_rest =
+        Policy::from_json(json.to_string().as_bytes(), &crate::Owner::Operator).unwrap();
     assert_eq!(over_rest.value, document.policies[0]);
     let again = document.to_yaml().unwrap();
     insta::assert_snapshot!("limits_as_yaml", again);
@@ -167,7 +168,7 @@ policies:
 fn a_single_window_needs_no_list_and_stored_ones_no_judging() {
     let one = r#"{"name": "p", "match": {"type": "AUDIO"}, "effect": "mute",
         "active": {"cron": "* * * * *", "duration": "1m", "timezone": "UTC"}}"#;
-    let checked = Policy::from_json(one.as_bytes(), None).unwrap();
+    let checked = Policy::from_json(one.as_bytes(), &crate::Owner::Operator).unwrap();
     assert_eq!(checked.value.active.len(), 1);
     assert_eq!(checked.warnings.len(), 1);
     let mut json = checked.value.to_json();
@@ -176,8 +177,8 @@ fn a_single_window_needs_no_list_and_stored_ones_no_judging() {
     json["active"][0]["cron"] = "0 12 * * SAT".into();
     json["not_before"] = "2026-03-02T00:00:00Z".into();
     json["not_after"] = "2026-03-03T00:00:00Z".into();
-    assert!(Policy::from_json(json.to_string().as_bytes(), None).is_err());
-    assert!(Policy::from_stored(&json, None).is_ok());
+    assert!(Policy::from_json(json.to_string().as_bytes(), &crate::Owner::Operator).is_err());
+    assert!(Policy::from_stored(&json, &crate::Owner::Operator).is_ok());
 }
 
 /// A hundred windows that take turns by the minute: following them through a year would take a minute.

@@ -209,7 +209,7 @@ fn names_and_globs_are_what_is_written() {
             );
             check(&yaml, |read| {
                 let policy = &read.policies[0];
-                let mut stored = vec![(policy.owner.clone().unwrap(), owner.means.clone())];
+                let mut stored = vec![(policy.owner.to_string(), owner.means.clone())];
                 // A list is one also to people.
                 if !room.raw.starts_with('[') {
                     stored.push((policy.match_.room[0].clone(), room.means.clone()));
