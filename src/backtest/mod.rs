@@ -27,12 +27,11 @@ mod work;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::policy_store::{OwnerFilter, list};
-use crate::postgres::{bounded, failed_query};
+use crate::postgres::{Pool, failed_query};
 use crate::threads::apart;
 use events::{Page, Source};
 use quell_policy::{PolicyKey, StoredPolicy};
@@ -121,7 +120,7 @@ pub enum BacktestError {
 ///
 /// Dropped, it ends within some tracks. It uses one connection at a time.
 pub async fn run(
-    pool: &PgPool,
+    pool: &Pool,
     question: Question,
     pace: Pace,
     progress: impl FnMut(Progress),
@@ -132,7 +131,7 @@ pub async fn run(
 /// The same; `hold` is not let go of before all work is over, also where nobody waits for it any more.
 pub(crate) async fn run_holding(
     hold: impl Clone + Send + 'static,
-    pool: &PgPool,
+    pool: &Pool,
     question: Question,
     pace: Pace,
     mut progress: impl FnMut(Progress),
@@ -262,13 +261,13 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
 }
 
 /// Everything that is live, or all that can be about one tenant's rooms.
-async fn stored(pool: &PgPool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+async fn stored(pool: &Pool, tenant: Option<&str>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut rows = Vec::new();
     match tenant {
-        None => rows.extend(bounded(list(pool, OwnerFilter::All)).await?),
+        None => rows.extend(list(pool, OwnerFilter::All).await?),
         Some(_) => {
             for owner in [None, tenant] {
-                rows.extend(bounded(list(pool, OwnerFilter::Is(owner))).await?);
+                rows.extend(list(pool, OwnerFilter::Is(owner)).await?);
             }
         }
     }

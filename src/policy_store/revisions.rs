@@ -8,9 +8,10 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 
 use super::read::OwnerFilter;
+use crate::postgres::Pool;
 use quell_policy::StoredPolicy;
 
 /// So many revisions are read at once.
@@ -175,10 +176,11 @@ pub async fn snapshot_at(db: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result
 }
 
 /// All policies as they were at one point, to decide again what was decided then.
-pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+pub async fn as_of(pool: &Pool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(pool, time).await?,
+        At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
     // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
     sqlx::query_as!(
@@ -193,20 +195,21 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
            where document is not null"#,
         snapshot,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut connection)
     .await
 }
 
 /// The same of those policies alone that see a room of `tenant` (none: a room of no tenant): the
 /// operator's and the tenant's.
 pub async fn as_of_room(
-    pool: &PgPool,
+    pool: &Pool,
     at: At,
     tenant: Option<&str>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(pool, time).await?,
+        At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
     sqlx::query_as!(
         StoredPolicy,
@@ -221,6 +224,6 @@ pub async fn as_of_room(
         snapshot,
         tenant,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut connection)
     .await
 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
@@ -14,6 +13,7 @@ use crate::cli::failed;
 use crate::policy_store::{
     self, ManagedBy, Outcome, OwnerFilter, Planned, Prune, Revision, Stored,
 };
+use crate::postgres::Pool;
 use quell_policy::Policy;
 
 /// As `diff` ends, so that scripts know: 0 is no difference, 1 is some.
@@ -103,7 +103,7 @@ async fn revisions(arguments: &Arguments, name: &str) -> anyhow::Result<bool> {
 }
 
 async fn find(
-    pool: &PgPool,
+    pool: &Pool,
     owner: Option<&str>,
     name: &str,
     number: i32,
