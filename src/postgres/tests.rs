@@ -1,5 +1,6 @@
 //! Migrations, rights and upkeep, on databases of a cluster that these tests share.
 
+mod pool;
 mod pooler;
 mod rights;
 mod upkeep;
