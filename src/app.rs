@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +20,7 @@ use crate::livekit::{LiveKit, LiveKitSetupError};
 use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::{Policies, StoreError};
-use crate::postgres::{self, bounded};
+use crate::postgres::{self, Pool};
 use quell_clock::Clock;
 
 /// How often intents that nobody settled are looked for.
@@ -36,7 +35,7 @@ const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct App {
     /// The database.
-    pub pool: PgPool,
+    pub pool: Pool,
     /// Who is calling.
     pub authenticator: Authenticator,
     /// Whether a webhook is LiveKit's.
@@ -123,7 +122,7 @@ impl Lasting {
 
 impl Running {
     /// Starts serving on `config.host` and `config.port`, with a database that is migrated.
-    pub async fn start(config: &Config, pool: PgPool, clock: Clock) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, pool: Pool, clock: Clock) -> Result<Self, StartError> {
         let tracker = TaskTracker::new();
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
@@ -252,13 +251,13 @@ async fn serve(listener: TcpListener, service: http::Service, stop: Cancellation
 }
 
 /// What is to be done from time to time, whatever else happens.
-async fn look_after(pool: PgPool, clock: Clock, retention_days: u32, stop: CancellationToken) {
+async fn look_after(pool: Pool, clock: Clock, retention_days: u32, stop: CancellationToken) {
     let mut recover = tokio::time::interval(RECOVER_INTERVAL);
     let mut tidy = tokio::time::interval(UPKEEP_INTERVAL);
     let forever = async {
         loop {
             tokio::select! {
-                _ = recover.tick() => match bounded(audit::close_overdue(&pool)).await {
+                _ = recover.tick() => match audit::close_overdue(&pool).await {
                     Ok(0) => {}
                     Ok(closed) => tracing::warn!(closed, "actions were closed as unknown: quell stopped or lost the database during their calls"),
                     Err(error) => tracing::error!(%error, "overdue actions cannot be closed"),

@@ -1,11 +1,11 @@
 //! Closes intents that nobody settled: a crash between the call and its outcome.
 
-use sqlx::PgPool;
+use crate::postgres::Pool;
 
 /// Gives every intent whose `settle_by` is past the outcome `unknown`; returns how many.
 ///
 /// Whoever comes second finds it closed: one outcome an action.
-pub async fn close_overdue(pool: &PgPool) -> Result<u64, sqlx::Error> {
+pub async fn close_overdue(pool: &Pool) -> Result<u64, sqlx::Error> {
     let closed = sqlx::query!(
         "with overdue as (
             delete from open_intent where settle_by < clock_timestamp()

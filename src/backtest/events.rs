@@ -12,10 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
-use sqlx::PgPool;
 
 use super::since::Range;
-use crate::postgres::bounded;
+use crate::postgres::Pool;
 use quell_policy::TenantId;
 
 /// A page that nobody read lately comes from slow disks.
@@ -105,7 +104,7 @@ impl Cursor {
 /// What is looked at.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    pub(super) pool: PgPool,
+    pub(super) pool: Pool,
     pub(super) range: Range,
     /// This tenant's rooms; none is all rooms.
     pub(super) tenant: Option<TenantId>,
@@ -123,13 +122,7 @@ pub(super) struct Page {
 impl Source {
     /// The page after `cursor`.
     pub(super) async fn page(&self, cursor: &Cursor) -> Result<Page, sqlx::Error> {
-        let read = tokio::time::timeout(PAGE_TIMEOUT, self.read(cursor));
-        let timed_out = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        read.await.map_err(timed_out)?
-    }
-
-    async fn read(&self, cursor: &Cursor) -> Result<Page, sqlx::Error> {
-        let mut tx = self.pool.begin_with("begin read only").await?;
+        let mut tx = self.pool.within(PAGE_TIMEOUT).begin_read_only().await?;
         // Where the page ends is looked up first, in the index alone: where few events are asked
         // for out of many, a page is bounded by what it passes over and not by what it finds.
         // (Row comparisons are what the index takes; the plain ones leave partitions out.)
@@ -205,7 +198,7 @@ impl Source {
             end.event_id,
             tenant.as_str(),
         );
-        let event_id = bounded(event_id.fetch_one(&self.pool)).await?;
+        let event_id = event_id.fetch_one(&self.pool).await?;
         Ok(Some(Cursor {
             created_at: last,
             event_id: event_id.unwrap_or_default(),
@@ -214,10 +207,9 @@ impl Source {
 
     /// When the oldest event of all that are stored was; none where nothing is.
     pub(super) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-        bounded(
-            sqlx::query_scalar!("select min(created_at) from webhook_event").fetch_one(&self.pool),
-        )
-        .await
+        sqlx::query_scalar!("select min(created_at) from webhook_event")
+            .fetch_one(&self.pool)
+            .await
     }
 }
 

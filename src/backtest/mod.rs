@@ -27,13 +27,12 @@ mod work;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::access::Viewer;
 use crate::policy_store::list;
-use crate::postgres::{bounded, failed_query};
+use crate::postgres::{Pool, failed_query};
 use crate::threads::apart;
 use events::{Page, Source};
 use quell_policy::{Owner, StoredPolicy, TenantId};
@@ -122,7 +121,7 @@ pub enum BacktestError {
 ///
 /// Dropped, it ends within some tracks. It uses one connection at a time.
 pub async fn run(
-    pool: &PgPool,
+    pool: &Pool,
     question: Question,
     pace: Pace,
     progress: impl FnMut(Progress),
@@ -133,7 +132,7 @@ pub async fn run(
 /// The same; `hold` is not let go of before all work is over, also where nobody waits for it any more.
 pub(crate) async fn run_holding(
     hold: impl Clone + Send + 'static,
-    pool: &PgPool,
+    pool: &Pool,
     question: Question,
     pace: Pace,
     mut progress: impl FnMut(Progress),
@@ -263,15 +262,15 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
 
 /// Everything that is live, or all that can be about one tenant's rooms.
 async fn stored(
-    pool: &PgPool,
+    pool: &Pool,
     tenant: Option<&TenantId>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut rows = Vec::new();
     match tenant {
-        None => rows.extend(bounded(list(pool, None)).await?),
+        None => rows.extend(list(pool, None).await?),
         Some(tenant) => {
             for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
-                rows.extend(bounded(list(pool, Some(&owner))).await?);
+                rows.extend(list(pool, Some(&owner)).await?);
             }
         }
     }

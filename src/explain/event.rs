@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::{Case, ExplainError, sources};
 use crate::audit::without_nul;
 use crate::livekit::event::{self, TRACK_PUBLISHED};
 use crate::livekit::facts::told_by;
+use crate::postgres::Pool;
 use quell_policy::{Decision, Facts};
 
 /// The row of an event.
@@ -49,7 +49,7 @@ impl Event {
 
 /// The newest event of this id; of `tenant`'s rooms only, where there is one.
 pub(super) async fn find(
-    pool: &PgPool,
+    pool: &Pool,
     id: &str,
     tenant: Option<&TenantId>,
 ) -> Result<Option<Row>, sqlx::Error> {

@@ -27,7 +27,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use tokio::task::{JoinError, spawn_blocking};
 
 pub use answer::{Answer, Candidate, Decided, Failed, Live, Recorded, Reply};
@@ -39,7 +38,7 @@ use crate::access::{Principal, Viewer};
 use crate::livekit::{LiveKit, LiveKitError};
 use crate::mute::{Target, Unseen};
 use crate::policy_store::{self, At};
-use crate::postgres::{bounded, failed_query};
+use crate::postgres::{Pool, failed_query};
 use event::Event;
 use quell_policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use sources::Sources;
@@ -142,7 +141,7 @@ impl From<Unseen> for ExplainError {
 #[derive(Debug, Clone)]
 pub struct Explainer {
     /// The database; none where only given facts are explained by policies of files.
-    pub pool: Option<PgPool>,
+    pub pool: Option<Pool>,
     /// LiveKit, and how long it is waited for.
     pub livekit: Option<(LiveKit, Duration)>,
     /// The policies in force, or those of files.
@@ -219,7 +218,7 @@ impl Explainer {
         }
     }
 
-    fn pool(&self) -> Result<&PgPool, ExplainError> {
+    fn pool(&self) -> Result<&Pool, ExplainError> {
         let closed = || ExplainError::Database(sqlx::Error::PoolClosed);
         self.pool.as_ref().ok_or_else(closed)
     }
@@ -230,7 +229,7 @@ impl Explainer {
         id: &str,
         at: Option<DateTime<Utc>>,
     ) -> Result<Case, ExplainError> {
-        let row = bounded(event::find(self.pool()?, id, asker.viewer().tenant())).await?;
+        let row = event::find(self.pool()?, id, asker.viewer().tenant()).await?;
         let mut case = row.ok_or(ExplainError::NoEvent)?.into_case(at)?;
         // The event is theirs, so the room is: with an unknown tenant, others' policies would count.
         if let (Viewer::Tenant(tenant), Fact::Unknown) = (asker.viewer(), &case.facts.room.tenant) {
@@ -281,15 +280,13 @@ impl Explainer {
         let pool = self.pool()?;
         let snapshot = match event.snapshot {
             Some(snapshot) => snapshot,
-            None => bounded(policy_store::snapshot_at(pool, event.decided_at())).await?,
+            None => policy_store::snapshot_at(pool, event.decided_at()).await?,
         };
         let at = At::Snapshot(snapshot);
         let rows = match &facts.room.tenant {
-            Fact::Known(tenant) => {
-                bounded(policy_store::as_of_room(pool, at, tenant.as_ref())).await?
-            }
+            Fact::Known(tenant) => policy_store::as_of_room(pool, at, tenant.as_ref()).await?,
             // Then any tenant's might have been about it.
-            Fact::Unknown => bounded(policy_store::as_of(pool, at)).await?,
+            Fact::Unknown => policy_store::as_of(pool, at).await?,
         };
         Ok((snapshot, rows))
     }

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, chain};
 use crate::app::App;
-use crate::postgres::bounded;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
@@ -19,7 +18,8 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     if app.broken.is_cancelled() {
         return Problem::unavailable("a part of quell has ended: start it anew").into_response();
     }
-    match bounded(sqlx::query!("select 1 as one").fetch_one(&app.pool)).await {
+    let asked = sqlx::query!("select 1 as one").fetch_one(&app.pool);
+    match asked.await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
             let problem = Problem::unavailable("the database does not answer");

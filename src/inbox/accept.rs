@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,7 +17,7 @@ use super::worker::Worker;
 use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::metrics::{Metrics, Step};
-use crate::postgres::{bounded, interval};
+use crate::postgres::{Connection, Pool, interval};
 use quell_policy::TenantId;
 
 const BATCH_MAX: usize = 64;
@@ -86,7 +85,7 @@ struct Incoming {
 impl Inbox {
     /// An inbox and its writer, which runs until the last `Inbox` is dropped.
     pub fn new(
-        pool: PgPool,
+        pool: Pool,
         worker: Worker,
         settings: InboxSettings,
         metrics: Metrics,
@@ -147,7 +146,7 @@ impl Inbox {
 }
 
 struct Writer {
-    pool: PgPool,
+    pool: Pool,
     worker: Worker,
     settings: InboxSettings,
 }
@@ -171,7 +170,7 @@ impl Writer {
     }
 
     async fn write(&self, batch: Vec<Incoming>) {
-        match bounded(self.store(&batch)).await {
+        match self.store(&batch).await {
             Ok(stored) => self.deliver(batch, stored),
             // One event that Postgres refuses must not take the others with it.
             Err(error) if batch.len() > 1 && is_about_data(&error) => {
@@ -191,7 +190,8 @@ impl Writer {
     }
 
     async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
-        match self.insert(batch).await {
+        let mut connection = self.pool.acquire().await?;
+        match self.insert(&mut connection, batch).await {
             // A day without a partition: upkeep was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {
                 for incoming in batch {
@@ -199,16 +199,20 @@ impl Writer {
                         "select quell_ensure_partitions($1)",
                         incoming.event.created_at
                     )
-                    .execute(&self.pool)
+                    .execute(&mut connection)
                     .await?;
                 }
-                self.insert(batch).await
+                self.insert(&mut connection, batch).await
             }
             result => result,
         }
     }
 
-    async fn insert(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
+    async fn insert(
+        &self,
+        connection: &mut Connection,
+        batch: &[Incoming],
+    ) -> Result<Vec<Stored>, sqlx::Error> {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
@@ -286,7 +290,7 @@ impl Writer {
             interval(self.settings.lease),
             interval(self.settings.deadline),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(connection)
         .await
     }
 

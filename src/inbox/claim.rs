@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Job;
 use crate::livekit::event;
-use crate::postgres::interval;
+use crate::postgres::{Pool, interval};
 
 /// A job that was taken, as far as its event can be read.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) enum Taken {
 
 /// Takes up to `limit` runnable jobs under a lease; committed when this returns.
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: &Pool,
     replica: &str,
     lease: Duration,
     limit: i64,

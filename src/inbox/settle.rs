@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::Job;
 use crate::audit::{self, Entry, Outcome, storable, without_nul};
-use crate::postgres::interval;
+use crate::postgres::{Connection, Pool, interval};
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ pub(super) struct Record<'a> {
 
 /// Ends `job`; false where its lease was lost to another replica, which then ends it.
 pub(super) async fn settle(
-    pool: &PgPool,
+    pool: &Pool,
     job: &Job,
     settlement: Settlement,
     record: Record<'_>,
@@ -81,7 +80,7 @@ pub(super) async fn settle(
 
 /// Stores with the event how its job ended, and the audit rows that belong to it.
 async fn conclude(
-    tx: &mut PgConnection,
+    tx: &mut Connection,
     job: &Job,
     settlement: Settlement,
     record: Record<'_>,
@@ -120,7 +119,7 @@ pub(super) enum Retry {
 /// Puts `job` back to be tried after `delay`, or ends it as a dead letter where that would be
 /// past its deadline. The job row of a dead letter stays, for people to find.
 pub(super) async fn retry_or_bury(
-    pool: &PgPool,
+    pool: &Pool,
     job: &Job,
     delay: Duration,
     error: &str,
@@ -155,7 +154,7 @@ pub(super) async fn retry_or_bury(
 
 /// Ends a job that nobody can work on; its row stays, for people to find.
 pub(super) async fn bury(
-    pool: &PgPool,
+    pool: &Pool,
     id: Uuid,
     attempt: i32,
     error: &str,

@@ -5,7 +5,6 @@ mod handle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +16,7 @@ use crate::config::WorkerConfig;
 use crate::metrics::Metrics;
 use crate::mute::Muter;
 use crate::policy_store::Policies;
-use crate::postgres::bounded;
+use crate::postgres::Pool;
 use quell_clock::Clock;
 
 /// How often jobs are looked for that nobody here was told of: another replica's, and retries.
@@ -28,7 +27,7 @@ const CLAIM_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub struct WorkerParts {
     /// The database.
-    pub pool: PgPool,
+    pub pool: Pool,
     /// The mute path; none where LiveKit is not configured, and jobs then wait.
     pub muter: Option<Muter>,
     /// The policies in force.
@@ -125,13 +124,7 @@ impl Worker {
     async fn take_jobs(&self, mut slots: Vec<OwnedSemaphorePermit>) -> usize {
         let parts = &self.0.parts;
         let limit = i64::try_from(slots.len()).unwrap_or(1);
-        let claimed = bounded(claim(
-            &parts.pool,
-            &parts.replica,
-            parts.config.lease,
-            limit,
-        ))
-        .await;
+        let claimed = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
         let taken = claimed.unwrap_or_else(|error| {
             tracing::error!(%error, "jobs cannot be taken from the database");
             Vec::new()
@@ -148,9 +141,7 @@ impl Worker {
                 }
                 (Taken::Unreadable { id, attempt, error }, _) => {
                     tracing::error!(job = %id, error, "a job was given up");
-                    if let Err(error) =
-                        bounded(settle::bury(&parts.pool, id, attempt, &error)).await
-                    {
+                    if let Err(error) = settle::bury(&parts.pool, id, attempt, &error).await {
                         tracing::error!(job = %id, %error, "a job could not be given up");
                     }
                 }

@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use crate::audit::{Entry, Outcome, Verb, storable};
-use crate::postgres::interval;
+use crate::postgres::{Pool, interval};
 
 /// An intent that is written, and the lease that was taken with it.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub(super) struct Key<'a> {
 /// person's own unmute is written down with its intent. `looked` is how long ago LiveKit was asked what
 /// the entry has as `before`: where an action on the track ended since, it is what came of that.
 pub(super) async fn begin(
-    pool: &PgPool,
+    pool: &Pool,
     entry: &Entry<'_>,
     key: &Key<'_>,
     as_of: Option<DateTime<Utc>>,
@@ -53,6 +52,7 @@ pub(super) async fn begin(
     let (room_sid, identity) = (storable(key.room_sid), storable(key.identity));
     let (source, track_sid) = (storable(key.source), storable(key.track_sid));
     let lets_speak = as_of.is_none() && entry.verb == Verb::Unmute;
+    let mut connection = pool.acquire().await?;
     let begun = sqlx::query!(
         r#"with lease as (
             insert into track_lease as t (room_sid, identity, source, action_id, leased_until)
@@ -102,7 +102,7 @@ pub(super) async fn begin(
         lets_speak,
         looked,
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut connection)
     .await?;
     if let Some(row) = begun {
         return Ok(Begin::Begun(Begun {
@@ -121,7 +121,7 @@ pub(super) async fn begin(
         as_of,
         track_sid,
     )
-    .fetch_one(pool)
+    .fetch_one(&mut connection)
     .await?;
     Ok(if superseded {
         Begin::Superseded
@@ -148,7 +148,7 @@ pub(super) struct End<'a> {
 /// Where the intent was closed as `unknown` meanwhile, that stands. (`open_intent` is locked before
 /// the outcome is written, as `audit::close_overdue` does: the other way round they could deadlock.)
 pub(super) async fn finish(
-    pool: &PgPool,
+    pool: &Pool,
     entry: &Entry<'_>,
     begun: &Begun,
     end: &End<'_>,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::permit::Authority;
@@ -10,6 +9,7 @@ use super::run::{Action, MuteError, Muter, TrackState};
 use super::sight::{Target, Unseen, look};
 use crate::audit::{self, Entry, Origin, Outcome, Verb};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
+use crate::postgres::Pool;
 
 /// What a moderator's client asks for.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ fn entry<'a>(asked: &ManualMute<'a>, room: Option<&'a LiveRoom>) -> Entry<'a> {
 /// Writes down that `asked` was not even tried. LiveKit is asked, within `budget`, whose the room is:
 /// the row is that tenant's.
 pub async fn record_untried(
-    pool: &PgPool,
+    pool: &Pool,
     livekit: Option<&LiveKit>,
     asked: &ManualMute<'_>,
     outcome: Outcome,

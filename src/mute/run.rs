@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use livekit_protocol::TrackInfo;
-use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use super::permit::{self, Authority, Denied};
 use crate::audit::{self, Entry, Origin, Outcome, PolicyId, Verb};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
-use crate::postgres::bounded;
+use crate::postgres::Pool;
 
 /// What is left after LiveKit's time is up, to write the outcome down.
 const SETTLE_MARGIN: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ pub struct Muter {
     /// LiveKit.
     pub livekit: LiveKit,
     /// The database.
-    pub pool: PgPool,
+    pub pool: Pool,
     /// Where the time goes.
     pub metrics: Metrics,
 }
@@ -161,7 +160,7 @@ impl Muter {
             let hold = left.saturating_add(SETTLE_MARGIN);
             let looked = action.looked_at.elapsed();
             let beginning = lease::begin(&self.pool, entry, &key, action.as_of, looked, hold);
-            match bounded(beginning).await? {
+            match beginning.await? {
                 Begin::Begun(intent) => {
                     self.metrics.observe(Step::Intent, begun.elapsed());
                     return Ok(intent);

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use sqlx::PgPool;
 
-use super::changing::{Changing, OWNER_BYTES_MAX, Write};
+use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, OWNER_BYTES_MAX, Write};
 use super::read::Stored;
 use crate::audit::Origin;
-use crate::postgres::failed_query;
+use crate::postgres::{Pool, failed_query};
 use quell_policy::document::POLICIES_MAX;
 use quell_policy::{Owner, Policy, PolicyKey};
 
@@ -153,13 +152,13 @@ pub enum ChangeError {
 
 /// Creates or replaces one policy.
 pub async fn put(
-    pool: &PgPool,
+    pool: &Pool,
     by: &Author<'_>,
     policy: &Policy,
     managed_by: ManagedBy,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
-    let mut changing = Changing::begin(pool, by).await?;
+    let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
     let changed = put_in(&mut changing, policy, managed_by, expected).await?;
     changing.commit().await?;
     Ok(changed)
@@ -167,13 +166,13 @@ pub async fn put(
 
 /// Removes one policy; its revisions stay.
 pub async fn delete(
-    pool: &PgPool,
+    pool: &Pool,
     by: &Author<'_>,
     owner: &Owner,
     name: &str,
     expected: Expected,
 ) -> Result<Changed, ChangeError> {
-    let mut changing = Changing::begin(pool, by).await?;
+    let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
     let before = changing.get(owner, name).await?;
     expected.check(before.as_ref())?;
     let before = before.ok_or(ChangeError::Missing)?;
@@ -185,12 +184,12 @@ pub async fn delete(
 /// Writes all of `policies`, and removes those of the owner `prune` that an earlier apply wrote and that
 /// are not among them, in one transaction.
 pub async fn apply(
-    pool: &PgPool,
+    pool: &Pool,
     by: &Author<'_>,
     policies: &[Policy],
     prune: Option<&Owner>,
 ) -> Result<Vec<Applied>, ChangeError> {
-    let mut changing = Changing::begin(pool, by).await?;
+    let mut changing = Changing::begin(pool, by, APPLY_TIMEOUT).await?;
     let mut applied = Vec::new();
     for policy in policies {
         let changed = put_in(&mut changing, policy, ManagedBy::Apply, Expected::Anything).await?;

@@ -1,27 +1,32 @@
 //! One transaction of changes: behind the lock it writes documents, revisions and audit rows.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
 use super::owner::PgOwner;
 use super::read::{Stored, get, list};
 use crate::audit::{self, Entry, PolicyId, Verb};
+use crate::postgres::{Connection, Pool, Transaction};
 use quell_policy::Owner;
 use quell_policy::document::POLICIES_MAX;
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.
 const CHANGE_LOCK: i64 = 0x7175_656c_6c01;
-/// So much JSON may the policies of one owner be, all together.
+/// A change waits 5 s for the one before it (`lock_timeout`), and is written down within as much again.
+pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same of all that files say, which may be tens of thousands of policies.
+pub(super) const APPLY_TIMEOUT: Duration = Duration::from_mins(5);
+/// The JSON of one owner's policies has at most this many bytes, all together.
 pub(super) const OWNER_BYTES_MAX: i64 = 16 << 20;
 
 /// A transaction that holds the lock; dropped, it has changed nothing.
 pub(super) struct Changing<'a> {
-    tx: Transaction<'static, Postgres>,
+    tx: Transaction,
     by: &'a Author<'a>,
     at: DateTime<Utc>,
     /// What owners have; read once, and counted on with every change.
@@ -57,8 +62,13 @@ struct Row<'a> {
 }
 
 impl<'a> Changing<'a> {
-    pub(super) async fn begin(pool: &PgPool, by: &'a Author<'a>) -> Result<Self, sqlx::Error> {
-        let mut tx = pool.begin().await?;
+    /// Waits for the lock. All is over within `timeout`, with the wait.
+    pub(super) async fn begin(
+        pool: &Pool,
+        by: &'a Author<'a>,
+        timeout: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let mut tx = pool.within(timeout).begin().await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", CHANGE_LOCK)
             .execute(&mut *tx)
             .await?;
@@ -78,7 +88,7 @@ impl<'a> Changing<'a> {
         self.tx.commit().await
     }
 
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.tx
     }
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
@@ -13,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
-use crate::postgres::{Sessions, bounded};
+use crate::postgres::{Heard, Listener, Pool};
 use quell_policy::PolicySet;
 use quell_policy::set::Unreadable;
 
@@ -38,7 +36,7 @@ struct Inner {
 
 impl Policies {
     /// Reads the policies in force.
-    pub async fn load(pool: &PgPool, metrics: Metrics) -> Result<Self, StoreError> {
+    pub async fn load(pool: &Pool, metrics: Metrics) -> Result<Self, StoreError> {
         let policies = Self(Arc::new(Inner {
             snapshot: ArcSwap::default(),
             seen: Mutex::new(None),
@@ -55,11 +53,11 @@ impl Policies {
     }
 
     /// Takes over what has changed since the last look, if anything has.
-    pub async fn refresh(&self, pool: &PgPool) -> Result<(), StoreError> {
+    pub async fn refresh(&self, pool: &Pool) -> Result<(), StoreError> {
         let mut seen = self.0.seen.lock().await;
         let since = match *seen {
             // Revisions are written one after the other: the largest id tells of every change.
-            Some(seen) => bounded(changes_since(pool, seen)).await?,
+            Some(seen) => changes_since(pool, seen).await?,
             None => Since::AnotherHistory,
         };
         let begun = Instant::now();
@@ -71,7 +69,7 @@ impl Policies {
                 newest
             }
             Since::AnotherHistory => {
-                let (newest, rows) = bounded(everything(pool)).await?;
+                let (newest, rows) = everything(pool).await?;
                 self.put_in_force(newest, |_| PolicySet::from_stored(rows))
                     .await?;
                 newest
@@ -102,7 +100,7 @@ impl Policies {
 
     /// Keeps the snapshot fresh until `stop`. Where a change cannot be read, the policies before
     /// it stay in force.
-    pub async fn watch(self, pool: PgPool, stop: CancellationToken) {
+    pub async fn watch(self, pool: Pool, stop: CancellationToken) {
         let watching = async {
             let (mut listener, mut may_listen) = (None, true);
             let mut told_of = None;
@@ -120,9 +118,8 @@ impl Policies {
                 }
                 told_of = trouble;
                 match &mut listener {
-                    Some(heard) => {
-                        let told = tokio::time::timeout(POLL_INTERVAL, heard.try_recv()).await;
-                        if matches!(told, Ok(Err(_) | Ok(None))) {
+                    Some(listening) => {
+                        if listening.heard(POLL_INTERVAL).await == Heard::Gone {
                             listener = None;
                         }
                     }
@@ -135,21 +132,8 @@ impl Policies {
 }
 
 /// A listener, and whether to try again where there is none.
-///
-/// A pooler that shares sessions would send the news to whichever connection has that session
-/// next, which takes it for an answer and fails.
-async fn listen(pool: &PgPool) -> (Option<PgListener>, bool) {
-    let listener = async {
-        let mut connection = pool.acquire().await?;
-        if Sessions::of(&mut connection, &pool.connect_options()).await? != Sessions::Own {
-            return Ok(None);
-        }
-        drop(connection);
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(Some(listener))
-    };
-    match bounded(listener).await {
+async fn listen(pool: &Pool) -> (Option<Listener>, bool) {
+    match pool.listen(CHANNEL).await {
         Ok(listener) => {
             let may_listen = listener.is_some();
             (listener, may_listen)

@@ -8,10 +8,11 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 
 use super::owner::PgOwner;
 use super::read::columns;
+use crate::postgres::Pool;
 use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 
 /// So many revisions are read at once.
@@ -197,10 +198,11 @@ impl From<Row> for StoredPolicy {
 }
 
 /// All policies as they were at one point, to decide again what was decided then.
-pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+pub async fn as_of(pool: &Pool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(pool, time).await?,
+        At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
     // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
     let rows = sqlx::query_as!(
@@ -215,7 +217,7 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
            where document is not null"#,
         snapshot,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut connection)
     .await?;
     Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }
@@ -223,13 +225,14 @@ pub async fn as_of(pool: &PgPool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Err
 /// The same of those policies alone that see a room of `tenant` (none: a room of no tenant): the
 /// operator's and the tenant's.
 pub async fn as_of_room(
-    pool: &PgPool,
+    pool: &Pool,
     at: At,
     tenant: Option<&TenantId>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(pool, time).await?,
+        At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
     let rows = sqlx::query_as!(
         Row,
@@ -244,7 +247,7 @@ pub async fn as_of_room(
         snapshot,
         tenant.map(TenantId::as_str),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut connection)
     .await?;
     Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }

@@ -1,11 +1,10 @@
 //! Brings an old revision back: its document becomes a new revision, by the way of any change.
 
-use sqlx::PgPool;
-
 use super::change::{Author, ChangeError, Changed, Expected, ManagedBy};
-use super::changing::{Changing, Write};
+use super::changing::{CHANGE_TIMEOUT, Changing, Write};
 use super::read::Stored;
 use super::revisions::revision;
+use crate::postgres::Pool;
 use quell_policy::{Owner, Policy, Problems};
 
 /// What is to be brought back.
@@ -66,11 +65,11 @@ impl From<sqlx::Error> for RollbackError {
 /// Writes an old document as a new revision; nothing where it is in force already, and kept by whom
 /// it is to be kept by.
 pub async fn rollback(
-    pool: &PgPool,
+    pool: &Pool,
     by: &Author<'_>,
     wanted: &Rollback<'_>,
 ) -> Result<Changed, RollbackError> {
-    let mut changing = Changing::begin(pool, by).await?;
+    let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
     let Rollback {
         owner, name, to, ..
     } = *wanted;

@@ -6,6 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query, query_scalar, raw_sql};
 
+use super::connect::place;
 use super::error::DatabaseError;
 use super::pooler::{self, Sessions};
 use super::programs::MAJOR_MIN;
@@ -82,7 +83,7 @@ pub(super) async fn bring_up_to_date(
     owner: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<bool, DatabaseError> {
-    let place = &super::place(options);
+    let place = &place(options);
     let failed = |error| DatabaseError::of_query("look at the schema", place, error);
     let (version, major) = server_version(owner).await.map_err(failed)?;
     if major < MAJOR_MIN {

@@ -1,5 +1,6 @@
 //! Migrations, rights and upkeep, on databases of a cluster that these tests share.
 
+mod pool;
 mod pooler;
 mod rights;
 mod upkeep;
@@ -7,14 +8,17 @@ mod upkeep;
 use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::Migrate;
-use sqlx::{AssertSqlSafe, Row, query, query_scalar};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Row, query, query_scalar, raw_sql};
 
 use quell_clock::Clock;
 
 use super::account::{Account, our_uid, we_are_root};
+use super::connect::DATABASE_URL;
 use super::test_support::{Cluster, config, superuser};
 use super::*;
 
@@ -67,7 +71,7 @@ async fn run(connection: &mut PgConnection, sql: &str) {
         .unwrap();
 }
 
-async fn list(pool: &PgPool, sql: &str) -> Vec<String> {
+async fn list(pool: &Pool, sql: &str) -> Vec<String> {
     query(AssertSqlSafe(sql.to_owned()))
         .fetch_all(pool)
         .await
@@ -99,7 +103,7 @@ async fn migrating_twice_at_once_is_migrating_once() {
     let (one, two) = tokio::join!(on(&service, &owner), on(&service, &owner));
     let (one, two) = (one.unwrap(), two.unwrap());
     for database in [&one, &two] {
-        let mut connection = database.pool.acquire().await.unwrap();
+        let mut connection = database.pool.raw().acquire().await.unwrap();
         assert_eq!(schema(&mut connection).await.unwrap(), Schema::Current);
     }
     let applied = list(
@@ -223,7 +227,7 @@ async fn nothing_is_waited_for_without_end() {
 #[tokio::test]
 async fn a_connection_that_died_while_idle_is_replaced() {
     let opened = open().await;
-    let pool = pool(opened.service.clone(), 4, Duration::ZERO);
+    let pool = Pool::new(opened.service.clone(), 5, Duration::ZERO);
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(pool.acquire().await.unwrap());

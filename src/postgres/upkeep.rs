@@ -1,10 +1,17 @@
 //! Partitions ahead, and an end for what has served its time.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgPool, query, query_scalar};
+use sqlx::{query, query_scalar};
+
+use super::pool::Pool;
 
 /// No running job refers to a track's lease that nobody touched for so long.
 const TRACK_LEASE_KEPT: TimeDelta = TimeDelta::days(1);
+
+/// Making or dropping many partitions takes a while, and ends by `statement_timeout`.
+const UPKEEP_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// What `upkeep` removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,10 +27,11 @@ pub struct Upkeep {
 /// Makes the partitions that the next two weeks need and removes what has served its time.
 /// To be called at start and every hour or so, by any replica.
 pub async fn upkeep(
-    pool: &PgPool,
+    pool: &Pool,
     now: DateTime<Utc>,
     retention_days: u32,
 ) -> Result<Upkeep, sqlx::Error> {
+    let pool = &pool.within(UPKEEP_TIMEOUT);
     query!("select quell_ensure_partitions($1)", now)
         .execute(pool)
         .await?;

@@ -6,13 +6,11 @@ use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use quell::app::Running;
 use quell::config::Config;
 use quell_clock::Clock;
-use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use url::Url;
 
-use crate::support::{BOUND, Setup, TestApp};
+use crate::support::{BOUND, Setup, TestApp, service};
 
 const ALL: &str = "policies: [{ name: all, match: {}, effect: mute }]";
 /// A job whose end leaves a row of its own, so that ending it twice shows.
@@ -38,9 +36,7 @@ impl Doomed {
         let (listens, address) = oneshot::channel();
         let config = config.clone();
         runtime.spawn(async move {
-            let database = config.database.url.clone().unwrap();
-            let pool = PgPool::connect(database.expose_secret()).await.unwrap();
-            let running = Running::start(&config, pool, Clock::system())
+            let running = Running::start(&config, service(&config), Clock::system())
                 .await
                 .unwrap();
             listens.send(running.address).unwrap();

@@ -346,7 +346,7 @@ async fn what_is_applied_together_comes_into_force_together_while_tracks_are_pub
         assert!(app.is_muted("hall", who, sid), "{who}");
         let decision = app.stored("decision", sid).await;
         let as_of = decision["as_of"].as_i64().unwrap();
-        let stored = policy_store::as_of(&app.pool, At::Snapshot(as_of)).await;
+        let stored = policy_store::as_of(&app.app().pool, At::Snapshot(as_of)).await;
         let set = PolicySet::from_stored(stored.unwrap()).unwrap();
         let facts: Facts = serde_json::from_value(app.stored("facts", sid).await).unwrap();
         let at = decision["at"].as_str().unwrap().parse().unwrap();

@@ -6,9 +6,9 @@ use anyhow::{Context, bail};
 use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::Kind;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::{ACME_SECRET, GLOBEX_SECRET};
+use crate::postgres::Pool;
 use livekit_double::{Join, Publish, Simulator};
 use quell_policy::{Decision, Verdict};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the story is told with.
 pub(super) struct Story<'a> {
     pub(super) simulator: &'a Simulator,
-    pub(super) pool: &'a PgPool,
+    pub(super) pool: &'a Pool,
     pub(super) url: &'a str,
 }
 

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
 use super::{OwnerArguments, full_name, history, with_database};
 use crate::cli::failed;
 use crate::policy_store::{self, ManagedBy, Outcome, Planned, Revision, Stored};
-use quell_policy::Policy;
+use crate::postgres::Pool;
+use quell_policy::{Owner, Policy};
 
 /// As `diff` ends, so that scripts know: 0 is no difference, 1 is some.
 const TROUBLE: u8 = 2;
@@ -101,7 +101,7 @@ async fn revisions(arguments: &Arguments, name: &str) -> anyhow::Result<bool> {
 }
 
 async fn find(
-    pool: &PgPool,
+    pool: &Pool,
     owner: &Owner,
     name: &str,
     number: i32,

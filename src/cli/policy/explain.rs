@@ -12,7 +12,6 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
-use sqlx::PgPool;
 
 use super::files::Files;
 use super::output::print_out;
@@ -23,6 +22,7 @@ use crate::explain::{
 };
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At};
+use crate::postgres::Pool;
 use quell_clock::Clock;
 use quell_policy::{CompiledPolicy, PolicySet};
 
@@ -225,7 +225,7 @@ fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
 }
 
 /// The stored policies, as of the last change.
-async fn in_force(pool: &PgPool) -> anyhow::Result<PolicySet> {
+async fn in_force(pool: &Pool) -> anyhow::Result<PolicySet> {
     let page = policy_store::latest(pool, None, None, 1).await?;
     let newest = page.revisions.first().map_or(0, |newest| newest.id);
     let rows = policy_store::as_of(pool, At::Snapshot(newest)).await?;
@@ -233,7 +233,7 @@ async fn in_force(pool: &PgPool) -> anyhow::Result<PolicySet> {
 }
 
 async fn explain(
-    pool: Option<&PgPool>,
+    pool: Option<&Pool>,
     config: Option<&Config>,
     policies: PolicySet,
     which: Which,

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use sqlx::PgPool;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
 use crate::policy_store::{self, PAGE_MAX, Page, Revision, changed_fields};
+use crate::postgres::Pool;
+use quell_policy::Owner;
 use quell_policy::terminal::without_controls;
 
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     with_database(async |pool| show(pool, arguments).await).await
 }
 
-async fn show(pool: &PgPool, arguments: &Arguments) -> anyhow::Result<()> {
+async fn show(pool: &Pool, arguments: &Arguments) -> anyhow::Result<()> {
     let mut left = arguments.limit;
     let mut oldest = None;
     loop {
@@ -55,7 +56,7 @@ async fn show(pool: &PgPool, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn page(
-    pool: &PgPool,
+    pool: &Pool,
     arguments: &Arguments,
     oldest: Option<&Revision>,
     limit: u16,

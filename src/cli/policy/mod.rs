@@ -18,14 +18,13 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use sqlx::PgPool;
 
 use super::{configured, failed, told_to_stop};
 use crate::audit::Origin;
 use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
 use crate::policy_store::Author;
-use crate::postgres::{Database, unless};
+use crate::postgres::{Database, Pool, unless};
 use quell_policy::terminal::without_controls;
 use quell_policy::{Owner, TenantId};
 
@@ -113,9 +112,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-async fn with_database<T>(
-    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let config = configured()?;
     let mut stop = pin!(told_to_stop()?);
     let told = || anyhow::anyhow!("told to stop before it was done");

@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 
-use sqlx::PgPool;
-
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name};
 use crate::policy_store::{self, Stored};
+use crate::postgres::Pool;
 use quell_policy::terminal::without_controls;
 use quell_policy::{Document, Effect, Policy};
 
-pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Result<()> {
+pub(super) async fn list(pool: &Pool, owner: &OwnerArguments) -> anyhow::Result<()> {
     let stored = policy_store::list(pool, owner.only().as_ref()).await?;
     if stored.is_empty() {
         return print_out("no policies; write some with: quell policy apply policies/\n");
@@ -45,7 +44,7 @@ pub(super) async fn list(pool: &PgPool, owner: &OwnerArguments) -> anyhow::Resul
     print_out(&shown)
 }
 
-pub(super) async fn show(pool: &PgPool, name: &str, owner: &OwnerArguments) -> anyhow::Result<()> {
+pub(super) async fn show(pool: &Pool, name: &str, owner: &OwnerArguments) -> anyhow::Result<()> {
     let owner = &owner.owner();
     let Some(stored) = policy_store::get(pool, owner, name).await? else {
         anyhow::bail!(

@@ -13,7 +13,6 @@ use crate::inbox::settle::{self, Record, Retry, Settlement};
 use crate::livekit::LiveKit;
 use crate::livekit::facts::told_by;
 use crate::metrics::Step;
-use crate::postgres::bounded;
 use quell_policy::{Decision, Facts, PolicySet, Verdict, decide};
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
@@ -124,7 +123,7 @@ impl Worker {
     /// Ends the job, also where the database is away for a moment.
     async fn end_surely(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
         for pause in END_AGAIN {
-            match bounded(self.end(job, case, end)).await {
+            match self.end(job, case, end).await {
                 Err(error) if error.as_database_error().is_none() => {
                     tracing::warn!(%error, event_id = job.event.id, "a job could not be settled yet");
                     tokio::time::sleep(pause).await;
@@ -132,7 +131,7 @@ impl Worker {
                 ended => return ended,
             }
         }
-        bounded(self.end(job, case, end)).await
+        self.end(job, case, end).await
     }
 
     async fn end(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
@@ -187,11 +186,7 @@ impl Worker {
         let (pool, delay) = (&self.0.parts.pool, jittered(job.attempt));
         let text = format!("it could not be settled: {error}");
         let (dead, nothing) = (Settlement::DeadLetter, Record::default());
-        match bounded(settle::retry_or_bury(
-            pool, job, delay, &text, dead, nothing,
-        ))
-        .await
-        {
+        match settle::retry_or_bury(pool, job, delay, &text, dead, nothing).await {
             Ok(retry) => self.later(job, retry, delay, &text, dead),
             Err(error) => {
                 tracing::error!(%error, event_id = job.event.id, "a job could not be put back");

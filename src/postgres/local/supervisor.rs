@@ -6,15 +6,14 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::APPLICATION;
 use super::super::error::LocalPostgresError;
+use super::super::pool::Pool;
 use super::LocalPostgres;
 use super::instance::End;
 
@@ -83,7 +82,7 @@ impl Supervised {
     /// Watches over `local`, behind `pool`, from now on. The future is over when it is given up.
     pub(in crate::postgres) fn start(
         mut local: LocalPostgres,
-        pool: PgPool,
+        pool: Pool,
         limit: Limit,
     ) -> (
         Self,
@@ -115,7 +114,7 @@ impl Supervised {
 
 async fn watch_over(
     local: &mut LocalPostgres,
-    pool: &PgPool,
+    pool: &Pool,
     mut limit: Limit,
 ) -> LocalPostgresError {
     loop {
@@ -149,7 +148,7 @@ async fn watch_over(
             tracing::error!(data, error = one_line(&last), next = ?pause, "it cannot be started again");
             tokio::time::sleep(pause).await;
         }
-        pool.set_connect_options(local.service.clone().application_name(APPLICATION));
+        pool.set_options(local.service.clone());
         let by = if local.is_ours() {
             "us"
         } else {

@@ -13,8 +13,9 @@ use sqlx::postgres::PgConnection;
 
 use super::*;
 use crate::postgres::Database;
-use crate::postgres::Local;
 use crate::postgres::account::we_are_root;
+use crate::postgres::database::Local;
+use crate::postgres::pool::{Pool, TRUSTED_IDLE};
 use crate::postgres::test_support::{config, open_tempdir, wait_for};
 
 async fn show(options: &PgConnectOptions, sql: &str) -> Result<String, sqlx::Error> {
@@ -253,7 +254,7 @@ async fn one_that_ends_too_often_is_given_up() {
     let local = LocalPostgres::start(&config).await.unwrap();
     let data = local.data().to_owned();
     let socket = local.instance.place.socket.clone();
-    let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
+    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE);
     let limit = Limit::new(1, usize::MAX, Duration::ZERO);
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
     tokio::pin!(given_up);
@@ -284,7 +285,7 @@ async fn one_that_cannot_be_started_again_is_told_apart_from_one_that_ends() {
     let config = config(Some(&root.path().join("pg")));
     let local = LocalPostgres::start(&config).await.unwrap();
     let data = local.data().to_owned();
-    let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(local.service.clone());
+    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE);
     let limit = Limit::new(1, 3, Duration::from_millis(160));
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
     let settings = data.join("postgresql.conf");

@@ -20,6 +20,7 @@ use quell::app::{App, Running};
 use quell::audit::Origin;
 use quell::config::Config;
 use quell::policy_store::{self, Author, Prune};
+use quell::postgres::Pool;
 use quell_clock::Clock;
 use quell_policy::Document;
 use reqwest::RequestBuilder;
@@ -137,7 +138,7 @@ impl TestApp {
         }
         let config = Config::from_environment(&env.into_iter().collect()).unwrap();
         let pool = database.pool().await;
-        let running = Running::start(&config, pool.clone(), setup.clock.clone())
+        let running = Running::start(&config, service(&config), setup.clock.clone())
             .await
             .unwrap();
         let url = format!("http://{}", running.address);
@@ -161,8 +162,7 @@ impl TestApp {
 
     /// Starts another replica on the same database; returns its URL.
     pub(crate) async fn replica(&mut self) -> String {
-        let pool = self.database.as_ref().unwrap().pool().await;
-        let running = Running::start(&self.config, pool, self.clock.clone())
+        let running = Running::start(&self.config, service(&self.config), self.clock.clone())
             .await
             .unwrap();
         let url = format!("http://{}", running.address);
@@ -216,10 +216,15 @@ impl TestApp {
             id: "cli:test",
             request_id: None,
         };
-        policy_store::apply(&self.pool, &author, &document.policies, Prune::Nothing)
-            .await
-            .unwrap();
-        self.app().policies.refresh(&self.pool).await.unwrap();
+        policy_store::apply(
+            &self.app().pool,
+            &author,
+            &document.policies,
+            Prune::Nothing,
+        )
+        .await
+        .unwrap();
+        self.app().policies.refresh(&self.app().pool).await.unwrap();
     }
 
     /// What time it is for quell and the double.
@@ -368,6 +373,11 @@ impl Drop for TestApp {
             "a test ends with `finish`"
         );
     }
+}
+
+/// The service's own connections.
+pub(crate) fn service(config: &Config) -> Pool {
+    Pool::lazy(&config.database).unwrap()
 }
 
 fn usual_env(simulator: &Simulator, database: &TestDatabase) -> BTreeMap<String, String> {

@@ -1,0 +1,58 @@
+//! Listens for notifications, on a connection that does nothing else.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::time::timeout;
+
+use super::pool::{Pool, SILENCE_MAX};
+use super::pooler::Sessions;
+
+/// What `LISTEN` was said for on one connection.
+pub(crate) struct Listener(PgListener);
+
+/// What a listener heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// A notification, or nothing for as long as was waited.
+    SomethingOrNothing,
+    /// Its connection is gone, and notifications may be lost: there must be another.
+    Gone,
+}
+
+impl Pool {
+    /// Listens on `channel`; none where a pooler shares sessions, which would send the news to
+    /// whichever connection has that session next, which takes it for an answer and fails.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<Option<Listener>, sqlx::Error> {
+        let listening = async {
+            // Of its own: where it falls silent, it takes no connection from the others.
+            let one = PgPoolOptions::new()
+                .max_connections(1)
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .acquire_timeout(SILENCE_MAX)
+                .connect_lazy_with(self.options());
+            let mut connection = one.acquire().await?;
+            if Sessions::of(&mut connection, &self.options()).await? != Sessions::Own {
+                return Ok(None);
+            }
+            drop(connection);
+            let mut listener = PgListener::connect_with(&one).await?;
+            listener.eager_reconnect(false);
+            listener.listen(channel).await?;
+            Ok(Some(Listener(listener)))
+        };
+        let listening = timeout(SILENCE_MAX, listening).await;
+        listening.map_err(|_| sqlx::Error::PoolTimedOut)?
+    }
+}
+
+impl Listener {
+    /// Waits for a notification, as long as `patience`.
+    pub(crate) async fn heard(&mut self, patience: Duration) -> Heard {
+        match timeout(patience, self.0.try_recv()).await {
+            Ok(Err(_) | Ok(None)) => Heard::Gone,
+            Ok(Ok(Some(_))) | Err(_) => Heard::SomethingOrNothing,
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The service's connections: every statement is bounded, and a connection that was left in the middle
+//! of one is closed instead of being given to the next.
+//!
+//! ```text
+//! &Pool --------------- one statement -------+
+//! Pool::acquire -> Connection -- several ----+-> all within the pool's bound, with the wait for a connection
+//! Pool::begin -> Transaction -- several -----+
+//! ```
+//!
+//! sqlx's own pool is not reachable from elsewhere. A connection that is given back to it is asked
+//! whether it lives, without a limit: where Postgres fell silent, that would take a connection from
+//! everybody for as long as the kernel believes in it.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, TryFutureExt as _, TryStreamExt as _};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+};
+use sqlx::{
+    Connection as _, Describe, Either, Execute, Executor, PgPool, Postgres, SqlStr, raw_sql,
+};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connect::{self, DATABASE_URL};
+use super::error::DatabaseError;
+use crate::config::DatabaseConfig;
+
+/// A webhook is answered within 2 s: waiting longer for a connection helps nobody.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle for less is not asked first whether it still lives: the question
+/// costs a round trip on the way to every mute.
+pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+const CONNECTIONS_WARM: u32 = 4;
+/// No statement on the way of a webhook or a mute takes as long. Where Postgres says nothing for so
+/// long, the connection is probably gone without a word.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Connections to the database; cheap to clone.
+///
+/// It executes single statements itself (`&Pool` is an [`Executor`]).
+#[derive(Debug, Clone)]
+pub struct Pool {
+    raw: PgPool,
+    bound: Duration,
+}
+
+impl Pool {
+    /// Connects to the database of `DATABASE_URL` when it is first used; it has to be up to date.
+    pub fn lazy(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let url = config.url.as_ref();
+        let url = url.ok_or(DatabaseError::Url {
+            variable: DATABASE_URL,
+        })?;
+        let service = connect::service(connect::options(url, DATABASE_URL)?);
+        Ok(Self::new(service, config.connections_max, TRUSTED_IDLE))
+    }
+
+    pub(super) fn new(
+        service: PgConnectOptions,
+        connections_max: u32,
+        trusted_idle: Duration,
+    ) -> Self {
+        // One connection more listens (`Listener`).
+        let connections_max = connections_max.saturating_sub(1).max(1);
+        let raw = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .min_connections(connections_max.min(CONNECTIONS_WARM))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > trusted_idle {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Nothing of quell's runs for long, and nothing waits for a network call with a
+                    // transaction open. What does so anyway is stuck, and would keep a connection, a
+                    // lock, or old rows from everyone else. Set after connecting: poolers refuse
+                    // settings in the connection's first packet.
+                    raw_sql(
+                        "set statement_timeout = '30s';
+                         set lock_timeout = '5s';
+                         set idle_in_transaction_session_timeout = '30s'",
+                    )
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(service);
+        Self {
+            raw,
+            bound: SILENCE_MAX,
+        }
+    }
+
+    /// The same connections, for work that may take as long as `bound` (else 5 s).
+    #[must_use]
+    pub(crate) fn within(&self, bound: Duration) -> Self {
+        let raw = self.raw.clone();
+        Self { raw, bound }
+    }
+
+    /// A connection for several statements. All of them have to be over within the bound, which
+    /// begins now.
+    pub(crate) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
+        let deadline = Instant::now() + self.bound;
+        let raw = timeout_at(deadline, self.raw.acquire()).await;
+        Ok(Connection {
+            raw: Some(raw.map_err(|_| sqlx::Error::PoolTimedOut)??),
+            deadline,
+            is_busy: false,
+            in_transaction: false,
+        })
+    }
+
+    /// Begins a transaction, which has to be over within the bound.
+    pub(crate) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        self.begin_with("begin").await
+    }
+
+    /// The same of a transaction that only reads.
+    pub(crate) async fn begin_read_only(&self) -> Result<Transaction, sqlx::Error> {
+        self.begin_with("begin read only").await
+    }
+
+    async fn begin_with(&self, statement: &'static str) -> Result<Transaction, sqlx::Error> {
+        let mut connection = self.acquire().await?;
+        connection.in_transaction = true;
+        raw_sql(statement).execute(&mut connection).await?;
+        Ok(Transaction(connection))
+    }
+
+    /// How it connects.
+    pub(super) fn options(&self) -> PgConnectOptions {
+        (*self.raw.connect_options()).clone()
+    }
+
+    /// New connections are made this way from now on.
+    pub(super) fn set_options(&self, service: PgConnectOptions) {
+        self.raw.set_connect_options(connect::service(service));
+    }
+
+    #[cfg(test)]
+    pub(super) fn raw(&self) -> &PgPool {
+        &self.raw
+    }
+
+    /// Waits until every connection is closed.
+    pub(super) async fn close(&self) {
+        self.raw.close().await;
+    }
+}
+
+/// A connection for statements of one piece of work, within one bound.
+///
+/// Dropped, it is given back; in the middle of a statement it is closed, and whoever waits for one
+/// may open another at once. (What Postgres was doing there ends by `statement_timeout` at the latest.)
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// None once it is dropped.
+    raw: Option<PoolConnection<Postgres>>,
+    deadline: Instant,
+    /// Whether a statement has begun and not ended.
+    is_busy: bool,
+    in_transaction: bool,
+}
+
+/// A statement's mark on its connection.
+struct Statement<'a> {
+    is_busy: &'a mut bool,
+    deadline: Instant,
+}
+
+impl Statement<'_> {
+    async fn bounded<T>(
+        self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        *self.is_busy = true;
+        let done = timeout_at(self.deadline, work).await;
+        let done = done.map_err(|_| timed_out())?;
+        *self.is_busy = false;
+        done
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+}
+
+impl Connection {
+    fn statement(&mut self) -> Result<(&mut PgConnection, Statement<'_>), sqlx::Error> {
+        if self.is_busy {
+            return Err(timed_out());
+        }
+        let statement = Statement {
+            is_busy: &mut self.is_busy,
+            deadline: self.deadline,
+        };
+        let raw = self.raw.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
+        Ok((raw, statement))
+    }
+
+    async fn results<'q, E: Execute<'q, Postgres> + 'q>(
+        &mut self,
+        query: E,
+    ) -> Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error> {
+        let (raw, statement) = self.statement()?;
+        statement.bounded(raw.fetch_many(query).try_collect()).await
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(raw) = self.raw.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) if !self.is_busy => {
+                // A pool that is being closed waits for it.
+                drop(runtime.spawn(give_back(raw, self.in_transaction)));
+            }
+            Ok(_) | Err(_) => drop(raw.detach()),
+        }
+    }
+}
+
+async fn give_back(mut raw: PoolConnection<Postgres>, in_transaction: bool) {
+    if in_transaction {
+        let rolled_back = timeout(SILENCE_MAX, raw_sql("rollback").execute(&mut *raw)).await;
+        if !matches!(rolled_back, Ok(Ok(_))) {
+            return drop(raw.detach());
+        }
+    }
+    // As sqlx does when a connection is dropped, but bounded.
+    if timeout(SILENCE_MAX, raw.return_to_pool()).await.is_err() {
+        tracing::warn!("Postgres fell silent on a connection, which is closed");
+    }
+}
+
+/// A transaction. Dropped before [`Transaction::commit`], it is rolled back.
+#[derive(Debug)]
+pub(crate) struct Transaction(Connection);
+
+impl Transaction {
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        raw_sql("commit").execute(&mut self.0).await?;
+        self.0.in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+/// All results at once, as a stream: none is handed out while the statement still runs.
+type Results<'e> = BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>;
+
+fn streamed<'e>(
+    results: impl Future<Output = Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error>> + Send + 'e,
+) -> Results<'e> {
+    let results = results.map_ok(|results| stream::iter(results.into_iter().map(Ok)));
+    Box::pin(results.try_flatten_stream())
+}
+
+impl<'c> Executor<'c> for &'c mut Connection {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Results<'e>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        streamed(self.results(query))
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        async move {
+            let (raw, statement) = self.statement()?;
+            statement.bounded(raw.fetch_optional(query)).await
+        }
+        .boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        async move {
+            let (raw, statement) = self.statement()?;
+            statement.bounded(raw.prepare_with(sql, parameters)).await
+        }
+        .boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        async move {
+            let (raw, statement) = self.statement()?;
+            statement.bounded(raw.describe(sql)).await
+        }
+        .boxed()
+    }
+}
+
+impl<'c> Executor<'c> for &'c Pool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Results<'e>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        streamed(async move { self.acquire().await?.results(query).await })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        async move { self.acquire().await?.fetch_optional(query).await }.boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        async move { self.acquire().await?.prepare_with(sql, parameters).await }.boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        async move { self.acquire().await?.describe(sql).await }.boxed()
+    }
+}
