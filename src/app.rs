@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::action::ActionRunner;
 use crate::audit;
 use crate::config::Config;
 use crate::http;
@@ -18,7 +19,7 @@ use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError};
 use crate::metrics::Metrics;
-use crate::mute::Muter;
+use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
 use crate::postgres::{self, Pool};
 use quell_clock::Clock;
@@ -42,8 +43,8 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Where webhooks are committed.
     pub inbox: Inbox,
-    /// The mute path; none where LiveKit is not configured.
-    pub muter: Option<Muter>,
+    /// The action path; none where LiveKit is not configured.
+    pub runner: Option<ActionRunner>,
     /// The policies in force.
     pub policies: Policies,
     /// Where the time goes.
@@ -130,8 +131,8 @@ impl Running {
             .livekit
             .as_ref()
             .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
-        let muter = if let Some(livekit) = &config.livekit {
-            Some(Muter {
+        let runner = if let Some(livekit) = &config.livekit {
+            Some(ActionRunner {
                 livekit: LiveKit::new(livekit, clock.clone())?,
                 pool: pool.clone(),
                 metrics: metrics.clone(),
@@ -146,11 +147,14 @@ impl Running {
         let policies = Policies::load(&pool, metrics.clone()).await?;
         let worker = Worker::new(WorkerParts {
             pool: pool.clone(),
-            muter: muter.clone(),
-            policies: policies.clone(),
+            pipeline: Pipeline {
+                runner: runner.clone(),
+                policies: policies.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                livekit_timeout,
+            },
             config: config.worker,
-            livekit_timeout,
-            clock: clock.clone(),
             metrics: metrics.clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
@@ -170,7 +174,7 @@ impl Running {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
             authenticator,
             inbox,
-            muter,
+            runner,
             policies: policies.clone(),
             metrics,
             livekit_timeout,

@@ -18,7 +18,9 @@
 pub mod http;
 pub mod inbox;
 
-pub mod mute;
+pub mod action;
+
+pub mod pipeline;
 
 pub mod backtest;
 

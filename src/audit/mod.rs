@@ -1,12 +1,62 @@
 //! The audit log: what was wanted, by whom, on what, and what came of it.
+//!
+//! ```text
+//! Proposal (permit, entry) --begin--> Intent --LiveKit--> Unfinished --finish--> outcome
+//!                            '------> Busy | Superseded (the proposal again)
+//! ```
+//!
+//! *Architecture invariant:* only [`begin`] makes an [`Intent`], and it is committed by then; LiveKit's
+//! client takes nothing else.
 
+mod entry;
+mod intent;
+mod outcome;
 mod recover;
 mod write;
 
+pub use entry::{Entry, PolicyRevision, record};
+pub use intent::{Begun, Intent, Proposal, Unfinished, begin};
+pub use outcome::{End, SETTLE_MARGIN, finish};
 pub use recover::close_overdue;
-pub use write::{Entry, PolicyId, json_without_nul, record, storable, without_nul};
+pub use write::{json_without_nul, storable, without_nul};
 
-/// Who wants an action.
+use quell_policy::TenantId;
+
+use crate::access::{Authority, Verb};
+
+/// Who acted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A caller, by its id; none is a caller without one.
+    Caller(Option<TenantId>),
+    /// Whoever ran the command line: `cli:` and the name of the system's user.
+    CommandLine(String),
+    /// quell itself, on a policy's word.
+    Quell,
+}
+
+impl Actor {
+    /// Who acts on this authority.
+    #[must_use]
+    pub fn of(authority: &Authority) -> Self {
+        match authority {
+            Authority::Caller { id } => Self::Caller(id.clone()),
+            Authority::PolicyOwner(_) => Self::Quell,
+        }
+    }
+
+    /// The word in the audit log; none is null.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Caller(id) => id.as_ref().map(TenantId::as_str),
+            Self::CommandLine(user) => Some(user),
+            Self::Quell => None,
+        }
+    }
+}
+
+/// Where an action comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A caller of the mute endpoint.
@@ -34,7 +84,7 @@ impl Origin {
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub enum Action {
     /// Silence a track.
     Mute,
     /// Let a track be heard.
@@ -51,7 +101,7 @@ pub enum Verb {
     PolicyDelete,
 }
 
-impl Verb {
+impl Action {
     /// The word in the audit log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -65,11 +115,14 @@ impl Verb {
             Self::PolicyDelete => "policy.delete",
         }
     }
+}
 
-    /// Mute or unmute.
-    #[must_use]
-    pub const fn of_mute(muted: bool) -> Self {
-        if muted { Self::Mute } else { Self::Unmute }
+impl From<Verb> for Action {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Mute => Self::Mute,
+            Verb::Unmute => Self::Unmute,
+        }
     }
 }
 

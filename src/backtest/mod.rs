@@ -45,7 +45,7 @@ pub use draft::{Change, Changed, Draft, DraftError};
 pub use events::{Cursor, CursorError};
 pub use missing::MissingFacts;
 pub use report::{DraftReport, Report, Truncated, TruncatedBy};
-pub use sample::{PolicyName, Sample, SampleRuling, Word};
+pub use sample::{Sample, SampleRuling, Word};
 pub use since::{Range, RangeError, SINCE_DEFAULT};
 pub use tally::{Apart, Comparison, Rulings, Shift, Shifts, View};
 pub(crate) use text::grouped;
@@ -261,10 +261,7 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
 }
 
 /// Everything that is live, or all that can be about one tenant's rooms.
-async fn stored(
-    pool: &Pool,
-    tenant: Option<&TenantId>,
-) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+async fn stored(pool: &Pool, tenant: Option<&TenantId>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut rows = Vec::new();
     match tenant {
         None => rows.extend(list(pool, None).await?),

@@ -8,8 +8,9 @@ use super::by_policy::{Beside, Deeds, PolicyRow};
 use super::count::Counted;
 use super::draft::{Change, Changed};
 use super::report::Report;
-use super::sample::{PolicyName, Sample, SampleRuling, Word};
+use super::sample::{Sample, SampleRuling, Word};
 use super::tally::{Comparison, Shift, View};
+use quell_policy::PolicyKey;
 use quell_policy::terminal::without_controls;
 
 /// So many policies are shown; JSON has more.
@@ -20,7 +21,7 @@ const NAME_CHARS_MAX: usize = 48;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rooms = match &self.owner {
-            Some(tenant) => format!("the rooms of {}", shown(tenant)),
+            Some(tenant) => format!("the rooms of {}", shown(tenant.as_str())),
             None => "all rooms".to_owned(),
         };
         writeln!(
@@ -51,19 +52,17 @@ impl Report {
         writeln!(f, "\nTHE DRAFT")?;
         for changed in &self.draft.policies {
             let Changed {
-                owner,
-                name,
+                policy,
                 change,
                 effect,
                 mode,
                 fields,
             } = changed;
-            let name = policy;
             write!(
                 f,
                 "  {:<9}  {}  {effect}, {mode}",
                 change.as_str(),
-                shown(&name)
+                shown(&policy.to_string())
             )?;
             if *change == Change::Updated {
                 write!(f, "; other than before: {}", fields.join(", "))?;
@@ -147,8 +146,7 @@ impl Report {
     }
 
     fn write_policy(&self, f: &mut fmt::Formatter<'_>, row: &PolicyRow) -> fmt::Result {
-        let name = row.key();
-        writeln!(f, "  {}", shown(&name))?;
+        writeln!(f, "  {}", shown(&row.policy.to_string()))?;
         let mut views = vec![("", row.enforced)];
         if self.any_dry_run && row.dry_run != row.enforced {
             views.push((" with those in dry run", row.dry_run));
@@ -230,7 +228,7 @@ fn write_sample(f: &mut fmt::Formatter<'_>, sample: &Sample) -> fmt::Result {
 }
 
 fn ruling(ruling: &SampleRuling) -> String {
-    let name = |name: &PolicyName| shown(&name.key());
+    let name = |policy: &PolicyKey| shown(&policy.to_string());
     let by = ruling.by.as_ref().map(name).unwrap_or_default();
     match ruling.ruling {
         Word::Muted => format!("muted by {by}"),

@@ -12,13 +12,13 @@ use url::Url;
 
 use super::told_to_stop;
 use crate::app::{Running, StartError};
-use crate::audit::Origin;
+use crate::audit::{Actor, Origin};
 use crate::config::{Config, Environment};
-use crate::policy_store::{self, Author, Prune};
+use crate::policy_store::{self, Author};
 use crate::postgres::{Database, DatabaseError, demo_data_folder};
 use livekit_double::{Simulator, SimulatorConfig};
 use quell_clock::Clock;
-use quell_policy::Document;
+use quell_policy::{Document, Owner};
 use story::Story;
 
 /// Made up, and good for nothing but this demo on loopback.
@@ -197,7 +197,7 @@ async fn apply(database: &Database) -> anyhow::Result<()> {
     let document = Document::load(POLICIES)?.value;
     let author = Author {
         origin: Origin::Cli,
-        id: "cli:demo",
+        actor: Actor::CommandLine("cli:demo".into()),
         request_id: None,
     };
     policy_store::apply(

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::compare::There;
-use super::event::Name;
 use super::sources::Asked;
 use super::{Case, Which, compare, words};
+use crate::access::Viewer;
 use quell_policy::{
-    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, Part, PolicyRef,
-    PolicySet, Tri, Verdict, explain_to,
+    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, Part, PolicyKey,
+    PolicyRef, PolicySet, Tri, Verdict, explain_to,
 };
 
 /// What is answered.
@@ -81,8 +81,9 @@ pub struct Decided {
 }
 
 impl Decided {
-    pub(super) fn new(decision: &Decision, view: View<'_>) -> Self {
-        let is_told = |as_of: &i64| *as_of > 0 && view.0.is_none();
+    pub(super) fn new(decision: &Decision, viewer: &Viewer) -> Self {
+        // How many changes others make is not for a tenant to know.
+        let is_told = |as_of: &i64| *as_of > 0 && *viewer == Viewer::Operator;
         Self {
             at: decision.at,
             as_of: decision.as_of.filter(is_told),

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::answer::{Decided, Recorded, View};
-use super::event::{Event, Name};
+use super::answer::{Decided, Recorded};
+use super::event::Event;
 use super::{Which, words};
-use quell_policy::{Candidate, Decision, PolicyRef, Tri, Verdict};
+use crate::access::Viewer;
+use quell_policy::{Candidate, Decision, PolicyKey, PolicyRef, Tri, Verdict};
 
 /// So many policies that differ are named; further ones are only counted.
 const DIFFERS_MAX: usize = 20;
@@ -57,7 +58,7 @@ struct Comparison<'a> {
     again: &'a Decision,
     there_then: Option<&'a HashSet<PolicyKey>>,
     there: &'a There,
-    view: View<'a>,
+    viewer: &'a Viewer,
 }
 
 impl Comparison<'_> {
@@ -82,7 +83,7 @@ impl Comparison<'_> {
                 ));
             }
         }
-        let (then, again) = (traced(then, self.view), traced(again, self.view));
+        let (then, again) = (traced(then, self.viewer), traced(again, self.viewer));
         let names: BTreeSet<_> = then.keys().chain(again.keys()).collect();
         let mut policies: Vec<_> = names
             .into_iter()
@@ -138,8 +139,7 @@ impl Comparison<'_> {
     /// Whether the policy was, or is, not there at all. Of policies that are not the asker's, it is
     /// not told whether they are there where they do not apply.
     fn lacks(&self, there: &HashSet<PolicyKey>, candidate: &Candidate) -> bool {
-        let owner = candidate.policy.owner.as_deref();
-        self.view.sees_clauses(owner) && !there.contains(&name(&candidate.policy))
+        self.viewer.may_read(&candidate.policy.owner) && !there.contains(&candidate.policy.key())
     }
 
     fn is_same_verdict(&self, then: &Verdict, again: &Verdict) -> bool {
@@ -177,8 +177,7 @@ type Traced<'a> = BTreeMap<String, &'a Candidate>;
 /// The trace, by the names of policies.
 fn traced<'a>(decision: &'a Decision, viewer: &Viewer) -> Traced<'a> {
     let seen = decision.trace.iter().filter(|candidate| {
-        let owner = candidate.policy.owner.as_deref();
-        view.sees(owner, candidate.mode, candidate.applies)
+        viewer.may_know_of(&candidate.policy.owner, candidate.mode, candidate.applies)
     });
     seen.map(|candidate| (words::named(&candidate.policy), candidate))
         .collect()

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use super::{Case, ExplainError, sources};
 use crate::audit::without_nul;
 use crate::livekit::event::{self, TRACK_PUBLISHED};
-use crate::livekit::facts::told_by;
+use crate::livekit::facts::facts_from_event;
 use crate::postgres::Pool;
-use quell_policy::{Decision, Facts};
+use quell_policy::{Decision, Facts, PolicyKey, TenantId};
 
 /// The row of an event.
 pub(super) struct Row {
@@ -104,7 +104,7 @@ impl Row {
         }
         let read = event::read(self.body.as_bytes());
         let read = read.map_err(|error| unreadable(error.to_string()))?;
-        Ok(told_by(&read.event))
+        Ok(facts_from_event(&read.event))
     }
 
     fn decision(&self) -> Result<Option<Decision>, ExplainError> {

@@ -35,8 +35,8 @@ pub(crate) use json::{cut, read as read_json};
 pub use sources::{Asked, Source};
 
 use crate::access::{Principal, Viewer};
+use crate::action::{LookupError, Query};
 use crate::livekit::{LiveKit, LiveKitError};
-use crate::mute::{Target, Unseen};
 use crate::policy_store::{self, At};
 use crate::postgres::{Pool, failed_query};
 use event::Event;
@@ -125,14 +125,14 @@ pub enum ExplainError {
     Broken(#[from] JoinError),
 }
 
-impl From<Unseen> for ExplainError {
-    fn from(error: Unseen) -> Self {
+impl From<LookupError> for ExplainError {
+    fn from(error: LookupError) -> Self {
         match error {
-            Unseen::NoRoom
-            | Unseen::Denied { .. }
-            | Unseen::NoParticipant { .. }
-            | Unseen::NoTrack { .. } => Self::NotFound,
-            Unseen::LiveKit { error, .. } => Self::LiveKit(error),
+            LookupError::NoRoom
+            | LookupError::Denied { .. }
+            | LookupError::NoParticipant { .. }
+            | LookupError::NoTrack { .. } => Self::NotFound,
+            LookupError::LiveKit { error, .. } => Self::LiveKit(error),
         }
     }
 }
@@ -202,13 +202,13 @@ impl Explainer {
                 let at = question.at.unwrap_or(self.now);
                 let (livekit, timeout) =
                     self.livekit.as_ref().ok_or(ExplainError::NotConfigured)?;
-                let target = Target {
+                let query = Query {
                     room: &room,
                     identity: &identity,
                     track: track.as_deref(),
                 };
                 let (cases, left_off) =
-                    live::cases(livekit, &asker.authority(), &target, *timeout, at).await?;
+                    live::cases(livekit, &asker.authority(), &query, *timeout, at).await?;
                 let mut tracks = Vec::new();
                 for case in cases {
                     tracks.push(self.answer(asker, which, case).await?);

@@ -8,7 +8,7 @@ const OPEN_NAMED_MAX: usize = 3;
 
 /// A policy's name with its owner's.
 pub(super) fn named(policy: &PolicyRef) -> String {
-    let owner = policy.owner.as_deref().unwrap_or("(operator)");
+    let owner = &policy.owner;
     format!("{owner}/{}", policy.name)
 }
 

@@ -24,7 +24,7 @@ use crate::threads::apart;
 use quell_clock::Clock;
 use quell_policy::document::POLICIES_MAX;
 use quell_policy::problem::PROBLEMS_MAX;
-use quell_policy::{Policy, PolicyKey, Problems};
+use quell_policy::{Owner, Policy, PolicyKey, Problems};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// So many samples of each kind of change: an answer stays below a megabyte.
@@ -135,7 +135,7 @@ pub(super) async fn handler(
     let scope = Scope::PoliciesRead;
     let asked = Asked::read_up_to(&app, request, owner, scope, BODY_BYTES_MAX).await?;
     // Before the policies are checked: thousands of them take their time.
-    let caller = asked.principal.id();
+    let caller = asked.caller.id().map_or("", |id| id.as_str());
     let Backtests { turns, clock, stop } = app.backtests.clone();
     let turn = stop.run_until_cancelled(turns.turn(caller)).await;
     let turn = turn.ok_or(Error::Stopping)??;
@@ -201,7 +201,7 @@ fn question(asked: &Asked, clock: &Clock) -> Result<(Question, Vec<String>), Err
         range,
         after,
         tenant: asked.owner.clone().into(),
-        viewer: asked.viewer(),
+        viewer: asked.principal()?.viewer(),
         samples_max,
     };
     Ok((question, warnings))

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::auth::{self, AuthError, Scope};
+use super::auth::{AuthError, Scope};
 use super::log;
 use super::mute::check_json;
 use super::policies;
@@ -20,7 +20,7 @@ use super::problem::{Problem, chain};
 use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::explain::{
-    Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
+    ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
 };
 use crate::livekit::LiveKitError;
 use crate::threads::apart;
@@ -147,10 +147,9 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     check_json(&read.parts.headers).map_err(Error::Invalid)?;
     // A parsed body is many times as large as its text: none before its turn. And it takes a while:
     // not on a thread that webhooks need.
-    let Some(id) = read.caller.id() else {
-        return Err(policies::Error::from(auth::WITHOUT_ID).into());
-    };
-    let turn = app.explains.turns.turn(id).await?;
+    let asker = read.principal()?;
+    let caller = read.caller.id().map_or("", |id| id.as_str());
+    let turn = app.explains.turns.turn(caller).await?;
     let body = read.body;
     let parsing = apart(&turn, move || question(&body));
     let question = parsing.await.map_err(ExplainError::Broken)?;
@@ -167,16 +166,12 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
         return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());
     }
-    let asker = Asker::Caller {
-        id: id.to_owned(),
-        is_operator: read.caller.is_operator(),
-    };
     let explainer = Explainer {
         pool: Some(app.pool.clone()),
         livekit: app
-            .muter
+            .runner
             .as_ref()
-            .map(|muter| (muter.livekit.clone(), app.livekit_timeout)),
+            .map(|runner| (runner.livekit.clone(), app.livekit_timeout)),
         policies: app.policies.snapshot(),
         which: Which::Now,
         now: app.explains.clock.now(),

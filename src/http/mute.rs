@@ -15,9 +15,9 @@ use super::body;
 use super::log::{self, RequestId};
 use super::problem::{Problem, chain};
 use super::uri::QueryKey;
+use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
 use crate::app::App;
 use crate::audit::Outcome;
-use crate::mute::{self, ManualMute, ManualMuteError, MuteError, mute_by_hand};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -40,10 +40,10 @@ impl IntoResponse for Error {
             Self::Invalid(error) => Problem::invalid_request(error),
             Self::NotConfigured => internal("LIVEKIT_NOT_CONFIGURED", self.to_string()),
             Self::Mute(ManualMuteError::NotFound) => Problem::participant_not_found(),
-            Self::Mute(ManualMuteError::Mute(error @ MuteError::RemoteUnmuteDisabled)) => {
+            Self::Mute(ManualMuteError::Action(error @ ActionError::RemoteUnmuteDisabled)) => {
                 internal("REMOTE_UNMUTE_DISABLED", error.to_string())
             }
-            Self::Mute(ManualMuteError::Mute(error)) => {
+            Self::Mute(ManualMuteError::Action(error)) => {
                 internal("MUTE_FAILED", told(&error)).because(chain(&error))
             }
         };
@@ -56,15 +56,17 @@ fn internal(code: &'static str, error: String) -> Problem {
 }
 
 /// What a client is told; what Postgres said is for the log only.
-fn told(error: &MuteError) -> String {
+fn told(error: &ActionError) -> String {
     match error {
-        MuteError::Database(_) => "the action could not be recorded, so it was not done".to_owned(),
-        MuteError::Denied(_)
-        | MuteError::Superseded
-        | MuteError::Busy
-        | MuteError::Gone
-        | MuteError::RemoteUnmuteDisabled
-        | MuteError::LiveKit(_) => error.to_string(),
+        ActionError::Database(_) => {
+            "the action could not be recorded, so it was not done".to_owned()
+        }
+        ActionError::Denied(_)
+        | ActionError::Superseded
+        | ActionError::Busy
+        | ActionError::Gone
+        | ActionError::RemoteUnmuteDisabled
+        | ActionError::LiveKit(_) => error.to_string(),
     }
 }
 
@@ -124,8 +126,8 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
     };
     let untried = async |outcome, error: Error| {
         let why = error.to_string();
-        let livekit = app.muter.as_ref().map(|muter| &muter.livekit);
-        let recorded = mute::record_untried(
+        let livekit = app.runner.as_ref().map(|runner| &runner.livekit);
+        let recorded = action::record_untried(
             &app.pool,
             livekit,
             &by_hand,
@@ -135,17 +137,17 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         );
         match recorded.await {
             Ok(()) => error,
-            Err(error) => ManualMuteError::Mute(error.into()).into(),
+            Err(error) => ManualMuteError::Action(error.into()).into(),
         }
     };
     if !caller.has(Scope::Mute) {
         let forbidden = AuthError::Forbidden(Scope::Mute);
         return Err(untried(Outcome::Refused, forbidden.into()).await);
     }
-    let Some(muter) = &app.muter else {
+    let Some(runner) = &app.runner else {
         return Err(untried(Outcome::Failed, Error::NotConfigured).await);
     };
-    let state = mute_by_hand(muter, &by_hand, app.livekit_timeout).await?;
+    let state = mute_by_hand(runner, &by_hand, app.livekit_timeout).await?;
     Ok(Body {
         muted: state.muted,
         ..asked

@@ -329,7 +329,7 @@ impl Writer {
                     Job {
                         id: job_id,
                         attempt: 1,
-                        is_spent: false,
+                        deadline_exceeded: false,
                         event,
                         received_at,
                         arrived,

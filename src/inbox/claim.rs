@@ -1,4 +1,4 @@
-//! Takes jobs that nobody holds: retries, what another replica left, what came while all were busy.
+//! Claims jobs that nobody holds: retries, what another replica left, what came while all were busy.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::Job;
 use crate::livekit::event;
 use crate::postgres::{Pool, interval};
 
-/// A job that was taken, as far as its event can be read.
+/// A job that was claimed, as far as its event can be read.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Claimed {
     /// It can be worked on.
     Job(Box<Job>),
     /// Its event cannot be read, or is no longer there: nobody can work on it, ever.
@@ -22,13 +22,13 @@ pub(super) enum Taken {
     },
 }
 
-/// Takes up to `limit` runnable jobs under a lease; committed when this returns.
+/// Claims at most `limit` runnable jobs under a lease; committed when this returns.
 pub(super) async fn claim(
     pool: &Pool,
     replica: &str,
     lease: Duration,
     limit: i64,
-) -> Result<Vec<Taken>, sqlx::Error> {
+) -> Result<Vec<Claimed>, sqlx::Error> {
     // Each half reads its own index from the front (`statement_timestamp` is one value, which an
     // index can be asked with), and MATERIALIZED looks once: as a subquery of the update the
     // limit could be applied anew for each row.
@@ -49,8 +49,8 @@ pub(super) async fn claim(
             from next
             where job.id = next.id
             returning job.id, job.attempt, job.event_created_at, job.event_id, job.received_at,
-                      coalesce(next.held_until > next.deadline, false) as is_spent)
-        select t.id, t.attempt, t.received_at, t.is_spent as "is_spent!", e.body::text as "body?",
+                      coalesce(next.held_until > next.deadline, false) as deadline_exceeded)
+        select t.id, t.attempt, t.received_at, t.deadline_exceeded as "deadline_exceeded!", e.body::text as "body?",
                extract(epoch from clock_timestamp() - t.received_at)::float8 as "age_secs!"
         from taken t
         left join webhook_event e on e.created_at = t.event_created_at and e.event_id = t.event_id"#,
@@ -61,8 +61,8 @@ pub(super) async fn claim(
     .fetch_all(pool)
     .await?;
     let now = Instant::now();
-    let taken = rows.into_iter().map(|row| {
-        let unreadable = |error| Taken::Unreadable {
+    let claimed = rows.into_iter().map(|row| {
+        let unreadable = |error| Claimed::Unreadable {
             id: row.id,
             attempt: row.attempt,
             error,
@@ -71,10 +71,10 @@ pub(super) async fn claim(
             return unreadable("its event is no longer there".to_owned());
         };
         match event::read(body.as_bytes()) {
-            Ok(read) => Taken::Job(Box::new(Job {
+            Ok(read) => Claimed::Job(Box::new(Job {
                 id: row.id,
                 attempt: row.attempt,
-                is_spent: row.is_spent,
+                deadline_exceeded: row.deadline_exceeded,
                 event: read.event,
                 received_at: row.received_at,
                 held_since: now,
@@ -86,5 +86,5 @@ pub(super) async fn claim(
             Err(error) => unreadable(format!("its event cannot be read: {error}")),
         }
     });
-    Ok(taken.collect())
+    Ok(claimed.collect())
 }

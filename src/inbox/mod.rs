@@ -1,14 +1,12 @@
 //! The inbox: what LiveKit tells is committed here before it is answered, and worked off after.
 //!
 //! ```text
-//! webhook -> accept (event and job, one commit) -> worker: facts -> decide -> mute::run -> settle
+//! webhook -> accept (event and job, one commit) -> worker: pipeline -> settle
 //! ```
 
 mod accept;
 mod bytes;
-mod case;
 mod claim;
-mod look;
 mod settle;
 mod worker;
 
@@ -28,8 +26,8 @@ pub(crate) struct Job {
     pub(crate) id: Uuid,
     /// Which taking of it this is: only this one may settle it.
     pub(crate) attempt: i32,
-    /// Whoever held it last let its lease run out after the deadline: it is not worked on again.
-    pub(crate) is_spent: bool,
+    /// The last lease of it ran out after its deadline: it is not worked on again.
+    pub(crate) deadline_exceeded: bool,
     pub(crate) event: Event,
     /// When the event was committed, by Postgres's clock.
     pub(crate) received_at: DateTime<Utc>,

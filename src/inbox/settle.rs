@@ -5,8 +5,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Job;
-use crate::audit::{self, Entry, Outcome, storable, without_nul};
+use crate::audit::{self, storable, without_nul};
+use crate::pipeline::Row;
 use crate::postgres::{Connection, Pool, interval};
+use quell_policy::TenantId;
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +48,13 @@ impl Settlement {
 
 /// What is stored with the event when its job ends.
 #[derive(Debug, Default)]
-pub(super) struct Record<'a> {
+pub(super) struct Record {
     /// JSON as text: a `Value` is sent as `jsonb`, which refuses the escaped NUL of a name.
     pub(super) facts: Option<String>,
     pub(super) decision: Option<String>,
-    pub(super) tenant: Option<&'a str>,
+    pub(super) tenant: Option<TenantId>,
     /// Rows of the audit log that belong to the end of the job.
-    pub(super) rows: Vec<(Entry<'a>, Outcome, Option<String>)>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// Ends `job`; false where its lease was lost to another replica, which then ends it.
@@ -60,7 +62,7 @@ pub(super) async fn settle(
     pool: &Pool,
     job: &Job,
     settlement: Settlement,
-    record: Record<'_>,
+    record: Record,
 ) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let ended = sqlx::query!(
@@ -83,7 +85,7 @@ async fn conclude(
     tx: &mut Connection,
     job: &Job,
     settlement: Settlement,
-    record: Record<'_>,
+    record: Record,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update webhook_event
@@ -95,39 +97,39 @@ async fn conclude(
         settlement.as_str(),
         record.facts,
         record.decision,
-        record.tenant.map(storable),
+        record.tenant.as_ref().map(TenantId::as_str),
     )
     .execute(&mut *tx)
     .await?;
-    for (entry, outcome, error) in &record.rows {
-        audit::record(&mut *tx, entry, *outcome, error.as_deref()).await?;
+    for row in &record.rows {
+        audit::record(&mut *tx, &row.entry, row.outcome, row.error.as_deref()).await?;
     }
     Ok(())
 }
 
 /// What became of a job that could not be ended now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(super) enum Retried {
     /// It is tried again.
     Queued,
     /// Its deadline is over: it is a dead letter.
-    Dead,
+    DeadLetter,
     /// Another replica has it.
     Lost,
 }
 
 /// Puts `job` back to be tried after `delay`, or ends it as a dead letter where that would be
 /// past its deadline. The job row of a dead letter stays, for people to find.
-pub(super) async fn retry_or_bury(
+pub(super) async fn retry(
     pool: &Pool,
     job: &Job,
     delay: Duration,
     error: &str,
     if_dead: Settlement,
-    record: Record<'_>,
-) -> Result<Retry, sqlx::Error> {
+    record: Record,
+) -> Result<Retried, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let buried = sqlx::query_scalar!(
+    let is_dead = sqlx::query_scalar!(
         r#"update job
            set state = case when clock_timestamp() + $3 > deadline then 'dead' else 'queued' end,
                run_at = clock_timestamp() + $3, leased_by = null, leased_until = null, last_error = $4
@@ -140,20 +142,20 @@ pub(super) async fn retry_or_bury(
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let retry = match buried {
-        None => return Ok(Retry::Lost),
-        Some(false) => Retry::Queued,
+    let retried = match is_dead {
+        None => return Ok(Retried::Lost),
+        Some(false) => Retried::Queued,
         Some(true) => {
             conclude(&mut tx, job, if_dead, record).await?;
-            Retry::Dead
+            Retried::DeadLetter
         }
     };
     tx.commit().await?;
-    Ok(retry)
+    Ok(retried)
 }
 
 /// Ends a job that nobody can work on; its row stays, for people to find.
-pub(super) async fn bury(
+pub(super) async fn dead_letter(
     pool: &Pool,
     id: Uuid,
     attempt: i32,

@@ -1,4 +1,4 @@
-//! Works jobs off: facts -> decide -> `mute::run` -> settle, a bounded number at once.
+//! Works jobs off: pipeline -> settle, a bounded number at once.
 
 mod handle;
 
@@ -10,14 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Job;
-use super::claim::{Taken, claim};
+use super::claim::{Claimed, claim};
 use super::settle;
 use crate::config::WorkerConfig;
 use crate::metrics::Metrics;
-use crate::mute::Muter;
-use crate::policy_store::Policies;
+use crate::pipeline::Pipeline;
 use crate::postgres::Pool;
-use quell_clock::Clock;
 
 /// How often jobs are looked for that nobody here was told of: another replica's, and retries.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,16 +26,10 @@ const CLAIM_MAX: usize = 16;
 pub struct WorkerParts {
     /// The database.
     pub pool: Pool,
-    /// The mute path; none where LiveKit is not configured, and jobs then wait.
-    pub muter: Option<Muter>,
-    /// The policies in force.
-    pub policies: Policies,
+    /// What is done with a track.
+    pub pipeline: Pipeline,
     /// How jobs are worked off.
     pub config: WorkerConfig,
-    /// How long one action may wait for LiveKit.
-    pub livekit_timeout: Duration,
-    /// What time it is, for the policies.
-    pub clock: Clock,
     /// Where the time goes.
     pub metrics: Metrics,
     /// What a drain waits for.
@@ -125,23 +117,24 @@ impl Worker {
         let parts = &self.0.parts;
         let limit = i64::try_from(slots.len()).unwrap_or(1);
         let claimed = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
-        let taken = claimed.unwrap_or_else(|error| {
+        let claimed = claimed.unwrap_or_else(|error| {
             tracing::error!(%error, "jobs cannot be taken from the database");
             Vec::new()
         });
-        let count = taken.len();
-        for taken in taken {
-            match (taken, slots.pop()) {
-                (Taken::Job(job), Some(slot)) => self.take(*job, slot),
-                (Taken::Job(job), None) => {
+        let count = claimed.len();
+        for claimed in claimed {
+            match (claimed, slots.pop()) {
+                (Claimed::Job(job), Some(slot)) => self.take(*job, slot),
+                (Claimed::Job(job), None) => {
                     tracing::error!(
                         event_id = job.event.id,
                         "a job was taken without a place for it"
                     );
                 }
-                (Taken::Unreadable { id, attempt, error }, _) => {
+                (Claimed::Unreadable { id, attempt, error }, _) => {
                     tracing::error!(job = %id, error, "a job was given up");
-                    if let Err(error) = settle::bury(&parts.pool, id, attempt, &error).await {
+                    if let Err(error) = settle::dead_letter(&parts.pool, id, attempt, &error).await
+                    {
                         tracing::error!(job = %id, %error, "a job could not be given up");
                     }
                 }

@@ -13,7 +13,7 @@ use quell_policy::facts::{
 use quell_policy::metadata::metadata_in;
 
 /// The facts that an event itself holds.
-pub(crate) fn told_by(event: &Event) -> Facts {
+pub(crate) fn facts_from_event(event: &Event) -> Facts {
     Facts {
         room: RoomFacts {
             name: event.room.name.clone(),
@@ -39,6 +39,39 @@ pub(crate) fn told_by(event: &Event) -> Facts {
             created_at: event.created_at.timestamp(),
         },
     }
+}
+
+/// The facts of a track that LiveKit shows, as if `event` had told of it.
+pub(crate) fn facts_from_live(
+    room: &LiveRoom,
+    participant: &ParticipantInfo,
+    track: &TrackInfo,
+    event: EventFacts,
+) -> Facts {
+    let mut facts = Facts {
+        room: RoomFacts {
+            name: room.info.name.clone(),
+            sid: room.info.sid.clone(),
+            ..RoomFacts::default()
+        },
+        participant: ParticipantFacts {
+            identity: participant.identity.clone(),
+            ..ParticipantFacts::default()
+        },
+        track: TrackFacts {
+            sid: track.sid.clone(),
+            name: track.name.clone(),
+            source: Source::Unknown,
+            type_: Type::Audio,
+            mime_type: String::new(),
+            muted: Fact::Unknown,
+        },
+        event,
+    };
+    add_room(&mut facts, room);
+    add_participant(&mut facts, participant);
+    add_track(&mut facts, track);
+    facts
 }
 
 /// Adds what `ListRooms` says of the room.

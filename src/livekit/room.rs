@@ -11,8 +11,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
+use crate::access::Verb;
+use crate::audit::{Intent, Unfinished};
 use crate::config::LiveKitConfig;
-use crate::mute::Permit;
 use quell_clock::Clock;
 use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
@@ -103,31 +104,36 @@ impl LiveKit {
         }
     }
 
-    /// Mutes or unmutes the track that `permit` was given for, and uses the permit up.
-    pub(crate) async fn mute(
+    /// Does what `intent` was written for, and uses it up: what is left is to write what came of it.
+    pub(crate) async fn execute(
         &self,
-        permit: Permit,
-        muted: bool,
+        intent: Intent,
         deadline: Instant,
-    ) -> Result<MutedTrack, LiveKitError> {
+    ) -> (Unfinished, Result<MutedTrack, LiveKitError>) {
+        let (permit, unfinished) = intent.into_parts();
         let request = MuteRoomTrackRequest {
             room: permit.room_name().to_owned(),
             identity: permit.identity().to_owned(),
             track_sid: permit.track_sid().to_owned(),
-            muted,
+            muted: match permit.verb() {
+                Verb::Mute => true,
+                Verb::Unmute => false,
+            },
         };
         let grants = admin_of(permit.room_name());
-        drop(permit);
-        let response: MuteRoomTrackResponse = self
+        let called = self
             .0
-            .call("MutePublishedTrack", grants, &request, deadline)
-            .await?;
+            .call::<_, MuteRoomTrackResponse>("MutePublishedTrack", grants, &request, deadline)
+            .await;
         // LiveKit answers 200 with no track for one that it does not know.
-        Ok(response
-            .track
-            .map_or(MutedTrack::Gone, |track| MutedTrack::Is {
-                muted: track.muted,
-            }))
+        let muted = called.map(|response| {
+            response
+                .track
+                .map_or(MutedTrack::Gone, |track| MutedTrack::Is {
+                    muted: track.muted,
+                })
+        });
+        (unfinished, muted)
     }
 }
 

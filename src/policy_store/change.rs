@@ -6,20 +6,27 @@ use serde_json::Value;
 
 use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, OWNER_BYTES_MAX, Write};
 use super::read::Stored;
-use crate::audit::Origin;
+use crate::audit::{Actor, Origin};
 use crate::postgres::{Pool, failed_query};
 use quell_policy::document::POLICIES_MAX;
 use quell_policy::{Owner, Policy, PolicyKey};
 
 /// Who changes something.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Author<'a> {
     /// Where it comes from.
     pub origin: Origin,
-    /// Their id.
-    pub id: &'a str,
+    /// Who.
+    pub actor: Actor,
     /// The request that asked for it.
     pub request_id: Option<&'a str>,
+}
+
+impl Author<'_> {
+    /// What the audit's `actor` and a revision's `author` say.
+    pub(super) fn id(&self) -> &str {
+        self.actor.as_str().unwrap_or_default()
+    }
 }
 
 /// What keeps a policy: `apply --prune` removes only what `apply` wrote.

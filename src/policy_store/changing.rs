@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
 use super::owner::PgOwner;
 use super::read::{Stored, get, list};
-use crate::audit::{self, Entry, PolicyId, Verb};
+use crate::audit::{self, Action, Entry, PolicyRevision};
 use crate::postgres::{Connection, Pool, Transaction};
 use quell_policy::Owner;
 use quell_policy::document::POLICIES_MAX;
@@ -112,9 +112,9 @@ impl<'a> Changing<'a> {
     ) -> Result<Changed, ChangeError> {
         self.make_room(write.owner, before.as_ref(), Some(&write.document))
             .await?;
-        let (outcome, verb, change) = match before {
-            Some(_) => (Outcome::Updated, Verb::PolicyUpdate, "update"),
-            None => (Outcome::Created, Verb::PolicyCreate, "create"),
+        let (outcome, action, change) = match before {
+            Some(_) => (Outcome::Updated, Action::PolicyUpdate, "update"),
+            None => (Outcome::Created, Action::PolicyCreate, "create"),
         };
         let row = Row {
             owner: write.owner,
@@ -142,12 +142,12 @@ impl<'a> Changing<'a> {
             write.document,
             write.managed_by,
             self.at,
-            self.by.id,
+            self.by.id(),
         )
         .fetch_one(&mut *self.tx)
         .await?;
         let documents = (before.map(|before| before.document), Some(write.document));
-        self.record(verb, &policy, write.restored_from, documents)
+        self.record(action, &policy, write.restored_from, documents)
             .await?;
         Ok(Changed { outcome, policy })
     }
@@ -178,7 +178,7 @@ impl<'a> Changing<'a> {
         .await?;
         stored.revision = revision;
         let documents = (Some(stored.document.clone()), None);
-        self.record(Verb::PolicyDelete, &stored, None, documents)
+        self.record(Action::PolicyDelete, &stored, None, documents)
             .await?;
         Ok(Changed {
             outcome: Outcome::Deleted,
@@ -245,7 +245,7 @@ impl<'a> Changing<'a> {
             row.name,
             row.change,
             row.document,
-            self.by.id,
+            self.by.id(),
             row.managed_by,
             row.restored_from,
             self.at,
@@ -256,25 +256,22 @@ impl<'a> Changing<'a> {
 
     async fn record(
         &mut self,
-        verb: Verb,
+        action: Action,
         stored: &Stored,
         restored_from: Option<i32>,
         (before, after): (Option<Value>, Option<Value>),
     ) -> Result<(), sqlx::Error> {
-        let owner = stored.owner.as_deref();
         let entry = Entry {
-            actor: Some(self.by.id),
-            tenant: owner,
-            policy: Some(PolicyId {
-                owner,
-                name: &stored.name,
+            tenant: stored.owner.tenant().cloned(),
+            policy: Some(PolicyRevision {
+                key: stored.key(),
                 revision: stored.revision,
             }),
             restored_from,
-            request_id: self.by.request_id,
+            request_id: self.by.request_id.map(str::to_owned),
             before,
             after,
-            ..Entry::new(self.by.origin, verb)
+            ..Entry::new(self.by.origin, self.by.actor.clone(), action)
         };
         audit::record(&mut *self.tx, &entry, audit::Outcome::Done, None).await
     }

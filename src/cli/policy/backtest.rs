@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::files::Files;
 use super::output::TIME;
 use super::{OwnerArguments, with_database};
+use crate::access::Viewer;
 use crate::backtest::{
     self, Draft, Pace, Progress, Question, Range, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
     grouped,

@@ -174,7 +174,7 @@ async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     let policies = Files::find(&arguments.file)?.load()?;
     with_database(async |pool| {
-        let planned = policy_store::plan(pool, &policies, prune).await?;
+        let planned = policy_store::plan(pool, &policies, prune.as_ref()).await?;
         for planned in &planned {
             if let Some(diff) = planned_diff(planned)? {
                 print_out(&format!("{diff}\n"))?;
@@ -200,8 +200,9 @@ fn planned_diff(planned: &Planned<'_>) -> anyhow::Result<Option<String>> {
     let new = planned.policy.map(Policy::to_json);
     let stored = planned.stored.as_ref();
     let owner = match (stored, planned.policy) {
-        (Some(stored), _) => stored.owner.as_deref(),
-        (None, policy) => policy.and_then(|policy| policy.owner.as_deref()),
+        (Some(stored), _) => &stored.owner,
+        (None, Some(policy)) => &policy.owner,
+        (None, None) => &Owner::Operator,
     };
     let documents = [stored.map(|stored| &stored.document), new.as_ref()];
     let [old_yaml, new_yaml] = yaml(owner, documents)?;

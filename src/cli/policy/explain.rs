@@ -16,10 +16,9 @@ use serde_json::Value;
 use super::files::Files;
 use super::output::print_out;
 use super::{configured, with_database};
+use crate::access::Principal;
 use crate::config::{Config, Environment};
-use crate::explain::{
-    Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
-};
+use crate::explain::{ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json};
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At};
 use crate::postgres::Pool;
@@ -252,7 +251,7 @@ async fn explain(
         which,
         now: clock.now(),
     };
-    let reply = explainer.explain(&Asker::CommandLine, question).await;
+    let reply = explainer.explain(&Principal::CommandLine, question).await;
     reply.map_err(|error| {
         if let ExplainError::NotRepeatable(policy) = &error {
             return anyhow::anyhow!(

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{configured, failed, told_to_stop};
-use crate::audit::Origin;
+use crate::audit::{Actor, Origin};
 use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
 use crate::policy_store::Author;
@@ -135,7 +135,7 @@ impl CommandLine {
     fn author(&self) -> Author<'_> {
         Author {
             origin: Origin::Cli,
-            id: &self.0,
+            actor: Actor::CommandLine(self.0.clone()),
             request_id: None,
         }
     }

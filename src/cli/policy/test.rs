@@ -94,7 +94,7 @@ impl Tests {
     /// The policies, but for those that are off, that no test names.
     fn untested(&self, policies: &[Policy]) -> Vec<String> {
         let named = |policy: &Policy| {
-            let key = (policy.owner.clone(), policy.name.clone());
+            let key = policy.key();
             self.0.iter().any(|report| report.named.contains(&key))
         };
         policies

@@ -8,15 +8,16 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::Error;
+use crate::access::Principal;
 use crate::app::App;
-use crate::audit::Origin;
-use crate::http::auth::{AuthRequest, Caller, Scope};
+use crate::audit::{Actor, Origin};
+use crate::http::auth::{self, AuthRequest, Caller, Scope};
 use crate::http::body;
 use crate::http::log::RequestId;
 use crate::http::mute::check_json;
 use crate::http::precondition;
 use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
-use quell_policy::{Owner, Policy};
+use quell_policy::{Owner, Policy, TenantId};
 
 /// One policy; a file of many may have more.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -61,7 +62,7 @@ pub(in crate::http) struct Asked {
 
 /// An author's texts, held while the author is borrowed from.
 pub(super) struct AuthorTexts {
-    id: String,
+    id: Option<TenantId>,
     request_id: String,
 }
 
@@ -69,7 +70,7 @@ impl AuthorTexts {
     pub(super) fn by(&self) -> Author<'_> {
         Author {
             origin: Origin::Rest,
-            id: &self.id,
+            actor: Actor::Caller(self.id.clone()),
             request_id: Some(&self.request_id),
         }
     }
@@ -126,6 +127,15 @@ impl Asked {
         })
     }
 
+    /// Who asks.
+    pub(in crate::http) fn principal(&self) -> Result<Principal, Error> {
+        let id = self.caller.id().cloned().ok_or(auth::WITHOUT_ID)?;
+        Ok(Principal::Caller {
+            id,
+            is_operator: self.caller.is_operator(),
+        })
+    }
+
     pub(in crate::http) fn owner(&self) -> &Owner {
         &self.owner
     }
@@ -143,11 +153,7 @@ impl Asked {
 
     pub(super) fn author(&self) -> AuthorTexts {
         AuthorTexts {
-            id: self
-                .caller
-                .id()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            id: self.caller.id().cloned(),
             request_id: RequestId::of(&self.parts),
         }
     }

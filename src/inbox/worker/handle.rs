@@ -1,4 +1,4 @@
-//! What happens to a job: facts -> decide -> `mute::run` -> settle, or another try later.
+//! What happens to a job: the pipeline, and then a settlement or another try later.
 
 use std::time::Duration;
 
@@ -6,151 +6,139 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::Worker;
+use crate::action::{Cause, Correlation};
+use crate::audit::{Origin, json_without_nul};
 use crate::inbox::Job;
-use crate::inbox::case::{self, Case, End};
-use crate::inbox::look::{self, Seen};
-use crate::inbox::settle::{self, Record, Retry, Settlement};
-use crate::livekit::LiveKit;
-use crate::livekit::facts::told_by;
+use crate::inbox::settle::{self, Record, Retried, Settlement};
 use crate::metrics::Step;
-use quell_policy::{Decision, Facts, PolicySet, Verdict, decide};
+use crate::pipeline::{Handled, Seen, TrackResult};
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(10);
 /// A database that fails over is back within seconds; a job's lease is longer than these together.
-const END_AGAIN: [Duration; 4] = [
+const SETTLE_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
 
+/// A job that was worked on, and what came of its track.
+struct JobContext<'a> {
+    job: &'a Job,
+    cause: Cause,
+    handled: Handled,
+}
+
+/// What a job comes to.
+enum End {
+    Settled(Settlement, Option<String>),
+    /// Not now, because of this.
+    Retry(String),
+}
+
+impl JobContext<'_> {
+    fn end(&self) -> End {
+        let settled = |settlement, why: &str| End::Settled(settlement, Some(why.to_owned()));
+        match &self.handled.result {
+            TrackResult::Muted(policy) => settled(Settlement::Muted, &policy.name),
+            TrackResult::Nothing => End::Settled(Settlement::Nothing, None),
+            TrackResult::Refused(why) => settled(Settlement::Refused, why),
+            TrackResult::Stale => settled(
+                Settlement::Stale,
+                "the room of that name is another one now",
+            ),
+            TrackResult::Gone => settled(Settlement::Gone, "LiveKit does not show the track"),
+            TrackResult::Superseded => settled(
+                Settlement::Superseded,
+                "a person decided on this track meanwhile",
+            ),
+            TrackResult::Retry(why) => End::Retry(why.clone()),
+        }
+    }
+
+    /// What it is when there is no later try: a mute that is decided is not undecided for that.
+    fn exhausted(&self) -> Settlement {
+        if self.handled.is_mute_decided() {
+            Settlement::DeadLetter
+        } else {
+            Settlement::Undecided
+        }
+    }
+
+    fn record(&self) -> Record {
+        Record {
+            facts: Some(to_json(&self.handled.facts)),
+            decision: self.handled.decision.as_ref().map(to_json),
+            tenant: self.handled.tenant().cloned(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// `value` as it is stored: participants choose much of what is in it, NULs too.
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    // Only maps with keys that are no strings fail, and there are none.
+    json_without_nul(serde_json::to_value(value).unwrap_or_default()).to_string()
+}
+
 impl Worker {
     pub(super) async fn handle(&self, job: &Job) {
-        self.0
-            .parts
-            .metrics
-            .observe(Step::Queue, job.held_since.elapsed());
-        let mut case = Case {
-            facts: told_by(&job.event),
-            decision: None,
+        let parts = &self.0.parts;
+        parts.metrics.observe(Step::Queue, job.held_since.elapsed());
+        let cause = Cause {
+            origin: Origin::Webhook,
+            as_of: Some(job.received_at),
+            correlation: Correlation::Event(job.event.id.clone()),
+            arrived: job.arrived,
         };
-        let end = if job.is_spent {
-            case::later(&case, "whoever worked on it ended without a word")
+        let handled = if job.deadline_exceeded {
+            Handled::untried(&job.event, "whoever worked on it ended without a word")
         } else {
-            self.work(job, &mut case).await
+            parts.pipeline.run(Seen::Told(&job.event), &cause).await
+        };
+        let context = JobContext {
+            job,
+            cause,
+            handled,
         };
         let begun = Instant::now();
-        if let Err(error) = self.end_surely(job, &case, &end).await {
+        if let Err(error) = self.settle_surely(&context).await {
             self.not_settled(job, &error).await;
         }
-        self.0.parts.metrics.observe(Step::Settle, begun.elapsed());
+        parts.metrics.observe(Step::Settle, begun.elapsed());
     }
 
-    async fn work(&self, job: &Job, case: &mut Case) -> End {
-        let parts = &self.0.parts;
-        let policies = parts.policies.snapshot();
-        if !policies.any_tenant_live() {
-            // Operators' policies alone may be decided by the event itself.
-            let decision = self.decide(&policies, &case.facts);
-            let nothing = case::is_nothing(&decision);
-            case.decision = Some(decision);
-            if nothing {
-                return End::Settled(Settlement::Nothing, None);
-            }
-        }
-        let Some(muter) = &parts.muter else {
-            return case::later(
-                case,
-                "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
-            );
-        };
-        let deadline = Instant::now() + parts.livekit_timeout;
-        let seen = self.look(&muter.livekit, job, case, deadline).await;
-        let live = match seen {
-            Seen::Stale => {
-                return End::Settled(
-                    Settlement::Stale,
-                    Some("the room of that name is another one now".to_owned()),
-                );
-            }
-            Seen::Gone => {
-                return End::Settled(
-                    Settlement::Gone,
-                    Some("LiveKit does not show the track".to_owned()),
-                );
-            }
-            Seen::Partly(error) => {
-                let decision = self.decide(&parts.policies.snapshot(), &case.facts);
-                let nothing = matches!(decision.enforced, Verdict::Nothing { .. });
-                let decided = nothing && !decision.dry_run.is_indeterminate();
-                case.decision = Some(decision);
-                return if decided {
-                    End::Settled(Settlement::Nothing, None)
-                } else {
-                    case::later(case, &error.to_string())
-                };
-            }
-            Seen::All(live) => live,
-        };
-        // By what is in force now: LiveKit may have been asked for longer than a change takes.
-        let decision = self.decide(&parts.policies.snapshot(), &case.facts);
-        let verdict = decision.enforced.clone();
-        case.decision = Some(decision);
-        match verdict {
-            Verdict::Mute { policy } => case::mute(muter, job, &live, &policy, deadline).await,
-            Verdict::Indeterminate => {
-                case::later(case, "a fact that the decision hangs on is unknown")
-            }
-            Verdict::Nothing { .. } => End::Settled(Settlement::Nothing, None),
-        }
-    }
-
-    async fn look(&self, livekit: &LiveKit, job: &Job, case: &mut Case, deadline: Instant) -> Seen {
-        let begun = Instant::now();
-        let seen = look::look(livekit, &job.event, &mut case.facts, deadline).await;
-        self.0.parts.metrics.observe(Step::Facts, begun.elapsed());
-        seen
-    }
-
-    fn decide(&self, policies: &PolicySet, facts: &Facts) -> Decision {
-        let begun = Instant::now();
-        let decision = decide(policies, facts, self.0.parts.clock.now());
-        self.0.parts.metrics.observe(Step::Decide, begun.elapsed());
-        decision
-    }
-
-    /// Ends the job, also where the database is away for a moment.
-    async fn end_surely(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
-        for pause in END_AGAIN {
-            match self.end(job, case, end).await {
+    /// Settles the job, also where the database is away for a moment.
+    async fn settle_surely(&self, context: &JobContext<'_>) -> Result<(), sqlx::Error> {
+        for pause in SETTLE_PAUSES {
+            match self.settle(context).await {
                 Err(error) if error.as_database_error().is_none() => {
-                    tracing::warn!(%error, event_id = job.event.id, "a job could not be settled yet");
+                    tracing::warn!(%error, event_id = context.job.event.id, "a job could not be settled yet");
                     tokio::time::sleep(pause).await;
                 }
-                ended => return ended,
+                settled => return settled,
             }
         }
-        self.end(job, case, end).await
+        self.settle(context).await
     }
 
-    async fn end(&self, job: &Job, case: &Case, end: &End) -> Result<(), sqlx::Error> {
+    async fn settle(&self, context: &JobContext<'_>) -> Result<(), sqlx::Error> {
         let parts = &self.0.parts;
-        let mut record = Record {
-            facts: Some(case::to_json(&case.facts)),
-            decision: case.decision.as_ref().map(case::to_json),
-            tenant: case::tenant(case),
-            rows: Vec::new(),
-        };
-        match end {
+        let JobContext {
+            job,
+            cause,
+            handled,
+        } = context;
+        let mut record = context.record();
+        match context.end() {
             End::Settled(settlement, why) => {
                 if matches!(
                     settlement,
                     Settlement::Muted | Settlement::Nothing | Settlement::Superseded
                 ) {
-                    record.rows.extend(case::dry_run(job, case));
+                    record.rows.extend(handled.dry_run_row(cause));
                 }
-                let settlement = *settlement;
                 if settle::settle(&parts.pool, job, settlement, record).await? {
                     parts.metrics.settled(settlement.as_str());
                     tracing::info!(
@@ -163,13 +151,15 @@ impl Worker {
                     );
                 }
             }
-            End::Later { error, if_dead } => {
-                let if_dead = *if_dead;
-                record.rows.push(case::given_up(job, case, if_dead, error));
+            End::Retry(error) => {
+                let exhausted = context.exhausted();
+                record
+                    .rows
+                    .push(handled.given_up_row(cause, job.attempt, &error));
                 let delay = jittered(job.attempt);
-                let retry =
-                    settle::retry_or_bury(&parts.pool, job, delay, error, if_dead, record).await?;
-                self.later(job, retry, delay, error, if_dead);
+                let retried =
+                    settle::retry(&parts.pool, job, delay, &error, exhausted, record).await?;
+                self.retried(job, retried, delay, &error, exhausted);
             }
         }
         Ok(())
@@ -185,20 +175,27 @@ impl Worker {
         }
         let (pool, delay) = (&self.0.parts.pool, jittered(job.attempt));
         let text = format!("it could not be settled: {error}");
-        let (dead, nothing) = (Settlement::DeadLetter, Record::default());
-        match settle::retry_or_bury(pool, job, delay, &text, dead, nothing).await {
-            Ok(retry) => self.later(job, retry, delay, &text, dead),
+        let (exhausted, nothing) = (Settlement::DeadLetter, Record::default());
+        match settle::retry(pool, job, delay, &text, exhausted, nothing).await {
+            Ok(retried) => self.retried(job, retried, delay, &text, exhausted),
             Err(error) => {
                 tracing::error!(%error, event_id = job.event.id, "a job could not be put back");
             }
         }
     }
 
-    fn later(&self, job: &Job, retry: Retry, delay: Duration, error: &str, if_dead: Settlement) {
+    fn retried(
+        &self,
+        job: &Job,
+        retried: Retried,
+        delay: Duration,
+        error: &str,
+        exhausted: Settlement,
+    ) {
         let parts = &self.0.parts;
-        match retry {
-            Retry::Lost => {}
-            Retry::Queued => {
+        match retried {
+            Retried::Lost => {}
+            Retried::Queued => {
                 tracing::warn!(
                     event_id = job.event.id,
                     attempt = job.attempt,
@@ -218,8 +215,8 @@ impl Worker {
                     }
                 });
             }
-            Retry::Dead => {
-                parts.metrics.settled(if_dead.as_str());
+            Retried::DeadLetter => {
+                parts.metrics.settled(exhausted.as_str());
                 tracing::error!(
                     event_id = job.event.id,
                     attempt = job.attempt,

@@ -1,25 +1,25 @@
-//! Looks at a live room on somebody's behalf, after the check that a mute there has to pass.
+//! Fetches a live room on somebody's behalf, after the check that a mute there has to pass.
 
 use std::time::Duration;
 
 use livekit_protocol::{ParticipantInfo, TrackInfo};
 use tokio::time::Instant;
 
-use super::permit::{Authority, Denied, reaches};
+use crate::access::{Authority, Denied, reaches};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 
 /// LiveKit's API shows a track some 10 to 100 ms after the room has it, which is when somebody can ask.
-/// At these times after the first look, all that is not there is looked for again; and all that is not
-/// for the authority too, so that it takes as long to be told of neither.
-const LOOK_AGAIN: [Duration; 3] = [
+/// At these times after the first try, what is not there is fetched again; and what is not for the
+/// authority too, so that both answers take as long.
+const RETRIES_AFTER: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(300),
 ];
 
-/// Whom to look at.
+/// What to fetch.
 #[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
+pub struct Query<'a> {
     /// The room's name.
     pub room: &'a str,
     /// The participant.
@@ -30,18 +30,18 @@ pub struct Target<'a> {
 
 /// A room and one of its participants, as LiveKit shows them now, for somebody who may see them.
 ///
-/// No way to build one but [`look`]: what has it was checked.
+/// No way to build one but [`fetch`]: what has it was checked.
 #[derive(Debug)]
-pub struct Sight {
+pub struct AuthorizedView {
     room: LiveRoom,
     participant: ParticipantInfo,
-    looked_at: Instant,
+    fetched_at: Instant,
 }
 
-/// Why there is nothing to be seen. For the audit: whoever asks is told of a LiveKit that failed, and
-/// all else is never told apart.
+/// Why there is no view. For the audit: whoever asks is told only of a LiveKit that failed; the other
+/// reasons all get the same answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Unseen {
+pub enum LookupError {
     /// LiveKit lists no such room.
     #[error("no such room")]
     NoRoom,
@@ -75,7 +75,7 @@ pub enum Unseen {
     },
 }
 
-impl Sight {
+impl AuthorizedView {
     /// The room.
     #[must_use]
     pub fn room(&self) -> &LiveRoom {
@@ -88,10 +88,10 @@ impl Sight {
         &self.participant
     }
 
-    /// When LiveKit was asked for what is seen here.
+    /// When LiveKit was asked for it.
     #[must_use]
-    pub fn looked_at(&self) -> Instant {
-        self.looked_at
+    pub fn fetched_at(&self) -> Instant {
+        self.fetched_at
     }
 
     /// The participant's track of this SID.
@@ -104,7 +104,7 @@ impl Sight {
     }
 }
 
-impl Unseen {
+impl LookupError {
     /// The room, where LiveKit lists it: whose row the refusal is.
     #[must_use]
     pub fn room(&self) -> Option<&LiveRoom> {
@@ -119,23 +119,23 @@ impl Unseen {
 }
 
 /// Asks LiveKit for a room and a participant of it, for up to 0.3 s where they are not there.
-pub async fn look(
+pub async fn fetch(
     livekit: &LiveKit,
-    authority: Authority<'_>,
-    target: &Target<'_>,
+    authority: &Authority,
+    query: &Query<'_>,
     deadline: Instant,
-) -> Result<Sight, Unseen> {
+) -> Result<AuthorizedView, LookupError> {
     let begun = Instant::now();
     let mut missing = None;
     loop {
-        let last = match look_once(livekit, authority, target, deadline).await {
+        let last = match fetch_once(livekit, authority, query, deadline).await {
             // It was not there a moment ago: that LiveKit fails since is no better answer.
-            Err(failed @ Unseen::LiveKit { .. }) => return Err(missing.unwrap_or(failed)),
-            Err(unseen) => unseen,
-            seen @ Ok(_) => return seen,
+            Err(failed @ LookupError::LiveKit { .. }) => return Err(missing.unwrap_or(failed)),
+            Err(missing) => missing,
+            found @ Ok(_) => return found,
         };
         // LiveKit says of nothing when it has become visible: there is only asking again.
-        let mut again = LOOK_AGAIN.iter().map(|pause| begun + *pause);
+        let mut again = RETRIES_AFTER.iter().map(|pause| begun + *pause);
         match again.find(|at| *at > Instant::now()) {
             Some(at) if at < deadline => tokio::time::sleep_until(at).await,
             _ => return Err(last),
@@ -146,36 +146,36 @@ pub async fn look(
 
 /// One after the other: nothing is asked about people on behalf of somebody who may not know of them,
 /// and LiveKit can take 3 s to say that nobody is in a room that is not there.
-async fn look_once(
+async fn fetch_once(
     livekit: &LiveKit,
-    authority: Authority<'_>,
-    target: &Target<'_>,
+    authority: &Authority,
+    query: &Query<'_>,
     deadline: Instant,
-) -> Result<Sight, Unseen> {
-    let looked_at = Instant::now();
-    let room = livekit.room(target.room, deadline).await;
-    let room = room.map_err(|error| Unseen::LiveKit { room: None, error })?;
-    let room = Box::new(room.ok_or(Unseen::NoRoom)?);
-    if let Err(denied) = reaches(authority, &room) {
-        return Err(Unseen::Denied { room, denied });
+) -> Result<AuthorizedView, LookupError> {
+    let fetched_at = Instant::now();
+    let room = livekit.room(query.room, deadline).await;
+    let room = room.map_err(|error| LookupError::LiveKit { room: None, error })?;
+    let room = Box::new(room.ok_or(LookupError::NoRoom)?);
+    if let Err(denied) = reaches(authority, room.tenant.as_ref()) {
+        return Err(LookupError::Denied { room, denied });
     }
-    let participant = livekit.participant(target.room, target.identity, deadline);
+    let participant = livekit.participant(query.room, query.identity, deadline);
     let participant = match participant.await {
         Ok(Some(participant)) => participant,
-        Ok(None) => return Err(Unseen::NoParticipant { room }),
+        Ok(None) => return Err(LookupError::NoParticipant { room }),
         Err(error) => {
             let room = Some(room);
-            return Err(Unseen::LiveKit { room, error });
+            return Err(LookupError::LiveKit { room, error });
         }
     };
-    let sight = Sight {
+    let view = AuthorizedView {
         room: *room,
         participant,
-        looked_at,
+        fetched_at,
     };
-    if target.track.is_some_and(|sid| sight.track(sid).is_none()) {
-        let room = Box::new(sight.room);
-        return Err(Unseen::NoTrack { room });
+    if query.track.is_some_and(|sid| view.track(sid).is_none()) {
+        let room = Box::new(view.room);
+        return Err(LookupError::NoTrack { room });
     }
-    Ok(sight)
+    Ok(view)
 }

@@ -1,29 +1,30 @@
-//! Looks at LiveKit: the room and the participant of an event, as they are now, as facts.
+//! Fetches from LiveKit what an event told of, as it is now, and adds it to the facts.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use livekit_protocol::{ParticipantInfo, TrackInfo};
+use livekit_protocol::ParticipantInfo;
 use tokio::time::Instant;
 
+use super::LiveTrack;
 use crate::livekit::event::Event;
 use crate::livekit::facts::{add_participant, add_room, add_track};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 use quell_policy::Facts;
 
-/// A webhook can be faster than the API that shows its track: these are the pauses between looks.
-const LOOK_AGAIN: [Duration; 3] = [
+/// A webhook can be faster than the API that shows its track: the pauses between tries.
+const RETRY_PAUSES: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_secs(1),
 ];
 
-/// What was seen.
+/// What LiveKit shows of what an event told of.
 #[derive(Debug)]
-pub(super) enum Seen {
-    /// All that the event speaks of.
-    All(Box<Live>),
+pub(super) enum Fetched {
+    /// The track.
+    Live(Box<LiveTrack>),
     /// The room of that name is another one now.
     Stale,
     /// The room, the participant or the track is not there (any more).
@@ -32,29 +33,20 @@ pub(super) enum Seen {
     Partly(LiveKitError),
 }
 
-/// The room and the track, as LiveKit shows them now.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) room: LiveRoom,
-    pub(super) track: TrackInfo,
-    /// When it was asked for.
-    pub(super) looked_at: Instant,
-}
-
 /// Asks LiveKit for the room and, at the same time, the participant, and adds them to `facts`.
-pub(super) async fn look(
+pub(super) async fn fetch(
     livekit: &LiveKit,
     event: &Event,
     facts: &mut Facts,
     deadline: Instant,
-) -> Seen {
+) -> Fetched {
     let begun = Instant::now();
-    let mut pauses = LOOK_AGAIN.iter();
+    let mut pauses = RETRY_PAUSES.iter();
     loop {
-        let looked_at = Instant::now();
+        let fetched_at = Instant::now();
         let (room, participant) = ask(livekit, event, deadline).await;
         let room = match room {
-            Ok(Some(room)) if room.info.sid != event.room.sid => return Seen::Stale,
+            Ok(Some(room)) if room.info.sid != event.room.sid => return Fetched::Stale,
             other => other,
         };
         if let Ok(Some(room)) = &room {
@@ -64,17 +56,17 @@ pub(super) async fn look(
             add_participant(facts, participant);
         }
         match (room, participant) {
-            (Err(error), _) | (_, Err(error)) => return Seen::Partly(error),
+            (Err(error), _) | (_, Err(error)) => return Fetched::Partly(error),
             (Ok(Some(room)), Ok(Some(participant))) => {
-                let mut tracks = participant.tracks.into_iter();
-                if let Some(track) = tracks.find(|track| track.sid == event.track.sid) {
+                let mut tracks = participant.tracks.iter();
+                if let Some(track) = tracks.find(|track| track.sid == event.track.sid).cloned() {
                     add_track(facts, &track);
-                    let live = Live {
+                    return Fetched::Live(Box::new(LiveTrack {
                         room,
+                        participant,
                         track,
-                        looked_at,
-                    };
-                    return Seen::All(Box::new(live));
+                        fetched_at,
+                    }));
                 }
             }
             (Ok(_), Ok(_)) => {}
@@ -83,8 +75,8 @@ pub(super) async fn look(
             // LiveKit says of nothing when it has become visible: there is only asking again.
             Some(pause) if Instant::now() + *pause < deadline => tokio::time::sleep(*pause).await,
             // There was more to look for, and no time: that is not "gone".
-            Some(_) => return Seen::Partly(LiveKitError::out_of_time("GetParticipant", begun)),
-            None => return Seen::Gone,
+            Some(_) => return Fetched::Partly(LiveKitError::out_of_time("GetParticipant", begun)),
+            None => return Fetched::Gone,
         }
     }
 }

@@ -1,0 +1,170 @@
+//! A moderator's mute: fetches the track as it is now, then takes the one path.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::run::{ActionError, ActionRunner, Cause, Correlation, Request, TrackState};
+use super::view::{LookupError, Query, fetch};
+use crate::access::{Authority, Verb};
+use crate::audit::{self, Actor, Entry, Origin, Outcome};
+use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
+use crate::postgres::Pool;
+use quell_policy::TenantId;
+
+/// What a moderator's client asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct ManualMute<'a> {
+    /// The caller's id.
+    pub caller_id: Option<&'a TenantId>,
+    /// The room's name, exactly as given.
+    pub room_name: &'a str,
+    /// The participant.
+    pub identity: &'a str,
+    /// The track.
+    pub track_sid: &'a str,
+    /// What it shall be.
+    pub muted: bool,
+    /// The HTTP request.
+    pub request_id: &'a str,
+}
+
+impl ManualMute<'_> {
+    fn authority(&self) -> Authority {
+        Authority::Caller {
+            id: self.caller_id.cloned(),
+        }
+    }
+
+    fn verb(&self) -> Verb {
+        Verb::of_mute(self.muted)
+    }
+
+    fn cause(&self, arrived: Instant) -> Cause {
+        Cause {
+            origin: Origin::Manual,
+            as_of: None,
+            correlation: Correlation::Request(self.request_id.to_owned()),
+            arrived,
+        }
+    }
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ManualMuteError {
+    /// Room, participant or track are not there, or not the caller's to act on: never told apart.
+    #[error("no such room, participant or track")]
+    NotFound,
+    /// LiveKit failed, or the action could not be recorded.
+    #[error(transparent)]
+    Action(ActionError),
+}
+
+/// Mutes or unmutes the track that `asked` names, within `budget`.
+pub async fn mute_by_hand(
+    runner: &ActionRunner,
+    asked: &ManualMute<'_>,
+    budget: Duration,
+) -> Result<TrackState, ManualMuteError> {
+    let arrived = Instant::now();
+    let deadline = arrived + budget;
+    let authority = asked.authority();
+    let query = Query {
+        room: asked.room_name,
+        identity: asked.identity,
+        track: Some(asked.track_sid),
+    };
+    let view = match fetch(&runner.livekit, &authority, &query, deadline).await {
+        Ok(view) => view,
+        Err(LookupError::LiveKit { room, error }) => {
+            return Err(failed(runner, asked, room.as_deref(), error).await);
+        }
+        Err(missing) => return Err(refused(runner, asked, &missing).await),
+    };
+    let Some(track) = view.track(asked.track_sid) else {
+        // What was asked for is there.
+        return Err(ManualMuteError::NotFound);
+    };
+    let request = Request {
+        verb: asked.verb(),
+        authority,
+        cause: &asked.cause(arrived),
+        room: view.room(),
+        identity: asked.identity,
+        track,
+        fetched_at: view.fetched_at(),
+        policy: None,
+        deadline,
+    };
+    runner.run(&request).await.map_err(|error| match error {
+        ActionError::Denied(_) | ActionError::Gone => ManualMuteError::NotFound,
+        ActionError::Superseded
+        | ActionError::Busy
+        | ActionError::RemoteUnmuteDisabled
+        | ActionError::LiveKit(_)
+        | ActionError::Database(_) => ManualMuteError::Action(error),
+    })
+}
+
+fn entry(asked: &ManualMute<'_>, room: Option<&LiveRoom>) -> Entry {
+    let actor = Actor::of(&asked.authority());
+    let cause = asked.cause(Instant::now());
+    Entry {
+        tenant: room.and_then(|room| room.tenant.clone()),
+        room_name: Some(asked.room_name.to_owned()),
+        room_sid: room.map(|room| room.info.sid.clone()),
+        identity: Some(asked.identity.to_owned()),
+        track_sid: Some(asked.track_sid.to_owned()),
+        ..cause.entry(actor, asked.verb().into())
+    }
+}
+
+/// Writes down that `asked` was not even tried. LiveKit is asked, within `budget`, whose the room is:
+/// the row is that tenant's.
+pub async fn record_untried(
+    pool: &Pool,
+    livekit: Option<&LiveKit>,
+    asked: &ManualMute<'_>,
+    outcome: Outcome,
+    why: &str,
+    budget: Duration,
+) -> Result<(), sqlx::Error> {
+    let room = match livekit {
+        // A LiveKit that fails changes nothing about the refusal.
+        Some(livekit) => livekit
+            .room(asked.room_name, Instant::now() + budget)
+            .await
+            .ok()
+            .flatten(),
+        None => None,
+    };
+    audit::record(pool, &entry(asked, room.as_ref()), outcome, Some(why)).await
+}
+
+async fn refused(
+    runner: &ActionRunner,
+    asked: &ManualMute<'_>,
+    missing: &LookupError,
+) -> ManualMuteError {
+    let (entry, error) = (entry(asked, missing.room()), missing.to_string());
+    match runner.record(&entry, Outcome::Refused, &error).await {
+        Ok(()) => ManualMuteError::NotFound,
+        Err(error) => ManualMuteError::Action(error.into()),
+    }
+}
+
+async fn failed(
+    runner: &ActionRunner,
+    asked: &ManualMute<'_>,
+    room: Option<&LiveRoom>,
+    error: LiveKitError,
+) -> ManualMuteError {
+    let recorded = runner
+        .record(&entry(asked, room), Outcome::Failed, &error.to_string())
+        .await;
+    ManualMuteError::Action(match recorded {
+        Ok(()) => ActionError::LiveKit(error),
+        Err(error) => error.into(),
+    })
+}

@@ -1,0 +1,88 @@
+//! The audit rows that a decision leaves which no action stands for.
+
+use quell_policy::{Facts, TenantId, Verdict};
+
+use super::Handled;
+use crate::action::Cause;
+use crate::audit::{Action, Actor, Entry, Outcome, PolicyRevision};
+
+/// A row of the audit log without a call to LiveKit.
+#[derive(Debug)]
+pub struct Row {
+    /// What it says.
+    pub entry: Entry,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub error: Option<String>,
+}
+
+impl Handled {
+    /// The tenant of the track's room, where it is known and has one.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&TenantId> {
+        tenant(&self.facts)
+    }
+
+    /// The row for what dry-run policies would have changed; none where they change nothing.
+    #[must_use]
+    pub fn dry_run_row(&self, cause: &Cause) -> Option<Row> {
+        let decision = self.decision.as_ref()?;
+        let (action, policy) = match (&decision.enforced, &decision.dry_run) {
+            (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Action::Mute, policy),
+            (Verdict::Mute { .. }, Verdict::Nothing { exempted }) => {
+                (Action::Exempt, &exempted.as_deref()?.by)
+            }
+            _ => return None,
+        };
+        let muted = self.facts.track.muted.known();
+        let entry = Entry {
+            policy: Some(PolicyRevision::from(&**policy)),
+            before: muted.map(|muted| serde_json::json!({ "muted": muted })),
+            changed: muted.map(|muted| !muted),
+            ..entry(&self.facts, cause, action)
+        };
+        Some(Row {
+            entry,
+            outcome: Outcome::DryRun,
+            error: None,
+        })
+    }
+
+    /// The row of a track that is given up after so many tries.
+    #[must_use]
+    pub fn given_up_row(&self, cause: &Cause, attempts: i32, error: &str) -> Row {
+        let (action, outcome) = if self.is_mute_decided() {
+            (Action::Mute, Outcome::Failed)
+        } else {
+            (Action::Decide, Outcome::Undecided)
+        };
+        let decision = self.decision.as_ref();
+        let policy = decision.and_then(|decision| decision.enforced.mute());
+        let entry = Entry {
+            policy: policy.map(PolicyRevision::from),
+            ..entry(&self.facts, cause, action)
+        };
+        Row {
+            entry,
+            outcome,
+            error: Some(format!("given up after {attempts} attempts: {error}")),
+        }
+    }
+}
+
+fn tenant(facts: &Facts) -> Option<&TenantId> {
+    facts.room.tenant.known().and_then(Option::as_ref)
+}
+
+fn entry(facts: &Facts, cause: &Cause, action: Action) -> Entry {
+    Entry {
+        tenant: tenant(facts).cloned(),
+        room_name: Some(facts.room.name.clone()),
+        room_sid: Some(facts.room.sid.clone()),
+        identity: Some(facts.participant.identity.clone()),
+        track_sid: Some(facts.track.sid.clone()),
+        source: Some(facts.track.source.as_str().to_owned()),
+        ..cause.entry(Actor::Quell, action)
+    }
+}
