@@ -1,10 +1,22 @@
-//! Data that unit tests share: what a real LiveKit server sent.
+//! What unit tests share: tenants, and what a real LiveKit server sent.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use quell_policy::TenantId;
 use serde::Deserialize;
+
+use crate::access::Viewer;
 
 pub(crate) const CAPTURED_KEY: &str = "devkey";
 pub(crate) const CAPTURED_SECRET: &str = "secret-that-is-long-enough-for-livekit-0123";
+
+pub(crate) fn tenant(id: &str) -> TenantId {
+    TenantId::new(id).unwrap()
+}
+
+/// The eyes of this tenant, or else of the operator.
+pub(crate) fn viewer(tenant: Option<&str>) -> Viewer {
+    tenant.map_or(Viewer::Operator, |id| Viewer::Tenant(self::tenant(id)))
+}
 
 pub(crate) struct Captured {
     pub(crate) received_at: DateTime<Utc>,

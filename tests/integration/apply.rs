@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Stdio;
 
 use nix::unistd::{User, getuid};
-use quell::audit::Origin;
-use quell::policy_store::{self, Author, Prune};
+use quell::audit::{Actor, Origin};
+use quell::policy_store::{self, Author};
 use quell_policy::Document;
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -377,7 +377,7 @@ async fn apply_tells_what_was_created_updated_and_unchanged() {
     let app = TestApp::new().await;
     let author = Author {
         origin: Origin::Cli,
-        id: "cli:test",
+        actor: Actor::CommandLine("cli:test".to_owned()),
         request_id: None,
     };
     for (yaml, expected) in [
@@ -387,13 +387,19 @@ async fn apply_tells_what_was_created_updated_and_unchanged() {
         (ONE, vec!["updated one@3"]),
     ] {
         let document = Document::load([("p.yaml", yaml)]).unwrap().value;
-        let applied =
-            policy_store::apply(&app.app().pool, &author, &document.policies, Prune::Nothing);
+        let applied = policy_store::apply(&app.app().pool, &author, &document.policies, None);
         let lines: Vec<_> = applied
             .await
             .unwrap()
             .iter()
-            .map(|line| format!("{} {}@{}", line.outcome.as_str(), line.name, line.revision))
+            .map(|line| {
+                format!(
+                    "{} {}@{}",
+                    line.outcome.as_str(),
+                    line.key.name,
+                    line.revision
+                )
+            })
             .collect();
         assert_eq!(lines, expected, "{yaml}");
     }

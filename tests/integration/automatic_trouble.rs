@@ -3,11 +3,12 @@
 use livekit_double::FaultKind::{Cut, Html502, Unavailable};
 use livekit_double::{Fault, Join, Method, Publish};
 use livekit_protocol::TrackSource;
+use quell::access::{Authority, Denied, Verb};
+use quell::action::{ActionError, Cause, Correlation, Request};
 use quell::audit::Origin;
-use quell::mute::{Action, Authority, Denied, MuteError};
 use tokio::time::Instant;
 
-use crate::support::{BOUND, Setup, TestApp};
+use crate::support::{BOUND, Setup, TestApp, owner};
 
 const GUESTS: &str = r#"
 policies:
@@ -216,34 +217,34 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
     app.hold_webhooks();
     app.room("standup", "globex");
     let track = app.publish("standup", Join::new("ann"), Publish::microphone());
-    let muter = app.app().muter.clone().unwrap();
+    let runner = app.app().runner.clone().unwrap();
     let deadline = Instant::now() + BOUND;
-    let room = muter
+    let room = runner
         .livekit
         .room("standup", deadline)
         .await
         .unwrap()
         .unwrap();
-    let action = Action {
+    let cause = Cause {
         origin: Origin::Webhook,
-        authority: Authority::PolicyOwner {
-            tenant: Some("acme"),
-        },
+        as_of: None,
+        correlation: Correlation::Event("EV_1".to_owned()),
+        arrived: Instant::now(),
+    };
+    let request = Request {
+        verb: Verb::Mute,
+        authority: Authority::PolicyOwner(owner(Some("acme"))),
+        cause: &cause,
         room: &room,
         identity: "ann",
         track: &track,
-        looked_at: Instant::now(),
-        muted: true,
-        as_of: None,
+        fetched_at: Instant::now(),
         policy: None,
-        event_id: Some("EV_1"),
-        request_id: None,
-        arrived: Instant::now(),
         deadline,
     };
-    let refused = muter.run(&action).await.unwrap_err();
+    let refused = runner.run(&request).await.unwrap_err();
     assert!(
-        matches!(refused, MuteError::Denied(Denied::OtherTenant)),
+        matches!(refused, ActionError::Denied(Denied::OtherTenant)),
         "{refused}"
     );
     assert_eq!(app.calls_to(Method::MutePublishedTrack), []);

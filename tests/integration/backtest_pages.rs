@@ -6,15 +6,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use quell::access::Viewer;
 use quell::backtest::{
     BacktestError, Draft, Pace, Progress, Question, Range, Report, Truncated, TruncatedBy,
 };
 use quell_clock::Clock;
-use quell_policy::{Document, PolicyKey};
+use quell_policy::{Document, PolicyKey, TenantId};
 use serde_json::{Value, json};
 
 use crate::backtest::{a_day, backtest};
-use crate::support::{ACME, GLOBEX, TestApp};
+use crate::support::{ACME, GLOBEX, TestApp, owner};
 
 /// More than two pages, with other events in between; one in three is acme's. Several have the same
 /// time, so that pages end among them.
@@ -68,8 +69,8 @@ fn question(range: Range, tenant: Option<&str>) -> Question {
         },
         range,
         after: None,
-        tenant: tenant.map(str::to_owned),
-        is_tenants_own: false,
+        tenant: owner(tenant).into(),
+        viewer: Viewer::Operator,
         samples_max: 3,
     }
 }
@@ -290,15 +291,15 @@ async fn a_report_that_stopped_is_gone_on_with_after_it() {
     let first = Question {
         draft: Draft {
             without: vec![PolicyKey {
-                owner: Some("acme".to_owned()),
+                owner: owner(Some("acme")),
                 name: "agents".to_owned(),
             }],
             ..Draft::default()
         },
         range: Range::read("7d", None, Clock::system().now()).unwrap(),
         after: None,
-        tenant: Some("acme".to_owned()),
-        is_tenants_own: true,
+        tenant: owner(Some("acme")).into(),
+        viewer: Viewer::Tenant(TenantId::new("acme").unwrap()),
         samples_max: 0,
     };
     let pace = Pace::Gentle {

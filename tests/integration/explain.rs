@@ -3,6 +3,7 @@
 use livekit_double::{Join, Publish};
 use quell::policy_store::{self, At};
 use quell_policy::StoredPolicy;
+use quell_policy::TenantId;
 use reqwest::Method as Verb;
 use serde_json::{Value, json};
 
@@ -173,14 +174,15 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
 
     // What a room's policies were is the part of all of them that sees the room.
     for tenant in [Some("acme"), Some("nobody"), None] {
+        let tenant = tenant.map(|id| TenantId::new(id).unwrap());
         let sorted = |mut rows: Vec<StoredPolicy>| {
-            rows.sort_by_key(|row| (row.owner.clone(), row.name.clone()));
+            rows.sort_by_key(|row| row.key.clone());
             format!("{rows:?}")
         };
         let at = At::Snapshot(7);
         let mut all = policy_store::as_of(&app.app().pool, at).await.unwrap();
-        all.retain(|row| row.owner.is_none() || row.owner.as_deref() == tenant);
-        let of_room = policy_store::as_of_room(&app.app().pool, at, tenant).await;
+        all.retain(|row| row.key.owner.is_operator() || row.key.owner.tenant() == tenant.as_ref());
+        let of_room = policy_store::as_of_room(&app.app().pool, at, tenant.as_ref()).await;
         assert_eq!(sorted(of_room.unwrap()), sorted(all), "{tenant:?}");
     }
 

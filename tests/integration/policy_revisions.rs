@@ -3,21 +3,23 @@
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{EncodingKey, Header};
 use livekit_double::{Join, Publish};
-use quell::audit::Origin;
-use quell::policy_store::{self, At, Author, Expected, OwnerFilter, Prune, Rollback};
+use quell::audit::{Actor, Origin};
+use quell::policy_store::{self, At, Author, Expected, Rollback};
 use quell_clock::Clock;
-use quell_policy::{Document, Facts, PolicySet, StoredPolicy, decide};
+use quell_policy::{Document, Facts, Owner, PolicySet, StoredPolicy, decide};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
+use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp, owner};
 
 const JWT_SECRET: &str = "jwt-secret-0123456789abcdef-0123456789ab";
-pub(crate) const BY: Author<'static> = Author {
-    origin: Origin::Cli,
-    id: "cli:test",
-    request_id: None,
-};
+pub(crate) fn by() -> Author<'static> {
+    Author {
+        origin: Origin::Cli,
+        actor: Actor::CommandLine("cli:test".to_owned()),
+        request_id: None,
+    }
+}
 
 /// A policy that mutes everything in rooms of this name, of this priority.
 pub(crate) fn quiet(room: &str, priority: u16) -> Value {
@@ -275,12 +277,12 @@ async fn scopes_hold_for_revisions_and_for_going_back() {
 }
 
 /// A policy as it is found in the past: owner, name, revision, document.
-type Found = (Option<String>, String, i32, Value);
+type Found = (Owner, String, i32, Value);
 
 fn found(rows: Vec<StoredPolicy>) -> Vec<Found> {
     let mut found: Vec<_> = rows
         .into_iter()
-        .map(|row| (row.owner, row.name, row.revision, row.document))
+        .map(|row| (row.key.owner, row.key.name, row.revision, row.document))
         .collect();
     found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     found
@@ -303,8 +305,8 @@ async fn all_policies_are_found_as_they_were_at_any_change_and_at_any_time() {
         });
         let policies = document(&format!("policies:\n{}", policies.concat()));
         // Of acme's and the operator's the one that is left out goes, of globex's none.
-        for prune in [Prune::Owner(Some("acme")), Prune::Owner(None)] {
-            policy_store::apply(pool, &BY, &policies, prune)
+        for prune in [owner(Some("acme")), Owner::Operator] {
+            policy_store::apply(pool, &by(), &policies, Some(&prune))
                 .await
                 .unwrap();
             let newest: i64 = sqlx::query_scalar("select max(id) from policy_revision")
@@ -315,7 +317,7 @@ async fn all_policies_are_found_as_they_were_at_any_change_and_at_any_time() {
                 .fetch_one(pool)
                 .await
                 .unwrap();
-            let live = policy_store::list(pool, OwnerFilter::All).await.unwrap();
+            let live = policy_store::list(pool, None).await.unwrap();
             let live = live
                 .into_iter()
                 .map(|row| (row.owner, row.name, row.revision, row.document));
@@ -369,13 +371,13 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
     }
     // The one before comes back, and is in force.
     let wanted = Rollback {
-        owner: Some("acme"),
+        owner: &owner(Some("acme")),
         name: "mics",
         to: 3,
         managed_by: None,
         expected: Expected::Revision(4),
     };
-    policy_store::rollback(&app.app().pool, &BY, &wanted)
+    policy_store::rollback(&app.app().pool, &by(), &wanted)
         .await
         .unwrap();
     app.app().policies.refresh(&app.app().pool).await.unwrap();

@@ -1,12 +1,12 @@
 //! What a policy once was comes back as a new revision: by whom, from what, and never by halves.
 
-use quell::policy_store::{self, Expected, ManagedBy, Prune, Rollback, RollbackError};
-use quell_policy::Policy;
+use quell::policy_store::{self, Expected, ManagedBy, Rollback, RollbackError};
+use quell_policy::{Owner, Policy};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::policy_revisions::{BY, brief, delete, five_revisions, get, put, quiet, rollback};
-use crate::support::{ACME, Answer, OPERATOR, TestApp};
+use crate::policy_revisions::{brief, by, delete, five_revisions, get, put, quiet, rollback};
+use crate::support::{ACME, Answer, OPERATOR, TestApp, owner};
 
 #[tokio::test]
 async fn going_back_is_a_change_with_a_revision_a_precondition_and_a_row() {
@@ -92,15 +92,15 @@ async fn what_this_version_cannot_read_is_not_brought_back() {
 }
 
 /// Goes back as the command line does.
-async fn back(app: &TestApp, owner: Option<&str>, to: i32) -> policy_store::Changed {
+async fn back(app: &TestApp, tenant: Option<&str>, to: i32) -> policy_store::Changed {
     let wanted = Rollback {
-        owner,
+        owner: &owner(tenant),
         name: "quiet",
         to,
         managed_by: None,
         expected: Expected::Anything,
     };
-    policy_store::rollback(&app.app().pool, &BY, &wanted)
+    policy_store::rollback(&app.app().pool, &by(), &wanted)
         .await
         .unwrap()
 }
@@ -121,11 +121,11 @@ async fn a_rollback_by_the_command_line_changes_nothing_about_who_keeps_a_policy
     delete(&app, OPERATOR).await;
     assert_eq!(kept(&back(&app, None, 2).await), (5, "apply".to_owned()));
     // So the next apply has its way with it.
-    let none = policy_store::apply(&app.app().pool, &BY, &[], Prune::Owner(None)).await;
+    let none = policy_store::apply(&app.app().pool, &by(), &[], Some(&Owner::Operator)).await;
     assert_eq!(none.unwrap().len(), 1);
     assert_eq!(put(&app, OPERATOR, None, &quiet("a", 1)).await.status, 201);
     assert_eq!(kept(&back(&app, None, 1).await), (8, "rest".to_owned()));
-    let none = policy_store::apply(&app.app().pool, &BY, &[], Prune::Owner(None)).await;
+    let none = policy_store::apply(&app.app().pool, &by(), &[], Some(&Owner::Operator)).await;
     assert_eq!(none.unwrap(), []);
     // A request that goes back takes the policy over, as any change by a request does.
     // Also where it says already what is gone back to.
@@ -177,20 +177,22 @@ async fn rollbacks_and_changes_of_any_revision_never_lose_one() {
     let (pool, owner) = (&app.app().pool, Some("acme"));
     let document = |priority: u16| {
         let json = quiet("d", priority).to_string();
-        Policy::from_json(json.as_bytes(), owner).unwrap().value
+        Policy::from_json(json.as_bytes(), &self::owner(owner))
+            .unwrap()
+            .value
     };
     let work = (10..30).map(async |n: u16| {
         if n.is_multiple_of(2) {
             let wanted = Expected::Anything;
             let document = document(n);
-            let put = policy_store::put(pool, &BY, &document, ManagedBy::Rest, wanted);
+            let put = policy_store::put(pool, &by(), &document, ManagedBy::Rest, wanted);
             put.await.unwrap();
         } else {
             back(&app, owner, i32::from(n % 3) + 1).await;
         }
     });
     futures_util::future::join_all(work).await;
-    let page = policy_store::history(pool, owner, "quiet", None, 100).await;
+    let page = policy_store::history(pool, &self::owner(owner), "quiet", None, 100).await;
     let revisions = page.unwrap().revisions;
     let numbers: Vec<_> = revisions.iter().rev().map(|r| r.revision).collect();
     assert_eq!(
@@ -207,7 +209,7 @@ async fn rollbacks_and_changes_of_any_revision_never_lose_one() {
             );
         }
     }
-    let live = policy_store::get(pool, owner, "quiet")
+    let live = policy_store::get(pool, &self::owner(owner), "quiet")
         .await
         .unwrap()
         .unwrap();
@@ -227,13 +229,13 @@ async fn a_rollback_that_cannot_be_recorded_is_not_made() {
             when (new.restored_from is not null) execute function trap()";
     sqlx::raw_sql(trap).execute(&app.pool).await.unwrap();
     let wanted = Rollback {
-        owner: Some("acme"),
+        owner: &owner(Some("acme")),
         name: "quiet",
         to: 1,
         managed_by: None,
         expected: Expected::Anything,
     };
-    let failed = policy_store::rollback(&app.app().pool, &BY, &wanted).await;
+    let failed = policy_store::rollback(&app.app().pool, &by(), &wanted).await;
     assert!(matches!(failed, Err(RollbackError::Change(_))));
     let unavailable = rollback(&app, ACME, "/quiet/rollback", Some("*"), &json!({"to": 1})).await;
     assert_eq!(unavailable.outcome(), "503 UNAVAILABLE");

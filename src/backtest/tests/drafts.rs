@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{key, policy, sides, stored, totals, track};
 use crate::backtest::draft::{Draft, Sides};
+use crate::test_data::tenant;
 use quell_policy::Policy;
 
 fn live() -> Vec<Policy> {
@@ -20,7 +21,7 @@ fn changes(sides: &Sides) -> Vec<String> {
         .changes
         .iter()
         .map(|changed| {
-            let name = changed.key();
+            let name = changed.policy.to_string();
             format!(
                 "{} {name}: {}",
                 changed.change.as_str(),
@@ -103,7 +104,10 @@ fn a_draft_that_says_nothing_or_two_things_is_refused() {
             "globex/a is another tenant's policy",
         ),
     ] {
-        let refused = draft.over(stored(&live()), tenant).unwrap_err().to_string();
+        let refused = draft
+            .over(stored(&live()), tenant.map(self::tenant).as_ref())
+            .unwrap_err()
+            .to_string();
         assert!(refused.starts_with(error), "{refused}");
     }
     let mut newer = stored(&live());

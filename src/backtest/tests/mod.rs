@@ -12,7 +12,8 @@ use super::draft::{Draft, Sides};
 use super::events::Published;
 use super::replay::{Known, replay};
 use super::tally::{Tally, Totals};
-use quell_policy::{Policy, PolicyKey, StoredPolicy};
+use crate::test_data::{tenant, viewer};
+use quell_policy::{Owner, Policy, PolicyKey, StoredPolicy};
 
 fn now() -> DateTime<Utc> {
     "2026-03-08T12:00:00Z".parse().unwrap()
@@ -26,13 +27,13 @@ fn policy(name: &str, fields: &Value) -> Policy {
         .as_object_mut()
         .unwrap()
         .extend(fields.as_object().unwrap().clone());
-    Policy::from_stored(&document, key.owner.as_deref()).unwrap_or_else(|error| panic!("{error}"))
+    Policy::from_stored(&document, &key.owner).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn key(name: &str) -> PolicyKey {
     let (owner, name) = match name.split_once('/') {
-        Some((owner, name)) => (Some(owner.to_owned()), name),
-        None => (None, name),
+        Some((owner, name)) => (Owner::Tenant(tenant(owner)), name),
+        None => (Owner::Operator, name),
     };
     PolicyKey {
         owner,
@@ -42,8 +43,7 @@ fn key(name: &str) -> PolicyKey {
 
 fn stored(policies: &[Policy]) -> Vec<StoredPolicy> {
     let row = |policy: &Policy| StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
+        key: policy.key(),
         revision: 3,
         document: policy.to_json(),
     };
@@ -99,9 +99,10 @@ fn totals_for(
     tracks: &[Published],
     samples_max: usize,
 ) -> Totals {
-    let mut tally = Tally::new(samples_max, reader.map(str::to_owned));
+    let own = viewer(reader);
+    let mut tally = Tally::new(samples_max, viewer(reader));
     for event in tracks {
-        let replayed = replay(event, Known::of(event), sides, reader, reader);
+        let replayed = replay(event, Known::of(event), sides, own.tenant(), &own);
         tally.add(event, &replayed);
     }
     tally.finish()

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{key, now, policy, sides, stored, totals, totals_for, track};
+use crate::access::Viewer;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::{Cursor, Published};
 use crate::backtest::report::{Asked, Report, Truncated, TruncatedBy};
 use crate::backtest::since::Range;
+use crate::test_data::viewer;
 use quell_policy::Policy;
 
 fn live() -> Vec<Policy> {
@@ -84,7 +86,7 @@ fn report(truncated: Option<Truncated>) -> Report {
     let asked = Asked {
         range: Range::read("7d", None, now()).unwrap(),
         tenant: None,
-        is_tenants_own: false,
+        viewer: Viewer::Operator,
         alone: false,
         oldest: Some("2026-03-04T00:00:00Z".parse().unwrap()),
         truncated,
@@ -114,13 +116,14 @@ fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
         ..Draft::default()
     };
     let tenant = Some("acme");
-    let sides = draft.over(stored(live), tenant).unwrap();
+    let own = viewer(tenant);
+    let sides = draft.over(stored(live), own.tenant()).unwrap();
     let known = json!({"tenant": "acme", "kind": "STANDARD"});
     let tracks = [track(1, "lobby", "ann", &known)];
     let asked = Asked {
         range: Range::read("7d", None, now()).unwrap(),
-        tenant: tenant.map(str::to_owned),
-        is_tenants_own: true,
+        tenant: own.tenant().cloned(),
+        viewer: own,
         alone: false,
         oldest: None,
         truncated: None,

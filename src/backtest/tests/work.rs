@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{now, policy, sides, track};
+use crate::access::Viewer;
 use crate::backtest::Pace;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
@@ -20,7 +21,7 @@ fn work() -> Work {
         policies: vec![policy("quiet", &json!({}))],
         ..Draft::default()
     };
-    Work::new(sides(&[], draft), None, false, 0)
+    Work::new(sides(&[], draft), None, Viewer::Operator, 0)
 }
 
 /// So many tracks of each of some minutes.

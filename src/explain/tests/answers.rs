@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{POLICIES, case, event, everything, explained, now, set, without};
 use crate::explain::answer::answer;
 use crate::explain::event::Event;
-use crate::explain::{Case, Which, compare};
+use crate::explain::{Case, Which};
+use crate::test_data::viewer;
 use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
 
 #[test]
@@ -84,7 +85,7 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
             at: at + TimeDelta::hours(1),
             ..case(facts, Some(event))
         };
-        let answer = answer(&set(POLICIES), Which::Now, case, tenant);
+        let answer = answer(&set(POLICIES), Which::Now, case, &viewer(tenant));
         let recorded = answer.recorded.unwrap();
         assert_eq!(recorded.same_as_recorded, Some(recorded.differs.is_empty()));
         recorded.differs.join("\n")
@@ -180,7 +181,7 @@ fn every_field_of_an_answer_is_in_the_manual() {
     let policies = set(POLICIES);
     let event = event(decide(&policies, &facts, now()));
     let case = case(facts, Some(event));
-    let answer = answer(&policies, Which::Then, case, None);
+    let answer = answer(&policies, Which::Then, case, &viewer(None));
     let mut found = BTreeSet::new();
     keys(&serde_json::to_value(&answer).unwrap(), &mut found);
     assert!(found.len() > 35, "{found:?}");
@@ -236,7 +237,7 @@ fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
         quell_policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
     let given = serde_json::to_vec(&facts).unwrap().len();
     let case = case(facts, None);
-    let answer = answer(&policies, Which::Now, case, None);
+    let answer = answer(&policies, Which::Now, case, &viewer(None));
     assert_eq!(answer.candidates.len(), 1_000);
     let bytes = serde_json::to_vec(&answer).unwrap().len();
     assert!(bytes < given + (2 << 20), "{bytes} bytes, {given} of facts");
@@ -249,7 +250,7 @@ fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
         let policies = |yaml: &str| set(&format!("policies: [{yaml}]"));
         let then = policies(then);
         let there_then = then.visible(&facts);
-        let there_then = there_then.map(|(policy, _)| compare::name(&policy.id));
+        let there_then = there_then.map(|(policy, _)| policy.id.key());
         let event = Event {
             there_then: Some(there_then.collect()),
             ..event(decide(&then, &facts, now()))
@@ -264,7 +265,9 @@ fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
             }
             Which::Now | Which::Then => policies(again),
         };
-        let recorded = answer(&again, which, case, tenant).recorded.unwrap();
+        let recorded = answer(&again, which, case, &viewer(tenant))
+            .recorded
+            .unwrap();
         recorded.differs.join("\n")
     };
     let base = "{ name: base, match: {}, effect: mute }";

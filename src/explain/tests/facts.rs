@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{everything, now, without};
 use crate::explain::sources::{self, FACTS, Source, Told};
 use crate::explain::{ExplainError, given};
+use crate::test_data::{tenant, viewer};
 use quell_policy::{Fact, Facts};
 
 #[test]
@@ -40,7 +41,7 @@ fn the_table_of_facts_is_all_that_facts_have() {
 
 #[test]
 fn facts_of_an_answer_can_be_asked_about_again() {
-    let case = given::read(&everything(), None, now()).unwrap();
+    let case = given::read(&everything(), &viewer(None), now()).unwrap();
     assert_eq!(serde_json::to_value(&case.facts).unwrap(), everything());
     assert!(case.warnings.is_empty());
     let not_asked = case.sources.values().find(|one| **one != Source::Request);
@@ -50,7 +51,7 @@ fn facts_of_an_answer_can_be_asked_about_again() {
 #[test]
 fn what_a_webhook_always_tells_is_assumed_and_the_rest_is_unknown() {
     let least = json!({"room": {"name": "r"}, "participant": {"identity": "p"}});
-    let case = given::read(&least, None, now()).unwrap();
+    let case = given::read(&least, &viewer(None), now()).unwrap();
     assert_eq!(
         serde_json::to_value(&case.facts).unwrap(),
         json!({
@@ -163,7 +164,7 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
     ];
     for (facts, expect) in cases {
-        let Err(ExplainError::Invalid(error)) = given::read(&facts, None, now()) else {
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{facts} is taken");
         };
         assert!(error.starts_with(expect), "{error}\nis not\n{expect}");
@@ -176,7 +177,7 @@ fn words_that_no_policy_can_name_are_warned_of() {
     facts["track"]["source"] = "microphone".into();
     facts["participant"]["kind"] = "HOLOGRAM".into();
     facts["participant"]["kind_details"] = json!(["CONNECTOR_TWILIO", "CONNECTOR_TWILO"]);
-    let case = given::read(&facts, None, now()).unwrap();
+    let case = given::read(&facts, &viewer(None), now()).unwrap();
     assert_eq!(
         case.warnings,
         [
@@ -191,9 +192,9 @@ fn words_that_no_policy_can_name_are_warned_of() {
 fn a_tenant_gives_facts_of_its_own_rooms_alone() {
     let of = |room: Value| {
         let facts = json!({"room": room, "participant": {"identity": "p"}});
-        match given::read(&facts, Some("acme"), now()) {
+        match given::read(&facts, &viewer(Some("acme")), now()) {
             Ok(case) => {
-                assert_eq!(case.facts.room.tenant, Fact::Known(Some("acme".to_owned())));
+                assert_eq!(case.facts.room.tenant, Fact::Known(Some(tenant("acme"))));
                 format!("{:?}", case.sources["room.tenant"])
             }
             Err(ExplainError::OtherTenant(error)) => error,
@@ -240,7 +241,7 @@ fn texts_are_not_longer_than_any_of_livekits() {
         let (section, key) = path.split_once('.').unwrap();
         let mut facts = everything();
         facts[section][key] = json!(long);
-        let Err(ExplainError::Invalid(error)) = given::read(&facts, None, now()) else {
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{path} is taken");
         };
         let expect = format!("facts.{path}: this is 1025 characters long; it may have 1024");
@@ -248,7 +249,7 @@ fn texts_are_not_longer_than_any_of_livekits() {
     }
     let mut facts = everything();
     facts["room"]["name"] = json!("ä".repeat(1_024));
-    assert!(given::read(&facts, None, now()).is_ok());
+    assert!(given::read(&facts, &viewer(None), now()).is_ok());
 }
 
 #[test]
@@ -257,7 +258,7 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
         let facts = without(everything(), &["room.tenant"]);
         let mut facts = without(facts, &["room.metadata"]);
         facts[section]["metadata"] = metadata;
-        given::read(&facts, None, now())
+        given::read(&facts, &viewer(None), now())
     };
     for section in ["room", "participant"] {
         let Err(ExplainError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#))
@@ -283,7 +284,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
         let mut facts = everything();
         let nested = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         facts["participant"]["metadata"] = serde_json::from_str(&nested).unwrap();
-        given::read(&facts, None, now())
+        given::read(&facts, &viewer(None), now())
     };
     assert!(given(64).is_ok());
     let Err(ExplainError::Invalid(error)) = given(65) else {
@@ -295,7 +296,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
 
 #[test]
 fn however_much_is_wrong_as_much_is_said_as_somebody_reads() {
-    let refused = |facts: &Value| match given::read(facts, None, now()) {
+    let refused = |facts: &Value| match given::read(facts, &viewer(None), now()) {
         Err(ExplainError::Invalid(error)) => error,
         other => panic!("{:?}", other.map(|case| case.facts)),
     };

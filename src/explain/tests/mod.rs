@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, answer};
 use super::event::Event;
 use super::{Case, Which, given, sources};
+use crate::test_data::viewer;
 use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
 
 /// Policies of the operator and of two tenants; what has `secret` in it is not acme's to know.
@@ -54,8 +55,8 @@ fn set(yaml: &str) -> PolicySet {
 }
 
 fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Answer {
-    let case = given::read(facts, tenant, now()).unwrap();
-    answer(policies, Which::Now, case, tenant)
+    let case = given::read(facts, &viewer(tenant), now()).unwrap();
+    answer(policies, Which::Now, case, &viewer(tenant))
 }
 
 /// An event that was dealt with, by this decision.

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{POLICIES, case, event, everything, explained, now, set, without};
 use crate::explain::Which;
 use crate::explain::answer::{Answer, answer};
+use crate::test_data::viewer;
 use quell_policy::{Facts, decide};
 
 fn lines(answer: &Answer) -> Vec<String> {
@@ -106,7 +107,7 @@ policies:
         let policies = set(yaml);
         let event = event(decide(&set(&then_yaml), &facts, now()));
         let case = case(facts, Some(event));
-        let answer = answer(&policies, Which::Now, case, tenant);
+        let answer = answer(&policies, Which::Now, case, &viewer(tenant));
         let recorded = answer.recorded.as_ref().unwrap();
         let then = recorded.decision.as_ref().unwrap();
         let verdicts = [

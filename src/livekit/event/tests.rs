@@ -88,7 +88,7 @@ fn every_spelling_of_protojson_is_the_same_event() {
         room: EventRoom {
             sid: "RM_1".to_owned(),
             name: "r".to_owned(),
-            tenant: Some("acme".to_owned()),
+            tenant: Some(crate::test_data::tenant("acme")),
         },
         participant: EventParticipant {
             sid: "PA_1".to_owned(),

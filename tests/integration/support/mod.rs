@@ -17,12 +17,12 @@ use chrono::{DateTime, Utc};
 use livekit_double::{Join, Publish, Simulator, SimulatorConfig};
 use livekit_protocol::TrackInfo;
 use quell::app::{App, Running};
-use quell::audit::Origin;
+use quell::audit::{Actor, Origin};
 use quell::config::Config;
-use quell::policy_store::{self, Author, Prune};
+use quell::policy_store::{self, Author};
 use quell::postgres::Pool;
 use quell_clock::Clock;
-use quell_policy::Document;
+use quell_policy::{Document, Owner, TenantId};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -116,6 +116,11 @@ pub(crate) struct TestApp {
     running: Option<Running>,
     others: Vec<Running>,
     database: Option<TestDatabase>,
+}
+
+/// The owner of policies: this tenant, or else the operator.
+pub(crate) fn owner(tenant: Option<&str>) -> Owner {
+    tenant.map(|id| TenantId::new(id).unwrap()).into()
 }
 
 impl TestApp {
@@ -213,17 +218,12 @@ impl TestApp {
             .value;
         let author = Author {
             origin: Origin::Cli,
-            id: "cli:test",
+            actor: Actor::CommandLine("cli:test".to_owned()),
             request_id: None,
         };
-        policy_store::apply(
-            &self.app().pool,
-            &author,
-            &document.policies,
-            Prune::Nothing,
-        )
-        .await
-        .unwrap();
+        policy_store::apply(&self.app().pool, &author, &document.policies, None)
+            .await
+            .unwrap();
         self.app().policies.refresh(&self.app().pool).await.unwrap();
     }
 
