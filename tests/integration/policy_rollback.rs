@@ -185,8 +185,9 @@ async fn rollbacks_and_changes_of_any_revision_never_lose_one() {
         if n.is_multiple_of(2) {
             let wanted = Expected::Anything;
             let document = document(n);
-            let put = policy_store::put(pool, &by(), &document, ManagedBy::Rest, wanted);
-            put.await.unwrap();
+            policy_store::put(pool, &by(), &document, ManagedBy::Rest, wanted)
+                .await
+                .unwrap();
         } else {
             back(&app, owner, i32::from(n % 3) + 1).await;
         }
