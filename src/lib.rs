@@ -29,11 +29,11 @@ pub mod livekit;
 pub mod policy_store;
 pub mod postgres;
 
-pub mod app;
 mod caller_id;
 pub mod cli;
 pub mod config;
 pub mod metrics;
+pub mod server;
 mod threads;
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ const OF_OTHERS: [(&str, &str); 15] = [
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
 const PARTS: [&str; 13] = [
-    "app",
     "audit",
     "backtest",
     "cli",
@@ -43,6 +42,7 @@ const PARTS: [&str; 13] = [
     "mute",
     "policy_store",
     "postgres",
+    "server",
 ];
 /// Libraries in quell, most of which log.
 const LIBRARIES: [&str; 13] = [

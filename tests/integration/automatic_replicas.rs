@@ -3,8 +3,8 @@
 use std::future::pending;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
-use quell::app::Running;
 use quell::config::Config;
+use quell::server::Server;
 use quell_clock::Clock;
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
@@ -40,9 +40,7 @@ impl Doomed {
         runtime.spawn(async move {
             let database = config.database.url.clone().unwrap();
             let pool = PgPool::connect(database.expose_secret()).await.unwrap();
-            let running = Running::start(&config, pool, Clock::system())
-                .await
-                .unwrap();
+            let running = Server::start(&config, pool, Clock::system()).await.unwrap();
             listens.send(running.address).unwrap();
             pending::<()>().await;
         });

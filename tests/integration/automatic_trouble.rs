@@ -216,7 +216,7 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
     app.hold_webhooks();
     app.room("standup", "globex");
     let track = app.publish("standup", Join::new("ann"), Publish::microphone());
-    let muter = app.app().muter.clone().unwrap();
+    let muter = app.state().muter.clone().unwrap();
     let deadline = Instant::now() + BOUND;
     let room = muter
         .livekit

@@ -99,7 +99,7 @@ async fn a_stored_policy_that_cannot_be_read_leaves_those_before_it_in_force() {
     assert!(mutes(&app, &app.url, "old").await);
     assert!(!mutes(&app, &app.url, "elsewhere").await);
     // Who asks for it now is told which one it is.
-    let refused = app.app().policies.refresh(&app.pool).await.unwrap_err();
+    let refused = app.state().policies.refresh(&app.pool).await.unwrap_err();
     assert!(
         refused
             .to_string()

@@ -378,7 +378,7 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
     policy_store::rollback(&app.pool, &BY, &wanted)
         .await
         .unwrap();
-    app.app().policies.refresh(&app.pool).await.unwrap();
+    app.state().policies.refresh(&app.pool).await.unwrap();
     let last = app.publish("hall", Join::new("last"), Publish::microphone());
     app.settle().await;
     assert!(app.is_muted("hall", "last", &last.sid));
