@@ -1,43 +1,62 @@
 //! quell keeps `LiveKit` rooms quiet by policy.
 //!
 //! ```text
-//! LiveKit --webhook--> verify --> inbox (Postgres, committed) --200--> LiveKit
-//!                                    |
-//!                         worker: facts -> decide -> mute::run(origin = webhook)
-//! REST caller --> auth ----------------------> mute::run(origin = manual)
+//! LiveKit --webhook--> http --> inbox (Postgres, committed) --200--> LiveKit
+//!                                 |
+//!                              pipeline: facts -> decide (quell_policy) -> action
+//! REST caller --> http ---------------------------------------------------> action
 //!
-//! mute::run:  authorize -> audit: intent -> LiveKit -> audit: outcome
+//! action:  access (permit) -> audit (intent) -> livekit -> audit (outcome)
 //! ```
 //!
-//! The modules, in the order in which to read them: [`http`] has every route on one page;
-//! [`inbox`] commits webhooks and works them off; [`quell_policy`] decides, pure; [`mute`] is the one
-//! path to `LiveKit`'s mute; [`audit`] writes down what was wanted and what came of it.
-//! [`explain`] says why; [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the
-//! policies, [`postgres`] the database; [`app`] puts them together; [`livekit_double`] is a `LiveKit` to test with.
+//! The modules, in the order in which to read them. Each knows those below it, and none above.
 
+/// Starts, supervises and drains the parts of a server.
+pub mod server;
+
+/// Every route on one page: webhooks, mutes, policies, explanations, backtests.
 pub mod http;
+
+/// A webhook arrives: its event is committed, and worked off by the pipeline.
 pub mod inbox;
 
-pub mod action;
-
+/// One way for every track that is seen: facts, decision, action, result.
 pub mod pipeline;
 
+/// Why a decision is as it is.
+pub mod explain;
+
+/// What a draft of policies would have decided on stored events.
 pub mod backtest;
 
-pub mod access;
+/// An action on a track: authorized, written down, done, written down.
+pub mod action;
 
+/// What `LiveKit` tells (webhooks, facts) and what it is asked to do.
+pub mod livekit;
+
+/// The stored policies, their history, and the snapshot that is in force.
+pub mod policy_store;
+
+/// The audit log: intents before LiveKit is called, outcomes after.
 pub mod audit;
 
-pub mod explain;
-pub mod livekit;
-pub mod policy_store;
+/// Access control: permits, authorities, and what a viewer may see.
+pub mod access;
+
+/// The database: one bounded pool, migrations, rights, the machine's own Postgres.
 pub mod postgres;
 
-pub mod app;
-mod caller_id;
+/// The command line; one file a command.
 pub mod cli;
+
+/// The only reader of the environment.
 pub mod config;
+
+/// Counters and durations, for `/metrics`.
 pub mod metrics;
+
+mod caller_id;
 mod threads;
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use serde_json::json;
 use url::Url;
 
 use super::told_to_stop;
-use crate::app::{Running, StartError};
 use crate::audit::{Actor, Origin};
 use crate::config::{Config, Environment};
 use crate::policy_store::{self, Author};
 use crate::postgres::{Database, DatabaseError, demo_data_folder};
+use crate::server::{Server, StartError};
 use livekit_double::{Simulator, SimulatorConfig};
 use quell_clock::Clock;
 use quell_policy::{Document, Owner};
@@ -178,10 +178,9 @@ fn config(simulator: &Simulator) -> anyhow::Result<Config> {
     Ok(Config::from_environment(&environment)?)
 }
 
-async fn start(config: &Config, database: &Database) -> anyhow::Result<Running> {
-    let start = async |config: &Config| {
-        Running::start(config, database.pool.clone(), Clock::system()).await
-    };
+async fn start(config: &Config, database: &Database) -> anyhow::Result<Server> {
+    let start =
+        async |config: &Config| Server::start(config, database.pool.clone(), Clock::system()).await;
     match start(config).await {
         // Somebody else has the usual port: any other will do for a demo.
         Err(StartError::Listen { .. }) => Ok(start(&Config {

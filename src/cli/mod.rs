@@ -134,8 +134,8 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::StartError;
     use crate::policy_store::StoreError;
+    use crate::server::StartError;
 
     #[test]
     fn a_cause_is_said_once() {

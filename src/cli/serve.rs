@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::{configured, told_to_stop};
-use crate::app::{Running, StartError};
 use crate::config::Config;
 use crate::policy_store::StoreError;
 use crate::postgres::Database;
+use crate::server::{Server, StartError};
 use quell_clock::Clock;
 
 /// How long our own Postgres is waited for while the server starts.
@@ -51,10 +51,10 @@ pub(super) async fn run() -> anyhow::Result<()> {
 
 /// Starts the server. Our own Postgres may end just then, stopped by another quell that had started
 /// it, and is back soon.
-async fn start(config: &Config, database: &Database) -> Result<Running, StartError> {
+async fn start(config: &Config, database: &Database) -> Result<Server, StartError> {
     let begun = Instant::now();
     loop {
-        let started = Running::start(config, database.pool.clone(), Clock::system()).await;
+        let started = Server::start(config, database.pool.clone(), Clock::system()).await;
         if !matches!(started, Err(StartError::Policies(StoreError::Database(_))))
             || !database.is_supervised()
             || begun.elapsed() > AWAY_MAX

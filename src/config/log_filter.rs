@@ -29,8 +29,9 @@ const OF_OTHERS: [(&str, &str); 15] = [
     ("silent", "off or error"),
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
-const PARTS: [&str; 13] = [
-    "app",
+const PARTS: [&str; 15] = [
+    "access",
+    "action",
     "audit",
     "backtest",
     "cli",
@@ -40,9 +41,10 @@ const PARTS: [&str; 13] = [
     "inbox",
     "livekit",
     "metrics",
-    "mute",
+    "pipeline",
     "policy_store",
     "postgres",
+    "server",
 ];
 /// Libraries in quell, most of which log.
 const LIBRARIES: [&str; 13] = [

@@ -16,7 +16,6 @@ mod fetch;
 mod jwks;
 mod jwt;
 mod key;
-mod pem;
 mod refusal;
 mod secrets;
 mod service;

@@ -4,121 +4,71 @@ use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use tracing::Instrument as _;
 
+use super::admission::{self, Limits};
 use super::auth::{AuthError, Scope};
 use super::log;
-use super::mute::check_json;
-use super::policies;
-use super::policies::asked::{Asked, OwnerQuery};
 use super::problem::{Problem, chain};
-use super::turns::{Busy, Limits, Turns};
-use crate::app::App;
+use super::request::{ApiRequest, OwnerQuery, check_json};
+use super::state::AppState;
 use crate::explain::{
     ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
 };
 use crate::livekit::LiveKitError;
-use crate::threads::apart;
-use quell_clock::Clock;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Each asks all policies, and for an event compiles those of then: not for all who ask at once.
-const LIMITS: Limits = Limits {
-    at_once: 2,
-    waiting: 16,
-    of_one: 4,
-    wait: Duration::from_secs(5),
+/// Each evaluates all policies, and for an event compiles those of its time: not all at once.
+pub(super) const LIMITS: Limits = Limits {
+    running_max: 2,
+    waiting_max: 16,
+    per_caller_max: 4,
+    wait_max: Duration::from_secs(5),
     retry_after_secs: 5,
+    code: "EXPLAIN_BUSY",
 };
 
-/// What explanations need of the process.
-#[derive(Debug, Clone)]
-pub(crate) struct Explains {
-    turns: Turns,
-    clock: Clock,
-}
-
-impl Explains {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            turns: Turns::new(LIMITS),
-            clock,
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error(transparent)]
-    Asked(#[from] policies::Error),
-    #[error("{0}")]
-    Invalid(String),
-    #[error(transparent)]
-    Busy(#[from] Busy),
-    #[error("the answer cannot be written: {0}")]
-    Unwritable(String),
-    #[error(transparent)]
-    Explain(#[from] ExplainError),
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let text = self.to_string();
-        let problem = match self {
-            Self::Asked(error) => return error.into_response(),
-            Self::Invalid(_) => Problem::invalid_request(text),
-            Self::Busy(busy) => return busy.response("EXPLAIN_BUSY"),
-            Self::Unwritable(_) => broken(&text),
-            Self::Explain(error) => of_explain(&error, text),
-        };
-        problem.into_response()
-    }
-}
-
-fn of_explain(error: &ExplainError, text: String) -> Problem {
-    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-    match error {
-        ExplainError::Invalid(_) => Problem::invalid_request(text),
-        ExplainError::OtherTenant(_) => Problem::forbidden(text),
-        ExplainError::NoEvent => Problem::new(StatusCode::NOT_FOUND, "EVENT_NOT_FOUND", text),
-        ExplainError::NotDecidedOn(_) => {
-            Problem::new(StatusCode::CONFLICT, "EVENT_NOT_DECIDED_ON", text)
-        }
-        ExplainError::Recorded(_) => Problem::new(StatusCode::CONFLICT, "EVENT_NOT_READABLE", text),
-        ExplainError::NotRepeatable(policy) => {
-            // Which one, and what is in it, may be another's.
-            let conflict = StatusCode::CONFLICT;
-            Problem::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
-        }
-        ExplainError::NotFound => Problem::participant_not_found(),
-        ExplainError::NotConfigured => Problem::new(unavailable, "LIVEKIT_NOT_CONFIGURED", text),
-        ExplainError::LiveKit(error) => {
-            let cause = chain(error);
-            match error {
-                LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
-                    Problem::new(unavailable, "LIVEKIT_UNAVAILABLE", text).because(cause)
-                }
-                LiveKitError::Status { .. } | LiveKitError::Unreadable { .. } => {
-                    Problem::new(StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED", text).because(cause)
-                }
+impl From<ExplainError> for Problem {
+    fn from(error: ExplainError) -> Self {
+        let text = error.to_string();
+        let (conflict, unavailable) = (StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE);
+        match error {
+            ExplainError::Invalid(_) => Self::invalid_request(text),
+            ExplainError::OtherTenant(_) => Self::forbidden(text),
+            ExplainError::NoEvent => Self::new(StatusCode::NOT_FOUND, "EVENT_NOT_FOUND", text),
+            ExplainError::NotDecidedOn(_) => Self::new(conflict, "EVENT_NOT_DECIDED_ON", text),
+            ExplainError::Recorded(_) => Self::new(conflict, "EVENT_NOT_READABLE", text),
+            ExplainError::NotRepeatable(policy) => {
+                // Which policy it is, and what it holds, may be another tenant's.
+                Self::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
             }
+            ExplainError::NotFound => Self::participant_not_found(),
+            ExplainError::NotConfigured => Self::new(unavailable, "LIVEKIT_NOT_CONFIGURED", text),
+            ExplainError::LiveKit(error) => {
+                let (status, code) = match error {
+                    LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
+                        (unavailable, "LIVEKIT_UNAVAILABLE")
+                    }
+                    LiveKitError::Status { .. } | LiveKitError::Unreadable { .. } => {
+                        (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED")
+                    }
+                };
+                Self::new(status, code, text).because(chain(&error))
+            }
+            ExplainError::Database(error) => error.into(),
+            ExplainError::Broken(_) => failed(&text),
         }
-        ExplainError::Database(error) => {
-            Problem::unavailable("the database does not answer").because(chain(error))
-        }
-        ExplainError::Broken(_) => broken(&text),
     }
 }
 
-fn broken(error: &str) -> Problem {
-    let failed = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(failed, "EXPLAIN_FAILED", "the explanation was broken off").because(error)
+fn failed(cause: &str) -> Problem {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    Problem::new(status, "EXPLAIN_FAILED", "the explanation was broken off").because(cause)
 }
 
 /// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
@@ -134,59 +84,59 @@ struct Body {
     policies: Option<Which>,
 }
 
-pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<Response, Error> {
+pub(super) async fn handler(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, Problem> {
     let is_plain = request.uri().query().is_none_or(str::is_empty);
-    let nobody = Ok(Query(OwnerQuery { owner: None }));
+    let no_owner = Ok(Query(OwnerQuery { owner: None }));
     let scope = Scope::PoliciesRead;
-    let read = Asked::read_up_to(&app, request, nobody, scope, BODY_BYTES_MAX).await?;
+    let request = ApiRequest::read_up_to(&state, request, no_owner, scope, BODY_BYTES_MAX).await?;
     if !is_plain {
-        return Err(Error::Invalid(
-            "this takes no query: everything stands in the body".to_owned(),
+        return Err(Problem::invalid_request(
+            "this takes no query: everything stands in the body",
         ));
     }
-    check_json(&read.parts.headers).map_err(Error::Invalid)?;
-    // A parsed body is many times as large as its text: none before its turn. And it takes a while:
-    // not on a thread that webhooks need.
-    let asker = read.principal()?;
-    let caller = read.caller.id().map_or("", |id| id.as_str());
-    let turn = app.explains.turns.turn(caller).await?;
-    let body = read.body;
-    let parsing = apart(&turn, move || question(&body));
-    let question = parsing.await.map_err(ExplainError::Broken)?;
-    let question = question.map_err(Error::Invalid)?;
-    if let Subject::Live {
-        room,
-        identity,
-        track,
-    } = &question.subject
-    {
-        log::track(room, identity, track.as_deref().unwrap_or_default());
-    }
-    // Who looks into a room sees what a moderator sees there: it takes what a mute takes.
-    if matches!(question.subject, Subject::Live { .. }) && !read.caller.has(Scope::Mute) {
-        return Err(policies::Error::from(AuthError::Forbidden(Scope::Mute)).into());
-    }
-    let explainer = Explainer {
-        pool: Some(app.pool.clone()),
-        livekit: app
-            .runner
-            .as_ref()
-            .map(|runner| (runner.livekit.clone(), app.livekit_timeout)),
-        policies: app.policies.snapshot(),
-        which: Which::Now,
-        now: app.explains.clock.now(),
-    };
-    // A task of its own keeps the turn until all is done, also where nobody waits any more.
-    let work = async move {
-        let reply = explainer.explain(&asker, question).await?;
-        // A thousand policies a track are much to write down.
-        let written = apart(&turn, move || serde_json::to_vec(&reply));
-        Ok::<_, ExplainError>(written.await?)
-    };
-    let written = app.tracker.spawn(work.in_current_span()).await;
-    let json = written.map_err(ExplainError::Broken)??;
-    let json = json.map_err(|error| Error::Unwritable(error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+    check_json(&request.parts.headers)?;
+    let asker = request.principal();
+    let slot = state
+        .queues
+        .explain
+        .admit(request.caller_id.as_str())
+        .await?;
+    let ApiRequest { body, caller, .. } = request;
+    let parse = move || question(&body).map_err(Problem::invalid_request);
+    admission::answer(slot, failed, parse, async |slot, question| {
+        if let Subject::Live {
+            room,
+            identity,
+            track,
+        } = &question.subject
+        {
+            log::track(room, identity, track.as_deref().unwrap_or_default());
+            // Whoever looks into a room sees what a moderator sees there: it takes what a mute takes.
+            if !caller.has(Scope::Mute) {
+                return Err(AuthError::Forbidden(Scope::Mute).into());
+            }
+        }
+        let livekit = state.runner.as_ref().map(|runner| runner.livekit.clone());
+        let explainer = Explainer {
+            pool: Some(state.pool.clone()),
+            livekit: livekit.map(|livekit| (livekit, state.livekit_timeout)),
+            policies: state.policies.snapshot(),
+            which: Which::Now,
+            now: state.clock.now(),
+        };
+        // The threads that it starts do not end with this future: a task keeps their slot.
+        let explaining = async move {
+            let reply = explainer.explain(&asker, question).await;
+            drop(slot);
+            reply
+        };
+        let explaining = state.tracker.spawn(explaining.in_current_span());
+        Ok(explaining.await.map_err(ExplainError::Broken)??)
+    })
+    .await
 }
 
 const ONE_OF: &str =

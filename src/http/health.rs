@@ -1,12 +1,12 @@
-//! For the ones who run quell: is it alive, can it work, where does the time go.
+//! For whoever runs quell: liveness, readiness and metrics.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::{Problem, chain};
-use crate::app::App;
+use super::problem::Problem;
+use super::state::AppState;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
@@ -14,22 +14,19 @@ pub(super) async fn alive() -> StatusCode {
 }
 
 /// `GET /readyz`: every part runs and the database answers, so that webhooks can be committed.
-pub(super) async fn ready(State(app): State<App>) -> Response {
-    if app.broken.is_cancelled() {
+pub(super) async fn ready(State(state): State<AppState>) -> Response {
+    if state.broken.is_cancelled() {
         return Problem::unavailable("a part of quell has ended: start it anew").into_response();
     }
-    let asked = sqlx::query!("select 1 as one").fetch_one(&app.pool);
+    let asked = sqlx::query!("select 1 as one").fetch_one(&state.pool);
     match asked.await {
         Ok(_) => StatusCode::OK.into_response(),
-        Err(error) => {
-            let problem = Problem::unavailable("the database does not answer");
-            problem.because(chain(&error)).into_response()
-        }
+        Err(error) => Problem::from(error).into_response(),
     }
 }
 
 /// `GET /metrics`: `OpenMetrics` text.
-pub(super) async fn metrics(State(app): State<App>) -> Response {
+pub(super) async fn metrics(State(state): State<AppState>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+    ([(CONTENT_TYPE, kind)], state.metrics.text()).into_response()
 }

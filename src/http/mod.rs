@@ -1,5 +1,6 @@
 //! The HTTP interface: every route on this page.
 
+mod admission;
 pub mod auth;
 mod backtest;
 mod body;
@@ -11,7 +12,8 @@ mod mute;
 mod policies;
 mod precondition;
 pub mod problem;
-mod turns;
+mod request;
+mod state;
 mod unread;
 mod uri;
 mod webhook;
@@ -24,20 +26,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower::util::MapRequest;
 
-use crate::app::App;
 use crate::metrics::Metrics;
-pub(crate) use backtest::Backtests;
-pub(crate) use explain::Explains;
 use log::Log;
 use problem::Problem;
+pub use state::{AdmissionQueues, AppState};
 
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;
 
 /// Every route.
 #[must_use]
-pub fn router(app: App) -> Service {
-    let (metrics, tracker) = (app.metrics.clone(), app.tracker.clone());
+pub fn router(state: AppState) -> Service {
+    let (metrics, tracker) = (state.metrics.clone(), state.tracker.clone());
     let tidy: fn(Request) -> Request = uri::tidy;
     let routes = Routes::new(&metrics)
         .route("/livekit/participant/mute", post(mute::handler))
@@ -69,9 +69,9 @@ pub fn router(app: App) -> Service {
         .router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app.clone())
+        .with_state(state.clone())
         .layer(middleware::from_fn(log::unbroken))
-        .layer(middleware::from_fn_with_state(app, webhook::astray))
+        .layer(middleware::from_fn_with_state(state, webhook::astray))
         .layer(middleware::from_fn_with_state(
             tracker.clone(),
             unread::close,
@@ -85,7 +85,7 @@ pub fn router(app: App) -> Service {
 
 /// Routes whose answers are counted, from zero on.
 struct Routes<'a> {
-    router: Router<App>,
+    router: Router<AppState>,
     metrics: &'a Metrics,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Routes<'a> {
         }
     }
 
-    fn route(self, path: &str, methods: MethodRouter<App>) -> Self {
+    fn route(self, path: &str, methods: MethodRouter<AppState>) -> Self {
         self.metrics.route(path);
         Self {
             router: self.router.route(path, methods),

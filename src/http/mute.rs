@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -14,45 +14,37 @@ use super::auth::{AuthError, AuthRequest, Scope};
 use super::body;
 use super::log::{self, RequestId};
 use super::problem::{Problem, chain};
+use super::request::check_json;
+use super::state::AppState;
 use super::uri::QueryKey;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
-use crate::app::App;
 use crate::audit::Outcome;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    #[error("{0}")]
-    Invalid(String),
-    #[error("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")]
-    NotConfigured,
-    #[error(transparent)]
-    Mute(#[from] ManualMuteError),
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let problem = match self {
-            Self::Auth(error) => error.into(),
-            Self::Invalid(error) => Problem::invalid_request(error),
-            Self::NotConfigured => internal("LIVEKIT_NOT_CONFIGURED", self.to_string()),
-            Self::Mute(ManualMuteError::NotFound) => Problem::participant_not_found(),
-            Self::Mute(ManualMuteError::Action(error @ ActionError::RemoteUnmuteDisabled)) => {
+impl From<ManualMuteError> for Problem {
+    fn from(error: ManualMuteError) -> Self {
+        match error {
+            ManualMuteError::NotFound => Self::participant_not_found(),
+            ManualMuteError::Action(error @ ActionError::RemoteUnmuteDisabled) => {
                 internal("REMOTE_UNMUTE_DISABLED", error.to_string())
             }
-            Self::Mute(ManualMuteError::Action(error)) => {
+            ManualMuteError::Action(error) => {
                 internal("MUTE_FAILED", told(&error)).because(chain(&error))
             }
-        };
-        problem.into_response()
+        }
     }
 }
 
-fn internal(code: &'static str, error: String) -> Problem {
+fn internal(code: &'static str, error: impl Into<String>) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, error)
+}
+
+fn not_configured() -> Problem {
+    internal(
+        "LIVEKIT_NOT_CONFIGURED",
+        "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
+    )
 }
 
 /// What a client is told; what Postgres said is for the log only.
@@ -81,26 +73,26 @@ struct Body {
 
 /// A task of its own: a client that hangs up ends this future, and must not leave an action in the
 /// middle, without an outcome and with the track held.
-pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
-    let tracker = app.tracker.clone();
-    let answered = tracker.spawn(async move { answer(&app, request).await }.in_current_span());
+pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
+    let tracker = state.tracker.clone();
+    let answered = tracker.spawn(async move { answer(&state, request).await }.in_current_span());
     match answered.await {
         Ok(Ok(body)) => Json(body).into_response(),
-        Ok(Err(error)) => error.into_response(),
+        Ok(Err(problem)) => problem.into_response(),
         Err(error) => {
-            let broken = internal("MUTE_FAILED", "the action was broken off".to_owned());
+            let broken = internal("MUTE_FAILED", "the action was broken off");
             broken.because(error.to_string()).into_response()
         }
     }
 }
 
-async fn answer(app: &App, request: Request) -> Result<Body, Error> {
+async fn answer(state: &AppState, request: Request) -> Result<Body, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, BODY_BYTES_MAX)
         .await
-        .map_err(|error| Error::Invalid(error.to_string()))?;
+        .map_err(|error| Problem::invalid_request(error.to_string()))?;
     let key = parts.extensions.get::<QueryKey>();
-    let caller = app
+    let caller = state
         .authenticator
         .caller_of_mute(&AuthRequest {
             headers: &parts.headers,
@@ -110,7 +102,7 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
             body: &bytes,
         })
         .await?;
-    let asked = read(&parts.headers, &bytes).map_err(Error::Invalid)?;
+    let asked = read(&parts.headers, &bytes)?;
     log::track(
         &asked.room_name,
         &asked.participant_identity,
@@ -124,19 +116,18 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         muted: asked.muted,
         request_id: &RequestId::of(&parts),
     };
-    let untried = async |outcome, error: Error| {
-        let why = error.to_string();
-        let livekit = app.runner.as_ref().map(|runner| &runner.livekit);
+    let untried = async |outcome, problem: Problem| {
+        let livekit = state.runner.as_ref().map(|runner| &runner.livekit);
         let recorded = action::record_untried(
-            &app.pool,
+            &state.pool,
             livekit,
             &by_hand,
             outcome,
-            &why,
-            app.livekit_timeout,
+            &problem.error,
+            state.livekit_timeout,
         );
         match recorded.await {
-            Ok(()) => error,
+            Ok(()) => problem,
             Err(error) => ManualMuteError::Action(error.into()).into(),
         }
     };
@@ -144,39 +135,24 @@ async fn answer(app: &App, request: Request) -> Result<Body, Error> {
         let forbidden = AuthError::Forbidden(Scope::Mute);
         return Err(untried(Outcome::Refused, forbidden.into()).await);
     }
-    let Some(runner) = &app.runner else {
-        return Err(untried(Outcome::Failed, Error::NotConfigured).await);
+    let Some(runner) = &state.runner else {
+        return Err(untried(Outcome::Failed, not_configured()).await);
     };
-    let state = mute_by_hand(runner, &by_hand, app.livekit_timeout).await?;
+    let track = mute_by_hand(runner, &by_hand, state.livekit_timeout).await?;
     Ok(Body {
-        muted: state.muted,
+        muted: track.muted,
         ..asked
     })
 }
 
-/// Whether the content type is JSON; else what to send.
-pub(super) fn check_json(headers: &HeaderMap) -> Result<(), String> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case("application/json") {
-        Ok(())
-    } else {
-        Err("the content type must be application/json: send the header Content-Type: application/json".to_owned())
-    }
-}
-
-fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, String> {
+fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, Problem> {
     check_json(headers)?;
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::invalid_request(format!("the body is not JSON: {error}")))?;
     let Value::Object(fields) = value else {
-        return Err("the body must be a JSON object with room_name, participant_identity, track_sid and muted".to_owned());
+        return Err(Problem::invalid_request(
+            "the body must be a JSON object with room_name, participant_identity, track_sid and muted",
+        ));
     };
     Ok(Body {
         room_name: text(&fields, "room_name")?,
@@ -184,26 +160,35 @@ fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, String> {
         track_sid: text(&fields, "track_sid")?,
         muted: match fields.get("muted") {
             Some(Value::Bool(muted)) => *muted,
-            Some(_) => return Err("`muted` must be true or false".to_owned()),
-            None => return Err("`muted` is missing: it must be true or false".to_owned()),
+            Some(_) => return Err(Problem::invalid_request("`muted` must be true or false")),
+            None => {
+                return Err(Problem::invalid_request(
+                    "`muted` is missing: it must be true or false",
+                ));
+            }
         },
     })
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> Result<String, String> {
+fn text(fields: &Map<String, Value>, name: &str) -> Result<String, Problem> {
     match fields.get(name) {
-        Some(Value::String(text)) if text.trim().is_empty() => {
-            Err(format!("`{name}` must not be empty"))
-        }
+        Some(Value::String(text)) if text.trim().is_empty() => Err(Problem::invalid_request(
+            format!("`{name}` must not be empty"),
+        )),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(format!("`{name}` must be a string")),
-        None => Err(format!("`{name}` is missing: it must be a string")),
+        Some(_) => Err(Problem::invalid_request(format!(
+            "`{name}` must be a string"
+        ))),
+        None => Err(Problem::invalid_request(format!(
+            "`{name}` is missing: it must be a string"
+        ))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use axum::http::header::CONTENT_TYPE;
 
     use super::*;
 
@@ -238,10 +223,12 @@ mod tests {
             ("{", "", "the body is not JSON"),
             ("}", "} x", "the body is not JSON"),
         ] {
-            let error = read(&headers, good.replacen(from, to, 1).as_bytes()).unwrap_err();
+            let error = read(&headers, good.replacen(from, to, 1).as_bytes())
+                .unwrap_err()
+                .error;
             assert!(error.starts_with(message), "{from} -> {to}: {error}");
         }
-        let error = read(&headers, br#"["r","p","t",true]"#).unwrap_err();
+        let error = read(&headers, br#"["r","p","t",true]"#).unwrap_err().error;
         assert!(
             error.starts_with("the body must be a JSON object"),
             "{error}"
@@ -257,12 +244,14 @@ mod tests {
             assert!(
                 read(&headers, good.as_bytes())
                     .unwrap_err()
+                    .error
                     .contains("content type")
             );
         }
         assert!(
             read(&HeaderMap::new(), good.as_bytes())
                 .unwrap_err()
+                .error
                 .contains("content type")
         );
     }

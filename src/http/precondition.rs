@@ -3,21 +3,24 @@
 use axum::http::HeaderName;
 use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
+use super::problem::Problem;
 use crate::policy_store::Expected;
 
-fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, String> {
+fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     match (value.to_str(), values.next()) {
         (Ok(value), None) => Ok(Some(value.trim().to_owned())),
-        _ => Err(format!("the header {name} must be there once, as text")),
+        _ => Err(Problem::invalid_request(format!(
+            "the header {name} must be there once, as text"
+        ))),
     }
 }
 
 /// What `If-Match` expects; none where it is not sent.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, String> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     let Some(value) = one_header(headers, &IF_MATCH)? else {
         return Ok(None);
     };
@@ -30,20 +33,20 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, String> 
         .and_then(|revision| revision.parse().ok());
     match revision {
         Some(revision) => Ok(Some(Expected::Revision(revision))),
-        None => Err(format!(
+        None => Err(Problem::invalid_request(format!(
             "If-Match is {value:?}, but must be one ETag of this policy, such as \"3\" with its quotes, or *"
-        )),
+        ))),
     }
 }
 
 /// Whether `If-None-Match: *` is sent: create, if it is not there.
-pub(super) fn if_none_match(headers: &HeaderMap) -> Result<bool, String> {
+pub(super) fn if_none_match(headers: &HeaderMap) -> Result<bool, Problem> {
     match one_header(headers, &IF_NONE_MATCH)?.as_deref() {
         None => Ok(false),
         Some("*") => Ok(true),
-        Some(other) => Err(format!(
+        Some(other) => Err(Problem::invalid_request(format!(
             "If-None-Match is {other:?}, but may only be * (create, if it is not there)"
-        )),
+        ))),
     }
 }
 

@@ -1,17 +1,17 @@
-//! The one shape of an error body: `{"error": human text, "code": UPPER_SNAKE}`; and what the log
-//! is told beside it.
+//! The one shape of an error body: `{"error": human text, "code": UPPER_SNAKE}`; and what is only
+//! written to the log.
 
 use std::error::Error;
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::auth::Reason;
 
-/// An answer that is not a success.
+/// An answer that is not a success: the error of every handler. Other errors become one by `From`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status.
@@ -20,10 +20,12 @@ pub struct Problem {
     pub code: &'static str,
     /// What people read: what was wrong, where, and what to do.
     pub error: String,
-    /// What the log is told and the caller is not: what caused it.
+    /// What caused it: for the log, not for the caller.
     pub cause: Option<String>,
-    /// Why the caller is not believed, of a 401.
+    /// Why the caller is not authenticated, of a 401.
     pub reason: Option<Reason>,
+    /// When to try again (`Retry-After`), in seconds.
+    pub retry_after_secs: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -42,6 +44,7 @@ impl Problem {
             error: error.into(),
             cause: None,
             reason: None,
+            retry_after_secs: None,
         }
     }
 
@@ -84,10 +87,22 @@ impl Problem {
         )
     }
 
+    /// 413 `PAYLOAD_TOO_LARGE`.
+    #[must_use]
+    pub fn payload_too_large(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", error)
+    }
+
     /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
     #[must_use]
     pub fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error)
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        Self::unavailable("the database does not answer").because(chain(&error))
     }
 }
 
@@ -102,13 +117,16 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
-        // The one who counts and logs answers reads it there.
+        if let Some(secs) = self.retry_after_secs {
+            response.headers_mut().insert(RETRY_AFTER, secs.into());
+        }
+        // The middleware that counts and logs answers reads it there.
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// An error with what caused it, down to the first cause. Some say that themselves, others do not.
+/// An error and its sources, joined by colons. A source that the text contains already is left out.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -13,7 +13,7 @@ use super::auth::Reason;
 use super::body::{self, BodyError};
 use super::log;
 use super::problem::{Problem, chain};
-use crate::app::App;
+use super::state::AppState;
 use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
@@ -53,10 +53,9 @@ impl Error {
         // It quotes what was sent, which may be long.
         let text: String = self.to_string().chars().take(TEXT_CHARS_MAX).collect();
         match self {
-            Self::Body(BodyError::TooLarge { .. }) => (
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text),
-                "too_large",
-            ),
+            Self::Body(BodyError::TooLarge { .. }) => {
+                (Problem::payload_too_large(text), "too_large")
+            }
             // Lost on the way: LiveKit shall send again.
             Self::Body(BodyError::Slow | BodyError::Broken) => {
                 (Problem::unavailable(text), "no_body")
@@ -85,17 +84,21 @@ impl Error {
 pub(super) struct Lost;
 
 /// Tells of webhooks that LiveKit sends to another of our paths, or to none, by a URL that is wrong.
-pub(super) async fn astray(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn astray(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let route = request.extensions().get::<MatchedPath>();
     let is_astray = kind.is_some_and(|kind| kind.starts_with(CONTENT_TYPE_OF_WEBHOOKS))
         && route.is_none_or(|route| route.as_str() != PATH);
     // Strangers can send what they like: only LiveKit's own are worth a line of their own.
-    let is_livekits = is_astray && app.verifier.verify(authorization(headers)).is_ok();
+    let is_livekits = is_astray && state.verifier.verify(authorization(headers)).is_ok();
     let mut response = next.run(request).await;
     if is_livekits && response.status().is_client_error() {
-        app.metrics.webhook("wrong_path");
+        state.metrics.webhook("wrong_path");
         let extensions = response.extensions_mut();
         if let Some(problem) = extensions.get_mut::<Problem>() {
             let cause =
@@ -111,11 +114,11 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()
 }
 
-pub(super) async fn handler(State(app): State<App>, request: Request) -> Response {
+pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let arrived = Instant::now();
-    match accept(&app, request, arrived).await {
+    match accept(&state, request, arrived).await {
         Ok(accepted) => {
-            app.metrics.webhook(match accepted {
+            state.metrics.webhook(match accepted {
                 Accepted::Stored => "stored",
                 Accepted::Duplicate => "duplicate",
             });
@@ -123,7 +126,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
         }
         Err(error) => {
             let (problem, result) = error.problem();
-            app.metrics.webhook(result);
+            state.metrics.webhook(result);
             let is_lost = problem.status.is_client_error() && !matches!(error, Error::Signature(_));
             let mut response = problem.because(chain(&error)).into_response();
             if is_lost {
@@ -134,19 +137,20 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Respons
     }
 }
 
-async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepted, Error> {
+async fn accept(state: &AppState, request: Request, arrived: Instant) -> Result<Accepted, Error> {
     let (parts, body) = request.into_parts();
     let begun = Instant::now();
-    let signed = app.verifier.verify(authorization(&parts.headers))?;
+    let signed = state.verifier.verify(authorization(&parts.headers))?;
     let signature_took = begun.elapsed();
-    let mut reservation = app.inbox.reservation();
+    let mut reservation = state.inbox.reservation();
     let reserve = |bytes| Ok::<_, Error>(reservation.grow(bytes)?);
     let bytes = body::read_reserved(body, BODY_BYTES_MAX, reserve).await?;
     let begun = Instant::now();
     signed.check(&bytes)?;
     let read = event::read(&bytes)?;
     drop(bytes);
-    app.metrics
+    state
+        .metrics
         .observe(Step::Verify, signature_took + begun.elapsed());
     let event = &read.event;
     log::event(&event.id);
@@ -162,7 +166,7 @@ async fn accept(app: &App, request: Request, arrived: Instant) -> Result<Accepte
             issued_at: signed.issued_at,
         });
     }
-    Ok(app
+    Ok(state
         .inbox
         .accept(read.event, read.body, reservation, arrived)
         .await?)

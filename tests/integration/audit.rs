@@ -131,7 +131,7 @@ async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
     let answer = app.mute(ACME, "standup", "ann", &ann.sid, true).send();
     assert_eq!(answer.await.unwrap().status(), 200);
     mend_writing(&app).await;
-    let closed = audit::close_overdue(&app.app().pool).await.unwrap();
+    let closed = audit::close_overdue(&app.state().pool).await.unwrap();
     assert_eq!(closed, 0, "its own time comes first");
     expire(&app).await;
     app.wait_for("quell closes it by itself", async || {
@@ -151,7 +151,7 @@ async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
         app.wait_for("the call hangs", async || mutes_called(&app) == 2)
             .await;
         expire(&app).await;
-        audit::close_overdue(&app.app().pool).await.unwrap();
+        audit::close_overdue(&app.state().pool).await.unwrap();
         assert_eq!(count(&app, "unsettled_actions").await, 0);
         app.simulator.shutdown().await;
     };
@@ -191,7 +191,7 @@ async fn replicas_close_each_open_intent_once_however_old_it_is() {
         .await
         .unwrap();
     app.pool.execute(left).await.unwrap();
-    let closing = (0..8).map(|_| audit::close_overdue(&app.app().pool));
+    let closing = (0..8).map(|_| audit::close_overdue(&app.state().pool));
     for closed in join_all(closing).await {
         closed.unwrap();
     }
@@ -200,7 +200,7 @@ async fn replicas_close_each_open_intent_once_however_old_it_is() {
     assert_eq!(count(&app, "audit_log where outcome = 'unknown'").await, 10);
     assert_eq!(count(&app, "moderation_history").await, 11);
     expire(&app).await;
-    audit::close_overdue(&app.app().pool).await.unwrap();
+    audit::close_overdue(&app.state().pool).await.unwrap();
     app.finish().await;
 }
 

@@ -3,8 +3,8 @@
 use std::future::pending;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
-use quell::app::Running;
 use quell::config::Config;
+use quell::server::Server;
 use quell_clock::Clock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -36,7 +36,7 @@ impl Doomed {
         let (listens, address) = oneshot::channel();
         let config = config.clone();
         runtime.spawn(async move {
-            let running = Running::start(&config, service(&config), Clock::system())
+            let running = Server::start(&config, service(&config), Clock::system())
                 .await
                 .unwrap();
             listens.send(running.address).unwrap();

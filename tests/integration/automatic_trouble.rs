@@ -217,7 +217,7 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
     app.hold_webhooks();
     app.room("standup", "globex");
     let track = app.publish("standup", Join::new("ann"), Publish::microphone());
-    let runner = app.app().runner.clone().unwrap();
+    let runner = app.state().runner.clone().unwrap();
     let deadline = Instant::now() + BOUND;
     let room = runner
         .livekit

@@ -77,7 +77,7 @@ fn question(range: Range, tenant: Option<&str>) -> Question {
 
 async fn run(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) -> Report {
     let question = question(range, tenant);
-    quell::backtest::run(&app.app().pool, question, pace, |_| ())
+    quell::backtest::run(&app.state().pool, question, pace, |_| ())
         .await
         .unwrap()
 }
@@ -163,7 +163,7 @@ async fn it_stops_where_it_is_enough_and_says_where() {
         let mut question = question(range, Some("nobody"));
         question.after = after;
         let pace = gentle(1, Duration::ZERO);
-        let report = quell::backtest::run(&app.app().pool, question, pace, |_| ()).await;
+        let report = quell::backtest::run(&app.state().pool, question, pace, |_| ()).await;
         let report = report.unwrap();
         assert_eq!(report.published.tracks, 0);
         let Some(truncated) = report.truncated else {
@@ -177,7 +177,7 @@ async fn it_stops_where_it_is_enough_and_says_where() {
     }
     assert!(hours > 3, "{hours}");
     let question = question(range, Some("nobody"));
-    let refused = quell::backtest::run(&app.app().pool, question, Pace::Full, |_| ()).await;
+    let refused = quell::backtest::run(&app.state().pool, question, Pace::Full, |_| ()).await;
     assert!(matches!(refused, Err(BacktestError::NoEvents(_))));
     app.finish().await;
 }
@@ -194,7 +194,7 @@ async fn parts(
     let mut question = question(range, tenant);
     let mut parts = Vec::new();
     loop {
-        let report = quell::backtest::run(&app.app().pool, question, pace, |_| ())
+        let report = quell::backtest::run(&app.state().pool, question, pace, |_| ())
             .await
             .unwrap();
         parts.push(report.published.tracks);
@@ -270,7 +270,7 @@ async fn progress_goes_forward_to_the_end() {
     };
     let mut seen: Vec<Progress> = Vec::new();
     quell::backtest::run(
-        &app.app().pool,
+        &app.state().pool,
         question(range, None),
         Pace::Full,
         |progress| {
@@ -306,7 +306,7 @@ async fn a_report_that_stopped_is_gone_on_with_after_it() {
         tracks_max: u64::MAX,
         time_max: Duration::ZERO,
     };
-    let report = quell::backtest::run(&app.app().pool, first, pace, |_| ())
+    let report = quell::backtest::run(&app.state().pool, first, pace, |_| ())
         .await
         .unwrap();
     assert_eq!(report.published.tracks, 1);

@@ -180,9 +180,9 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
             format!("{rows:?}")
         };
         let at = At::Snapshot(7);
-        let mut all = policy_store::as_of(&app.app().pool, at).await.unwrap();
+        let mut all = policy_store::as_of(&app.state().pool, at).await.unwrap();
         all.retain(|row| row.key.owner.is_operator() || row.key.owner.tenant() == tenant.as_ref());
-        let of_room = policy_store::as_of_room(&app.app().pool, at, tenant.as_ref()).await;
+        let of_room = policy_store::as_of_room(&app.state().pool, at, tenant.as_ref()).await;
         assert_eq!(sorted(of_room.unwrap()), sorted(all), "{tenant:?}");
     }
 

@@ -254,7 +254,7 @@ async fn every_answer_is_counted_under_its_route_and_not_its_path() {
         let answer = app.api(reqwest::Method::GET, ACME, path).send().await;
         assert_eq!(answer.unwrap().status(), 404, "{path}");
     }
-    let metrics = app.app().metrics.text();
+    let metrics = app.state().metrics.text();
     for sample in [
         r#"{route="/livekit/participant/mute",status="200"} 1"#,
         r#"{route="/v1/policies/{name}",status="404"} 2"#,

@@ -100,9 +100,9 @@ async fn a_stored_policy_that_cannot_be_read_leaves_those_before_it_in_force() {
     assert!(!mutes(&app, &app.url, "elsewhere").await);
     // Who asks for it now is told which one it is.
     let refused = app
-        .app()
+        .state()
         .policies
-        .refresh(&app.app().pool)
+        .refresh(&app.state().pool)
         .await
         .unwrap_err();
     assert!(

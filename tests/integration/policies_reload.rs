@@ -36,7 +36,7 @@ async fn newest(app: &TestApp) -> i64 {
 async fn in_force(app: &TestApp) {
     let newest = newest(app).await;
     let begun = Instant::now();
-    for one in app.apps() {
+    for one in app.states() {
         app.wait_for("what is stored is in force", async || {
             one.policies.snapshot().as_of() == newest
         })
@@ -331,7 +331,7 @@ async fn what_is_applied_together_comes_into_force_together_while_tracks_are_pub
     let watching = async {
         let mut before = vec![0; 2];
         while !is_over.get() {
-            let now = app.apps().map(|one| one.policies.snapshot().as_of());
+            let now = app.states().map(|one| one.policies.snapshot().as_of());
             let now: Vec<_> = now.collect();
             let goes_on = before.iter().zip(&now).all(|(before, now)| before <= now);
             assert!(goes_on, "{before:?} then {now:?}");
@@ -346,7 +346,7 @@ async fn what_is_applied_together_comes_into_force_together_while_tracks_are_pub
         assert!(app.is_muted("hall", who, sid), "{who}");
         let decision = app.stored("decision", sid).await;
         let as_of = decision["as_of"].as_i64().unwrap();
-        let stored = policy_store::as_of(&app.app().pool, At::Snapshot(as_of)).await;
+        let stored = policy_store::as_of(&app.state().pool, At::Snapshot(as_of)).await;
         let set = PolicySet::from_stored(stored.unwrap()).unwrap();
         let facts: Facts = serde_json::from_value(app.stored("facts", sid).await).unwrap();
         let at = decision["at"].as_str().unwrap().parse().unwrap();

@@ -291,7 +291,7 @@ fn found(rows: Vec<StoredPolicy>) -> Vec<Found> {
 #[tokio::test]
 async fn all_policies_are_found_as_they_were_at_any_change_and_at_any_time() {
     let app = TestApp::new().await;
-    let pool = &app.app().pool;
+    let pool = &app.state().pool;
     let document = |yaml: &str| Document::load([("p.yaml", yaml)]).unwrap().value.policies;
     let mut past = Vec::new();
     for step in 0..6 {
@@ -377,10 +377,14 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
         managed_by: None,
         expected: Expected::Revision(4),
     };
-    policy_store::rollback(&app.app().pool, &by(), &wanted)
+    policy_store::rollback(&app.state().pool, &by(), &wanted)
         .await
         .unwrap();
-    app.app().policies.refresh(&app.app().pool).await.unwrap();
+    app.state()
+        .policies
+        .refresh(&app.state().pool)
+        .await
+        .unwrap();
     let last = app.publish("hall", Join::new("last"), Publish::microphone());
     app.settle().await;
     assert!(app.is_muted("hall", "last", &last.sid));
@@ -394,10 +398,10 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
         let facts: Facts = serde_json::from_value(app.stored("facts", &sid).await).unwrap();
         let decision = app.stored("decision", &sid).await;
         let newest = decision["as_of"].as_i64().unwrap();
-        let then = policy_store::as_of(&app.app().pool, At::Snapshot(newest))
+        let then = policy_store::as_of(&app.state().pool, At::Snapshot(newest))
             .await
             .unwrap();
-        let by_time = policy_store::as_of(&app.app().pool, At::Time(at))
+        let by_time = policy_store::as_of(&app.state().pool, At::Time(at))
             .await
             .unwrap();
         assert_eq!(then.len(), by_time.len());

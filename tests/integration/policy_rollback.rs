@@ -100,7 +100,7 @@ async fn back(app: &TestApp, tenant: Option<&str>, to: i32) -> policy_store::Cha
         managed_by: None,
         expected: Expected::Anything,
     };
-    policy_store::rollback(&app.app().pool, &by(), &wanted)
+    policy_store::rollback(&app.state().pool, &by(), &wanted)
         .await
         .unwrap()
 }
@@ -121,11 +121,11 @@ async fn a_rollback_by_the_command_line_changes_nothing_about_who_keeps_a_policy
     delete(&app, OPERATOR).await;
     assert_eq!(kept(&back(&app, None, 2).await), (5, "apply".to_owned()));
     // So the next apply has its way with it.
-    let none = policy_store::apply(&app.app().pool, &by(), &[], Some(&Owner::Operator)).await;
+    let none = policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator)).await;
     assert_eq!(none.unwrap().len(), 1);
     assert_eq!(put(&app, OPERATOR, None, &quiet("a", 1)).await.status, 201);
     assert_eq!(kept(&back(&app, None, 1).await), (8, "rest".to_owned()));
-    let none = policy_store::apply(&app.app().pool, &by(), &[], Some(&Owner::Operator)).await;
+    let none = policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator)).await;
     assert_eq!(none.unwrap(), []);
     // A request that goes back takes the policy over, as any change by a request does.
     // Also where it says already what is gone back to.
@@ -174,7 +174,7 @@ async fn of_a_rollback_and_another_change_at_once_one_is_told_that_it_is_too_lat
 async fn rollbacks_and_changes_of_any_revision_never_lose_one() {
     let app = TestApp::new().await;
     five_revisions(&app).await;
-    let (pool, owner) = (&app.app().pool, Some("acme"));
+    let (pool, owner) = (&app.state().pool, Some("acme"));
     let document = |priority: u16| {
         let json = quiet("d", priority).to_string();
         Policy::from_json(json.as_bytes(), &self::owner(owner))
@@ -236,7 +236,7 @@ async fn a_rollback_that_cannot_be_recorded_is_not_made() {
         managed_by: None,
         expected: Expected::Anything,
     };
-    let failed = policy_store::rollback(&app.app().pool, &by(), &wanted).await;
+    let failed = policy_store::rollback(&app.state().pool, &by(), &wanted).await;
     assert!(matches!(failed, Err(RollbackError::Change(_))));
     let unavailable = rollback(&app, ACME, "/quiet/rollback", Some("*"), &json!({"to": 1})).await;
     assert_eq!(unavailable.outcome(), "503 UNAVAILABLE");

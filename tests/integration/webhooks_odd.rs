@@ -202,7 +202,7 @@ async fn bodies_beyond_32_mib_at_once_are_asked_for_again_later() {
     const SMALL_ALL: usize = 4 << 20;
     const LARGE_ALL: usize = 28 << 20;
     let app = Setup::default().start_without_webhooks().await;
-    let inbox = &app.app().inbox;
+    let inbox = &app.state().inbox;
     let takes = |bytes: usize| {
         let mut reservation = inbox.reservation();
         reservation.grow(bytes).map(|()| reservation)

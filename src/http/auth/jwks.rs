@@ -14,8 +14,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::fetch::{self, BodyError};
-use super::key::{Key, Origin};
-use super::pem::KeyError;
+use super::key::{Key, KeyError, Origin};
 use crate::http::problem::chain;
 use quell_clock::Clock;
 

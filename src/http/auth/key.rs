@@ -10,8 +10,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::pem::{self, KeyError};
-
 /// The most keys of one JWKS that are used.
 const JWKS_KEYS_MAX: usize = 64;
 /// The shortest RSA modulus: 2048 bits.
@@ -21,6 +19,17 @@ pub(super) const HMAC_BYTES_MIN: usize = 32;
 /// An uncompressed point on P-256.
 const P256_POINT_BYTES: usize = 65;
 const ED25519_BYTES: usize = 32;
+
+/// What is wrong with a key, and what to do; never the key itself.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct KeyError(pub(super) String);
+
+impl KeyError {
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
 
 /// A key and the only algorithm that it is used with, whatever a token says of itself.
 #[derive(Debug, Clone)]
@@ -51,13 +60,13 @@ impl Key {
 
     /// RS256, ES256 or `EdDSA`, as the public key in the PEM file is.
     pub(super) fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let blocks = pem::blocks(text);
+        let blocks = pem::parse_many(text).unwrap_or_default();
         let [block] = blocks.as_slice() else {
             return Err(KeyError::new(
                 "it must hold one public key in PEM form (-----BEGIN PUBLIC KEY-----)",
             ));
         };
-        match block.label {
+        match block.tag() {
             "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
             "CERTIFICATE" => {
                 return Err(KeyError::new(
@@ -75,7 +84,7 @@ impl Key {
                 )));
             }
         }
-        let text = block.text();
+        let text = pem::encode(block);
         let pem = text.as_bytes();
         let (algorithm, decoding) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
             (Algorithm::RS256, key)

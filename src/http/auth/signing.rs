@@ -1,10 +1,14 @@
 //! The private key that signs our requests to the auth service.
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use pem::Pem;
 use serde::Serialize;
 use serde_json::json;
 
-use super::pem::{self, Block, KeyError};
+use super::key::KeyError;
 
 /// A private key and the one algorithm that it signs with.
 #[derive(Debug)]
@@ -16,15 +20,15 @@ pub(super) struct SigningKey {
 impl SigningKey {
     /// Reads a PEM file: RSA (RS256), or EC on P-256 (ES256) or P-384 (ES384).
     pub(super) fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let blocks = pem::blocks(text);
+        let blocks = pem::parse_many(text).unwrap_or_default();
         // `openssl ecparam -genkey` writes the curve as a block of its own before the key.
-        let mut keys = blocks.iter().filter(|block| block.label != "EC PARAMETERS");
+        let mut keys = blocks.iter().filter(|block| block.tag() != "EC PARAMETERS");
         let (Some(block), None) = (keys.next(), keys.next()) else {
             return Err(KeyError::new(
                 "it must hold one private key in PEM form (-----BEGIN PRIVATE KEY-----)",
             ));
         };
-        match block.label {
+        match block.tag() {
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {}
             "ENCRYPTED PRIVATE KEY" => {
                 return Err(KeyError::new(
@@ -37,12 +41,9 @@ impl SigningKey {
                 )));
             }
         }
-        candidates(block)
-            .into_iter()
-            .find(|candidate| candidate.sign(&json!({})).is_ok())
-            .ok_or_else(|| {
-                KeyError::new("the key must be RSA (2048 bits or more) or EC on P-256 or P-384")
-            })
+        ec(block).or_else(|| rsa(block)).ok_or_else(|| {
+            KeyError::new("the key must be RSA (2048 bits or more) or EC on P-256 or P-384")
+        })
     }
 
     /// `claims` as a JWT.
@@ -54,32 +55,26 @@ impl SigningKey {
     }
 }
 
-/// Everything that the block could be. jsonwebtoken tells what it is by signing with it only.
-fn candidates(block: &Block<'_>) -> Vec<SigningKey> {
-    let text = block.text();
-    let sec1 = (block.label == "EC PRIVATE KEY")
-        .then(|| block.der())
-        .flatten();
-    let ec = |curve: &[u8]| match &sec1 {
-        Some(sec1) => pem::sec1_to_pkcs8(sec1, curve).map(|der| EncodingKey::from_ec_der(&der)),
-        None => EncodingKey::from_ec_pem(text.as_bytes()).ok(),
-    };
-    [
-        (
-            Algorithm::RS256,
-            EncodingKey::from_rsa_pem(text.as_bytes()).ok(),
-        ),
-        (Algorithm::ES256, ec(pem::P256)),
-        (Algorithm::ES384, ec(pem::P384)),
-    ]
-    .into_iter()
-    .filter_map(|(algorithm, key)| {
-        Some(SigningKey {
-            key: key?,
-            algorithm,
-        })
+/// jsonwebtoken reads EC keys as PKCS#8 only; `openssl ecparam -genkey` writes RFC 5915 (SEC 1).
+fn ec(block: &Pem) -> Option<SigningKey> {
+    let curves = [
+        (Algorithm::ES256, &ECDSA_P256_SHA256_FIXED_SIGNING),
+        (Algorithm::ES384, &ECDSA_P384_SHA384_FIXED_SIGNING),
+    ];
+    curves.into_iter().find_map(|(algorithm, curve)| {
+        let pair = EcdsaKeyPair::from_private_key_der(curve, block.contents()).ok()?;
+        let pkcs8 = pair.to_pkcs8v1().ok()?;
+        let key = EncodingKey::from_ec_der(pkcs8.as_ref());
+        Some(SigningKey { key, algorithm })
     })
-    .collect()
+}
+
+/// jsonwebtoken checks an RSA key only when it signs.
+fn rsa(block: &Pem) -> Option<SigningKey> {
+    let key = EncodingKey::from_rsa_pem(pem::encode(block).as_bytes()).ok()?;
+    let algorithm = Algorithm::RS256;
+    let key = SigningKey { key, algorithm };
+    key.sign(&json!({})).is_ok().then_some(key)
 }
 
 #[cfg(test)]

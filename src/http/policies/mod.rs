@@ -3,7 +3,7 @@
 //! A policy's `ETag` is its revision. A change of what is there says which revision it was made
 //! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
 
-pub(super) mod asked;
+mod request;
 pub(super) mod revisions;
 
 use axum::Json;
@@ -14,95 +14,49 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::auth::{AuthError, Scope};
-use super::body::BodyError;
+use super::auth::Scope;
 use super::precondition;
-use super::problem::{Problem, chain};
-use crate::app::App;
-use crate::policy_store::{self, ChangeError, Expected, RollbackError, Stored};
-pub(super) use asked::{Asked, OwnerParam};
-use asked::{NameParam, stored_name};
+use super::problem::Problem;
+use super::request::{ApiRequest, OwnerParam};
+use super::state::AppState;
+use crate::policy_store::{self, ChangeError, Expected, Stored};
 use quell_policy::{Owner, Problems};
+use request::{NameParam, stored_name};
 
-#[derive(Debug, thiserror::Error)]
-pub(in crate::http) enum Error {
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    #[error("{0}")]
-    Invalid(String),
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error("{0}")]
-    Policy(#[from] Problems),
-    #[error("only an operator may name another owner than itself")]
-    OtherOwner,
-    #[error("there is no policy of this name")]
-    NotFound,
-    #[error(
-        "the policy is there already: send If-Match with the ETag of the revision that you change, or * for any"
-    )]
-    NoPrecondition,
-    #[error("{0}")]
-    NoRevision(String),
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    #[error("{0}")]
-    NotRestorable(RollbackError),
-    #[error("the database does not answer")]
-    Database(#[from] sqlx::Error),
+impl From<Problems> for Problem {
+    fn from(error: Problems) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", error.to_string())
+    }
 }
 
-impl From<RollbackError> for Error {
-    fn from(error: RollbackError) -> Self {
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let text = error.to_string();
+        let conflict = StatusCode::CONFLICT;
         match error {
-            RollbackError::NoPolicy => Self::NotFound,
-            RollbackError::NoRevision { .. } => Self::NoRevision(error.to_string()),
-            RollbackError::Change(error) => error.into(),
-            RollbackError::IsDeletion(_) | RollbackError::Unreadable { .. } => {
-                Self::NotRestorable(error)
+            ChangeError::Exists(_) => Self::new(conflict, "POLICY_EXISTS", text),
+            ChangeError::TooMany | ChangeError::TooMuch => {
+                Self::new(conflict, "TOO_MANY_POLICIES", text)
             }
+            ChangeError::Missing | ChangeError::Stale(_) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
+            }
+            ChangeError::Database(error) => error.into(),
         }
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let text = self.to_string();
-        let problem = match self {
-            Self::Auth(error) => error.into(),
-            Self::Invalid(_) | Self::Body(BodyError::Slow | BodyError::Broken) => {
-                Problem::invalid_request(text)
-            }
-            Self::Body(BodyError::TooLarge { .. }) => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", text)
-            }
-            Self::Policy(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", text),
-            Self::OtherOwner => Problem::forbidden(text),
-            Self::NotFound => Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text),
-            Self::NoRevision(_) => Problem::new(StatusCode::NOT_FOUND, "REVISION_NOT_FOUND", text),
-            Self::NotRestorable(_) => {
-                Problem::new(StatusCode::CONFLICT, "REVISION_NOT_RESTORABLE", text)
-            }
-            Self::NoPrecondition => Problem::new(
-                StatusCode::PRECONDITION_REQUIRED,
-                "PRECONDITION_REQUIRED",
-                text,
-            ),
-            Self::Change(ChangeError::Exists(_)) => {
-                Problem::new(StatusCode::CONFLICT, "POLICY_EXISTS", text)
-            }
-            Self::Change(ChangeError::TooMany | ChangeError::TooMuch) => {
-                Problem::new(StatusCode::CONFLICT, "TOO_MANY_POLICIES", text)
-            }
-            Self::Change(ChangeError::Missing | ChangeError::Stale(_)) => {
-                Problem::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
-            }
-            Self::Database(error) | Self::Change(ChangeError::Database(error)) => {
-                Problem::unavailable("the database does not answer").because(chain(&error))
-            }
-        };
-        problem.into_response()
-    }
+fn not_found() -> Problem {
+    let text = "there is no policy of this name";
+    Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text)
+}
+
+fn no_precondition() -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_REQUIRED,
+        "PRECONDITION_REQUIRED",
+        "the policy is there already: send If-Match with the ETag of the revision that you change, or * for any",
+    )
 }
 
 /// A policy as it is answered.
@@ -150,16 +104,16 @@ const fn status_of(outcome: policy_store::Outcome) -> StatusCode {
 }
 
 pub(super) async fn list(
-    State(app): State<App>,
+    State(state): State<AppState>,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
-    let filter = match (asked.caller.is_operator(), asked.owner()) {
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
+    let filter = match (request.caller.is_operator(), &request.owner) {
         (true, Owner::Operator) => None,
         (_, owner) => Some(owner),
     };
-    let stored = policy_store::list(&app.pool, filter).await?;
+    let stored = policy_store::list(&state.pool, filter).await?;
     let policies: Vec<_> = stored
         .into_iter()
         .map(|stored| Shown::new(stored, Vec::new()))
@@ -168,26 +122,26 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
-    State(app): State<App>,
+    State(state): State<AppState>,
     name: NameParam,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
-    let stored = policy_store::get(&app.pool, asked.owner(), &stored_name(name)?).await?;
-    let stored = stored.ok_or(Error::NotFound)?;
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
+    let stored = policy_store::get(&state.pool, &request.owner, &stored_name(name)?).await?;
+    let stored = stored.ok_or_else(not_found)?;
     Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
 
 pub(super) async fn create(
-    State(app): State<App>,
+    State(state): State<AppState>,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let (policy, warnings) = asked.policy(None)?;
-    let changed = asked.put(&app, &policy, Expected::Absent).await?;
-    let location = asked.location(&policy.name);
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
+    let (policy, warnings) = request.policy(None)?;
+    let changed = request.put(&state, &policy, Expected::Absent).await?;
+    let location = request.location(&policy.name);
     let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
     if let Ok(location) = location.parse() {
         response.headers_mut().insert(LOCATION, location);
@@ -196,41 +150,40 @@ pub(super) async fn create(
 }
 
 pub(super) async fn replace(
-    State(app): State<App>,
+    State(state): State<AppState>,
     name: NameParam,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let (policy, warnings) = asked.policy(Some(&stored_name(name)?))?;
-    let expected = asked.expected()?;
-    let changed = asked.put(&app, &policy, expected.revision).await;
-    let changed = changed.map_err(|error| expected.explain(error))?;
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
+    let (policy, warnings) = request.policy(Some(&stored_name(name)?))?;
+    let precondition = request.precondition()?;
+    let changed = request.put(&state, &policy, precondition.revision).await;
+    let changed = changed.map_err(|error| precondition.explain(error))?;
     let status = status_of(changed.outcome);
     Ok(Shown::new(changed.policy, warnings).into_response(status))
 }
 
 pub(super) async fn delete(
-    State(app): State<App>,
+    State(state): State<AppState>,
     name: NameParam,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
-    let (owner, name) = (asked.owner(), &stored_name(name)?);
-    let Some(expected) = precondition::if_match(&asked.parts.headers).map_err(Error::Invalid)?
-    else {
-        let is_there = policy_store::get(&app.pool, owner, name).await?.is_some();
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
+    let (owner, name) = (&request.owner, &stored_name(name)?);
+    let Some(expected) = precondition::if_match(&request.parts.headers)? else {
+        let is_there = policy_store::get(&state.pool, owner, name).await?.is_some();
         return Err(if is_there {
-            Error::NoPrecondition
+            no_precondition()
         } else {
-            Error::NotFound
+            not_found()
         });
     };
-    let author = asked.author();
-    match policy_store::delete(&app.pool, &author.by(), owner, name, expected).await {
+    let author = request.author();
+    match policy_store::delete(&state.pool, &author.by(), owner, name, expected).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(ChangeError::Missing) => Err(Error::NotFound),
+        Err(ChangeError::Missing) => Err(not_found()),
         Err(error) => Err(error.into()),
     }
 }

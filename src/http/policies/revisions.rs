@@ -3,21 +3,23 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::asked::{Asked, NameParam, OwnerParam, OwnerQuery, stored_name};
-use super::{Error, Shown, status_of};
-use crate::app::App;
+use super::request::{NameParam, stored_name};
+use super::{Shown, not_found, status_of};
 use crate::http::auth::Scope;
-use crate::http::mute::check_json;
+use crate::http::problem::Problem;
+use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, check_json};
+use crate::http::state::AppState;
 use crate::policy_store::{
-    self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, changed_fields,
+    self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, RollbackError, changed_fields,
 };
 use quell_policy::Owner;
 
-/// So many revisions are answered where a request does not say how many.
+/// How many revisions are answered where a request does not say.
 const LIMIT_DEFAULT: u16 = 20;
 
 type RevisionParam = Result<Path<(String, String)>, PathRejection>;
@@ -86,12 +88,16 @@ struct WholeRevision {
     policy: Option<Value>,
 }
 
+fn no_revision(text: String) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "REVISION_NOT_FOUND", text)
+}
+
 pub(in crate::http) async fn list(
-    State(app): State<App>,
+    State(state): State<AppState>,
     name: NameParam,
     query: Result<Query<PageQuery>, QueryRejection>,
     request: Request,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let (owner, limit, before) = match query {
         Ok(Query(page)) => {
             let owner = OwnerQuery { owner: page.owner };
@@ -99,20 +105,20 @@ pub(in crate::http) async fn list(
         }
         Err(rejection) => (Err(rejection), None, None),
     };
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Error::Invalid(format!(
+        return Err(Problem::invalid_request(format!(
             "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for older ones with `before`"
         )));
     }
-    let (owner, name) = (asked.owner(), &stored_name(name)?);
-    let page = policy_store::history(&app.pool, owner, name, before, limit).await?;
+    let (owner, name) = (&request.owner, &stored_name(name)?);
+    let page = policy_store::history(&state.pool, owner, name, before, limit).await?;
     if page.revisions.is_empty() {
         // Numbers begin at 1 and have no gaps.
-        policy_store::revision(&app.pool, owner, name, 1)
+        policy_store::revision(&state.pool, owner, name, 1)
             .await?
-            .ok_or(Error::NotFound)?;
+            .ok_or_else(not_found)?;
     }
     let next = page.revisions.last().filter(|_| page.is_more);
     let next_before = next.map(|oldest| oldest.revision);
@@ -125,17 +131,17 @@ pub(in crate::http) async fn list(
 }
 
 pub(in crate::http) async fn show(
-    State(app): State<App>,
+    State(state): State<AppState>,
     path: RevisionParam,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesRead).await?;
-    let Path((name, number)) = path.map_err(|_| Error::NotFound)?;
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
+    let Path((name, number)) = path.map_err(|_| not_found())?;
     let name = stored_name(Ok(Path(name)))?;
-    let missing = || Error::NoRevision(format!("there is no revision {number} of this policy"));
+    let missing = || no_revision(format!("there is no revision {number} of this policy"));
     let revision = number.parse().map_err(|_| missing())?;
-    let found = policy_store::revision(&app.pool, asked.owner(), &name, revision)
+    let found = policy_store::revision(&state.pool, &request.owner, &name, revision)
         .await?
         .ok_or_else(missing)?;
     let whole = WholeRevision {
@@ -146,30 +152,39 @@ pub(in crate::http) async fn show(
 }
 
 pub(in crate::http) async fn rollback(
-    State(app): State<App>,
+    State(state): State<AppState>,
     name: NameParam,
     owner: OwnerParam,
     request: Request,
-) -> Result<Response, Error> {
-    let asked = Asked::read(&app, request, owner, Scope::PoliciesWrite).await?;
+) -> Result<Response, Problem> {
+    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
     let name = stored_name(name)?;
-    check_json(&asked.parts.headers).map_err(Error::Invalid)?;
-    let RollbackBody { to } = serde_json::from_slice(&asked.body).map_err(|error| {
-        Error::Invalid(format!(
+    check_json(&request.parts.headers)?;
+    let RollbackBody { to } = serde_json::from_slice(&request.body).map_err(|error| {
+        Problem::invalid_request(format!(
             "the body must be {{\"to\": 3}}, with the number of the revision that is wanted: {error}"
         ))
     })?;
-    let expected = asked.expected()?;
+    let precondition = request.precondition()?;
     let wanted = Rollback {
-        owner: asked.owner(),
+        owner: &request.owner,
         name: &name,
         to,
         managed_by: Some(ManagedBy::Rest),
-        expected: expected.revision,
+        expected: precondition.revision,
     };
-    let author = asked.author();
-    let changed = policy_store::rollback(&app.pool, &author.by(), &wanted).await;
-    let changed = changed.map_err(|error| expected.explain(error.into()))?;
+    let author = request.author();
+    let changed = policy_store::rollback(&state.pool, &author.by(), &wanted).await;
+    let changed = changed.map_err(|error| match error {
+        RollbackError::Change(error) => precondition.explain(error),
+        RollbackError::NoPolicy => not_found(),
+        RollbackError::NoRevision { .. } => no_revision(error.to_string()),
+        RollbackError::IsDeletion(_) | RollbackError::Unreadable { .. } => Problem::new(
+            StatusCode::CONFLICT,
+            "REVISION_NOT_RESTORABLE",
+            error.to_string(),
+        ),
+    })?;
     let status = status_of(changed.outcome);
     Ok(Shown::new(changed.policy, Vec::new()).into_response(status))
 }

@@ -16,11 +16,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use livekit_double::{Join, Publish, Simulator, SimulatorConfig};
 use livekit_protocol::TrackInfo;
-use quell::app::{App, Running};
 use quell::audit::{Actor, Origin};
 use quell::config::Config;
+use quell::http::AppState;
 use quell::policy_store::{self, Author};
 use quell::postgres::Pool;
+use quell::server::Server;
 use quell_clock::Clock;
 use quell_policy::{Document, Owner, TenantId};
 use reqwest::RequestBuilder;
@@ -113,8 +114,8 @@ pub(crate) struct TestApp {
     pub(crate) config: Config,
     clock: Clock,
     series_at_start: BTreeSet<String>,
-    running: Option<Running>,
-    others: Vec<Running>,
+    running: Option<Server>,
+    others: Vec<Server>,
     database: Option<TestDatabase>,
 }
 
@@ -143,7 +144,7 @@ impl TestApp {
         }
         let config = Config::from_environment(&env.into_iter().collect()).unwrap();
         let pool = database.pool().await;
-        let running = Running::start(&config, service(&config), setup.clock.clone())
+        let running = Server::start(&config, service(&config), setup.clock.clone())
             .await
             .unwrap();
         let url = format!("http://{}", running.address);
@@ -167,7 +168,7 @@ impl TestApp {
 
     /// Starts another replica on the same database; returns its URL.
     pub(crate) async fn replica(&mut self) -> String {
-        let running = Running::start(&self.config, service(&self.config), self.clock.clone())
+        let running = Server::start(&self.config, service(&self.config), self.clock.clone())
             .await
             .unwrap();
         let url = format!("http://{}", running.address);
@@ -176,16 +177,16 @@ impl TestApp {
     }
 
     /// What quell's handlers share.
-    pub(crate) fn app(&self) -> &App {
-        &self.running.as_ref().unwrap().app
+    pub(crate) fn state(&self) -> &AppState {
+        &self.running.as_ref().unwrap().state
     }
 
     /// The same of every replica, this one first.
-    pub(crate) fn apps(&self) -> impl Iterator<Item = &App> {
+    pub(crate) fn states(&self) -> impl Iterator<Item = &AppState> {
         self.running
             .iter()
             .chain(&self.others)
-            .map(|running| &running.app)
+            .map(|running| &running.state)
     }
 
     /// `POST /livekit/participant/mute`, ready to be changed and sent.
@@ -221,10 +222,14 @@ impl TestApp {
             actor: Actor::CommandLine("cli:test".to_owned()),
             request_id: None,
         };
-        policy_store::apply(&self.app().pool, &author, &document.policies, None)
+        policy_store::apply(&self.state().pool, &author, &document.policies, None)
             .await
             .unwrap();
-        self.app().policies.refresh(&self.app().pool).await.unwrap();
+        self.state()
+            .policies
+            .refresh(&self.state().pool)
+            .await
+            .unwrap();
     }
 
     /// What time it is for quell and the double.
@@ -315,7 +320,7 @@ impl TestApp {
 
     /// The names of all that is measured: of counters, with their labels.
     fn series(&self) -> BTreeSet<String> {
-        let text = self.app().metrics.text();
+        let text = self.state().metrics.text();
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let names = samples.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
         names.collect()

@@ -1,4 +1,4 @@
-//! The running server: what handlers share, and how it starts, runs and drains.
+//! The server: starts its parts, stops being ready when one of them ends, and drains.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::audit;
 use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
-use crate::http::{Backtests, Explains};
+use crate::http::{AdmissionQueues, AppState};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError};
@@ -31,35 +31,6 @@ const UPKEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// How long a drain waits for what is under way; what is left is another replica's.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What handlers share; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// The database.
-    pub pool: Pool,
-    /// Who is calling.
-    pub authenticator: Authenticator,
-    /// Whether a webhook is LiveKit's.
-    pub verifier: Arc<Verifier>,
-    /// Where webhooks are committed.
-    pub inbox: Inbox,
-    /// The action path; none where LiveKit is not configured.
-    pub runner: Option<ActionRunner>,
-    /// The policies in force.
-    pub policies: Policies,
-    /// Where the time goes.
-    pub metrics: Metrics,
-    /// How long one action may wait for LiveKit.
-    pub livekit_timeout: Duration,
-    /// What a drain waits for.
-    pub tracker: TaskTracker,
-    /// Whose turn it is to try policies on stored events.
-    pub(crate) backtests: Backtests,
-    /// Whose turn it is to be told why, and what time it is then.
-    pub(crate) explains: Explains,
-    /// Cancelled when a part of the server has ended that never should.
-    pub broken: CancellationToken,
-}
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,11 +56,11 @@ pub enum StartError {
 
 /// A server that runs until it is drained.
 #[derive(Debug)]
-pub struct Running {
+pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     /// What its handlers share.
-    pub app: App,
+    pub state: AppState,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -121,7 +92,7 @@ impl Lasting {
     }
 }
 
-impl Running {
+impl Server {
     /// Starts serving on `config.host` and `config.port`, with a database that is migrated.
     pub async fn start(config: &Config, pool: Pool, clock: Clock) -> Result<Self, StartError> {
         let tracker = TaskTracker::new();
@@ -170,7 +141,7 @@ impl Running {
             broken: CancellationToken::new(),
         };
         let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
-        let app = App {
+        let state = AppState {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
             authenticator,
             inbox,
@@ -179,8 +150,9 @@ impl Running {
             metrics,
             livekit_timeout,
             tracker: tracker.clone(),
-            backtests: Backtests::new(clock.clone(), stop.clone()),
-            explains: Explains::new(clock.clone()),
+            queues: AdmissionQueues::default(),
+            clock: clock.clone(),
+            stop: stop.clone(),
             broken: lasting.broken.clone(),
             pool: pool.clone(),
         };
@@ -192,11 +164,11 @@ impl Running {
         lasting.keep("upkeep", upkeep);
         lasting.keep(
             "http",
-            serve(listener, http::router(app.clone()), stop.clone()),
+            serve(listener, http::router(state.clone()), stop.clone()),
         );
         Ok(Self {
             address,
-            app,
+            state,
             tracker,
             stop,
         })
@@ -204,7 +176,7 @@ impl Running {
 
     /// Returns when a part of the server has ended that never should.
     pub async fn broken(&self) {
-        self.app.broken.cancelled().await;
+        self.state.broken.cancelled().await;
     }
 
     /// Takes no more requests and waits, bounded, for what is under way.
@@ -212,7 +184,7 @@ impl Running {
         self.stop.cancel();
         self.tracker.close();
         // The inbox's writer ends when nobody can give it events any more.
-        drop(self.app);
+        drop(self.state);
         if tokio::time::timeout(DRAIN_TIMEOUT, self.tracker.wait())
             .await
             .is_err()

@@ -1,0 +1,309 @@
+//! An admission queue for expensive requests: a few run at once, some more wait in the order in
+//! which they came, and no caller takes all places. What is admitted is parsed, answered and written
+//! as JSON off the threads that webhooks need.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
+
+use super::problem::Problem;
+use crate::threads::apart;
+
+/// How many requests a queue takes, and for how long they wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Requests that run at once.
+    pub(super) running_max: usize,
+    /// Requests that wait beside them, each with its body in memory.
+    pub(super) waiting_max: usize,
+    /// Requests of one caller, running or waiting.
+    pub(super) per_caller_max: usize,
+    /// How long a request waits for a slot.
+    pub(super) wait_max: Duration,
+    /// `Retry-After` of a request that finds no place in the queue.
+    pub(super) retry_after_secs: u64,
+    /// The code of a rejection, such as `EXPLAIN_BUSY`.
+    pub(super) code: &'static str,
+}
+
+/// A request that waited in vain should be in the queue again before the one that was ahead of it
+/// is done and comes back.
+const RETRY_AFTER_WAITING_SECS: u64 = 1;
+
+/// The queue of one kind of request in this process. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct AdmissionQueue {
+    limits: Limits,
+    free: Arc<Semaphore>,
+    callers: Callers,
+}
+
+/// How many requests each caller has in the queue, running or waiting.
+type Callers = Arc<Mutex<HashMap<String, usize>>>;
+
+/// One request's entry in the counts of its caller, until it is dropped.
+#[derive(Debug)]
+struct Entry {
+    callers: Callers,
+    caller: String,
+}
+
+/// The right to run, until the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Slot(
+    #[expect(dead_code, reason = "it is held")] Arc<(OwnedSemaphorePermit, Entry)>,
+);
+
+impl AdmissionQueue {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            free: Arc::new(Semaphore::new(limits.running_max)),
+            callers: Callers::default(),
+        }
+    }
+
+    /// Waits for a slot, at most [`Limits::wait_max`].
+    pub(super) async fn admit(&self, caller: &str) -> Result<Slot, Rejected> {
+        let entry = self.enter(caller)?;
+        let slot = Arc::clone(&self.free).acquire_owned();
+        let slot = tokio::time::timeout(self.limits.wait_max, slot).await;
+        // Nothing closes the semaphore.
+        let permit = slot.ok().and_then(Result::ok);
+        let permit = permit.ok_or_else(|| self.rejected(Cause::Timeout))?;
+        Ok(Slot(Arc::new((permit, entry))))
+    }
+
+    fn enter(&self, caller: &str) -> Result<Entry, Rejected> {
+        let limits = &self.limits;
+        let mut counts = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.get(caller).copied().unwrap_or_default();
+        if own >= limits.per_caller_max {
+            return Err(self.rejected(Cause::CallerLimit));
+        }
+        if counts.values().sum::<usize>() >= limits.running_max + limits.waiting_max {
+            return Err(self.rejected(Cause::QueueFull));
+        }
+        counts.insert(caller.to_owned(), own + 1);
+        Ok(Entry {
+            callers: Arc::clone(&self.callers),
+            caller: caller.to_owned(),
+        })
+    }
+
+    fn rejected(&self, cause: Cause) -> Rejected {
+        Rejected {
+            cause,
+            limits: self.limits,
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut counts = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = counts.remove(&self.caller).unwrap_or_default();
+        if let Some(left) = left.checked_sub(1).filter(|left| *left > 0) {
+            counts.insert(std::mem::take(&mut self.caller), left);
+        }
+    }
+}
+
+/// A request that was not admitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejected {
+    cause: Cause,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    CallerLimit,
+    QueueFull,
+    Timeout,
+}
+
+impl From<Rejected> for Problem {
+    fn from(Rejected { cause, limits }: Rejected) -> Self {
+        let (text, retry_after_secs) = match cause {
+            Cause::CallerLimit => (
+                format!(
+                    "you have {} of these requests under way or waiting, which is the most of one caller; try again when one has been answered",
+                    limits.per_caller_max
+                ),
+                limits.retry_after_secs,
+            ),
+            Cause::QueueFull => (
+                "too many callers wait for this; try again in some seconds".to_owned(),
+                limits.retry_after_secs,
+            ),
+            Cause::Timeout => (
+                "requests of other callers are still running; try again in some seconds".to_owned(),
+                RETRY_AFTER_WAITING_SECS,
+            ),
+        };
+        Self {
+            retry_after_secs: Some(retry_after_secs),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, limits.code, text)
+        }
+    }
+}
+
+/// Answers an admitted request: `parse`s it, `run`s what it asks for, and writes the result as JSON.
+/// `failed` makes the answer where that breaks off, of its cause.
+///
+/// A parsed body is many times as large as its text, so that none is parsed before it has a slot.
+/// Threads keep the slot until they are done, also where the client is gone and this future dropped;
+/// so has `run` to, with what it starts.
+pub(super) async fn answer<Q, A: Serialize + Send + 'static>(
+    slot: Slot,
+    failed: fn(&str) -> Problem,
+    parse: impl FnOnce() -> Result<Q, Problem> + Send + 'static,
+    run: impl AsyncFnOnce(Slot, Q) -> Result<A, Problem>,
+) -> Result<Response, Problem>
+where
+    Q: Send + 'static,
+{
+    let broken = |error: JoinError| failed(&error.to_string());
+    let question = apart(&slot, parse).await.map_err(broken)??;
+    let answer = run(slot.clone(), question).await?;
+    let written = apart(&slot, move || serde_json::to_vec(&answer)).await;
+    let json = written.map_err(broken)?;
+    let json = json.map_err(|error| failed(&format!("the answer cannot be written: {error}")))?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::RETRY_AFTER;
+    use futures_util::poll;
+
+    use super::*;
+
+    fn queue() -> AdmissionQueue {
+        AdmissionQueue::new(Limits {
+            running_max: 1,
+            waiting_max: 3,
+            per_caller_max: 2,
+            wait_max: Duration::from_secs(5),
+            retry_after_secs: 10,
+            code: "SOME_BUSY",
+        })
+    }
+
+    async fn rejection(queue: &AdmissionQueue, caller: &str) -> Cause {
+        queue.admit(caller).await.unwrap_err().cause
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_no_more_requests_than_the_limit() {
+        let queue = queue();
+        let first = queue.admit("acme").await.unwrap();
+        let mut waiting = Box::pin(queue.admit("acme"));
+        assert!(poll!(&mut waiting).is_pending());
+        let began = tokio::time::Instant::now();
+        assert_eq!(rejection(&queue, "acme").await, Cause::CallerLimit);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let mut other = Box::pin(queue.admit("globex"));
+        assert!(poll!(&mut other).is_pending());
+        // A request that stopped waiting does not count.
+        drop(waiting);
+        let mut waiting = Box::pin(queue.admit("acme"));
+        assert!(poll!(&mut waiting).is_pending());
+        drop(first);
+        drop(other.await.unwrap());
+        drop(waiting.await.unwrap());
+        assert!(queue.callers.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_are_given_in_the_order_of_arrival_and_the_wait_ends() {
+        let queue = queue();
+        let first = queue.admit("acme").await.unwrap();
+        let mut waiting: Vec<_> = ["a", "b", "c"]
+            .map(|caller| Box::pin(queue.admit(caller)))
+            .into();
+        for admitted in &mut waiting {
+            assert!(poll!(admitted).is_pending());
+        }
+        // One more is rejected at once.
+        assert_eq!(rejection(&queue, "one-more").await, Cause::QueueFull);
+        // A caller that had the slot and comes again is behind those who wait.
+        drop(first);
+        let mut again = Box::pin(queue.admit("acme"));
+        assert!(poll!(&mut again).is_pending());
+        let second = waiting.remove(0).await.unwrap();
+        let timeout = waiting.remove(0).await.unwrap_err();
+        assert_eq!(timeout.cause, Cause::Timeout);
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn work_whose_client_is_gone_keeps_the_slot() {
+        let queue = queue();
+        let slot = queue.admit("acme").await.unwrap();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let mut working = Box::pin(apart(&slot, move || {
+            begun.send(()).unwrap();
+            may_go_on.recv().unwrap();
+        }));
+        assert!(poll!(&mut working).is_pending());
+        has_begun.await.unwrap();
+        drop(working);
+        drop(slot);
+        let mut next = Box::pin(queue.admit("globex"));
+        assert!(poll!(&mut next).is_pending());
+        go_on.send(()).unwrap();
+        assert!(next.await.is_ok());
+    }
+
+    #[test]
+    fn a_rejection_says_when_to_come_again() {
+        for (cause, after) in [
+            (Cause::CallerLimit, "10"),
+            (Cause::QueueFull, "10"),
+            (Cause::Timeout, "1"),
+        ] {
+            let response = Problem::from(queue().rejected(cause)).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), after);
+        }
+    }
+
+    async fn answered(
+        queue: &AdmissionQueue,
+        parse: impl FnOnce() -> Result<u32, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let slot = queue.admit("acme").await.unwrap();
+        let failed = |cause: &str| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(status, "SOME_FAILED", "it was broken off").because(cause)
+        };
+        answer(slot, failed, parse, async |_, asked| Ok([asked, asked])).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_json_and_a_panic_is_a_failure_of_ours_that_frees_the_slot() {
+        let queue = queue();
+        let response = answered(&queue, || Ok(7)).await.unwrap();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 100).await;
+        assert_eq!(body.unwrap(), "[7,7]");
+        let invalid = answered(&queue, || Err(Problem::invalid_request("x"))).await;
+        assert_eq!(invalid.unwrap_err().code, "INVALID_REQUEST");
+        let problem = answered(&queue, || panic!("as a bug would")).await;
+        let problem = problem.unwrap_err();
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(problem.error, "it was broken off");
+        assert!(problem.cause.unwrap().contains("panicked"));
+        assert!(queue.admit("globex").await.is_ok());
+    }
+}

@@ -1,0 +1,65 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::admission::AdmissionQueue;
+use super::auth::Authenticator;
+use super::{backtest, explain};
+use crate::action::ActionRunner;
+use crate::inbox::Inbox;
+use crate::livekit::signature::Verifier;
+use crate::metrics::Metrics;
+use crate::policy_store::Policies;
+use crate::postgres::Pool;
+use quell_clock::Clock;
+
+/// What handlers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The database.
+    pub pool: Pool,
+    /// Checks who is calling.
+    pub authenticator: Authenticator,
+    /// Checks that a webhook is LiveKit's.
+    pub verifier: Arc<Verifier>,
+    /// Where webhooks are committed.
+    pub inbox: Inbox,
+    /// The action path; none where LiveKit is not configured.
+    pub runner: Option<ActionRunner>,
+    /// The policies in force.
+    pub policies: Policies,
+    /// Counters and durations, for `/metrics`.
+    pub metrics: Metrics,
+    /// How long one action may wait for LiveKit.
+    pub livekit_timeout: Duration,
+    /// The queues of expensive requests.
+    pub queues: AdmissionQueues,
+    /// The time.
+    pub clock: Clock,
+    /// Tasks that a drain waits for.
+    pub tracker: TaskTracker,
+    /// Cancelled when the server begins to drain.
+    pub stop: CancellationToken,
+    /// Cancelled when a part of the server has ended that must run for as long as the server does.
+    pub broken: CancellationToken,
+}
+
+/// One admission queue for each kind of expensive request.
+#[derive(Debug, Clone)]
+pub struct AdmissionQueues {
+    pub(super) backtest: AdmissionQueue,
+    pub(super) explain: AdmissionQueue,
+}
+
+impl Default for AdmissionQueues {
+    fn default() -> Self {
+        Self {
+            backtest: AdmissionQueue::new(backtest::LIMITS),
+            explain: AdmissionQueue::new(explain::LIMITS),
+        }
+    }
+}
