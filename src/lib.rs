@@ -33,7 +33,9 @@ pub mod app;
 mod caller_id;
 pub mod cli;
 pub mod config;
+mod maintenance;
 pub mod metrics;
+mod supervisor;
 mod threads;
 
 #[cfg(test)]

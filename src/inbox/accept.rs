@@ -191,7 +191,7 @@ impl Writer {
     async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         match self.insert(&mut connection, batch).await {
-            // A day without a partition: upkeep was late, or a captured event is replayed.
+            // A day without a partition: maintenance was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {
                 for incoming in batch {
                     sqlx::query!(

@@ -10,6 +10,7 @@ mod database;
 mod error;
 mod listen;
 mod local;
+mod maintenance;
 mod migrate;
 mod pool;
 mod pooler;
@@ -20,7 +21,6 @@ mod rights;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
-mod upkeep;
 
 pub(crate) use connect::{connect, interval, options, place};
 pub(crate) use database::unless;
@@ -30,10 +30,12 @@ pub use error::{DatabaseError, LocalPostgresError};
 pub(crate) use listen::{Heard, Listener};
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
+pub use maintenance::{
+    create_partitions, delete_dead_jobs, delete_leases, delete_unmutes, drop_events,
+};
 pub(crate) use migrate::{Schema, schema, server_version};
 pub use pool::Pool;
 pub(crate) use pool::{Connection, Transaction};
 pub(crate) use pooler::Sessions;
 pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
-pub use upkeep::{Upkeep, upkeep};

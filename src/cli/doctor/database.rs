@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
 
-/// Upkeep makes them for two weeks: fewer means that it has failed for long.
+/// Maintenance makes them for two weeks: fewer means that it has failed for long.
 const DAYS_AHEAD_MIN: i32 = 10;
 
 const LIMITS: SkewLimits = SkewLimits {
