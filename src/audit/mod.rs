@@ -4,7 +4,7 @@ mod recover;
 mod write;
 
 pub use recover::close_overdue;
-pub use write::{Entry, PolicyId, json_without_nul, record, storable, without_nul};
+pub use write::{Entry, PolicyId, record};
 
 /// Who wants an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{Origin, Outcome, Verb};
+use crate::postgres::to_pg_text;
 
 /// Which policy, at which revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,44 +84,6 @@ impl Entry<'_> {
     }
 }
 
-/// The longest text that is stored whole: three of them fit into an entry of an index (2704 bytes),
-/// and LiveKit's own names have 256 bytes at most unless it is set otherwise.
-const TEXT_BYTES_MAX: usize = 800;
-
-/// Text that Postgres can store and index: without NUL, which it does not have, and cut where it
-/// is longer than an index takes. Participants and tenants choose such texts, and a row that
-/// cannot be written would be a way out of being muted.
-#[must_use]
-pub fn storable(text: &str) -> String {
-    let mut text = without_nul(text);
-    if text.len() > TEXT_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
-        text.push('…');
-    }
-    text
-}
-
-/// Text that Postgres can store, whole: for keys, which stay apart only where nothing is cut.
-#[must_use]
-pub fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// JSON that Postgres can store and take apart again, in which an escaped NUL is an error wherever
-/// it stands.
-#[must_use]
-pub fn json_without_nul(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(without_nul(&text)),
-        Value::Array(values) => values.into_iter().map(json_without_nul).collect(),
-        Value::Object(fields) => fields
-            .into_iter()
-            .map(|(name, value)| (without_nul(&name), json_without_nul(value)))
-            .collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value,
-    }
-}
-
 /// Writes the row of an action that is over without a call to LiveKit.
 pub async fn record(
     db: impl PgExecutor<'_>,
@@ -137,22 +100,22 @@ pub async fn record(
                  $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         entry.action_id,
         entry.origin.as_str(),
-        entry.actor.map(storable),
-        entry.tenant.map(storable),
+        entry.actor.map(to_pg_text),
+        entry.tenant.map(to_pg_text),
         entry.verb.as_str(),
-        entry.room_name.map(storable),
-        entry.room_sid.map(storable),
-        entry.identity.map(storable),
-        entry.track_sid.map(storable),
-        entry.source.map(storable),
+        entry.room_name.map(to_pg_text),
+        entry.room_sid.map(to_pg_text),
+        entry.identity.map(to_pg_text),
+        entry.track_sid.map(to_pg_text),
+        entry.source.map(to_pg_text),
         entry.policy.and_then(|policy| policy.owner),
         entry.policy.map(|policy| policy.name),
         entry.policy.map(|policy| policy.revision),
         entry.restored_from,
-        entry.event_id.map(storable),
-        entry.request_id.map(storable),
+        entry.event_id.map(to_pg_text),
+        entry.request_id.map(to_pg_text),
         outcome.as_str(),
-        error.map(storable),
+        error.map(to_pg_text),
         entry.before,
         entry.after,
         entry.changed,
@@ -161,36 +124,4 @@ pub async fn record(
     .await?;
     debug_assert_eq!(rows.rows_affected(), 1);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{TEXT_BYTES_MAX, json_without_nul, storable};
-
-    #[test]
-    fn no_nul_is_left_in_json() {
-        let value = json!({"a\0": ["b\0", {"c": "d\0"}, 1, null, true]});
-        let expect = json!({"a\u{fffd}": ["b\u{fffd}", {"c": "d\u{fffd}"}, 1, null, true]});
-        assert_eq!(json_without_nul(value), expect);
-    }
-
-    #[test]
-    fn a_nul_becomes_the_replacement_character() {
-        assert_eq!(storable("a\0b"), "a\u{fffd}b");
-        assert_eq!(storable("ab"), "ab");
-    }
-
-    #[test]
-    fn what_is_too_long_for_an_index_is_cut_between_characters_and_says_so() {
-        let longest = "x".repeat(TEXT_BYTES_MAX);
-        assert_eq!(storable(&longest), longest);
-        assert_eq!(storable(&format!("{longest}y")), format!("{longest}…"));
-        let wide = format!("{}🔇", "x".repeat(TEXT_BYTES_MAX - 1));
-        assert_eq!(
-            storable(&wide),
-            format!("{}…", "x".repeat(TEXT_BYTES_MAX - 1))
-        );
-    }
 }

@@ -20,7 +20,7 @@ use crate::backtest::{
     self, BacktestError, Cursor, Draft, DraftError, Pace, Question, Range, RangeError,
     SAMPLES_DEFAULT, SINCE_DEFAULT,
 };
-use crate::threads::apart;
+use crate::threads::spawn_blocking_holding;
 use quell_clock::Clock;
 use quell_policy::document::POLICIES_MAX;
 use quell_policy::problem::PROBLEMS_MAX;
@@ -139,7 +139,7 @@ pub(super) async fn handler(
     let Backtests { turns, clock, stop } = app.backtests.clone();
     let turn = stop.run_until_cancelled(turns.turn(caller)).await;
     let turn = turn.ok_or(Error::Stopping)??;
-    let checked = apart(&turn, move || question(&asked, &clock)).await;
+    let checked = spawn_blocking_holding(&turn, move || question(&asked, &clock)).await;
     let (question, warnings) = checked.map_err(BacktestError::Broken)??;
     // Work that goes on where its client is gone keeps the turn.
     let running = Box::pin(backtest::run_holding(
@@ -263,7 +263,7 @@ mod tests {
     async fn a_panic_is_a_failure_of_ours_and_frees_the_turn() {
         let turns = Turns::new(LIMITS);
         let turn = turns.turn("acme").await.unwrap();
-        let broken = apart(&turn, || panic!("as a bug would")).await;
+        let broken = spawn_blocking_holding(&turn, || panic!("as a bug would")).await;
         let broken = broken.unwrap_err();
         drop(turn);
         let response = Error::from(BacktestError::Broken(broken)).into_response();

@@ -23,7 +23,7 @@ use crate::explain::{
     Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
 };
 use crate::livekit::LiveKitError;
-use crate::threads::apart;
+use crate::threads::spawn_blocking_holding;
 use quell_clock::Clock;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
@@ -152,7 +152,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     };
     let turn = app.explains.turns.turn(id).await?;
     let body = read.body;
-    let parsing = apart(&turn, move || question(&body));
+    let parsing = spawn_blocking_holding(&turn, move || question(&body));
     let question = parsing.await.map_err(ExplainError::Broken)?;
     let question = question.map_err(Error::Invalid)?;
     if let Subject::Live {
@@ -185,7 +185,7 @@ pub(super) async fn handler(State(app): State<App>, request: Request) -> Result<
     let work = async move {
         let reply = explainer.explain(&asker, question).await?;
         // A thousand policies a track are much to write down.
-        let written = apart(&turn, move || serde_json::to_vec(&reply));
+        let written = spawn_blocking_holding(&turn, move || serde_json::to_vec(&reply));
         Ok::<_, ExplainError>(written.await?)
     };
     let written = app.tracker.spawn(work.in_current_span()).await;

@@ -151,7 +151,7 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
-    use crate::threads::apart;
+    use crate::threads::spawn_blocking_holding;
 
     const RETRY_AFTER_SECS: u64 = 10;
     const OWN: Busy = Busy::Own {
@@ -220,7 +220,7 @@ mod tests {
         let turn = turns.turn("acme").await.unwrap();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
-        let mut working = Box::pin(apart(&turn, move || {
+        let mut working = Box::pin(spawn_blocking_holding(&turn, move || {
             begun.send(()).unwrap();
             may_go_on.recv().unwrap();
         }));

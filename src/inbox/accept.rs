@@ -14,10 +14,9 @@ use uuid::Uuid;
 use super::Job;
 use super::bytes::{QueueBytes, Reservation, batches};
 use super::worker::Worker;
-use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::metrics::{Metrics, Step};
-use crate::postgres::{Connection, Pool, interval};
+use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
 
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -215,7 +214,7 @@ impl Writer {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
-                .map(|text| (!text.is_empty()).then(|| storable(text)))
+                .map(|text| (!text.is_empty()).then(|| to_pg_text(text)))
                 .collect()
         };
         let room_sids = texts(|event| &event.room.sid);
@@ -223,11 +222,11 @@ impl Writer {
         let identities = texts(|event| &event.participant.identity);
         let track_sids = texts(|event| &event.track.sid);
         let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
-        let ids: Vec<_> = batch.iter().map(|i| without_nul(&i.event.id)).collect();
-        let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
+        let ids: Vec<_> = batch.iter().map(|i| to_pg_key(&i.event.id)).collect();
+        let names: Vec<_> = batch.iter().map(|i| to_pg_text(&i.event.name)).collect();
         let tenants: Vec<_> = batch
             .iter()
-            .map(|i| i.event.room.tenant.as_deref().map(storable))
+            .map(|i| i.event.room.tenant.as_deref().map(to_pg_text))
             .collect();
         let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
         let wants_job: Vec<_> = batch
@@ -303,7 +302,7 @@ impl Writer {
                 answer,
                 ..
             } = incoming;
-            let id = without_nul(&event.id);
+            let id = to_pg_key(&event.id);
             let position = stored
                 .iter()
                 .position(|s| s.event_id == id && s.event_created_at == event.created_at);

@@ -5,8 +5,9 @@ use tokio::time::Instant;
 use super::Job;
 use super::look::Live;
 use super::settle::Settlement;
-use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb, json_without_nul};
+use crate::audit::{Entry, Origin, Outcome, PolicyId, Verb};
 use crate::mute::{Action, Authority, MuteError, Muter};
+use crate::postgres::to_pg_json;
 use quell_policy::{Decision, Facts, PolicyRef, Verdict};
 
 /// What one look at a job came to.
@@ -86,7 +87,7 @@ pub(super) fn later(case: &Case, error: &str) -> End {
 /// `value` as it is stored: participants choose much of what is in it, NULs too.
 pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
     // Only maps with keys that are no strings fail, and there are none.
-    json_without_nul(serde_json::to_value(value).unwrap_or_default()).to_string()
+    to_pg_json(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
 pub(super) fn tenant(case: &Case) -> Option<&str> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Job;
-use crate::audit::{self, Entry, Outcome, storable, without_nul};
-use crate::postgres::{Connection, Pool, interval};
+use crate::audit::{self, Entry, Outcome};
+use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +91,11 @@ async fn conclude(
              decision = $5::text::json, tenant = coalesce($6, tenant)
          where created_at = $1 and event_id = $2",
         job.event.created_at,
-        without_nul(&job.event.id),
+        to_pg_key(&job.event.id),
         settlement.as_str(),
         record.facts,
         record.decision,
-        record.tenant.map(storable),
+        record.tenant.map(to_pg_text),
     )
     .execute(&mut *tx)
     .await?;
@@ -136,7 +136,7 @@ pub(super) async fn retry_or_bury(
         job.id,
         job.attempt,
         interval(delay),
-        storable(error),
+        to_pg_text(error),
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -170,7 +170,7 @@ pub(super) async fn bury(
          where e.created_at = dead.event_created_at and e.event_id = dead.event_id",
         id,
         attempt,
-        storable(error),
+        to_pg_text(error),
     )
     .execute(pool)
     .await?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::audit::{Entry, Outcome, Verb, storable};
-use crate::postgres::{Pool, interval};
+use crate::audit::{Entry, Outcome, Verb};
+use crate::postgres::{Pool, interval, to_pg_text};
 
 /// An intent that is written, and the lease that was taken with it.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub(super) async fn begin(
     hold: Duration,
 ) -> Result<Begin, sqlx::Error> {
     let (looked, hold) = (interval(looked), interval(hold));
-    let (room_sid, identity) = (storable(key.room_sid), storable(key.identity));
-    let (source, track_sid) = (storable(key.source), storable(key.track_sid));
+    let (room_sid, identity) = (to_pg_text(key.room_sid), to_pg_text(key.identity));
+    let (source, track_sid) = (to_pg_text(key.source), to_pg_text(key.track_sid));
     let lets_speak = as_of.is_none() && entry.verb == Verb::Unmute;
     let mut connection = pool.acquire().await?;
     let begun = sqlx::query!(
@@ -89,15 +89,15 @@ pub(super) async fn begin(
         as_of,
         track_sid,
         entry.origin.as_str(),
-        entry.actor.map(storable),
-        entry.tenant.map(storable),
+        entry.actor.map(to_pg_text),
+        entry.tenant.map(to_pg_text),
         entry.verb.as_str(),
-        entry.room_name.map(storable),
+        entry.room_name.map(to_pg_text),
         entry.policy.and_then(|policy| policy.owner),
         entry.policy.map(|policy| policy.name),
         entry.policy.map(|policy| policy.revision),
-        entry.event_id.map(storable),
-        entry.request_id.map(storable),
+        entry.event_id.map(to_pg_text),
+        entry.request_id.map(to_pg_text),
         entry.before,
         lets_speak,
         looked,
@@ -188,7 +188,7 @@ pub(super) async fn finish(
         begun.started_at,
         entry.action_id,
         end.outcome.as_str(),
-        end.error.map(storable),
+        end.error.map(to_pg_text),
         after,
         end.latency.as_secs_f64() * 1000.0,
         end.may_stand,

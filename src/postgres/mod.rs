@@ -21,6 +21,7 @@ mod rights;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(crate) use connect::{connect, interval, options, place};
 pub(crate) use database::unless;
@@ -39,3 +40,4 @@ pub(crate) use pool::{Connection, Transaction};
 pub(crate) use pooler::Sessions;
 pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
+pub(crate) use text::{to_pg_json, to_pg_key, to_pg_text};
