@@ -5,9 +5,11 @@
 
 mod account;
 mod connect;
+mod constants;
 mod data;
 mod database;
 mod error;
+mod files;
 mod listen;
 mod local;
 mod maintenance;
@@ -23,7 +25,8 @@ pub(crate) mod test_support;
 mod tests;
 mod text;
 
-pub(crate) use connect::{connect, interval, options, place};
+pub(crate) use connect::{bounded, connect, interval, options, place};
+pub(crate) use constants::MAJOR_MIN;
 pub(crate) use database::unless;
 pub use database::{Database, demo_data_folder};
 pub(crate) use error::failed_query;
@@ -38,6 +41,5 @@ pub(crate) use migrate::{Schema, schema, server_version};
 pub use pool::Pool;
 pub(crate) use pool::{Connection, Transaction};
 pub(crate) use pooler::Sessions;
-pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 pub(crate) use text::{to_pg_json, to_pg_key, to_pg_text};
