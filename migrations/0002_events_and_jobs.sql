@@ -32,6 +32,11 @@ create index webhook_event_room on webhook_event (room_name, created_at);
 -- People ask why by the event's id alone, which is what the audit names.
 create index webhook_event_id on webhook_event (event_id);
 
+-- Whether a room lives: its end, and who comes and goes. (Not tracks: they are most of all events, and
+-- on the way to a mute.)
+create index webhook_event_room_sid on webhook_event (room_sid, event)
+    where event in ('room_started', 'room_finished', 'participant_joined', 'participant_left');
+
 create table job (
     id uuid primary key,
     event_created_at timestamptz not null,
@@ -74,7 +79,8 @@ create table track_lease (
 
 create index track_lease_touched on track_lease (touched_at);
 
--- Who was let speak by a person: automatic mutes give way to it. Written with the intent, so that
+-- Who was let speak by a person: automatic mutes give way to it, for as long as the room lives
+-- (`postgres/maintenance.rs`). Written with the intent, so that
 -- it stands also where the replica dies before the outcome; taken back where LiveKit refused it.
 -- (A person's mute is nothing to give way to.)
 create table manual_unmute (

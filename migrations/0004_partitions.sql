@@ -1,4 +1,4 @@
--- Upkeep of partitions. Why functions of the owner (SECURITY DEFINER): the service owns nothing
+-- Maintenance of partitions. Why functions of the owner (SECURITY DEFINER): the service owns nothing
 -- and may create nothing; it may ask for partitions around a day, and for old events to go.
 
 -- Made apart and then attached: that waits for nobody and stops nobody, where CREATE TABLE ...

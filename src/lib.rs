@@ -47,6 +47,12 @@ pub mod access;
 /// The database: one bounded pool, migrations, rights, the machine's own Postgres.
 pub mod postgres;
 
+/// What runs from time to time, on one page.
+mod maintenance;
+
+/// Watches over tasks that run for as long as the server does.
+mod supervisor;
+
 /// The command line; one file a command.
 pub mod cli;
 

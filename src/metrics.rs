@@ -67,6 +67,9 @@ const SETTLEMENTS: &[&str] = &[
     "undecided",
     "dead_letter",
 ];
+/// What a chore comes to.
+const OK: &str = "ok";
+const ERROR: &str = "error";
 /// What any route may answer.
 const STATUSES: [u16; 15] = [
     200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 428, 500, 502, 503,
@@ -93,6 +96,17 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChoreLabel {
+    chore: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    chore: &'static str,
+    result: &'static str,
+}
+
 /// The process's metrics; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -107,6 +121,8 @@ struct Inner {
     auth_failures: Family<ReasonLabel, Counter>,
     policies: Gauge,
     newest_revision: Gauge,
+    maintenance_runs: Family<RunLabels, Counter>,
+    maintenance_last_success: Family<ChoreLabel, Gauge>,
 }
 
 // From a tenth of a millisecond (verify, decide) to the seconds of a LiveKit that hangs; dense
@@ -179,6 +195,19 @@ impl Metrics {
             "The newest change of policies that is in force in this process (policy_revision.id)",
             newest_revision.clone(),
         );
+        let maintenance_runs = Family::<RunLabels, Counter>::default();
+        registry.register(
+            "maintenance_runs",
+            "Runs of the chores that this process does from time to time, by result (ok, error)",
+            maintenance_runs.clone(),
+        );
+        let maintenance_last_success = Family::<ChoreLabel, Gauge>::default();
+        registry.register_with_unit(
+            "maintenance_last_success_timestamp",
+            "When this process last did the chore (Unix time); 0 before the first time",
+            Unit::Seconds,
+            maintenance_last_success.clone(),
+        );
         Self(Arc::new(Inner {
             registry,
             steps,
@@ -188,6 +217,8 @@ impl Metrics {
             auth_failures,
             policies,
             newest_revision,
+            maintenance_runs,
+            maintenance_last_success,
         }))
     }
 
@@ -247,6 +278,32 @@ impl Metrics {
             .policies
             .set(i64::try_from(count).unwrap_or(i64::MAX));
         self.0.newest_revision.set(newest_revision);
+    }
+
+    /// Makes the metrics of a chore.
+    pub fn chore(&self, chore: &'static str) {
+        for result in [OK, ERROR] {
+            let label = RunLabels { chore, result };
+            drop(self.0.maintenance_runs.get_or_create(&label));
+        }
+        let last = &self.0.maintenance_last_success;
+        drop(last.get_or_create(&ChoreLabel { chore }));
+    }
+
+    /// Counts a chore that is done, at `unix_seconds`.
+    pub fn chore_succeeded(&self, chore: &'static str, unix_seconds: i64) {
+        let result = OK;
+        let label = RunLabels { chore, result };
+        self.0.maintenance_runs.get_or_create(&label).inc();
+        let last = &self.0.maintenance_last_success;
+        last.get_or_create(&ChoreLabel { chore }).set(unix_seconds);
+    }
+
+    /// Counts a chore that failed.
+    pub fn chore_failed(&self, chore: &'static str) {
+        let result = ERROR;
+        let label = RunLabels { chore, result };
+        self.0.maintenance_runs.get_or_create(&label).inc();
     }
 
     /// The text that a scraper reads.

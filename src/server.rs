@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::action::ActionRunner;
-use crate::audit;
 use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
@@ -18,16 +17,14 @@ use crate::http::{AdmissionQueues, AppState};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError};
+use crate::maintenance::{self, Means};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
-use crate::postgres::{self, Pool};
+use crate::postgres::Pool;
+use crate::supervisor::Supervisor;
 use quell_clock::Clock;
 
-/// How often intents that nobody settled are looked for.
-const RECOVER_INTERVAL: Duration = Duration::from_secs(5);
-/// How often partitions are made and dropped.
-const UPKEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// How long a drain waits for what is under way; what is left is another replica's.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,33 +60,6 @@ pub struct Server {
     pub state: AppState,
     tracker: TaskTracker,
     stop: CancellationToken,
-}
-
-/// Tasks that run for as long as the server does.
-struct Lasting {
-    tracker: TaskTracker,
-    stop: CancellationToken,
-    broken: CancellationToken,
-}
-
-impl Lasting {
-    /// Runs `work`. When it ends before it should, the server is broken: it says so, and stops
-    /// being ready, instead of going on with a part of it missing.
-    fn keep(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let (stop, broken) = (self.stop.clone(), self.broken.clone());
-        let running = self.tracker.spawn(work);
-        self.tracker.spawn(async move {
-            let has_panicked = running.await.is_err();
-            if !stop.is_cancelled() {
-                tracing::error!(
-                    what,
-                    has_panicked,
-                    "a part of quell ended that never should"
-                );
-                broken.cancel();
-            }
-        });
-    }
 }
 
 impl Server {
@@ -135,11 +105,7 @@ impl Server {
             deadline: config.worker.deadline,
             lease: config.worker.lease,
         };
-        let lasting = Lasting {
-            tracker: tracker.clone(),
-            stop: stop.clone(),
-            broken: CancellationToken::new(),
-        };
+        let supervisor = Supervisor::new(tracker.clone(), stop.clone());
         let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
         let state = AppState {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
@@ -153,16 +119,19 @@ impl Server {
             queues: AdmissionQueues::default(),
             clock: clock.clone(),
             stop: stop.clone(),
-            broken: lasting.broken.clone(),
+            broken: supervisor.broken().clone(),
             pool: pool.clone(),
         };
         let (listener, address) = listen(&config.host, config.port).await?;
-        lasting.keep("inbox", writer);
-        lasting.keep("worker", worker.run());
-        lasting.keep("policies", policies.watch(pool.clone(), stop.clone()));
-        let upkeep = look_after(pool, clock, config.event_retention_days, stop.clone());
-        lasting.keep("upkeep", upkeep);
-        lasting.keep(
+        supervisor.supervise("inbox", writer);
+        supervisor.supervise("worker", worker.run());
+        supervisor.supervise("policies", policies.watch(pool.clone(), stop.clone()));
+        let means = Means {
+            pool,
+            retention_days: config.event_retention_days,
+        };
+        maintenance::start(&supervisor, &means, &state.metrics, &clock);
+        supervisor.supervise(
             "http",
             serve(listener, http::router(state.clone()), stop.clone()),
         );
@@ -223,57 +192,5 @@ async fn serve(listener: TcpListener, service: http::Service, stop: Cancellation
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP server ended");
-    }
-}
-
-/// What is to be done from time to time, whatever else happens.
-async fn look_after(pool: Pool, clock: Clock, retention_days: u32, stop: CancellationToken) {
-    let mut recover = tokio::time::interval(RECOVER_INTERVAL);
-    let mut tidy = tokio::time::interval(UPKEEP_INTERVAL);
-    let forever = async {
-        loop {
-            tokio::select! {
-                _ = recover.tick() => match audit::close_overdue(&pool).await {
-                    Ok(0) => {}
-                    Ok(closed) => tracing::warn!(closed, "actions were closed as unknown: quell stopped or lost the database during their calls"),
-                    Err(error) => tracing::error!(%error, "overdue actions cannot be closed"),
-                },
-                _ = tidy.tick() => if let Err(error) = postgres::upkeep(&pool, clock.now(), retention_days).await {
-                    tracing::error!(%error, "the upkeep of partitions failed");
-                },
-            }
-        }
-    };
-    stop.run_until_cancelled(forever).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lasting() -> Lasting {
-        Lasting {
-            tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            broken: CancellationToken::new(),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_part_that_ends_or_panics_breaks_the_server_unless_it_is_stopping() {
-        let ended = lasting();
-        ended.keep("ended", async {});
-        ended.broken.cancelled().await;
-
-        let panicked = lasting();
-        panicked.keep("panicked", async { panic!("as a bug would") });
-        panicked.broken.cancelled().await;
-
-        let stopped = lasting();
-        stopped.keep("stopped", stopped.stop.clone().cancelled_owned());
-        stopped.stop.cancel();
-        stopped.tracker.close();
-        stopped.tracker.wait().await;
-        assert!(!stopped.broken.is_cancelled());
     }
 }

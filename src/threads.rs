@@ -1,9 +1,10 @@
-//! Work that takes long, apart from the threads that webhooks need.
+//! Work that takes long, on other threads than those that webhooks need.
 
 use tokio::task::{JoinError, spawn_blocking};
 
-/// Does `work` on a thread of its own, which keeps `hold` until it is done.
-pub(crate) async fn apart<T: Send + 'static>(
+/// Does `work` on a thread where it may block. A clone of `hold` is kept until it is done, also
+/// where nobody waits for it any more.
+pub(crate) async fn spawn_blocking_holding<T: Send + 'static>(
     hold: &(impl Clone + Send + 'static),
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {

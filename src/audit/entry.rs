@@ -5,8 +5,8 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::write::storable;
 use super::{Action, Actor, Origin, Outcome};
+use crate::postgres::to_pg_text;
 
 /// One revision of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Entry {
 
 /// As Postgres can store it.
 pub(super) fn stored(text: Option<&String>) -> Option<String> {
-    text.map(|text| storable(text))
+    text.map(|text| to_pg_text(text))
 }
 
 /// Writes the row of an action that is over without a call to LiveKit.
@@ -138,7 +138,7 @@ pub async fn record(
         stored(entry.event_id.as_ref()),
         stored(entry.request_id.as_ref()),
         outcome.as_str(),
-        error.map(storable),
+        error.map(to_pg_text),
         entry.before,
         entry.after,
         entry.changed,

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::Entry;
 use super::entry::stored;
-use super::write::storable;
 use crate::access::{Permit, Verb};
-use crate::postgres::{Pool, interval};
+use crate::postgres::{Pool, interval, to_pg_text};
 
 /// A permitted action that is not written down yet.
 #[derive(Debug)]
@@ -74,8 +73,8 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
         fetched_at,
     } = &proposal;
     let (fetched, hold) = (interval(fetched_at.elapsed()), interval(hold));
-    let (room_sid, identity) = (storable(permit.room_sid()), storable(permit.identity()));
-    let (source, track_sid) = (storable(permit.source()), storable(permit.track_sid()));
+    let (room_sid, identity) = (to_pg_text(permit.room_sid()), to_pg_text(permit.identity()));
+    let (source, track_sid) = (to_pg_text(permit.source()), to_pg_text(permit.track_sid()));
     let (policy_owner, policy_name, policy_revision) = entry.policy_columns();
     let lets_speak = as_of.is_none() && permit.verb() == Verb::Unmute;
     let mut connection = pool.acquire().await?;

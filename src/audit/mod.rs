@@ -12,13 +12,11 @@ mod entry;
 mod intent;
 mod outcome;
 mod recover;
-mod write;
 
 pub use entry::{Entry, PolicyRevision, record};
 pub use intent::{Begun, Intent, Proposal, Unfinished, begin};
 pub use outcome::{End, SETTLE_MARGIN, finish};
 pub use recover::close_overdue;
-pub use write::{json_without_nul, storable, without_nul};
 
 use quell_policy::TenantId;
 

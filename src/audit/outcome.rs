@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::intent::Unfinished;
-use super::write::storable;
-use crate::postgres::Pool;
+use crate::postgres::{Pool, to_pg_text};
 
 /// What is left after LiveKit's time is up, to write the outcome down.
 pub const SETTLE_MARGIN: Duration = Duration::from_secs(5);
@@ -90,7 +89,7 @@ async fn write(pool: &Pool, unfinished: &Unfinished, end: &End) -> Result<(), sq
         unfinished.started_at,
         unfinished.action_id,
         end.outcome.as_str(),
-        end.error.as_deref().map(storable),
+        end.error.as_deref().map(to_pg_text),
         after,
         end.latency.as_secs_f64() * 1000.0,
         end.may_stand,

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use crate::access::Viewer;
 use crate::policy_store::list;
 use crate::postgres::{Pool, failed_query};
-use crate::threads::apart;
+use crate::threads::spawn_blocking_holding;
 use events::{Page, Source};
 use quell_policy::{Owner, StoredPolicy, TenantId};
 use tally::Tally;
@@ -152,7 +152,7 @@ pub(crate) async fn run_holding(
     let about = tenant.clone();
     let alone = draft.alone;
     // Thousands of policies take a while to compile: not on a thread that webhooks need.
-    let compiling = apart(&hold, move || draft.over(stored, about.as_ref()));
+    let compiling = spawn_blocking_holding(&hold, move || draft.over(stored, about.as_ref()));
     let sides = compiling.await??;
     let source = Source {
         pool: pool.clone(),
@@ -175,7 +175,7 @@ pub(crate) async fn run_holding(
         let Page { tracks, next } = events;
         last = tracks.last().map(|track| track.created_at).or(last);
         let in_time = bounds.clone();
-        let deciding = apart(&hold, move || work.decide(&tracks, &in_time));
+        let deciding = spawn_blocking_holding(&hold, move || work.decide(&tracks, &in_time));
         let (decided, read) = match (pace, &next) {
             (Pace::Full, Some(next)) => {
                 let (decided, read) = tokio::join!(deciding, source.page(next));
@@ -226,7 +226,7 @@ pub(crate) async fn run_holding(
         truncated,
     };
     // A million rooms are added up.
-    let reporting = apart(&hold, move || {
+    let reporting = spawn_blocking_holding(&hold, move || {
         Report::new(asked, &work.sides, work.tally.finish())
     });
     let report = reporting.await?;

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::{Case, ExplainError, sources};
-use crate::audit::without_nul;
 use crate::livekit::event::{self, TRACK_PUBLISHED};
 use crate::livekit::facts::facts_from_event;
-use crate::postgres::Pool;
+use crate::postgres::{Pool, to_pg_key};
 use quell_policy::{Decision, Facts, PolicyKey, TenantId};
 
 /// The row of an event.
@@ -61,7 +60,7 @@ pub(super) async fn find(
            where event_id = $1 and ($2::text is null or tenant = $2)
            order by created_at desc
            limit 1"#,
-        without_nul(id),
+        to_pg_key(id),
         tenant.map(TenantId::as_str),
     )
     .fetch_optional(pool)

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 
 use super::problem::Problem;
-use crate::threads::apart;
+use crate::threads::spawn_blocking_holding;
 
 /// How many requests a queue takes, and for how long they wait.
 #[derive(Debug, Clone, Copy)]
@@ -172,9 +172,11 @@ where
     Q: Send + 'static,
 {
     let broken = |error: JoinError| failed(&error.to_string());
-    let question = apart(&slot, parse).await.map_err(broken)??;
+    let question = spawn_blocking_holding(&slot, parse)
+        .await
+        .map_err(broken)??;
     let answer = run(slot.clone(), question).await?;
-    let written = apart(&slot, move || serde_json::to_vec(&answer)).await;
+    let written = spawn_blocking_holding(&slot, move || serde_json::to_vec(&answer)).await;
     let json = written.map_err(broken)?;
     let json = json.map_err(|error| failed(&format!("the answer cannot be written: {error}")))?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
@@ -251,7 +253,7 @@ mod tests {
         let slot = queue.admit("acme").await.unwrap();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
-        let mut working = Box::pin(apart(&slot, move || {
+        let mut working = Box::pin(spawn_blocking_holding(&slot, move || {
             begun.send(()).unwrap();
             may_go_on.recv().unwrap();
         }));

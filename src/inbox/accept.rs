@@ -14,10 +14,9 @@ use uuid::Uuid;
 use super::Job;
 use super::bytes::{QueueBytes, Reservation, batches};
 use super::worker::Worker;
-use crate::audit::{storable, without_nul};
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::metrics::{Metrics, Step};
-use crate::postgres::{Connection, Pool, interval};
+use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
 use quell_policy::TenantId;
 
 const BATCH_MAX: usize = 64;
@@ -192,7 +191,7 @@ impl Writer {
     async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         match self.insert(&mut connection, batch).await {
-            // A day without a partition: upkeep was late, or a captured event is replayed.
+            // A day without a partition: maintenance was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {
                 for incoming in batch {
                     sqlx::query!(
@@ -216,7 +215,7 @@ impl Writer {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
-                .map(|text| (!text.is_empty()).then(|| storable(text)))
+                .map(|text| (!text.is_empty()).then(|| to_pg_text(text)))
                 .collect()
         };
         let room_sids = texts(|event| &event.room.sid);
@@ -224,8 +223,8 @@ impl Writer {
         let identities = texts(|event| &event.participant.identity);
         let track_sids = texts(|event| &event.track.sid);
         let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
-        let ids: Vec<_> = batch.iter().map(|i| without_nul(&i.event.id)).collect();
-        let names: Vec<_> = batch.iter().map(|i| storable(&i.event.name)).collect();
+        let ids: Vec<_> = batch.iter().map(|i| to_pg_key(&i.event.id)).collect();
+        let names: Vec<_> = batch.iter().map(|i| to_pg_text(&i.event.name)).collect();
         let tenants: Vec<_> = batch
             .iter()
             .map(|i| i.event.room.tenant.as_ref().map(TenantId::as_str))
@@ -304,7 +303,7 @@ impl Writer {
                 answer,
                 ..
             } = incoming;
-            let id = without_nul(&event.id);
+            let id = to_pg_key(&event.id);
             let position = stored
                 .iter()
                 .position(|s| s.event_id == id && s.event_created_at == event.created_at);

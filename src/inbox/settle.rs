@@ -5,9 +5,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Job;
-use crate::audit::{self, storable, without_nul};
+use crate::audit;
 use crate::pipeline::Row;
-use crate::postgres::{Connection, Pool, interval};
+use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
 use quell_policy::TenantId;
 
 /// How a job ended.
@@ -93,7 +93,7 @@ async fn conclude(
              decision = $5::text::json, tenant = coalesce($6, tenant)
          where created_at = $1 and event_id = $2",
         job.event.created_at,
-        without_nul(&job.event.id),
+        to_pg_key(&job.event.id),
         settlement.as_str(),
         record.facts,
         record.decision,
@@ -138,7 +138,7 @@ pub(super) async fn retry(
         job.id,
         job.attempt,
         interval(delay),
-        storable(error),
+        to_pg_text(error),
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -172,7 +172,7 @@ pub(super) async fn dead_letter(
          where e.created_at = dead.event_created_at and e.event_id = dead.event_id",
         id,
         attempt,
-        storable(error),
+        to_pg_text(error),
     )
     .execute(pool)
     .await?;

@@ -53,21 +53,30 @@ pub(crate) fn place(options: &PgConnectOptions) -> String {
     format!("database {name} on {host}:{}", options.get_port())
 }
 
+/// The result of `work` on a connection outside the pool; after `limit` an error, as of a Postgres
+/// that says nothing. (What goes through the pool is bounded there.)
+pub(crate) async fn bounded<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(silent_for(limit)))
+}
+
+/// The error of a Postgres that said nothing for `limit`.
+pub(super) fn silent_for(limit: Duration) -> sqlx::Error {
+    let why = format!("no answer within {} s", limit.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+}
+
 /// One connection outside the pool, within `timeout`.
 pub(crate) async fn connect(
     options: &PgConnectOptions,
     variable: &'static str,
     timeout: Duration,
 ) -> Result<PgConnection, DatabaseError> {
-    tokio::time::timeout(timeout, PgConnection::connect_with(options))
+    bounded(timeout, PgConnection::connect_with(options))
         .await
-        .unwrap_or_else(|_| {
-            let why = format!("no answer within {} s", timeout.as_secs());
-            Err(sqlx::Error::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                why,
-            )))
-        })
         .map_err(|error| {
             let place = place(options);
             if pooler::refuses_setting(&error) {

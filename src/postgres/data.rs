@@ -1,6 +1,6 @@
 //! The data folder of the machine's own Postgres, and the folder of its socket.
 
-use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::config::DatabaseConfig;
 
 use super::account::{Account, our_uid, we_are_root};
+use super::constants::SUPERUSER;
 use super::error::LocalPostgresError;
-use super::local::SUPERUSER;
+use super::files::{entries, io};
 use super::process;
 use super::programs::Programs;
 
@@ -87,15 +88,6 @@ pub(super) fn look(folder: &Path) -> Result<Holds, LocalPostgresError> {
         Err(LocalPostgresError::NotOurs {
             folder: folder.to_owned(),
         })
-    }
-}
-
-/// What is in `folder`; nothing where that is not there.
-pub(super) fn entries(folder: &Path) -> Result<Vec<DirEntry>, LocalPostgresError> {
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect);
-    match entries {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries.map_err(io("read", folder)),
     }
 }
 
@@ -250,14 +242,6 @@ fn own(path: &Path, account: Option<&Account>) -> Result<(), LocalPostgresError>
             .map_err(io("give to the other user", path)),
         None => Ok(()),
     }
-}
-
-pub(super) fn io(
-    doing: &'static str,
-    path: &Path,
-) -> impl FnOnce(std::io::Error) -> LocalPostgresError {
-    let path = path.to_owned();
-    move |error| LocalPostgresError::Files { doing, path, error }
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
+use tokio::time::timeout;
 
-use super::connect::{self, DATABASE_URL, MIGRATE_URL, connect, options, place};
+use super::connect::{
+    self, DATABASE_URL, MIGRATE_URL, bounded, connect, options, place, silent_for,
+};
 use super::error::{DatabaseError, LocalPostgresError};
 use super::local::{Limit, LocalPostgres, Supervised};
 use super::pool::{Pool, TRUSTED_IDLE};
@@ -16,6 +19,12 @@ use super::{data, migrate, rights};
 
 /// At start, host names and TLS included. Later the pool has its own, shorter one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A migration may rewrite a table, and waits for another quell's. One that takes longer hangs.
+const MIGRATE_TIMEOUT: Duration = Duration::from_hours(1);
+/// To look whose sessions a connection has: a pooler lets some of the questions wait for 2 s each.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
+/// To give rights, with the wait for others who do.
+const RIGHTS_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a drain nothing is under way but attempts to reach a Postgres that is away.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a Postgres that somebody else stops just then is looked for anew.
@@ -81,7 +90,8 @@ impl Database {
             let opening = async {
                 local.bring_up(&survey).await?;
                 let (service, owner) = (local.service.clone(), local.owner.clone());
-                Ok(Self::on(service, owner, DATABASE_URL, config.connections_max).await)
+                let opening = Self::on(service, owner, DATABASE_URL, config.connections_max);
+                Ok(Box::pin(opening).await)
             };
             let failed = match unless(&mut stop, opening).await {
                 Some(Ok(Ok(database))) => {
@@ -113,10 +123,13 @@ impl Database {
         let place = place(&service);
         let owner_options = owner.application_name("quell (owner)");
         let mut owner = connect(&owner_options, owner_variable, CONNECT_TIMEOUT).await?;
-        let migrated = migrate::bring_up_to_date(&mut owner, &owner_options).await?;
+        let failed = |doing, limit| DatabaseError::of_query(doing, &place, silent_for(limit));
+        let migrating = migrate::bring_up_to_date(&mut owner, &owner_options);
+        let migrated = timeout(MIGRATE_TIMEOUT, migrating).await;
+        let migrated = migrated.unwrap_or_else(|_| Err(failed("migrate", MIGRATE_TIMEOUT)))?;
 
         let mut connection = connect(&service, DATABASE_URL, CONNECT_TIMEOUT).await?;
-        let sessions = Sessions::of(&mut connection, &service).await;
+        let sessions = bounded(LOOK_TIMEOUT, Sessions::of(&mut connection, &service)).await;
         match sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))? {
             Sessions::Own => {}
             Sessions::Scarce => tracing::warn!(
@@ -132,10 +145,12 @@ impl Database {
             ),
             Sessions::Forgetful => return Err(DatabaseError::PreparedStatements { place }),
         }
-        rights::give(&mut owner, &mut connection, &place, migrated).await?;
+        let giving = rights::give(&mut owner, &mut connection, &place, migrated);
+        let given = timeout(RIGHTS_TIMEOUT, giving).await;
+        given.unwrap_or_else(|_| Err(failed("give rights", RIGHTS_TIMEOUT)))?;
         for connection in [owner, connection] {
             // Nothing is lost with a connection that does not end well.
-            connection.close().await.ok();
+            bounded(CLOSE_TIMEOUT, connection.close()).await.ok();
         }
         let pool = Pool::new(service, connections_max, TRUSTED_IDLE);
         Ok(Self {
@@ -192,7 +207,7 @@ impl Database {
     /// Closes the pool, and stops the Postgres that we started.
     pub async fn close(self) {
         let closing = async {
-            let closed = tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await;
+            let closed = timeout(CLOSE_TIMEOUT, self.pool.close()).await;
             if closed.is_err() {
                 tracing::warn!(
                     "some database connections were still in use when the pool was closed"

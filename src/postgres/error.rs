@@ -7,9 +7,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::local::{LOCK_TIMEOUT, SUPERUSER};
+use super::constants::{LOCK_TIMEOUT, MAJOR_MIN, SUPERUSER};
 use super::pooler;
-use super::programs::MAJOR_MIN;
 
 const FORGETS: &str = "is behind a pooler that forgets prepared statements, as pgbouncer does in \
     transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \

@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{query, query_scalar, raw_sql};
 
 use super::connect::place;
+use super::constants::MAJOR_MIN;
 use super::error::DatabaseError;
 use super::pooler::{self, Sessions};
-use super::programs::MAJOR_MIN;
 
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
 

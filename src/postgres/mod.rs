@@ -5,11 +5,14 @@
 
 mod account;
 mod connect;
+mod constants;
 mod data;
 mod database;
 mod error;
+mod files;
 mod listen;
 mod local;
+mod maintenance;
 mod migrate;
 mod pool;
 mod pooler;
@@ -20,9 +23,10 @@ mod rights;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
-mod upkeep;
+mod text;
 
-pub(crate) use connect::{connect, interval, options, place};
+pub(crate) use connect::{bounded, connect, interval, options, place};
+pub(crate) use constants::MAJOR_MIN;
 pub(crate) use database::unless;
 pub use database::{Database, demo_data_folder};
 pub(crate) use error::failed_query;
@@ -30,10 +34,12 @@ pub use error::{DatabaseError, LocalPostgresError};
 pub(crate) use listen::{Heard, Listener};
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
+pub use maintenance::{
+    create_partitions, delete_dead_jobs, delete_leases, delete_unmutes, drop_events,
+};
 pub(crate) use migrate::{Schema, schema, server_version};
 pub use pool::Pool;
 pub(crate) use pool::{Connection, Transaction};
 pub(crate) use pooler::Sessions;
-pub(crate) use programs::MAJOR_MIN;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
-pub use upkeep::{Upkeep, upkeep};
+pub(crate) use text::{to_pg_json, to_pg_key, to_pg_text};

@@ -7,12 +7,10 @@ use std::time::Duration;
 use crate::config::DatabaseConfig;
 
 use super::account::Account;
-use super::data;
+use super::constants::MAJOR_MIN;
 use super::error::LocalPostgresError;
+use super::files;
 use super::process;
-
-/// The oldest major version that the schema works on (`unique nulls not distinct`).
-pub(crate) const MAJOR_MIN: u32 = 15;
 
 /// Where Debian and its kin put each major version, which is not in `PATH`.
 const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
@@ -105,7 +103,7 @@ fn candidates(
     search_path: &[PathBuf],
     debian_root: &Path,
 ) -> Result<Vec<PathBuf>, LocalPostgresError> {
-    let mut debian: Vec<(u32, PathBuf)> = data::entries(debian_root)?
+    let mut debian: Vec<(u32, PathBuf)> = files::entries(debian_root)?
         .into_iter()
         .filter_map(|entry| {
             let major = entry.file_name().to_str()?.parse().ok()?;

@@ -1,21 +1,19 @@
-//! Migrations, rights and upkeep, on databases of a cluster that these tests share.
+//! Migrations, rights and maintenance, on databases of a cluster that these tests share.
 
+mod maintenance;
 mod pool;
 mod pooler;
 mod rights;
-mod upkeep;
 
 use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrate;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Row, query, query_scalar, raw_sql};
-
-use quell_clock::Clock;
 
 use super::account::{Account, our_uid, we_are_root};
 use super::connect::DATABASE_URL;
@@ -198,9 +196,8 @@ async fn one_login_may_be_both() {
     let cluster = Cluster::shared().await;
     let (_, owner) = cluster.database().await;
     let database = on(&owner, &owner).await.unwrap();
-    upkeep(&database.pool, Clock::system().now(), 30)
-        .await
-        .unwrap();
+    create_partitions(&database.pool).await.unwrap();
+    drop_events(&database.pool, 30).await.unwrap();
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod explain_cli;
 mod explain_live;
 mod explain_refused;
 mod log;
+mod maintenance;
 mod manual;
 mod manual_access;
 mod manual_body;

@@ -57,7 +57,7 @@ async fn what_postgres_cannot_hold_is_stored_and_muted_all_the_same() {
     app.finish().await;
 }
 
-/// Upkeep makes partitions two weeks ahead; quell may have been down for longer.
+/// Maintenance makes partitions two weeks ahead; quell may have been down for longer.
 #[tokio::test]
 async fn an_event_of_a_day_without_a_partition_is_stored_and_muted() {
     for days in [40, -40] {

@@ -14,7 +14,7 @@ use crate::backtest::Pace;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
 use crate::backtest::work::{Bounds, LOOK_EVERY_TRACKS, Work};
-use crate::threads::apart;
+use crate::threads::spawn_blocking_holding;
 
 fn work() -> Work {
     let draft = Draft {
@@ -84,7 +84,7 @@ async fn what_is_held_is_let_go_when_the_work_is_done_and_not_when_nobody_waits(
     let hold = Arc::new(());
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
-    let mut working = Box::pin(apart(&hold, move || {
+    let mut working = Box::pin(spawn_blocking_holding(&hold, move || {
         begun.send(()).unwrap();
         may_go_on.recv().unwrap();
     }));
@@ -101,7 +101,7 @@ async fn what_is_held_is_let_go_when_the_work_is_done_and_not_when_nobody_waits(
     tokio::time::timeout(Duration::from_secs(10), let_go)
         .await
         .unwrap();
-    let broken = apart(&hold, || panic!("as a bug would")).await;
+    let broken = spawn_blocking_holding(&hold, || panic!("as a bug would")).await;
     assert!(broken.unwrap_err().is_panic());
     assert_eq!(Arc::strong_count(&hold), 1);
 }

@@ -10,15 +10,17 @@ use super::{Finding, SkewLimits, skew};
 use crate::config::DatabaseConfig;
 use crate::postgres::{
     Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Sessions, Survey, auditor_role,
-    connect, missing_rights, options, place, schema, server_version,
+    bounded, connect, missing_rights, options, place, schema, server_version,
 };
 use quell_clock::Clock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all that is looked at; behind a pooler some questions wait for 2 s each.
+const EXAMINE_TIMEOUT: Duration = Duration::from_secs(30);
 const URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
 
-/// Upkeep makes them for two weeks: fewer means that it has failed for long.
+/// Maintenance makes them for two weeks: fewer means that it has failed for long.
 const DAYS_AHEAD_MIN: i32 = 10;
 
 const LIMITS: SkewLimits = SkewLimits {
@@ -60,7 +62,7 @@ pub(super) async fn check(config: &DatabaseConfig, clock: &Clock) -> Vec<Finding
 
 async fn owners(owner: &PgConnectOptions) -> Result<Finding, DatabaseError> {
     let mut connection = connect(owner, MIGRATE_URL, CONNECT_TIMEOUT).await?;
-    let sessions = Sessions::of(&mut connection, owner).await;
+    let sessions = bounded(EXAMINE_TIMEOUT, Sessions::of(&mut connection, owner)).await;
     let failed = |error| DatabaseError::of_query("look around", &place(owner), error);
     Ok(match sessions.map_err(failed)? {
         Sessions::Shared | Sessions::Forgetful => Finding::fail(
@@ -116,7 +118,8 @@ async fn examine(
     let place = place(service);
     let connected_ms = asked.elapsed().as_millis();
     findings.push(Finding::ok(format!("{place} answers ({connected_ms} ms)")));
-    if let Err(error) = inside(&mut connection, service, clock, &mut findings).await {
+    let looking = inside(&mut connection, service, clock, &mut findings);
+    if let Err(error) = bounded(EXAMINE_TIMEOUT, looking).await {
         findings.push(unusable(&DatabaseError::of_query(
             "examine it",
             &place,

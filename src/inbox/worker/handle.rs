@@ -7,11 +7,12 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::action::{Cause, Correlation};
-use crate::audit::{Origin, json_without_nul};
+use crate::audit::Origin;
 use crate::inbox::Job;
 use crate::inbox::settle::{self, Record, Retried, Settlement};
 use crate::metrics::Step;
 use crate::pipeline::{Handled, Seen, TrackResult};
+use crate::postgres::to_pg_json;
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_CAP: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ impl JobContext<'_> {
 /// `value` as it is stored: participants choose much of what is in it, NULs too.
 fn to_json<T: serde::Serialize>(value: &T) -> String {
     // Only maps with keys that are no strings fail, and there are none.
-    json_without_nul(serde_json::to_value(value).unwrap_or_default()).to_string()
+    to_pg_json(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
 impl Worker {

@@ -5,25 +5,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-
-use super::super::data;
-use super::super::error::{LocalPostgresError, is_own_lack};
-use super::super::process::{self, Server};
 use super::note;
 use super::patience::{Patience, is_on_its_way};
-use super::{SUPERUSER, Survey};
+use super::place::{PORT, Place};
+use super::survey::Survey;
+use crate::postgres::constants::LOCK_TIMEOUT;
+use crate::postgres::error::{LocalPostgresError, is_own_lack};
+use crate::postgres::process::{self, Server};
+use crate::postgres::{data, files};
 
-const PORT: u16 = 5432;
 /// One that is started says something by then. Recovery after a crash may have a lot to read, and is
 /// begun anew where it is broken off: one that says that it comes up is waited for as long as it does.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two lines that it is not known whether it still runs.
 const TELL: Duration = Duration::from_mins(1);
-/// Another quell that makes the folder and starts Postgres holds the lock for as long.
-pub(in crate::postgres) const LOCK_TIMEOUT: Duration = Duration::from_mins(4);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks whether another quell has let go of the folder.
 const POLL: Duration = Duration::from_millis(30);
 /// Between two looks whether it still runs, and between two attempts to start it while processes
@@ -57,13 +52,6 @@ enum Process {
 pub(super) struct End {
     pub(super) how: String,
     pub(super) log: String,
-}
-
-/// Where a Postgres listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) socket: PathBuf,
-    pub(super) port: u16,
 }
 
 impl Instance {
@@ -236,33 +224,6 @@ impl Instance {
     }
 }
 
-impl Place {
-    pub(super) fn login(&self, user: &str, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket)
-            .port(self.port)
-            .username(user)
-            .database(database)
-    }
-
-    /// What `psql` needs to be told, as its options.
-    pub(super) fn psql_options(&self) -> String {
-        let port = if self.port == PORT {
-            String::new()
-        } else {
-            format!(" -p {}", self.port)
-        };
-        format!("-h {}{port}", self.socket.display())
-    }
-
-    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let options = self.login(SUPERUSER, "postgres");
-        tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| sqlx::Error::PoolTimedOut)?
-    }
-}
-
 /// Where the one that we start listens.
 fn own_place(folder: &Path, survey: &Survey) -> Result<Place, LocalPostgresError> {
     Ok(Place {
@@ -273,12 +234,12 @@ fn own_place(folder: &Path, survey: &Survey) -> Result<Place, LocalPostgresError
 
 /// Holds the folder itself locked, which leaves nothing behind in it.
 pub(super) async fn lock(folder: &Path) -> Result<File, LocalPostgresError> {
-    let file = File::open(folder).map_err(data::io("open", folder))?;
+    let file = File::open(folder).map_err(files::io("open", folder))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(data::io("lock", folder)(error)),
+            Err(TryLockError::Error(error)) => return Err(files::io("lock", folder)(error)),
             Err(TryLockError::WouldBlock) if started.elapsed() > LOCK_TIMEOUT => {
                 return Err(LocalPostgresError::Locked {
                     folder: folder.to_owned(),

@@ -4,11 +4,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::super::data;
-use super::super::error::{LocalPostgresError, is_own_lack};
-use super::super::process;
-use super::instance::Place;
 use super::patience::{Patience, is_on_its_way};
+use super::place::Place;
+use crate::postgres::error::{LocalPostgresError, is_own_lack};
+use crate::postgres::{files, process};
 
 /// One that is there by its id, and does not listen: it comes up, goes down, or is another
 /// program that was given the id of one that crashed.
@@ -20,7 +19,7 @@ const SILENT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn running(folder: &Path) -> Result<Option<(i32, Place)>, LocalPostgresError> {
     let mut patience = Patience::new(Instant::now(), SILENT_TIMEOUT);
     while !patience.is_over(Instant::now()) {
-        let note = read(folder).map_err(data::io("read", &path(folder)))?;
+        let note = read(folder).map_err(files::io("read", &path(folder)))?;
         let Some((pid, place)) = note.filter(|(pid, _)| process::is_alive(*pid)) else {
             return Ok(None);
         };
@@ -30,7 +29,7 @@ pub(super) async fn running(folder: &Path) -> Result<Option<(i32, Place)>, Local
                 // It answers: whoever may not come in is told so when the roles are made.
                 Ok(_) | Err(sqlx::Error::Database(_)) => return Ok(Some((pid, place))),
                 Err(sqlx::Error::Io(error)) if is_own_lack(&error) => {
-                    return Err(data::io("connect to", &place.socket)(error));
+                    return Err(files::io("connect to", &place.socket)(error));
                 }
                 Err(_) => {}
             }

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::error::LocalPostgresError;
-use super::super::pool::Pool;
-use super::LocalPostgres;
+use super::cluster::LocalPostgres;
 use super::instance::End;
+use crate::postgres::error::LocalPostgresError;
+use crate::postgres::pool::Pool;
 
 /// The ends of the last minute count.
 const WITHIN: Duration = Duration::from_mins(1);

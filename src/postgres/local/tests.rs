@@ -3,19 +3,26 @@
 use std::fs::Permissions;
 use std::future::pending;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use sqlx::migrate::Migrate;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Row};
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
+use super::note;
+use super::survey::choose;
 use super::*;
 use crate::postgres::Database;
 use crate::postgres::account::we_are_root;
+use crate::postgres::data::Holds;
 use crate::postgres::database::Local;
+use crate::postgres::error::LocalPostgresError;
+use crate::postgres::files;
 use crate::postgres::pool::{Pool, TRUSTED_IDLE};
+use crate::postgres::programs::Programs;
 use crate::postgres::test_support::{config, open_tempdir, wait_for};
 
 async fn show(options: &PgConnectOptions, sql: &str) -> Result<String, sqlx::Error> {
@@ -307,7 +314,7 @@ async fn one_that_cannot_be_started_again_is_told_apart_from_one_that_ends() {
 fn what_quell_itself_lacks_is_no_failure_of_postgres() {
     let check = |error: Errno, want: bool| {
         let error = || std::io::Error::from(error);
-        let files = data::io("open", Path::new("/data"))(error());
+        let files = files::io("open", Path::new("/data"))(error());
         let spawn = LocalPostgresError::Spawn {
             program: "postgres".to_owned(),
             error: error(),

@@ -1,4 +1,4 @@
-//! Text that Postgres can store.
+//! Text and JSON as Postgres can store them: it has no NUL, and an entry of an index is short.
 
 use serde_json::Value;
 
@@ -10,8 +10,8 @@ const TEXT_BYTES_MAX: usize = 800;
 /// is longer than an index takes. Participants and tenants choose such texts, and a row that
 /// cannot be written would be a way out of being muted.
 #[must_use]
-pub fn storable(text: &str) -> String {
-    let mut text = without_nul(text);
+pub(crate) fn to_pg_text(text: &str) -> String {
+    let mut text = to_pg_key(text);
     if text.len() > TEXT_BYTES_MAX {
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         text.push('…');
@@ -21,20 +21,20 @@ pub fn storable(text: &str) -> String {
 
 /// Text that Postgres can store, whole: for keys, which stay apart only where nothing is cut.
 #[must_use]
-pub fn without_nul(text: &str) -> String {
+pub(crate) fn to_pg_key(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 /// JSON that Postgres can store and take apart again, in which an escaped NUL is an error wherever
 /// it stands.
 #[must_use]
-pub fn json_without_nul(value: Value) -> Value {
+pub(crate) fn to_pg_json(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(without_nul(&text)),
-        Value::Array(values) => values.into_iter().map(json_without_nul).collect(),
+        Value::String(text) => Value::String(to_pg_key(&text)),
+        Value::Array(values) => values.into_iter().map(to_pg_json).collect(),
         Value::Object(fields) => fields
             .into_iter()
-            .map(|(name, value)| (without_nul(&name), json_without_nul(value)))
+            .map(|(name, value)| (to_pg_key(&name), to_pg_json(value)))
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
@@ -44,29 +44,29 @@ pub fn json_without_nul(value: Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use super::{TEXT_BYTES_MAX, json_without_nul, storable};
+    use super::{TEXT_BYTES_MAX, to_pg_json, to_pg_text};
 
     #[test]
     fn no_nul_is_left_in_json() {
         let value = json!({"a\0": ["b\0", {"c": "d\0"}, 1, null, true]});
         let expect = json!({"a\u{fffd}": ["b\u{fffd}", {"c": "d\u{fffd}"}, 1, null, true]});
-        assert_eq!(json_without_nul(value), expect);
+        assert_eq!(to_pg_json(value), expect);
     }
 
     #[test]
     fn a_nul_becomes_the_replacement_character() {
-        assert_eq!(storable("a\0b"), "a\u{fffd}b");
-        assert_eq!(storable("ab"), "ab");
+        assert_eq!(to_pg_text("a\0b"), "a\u{fffd}b");
+        assert_eq!(to_pg_text("ab"), "ab");
     }
 
     #[test]
     fn what_is_too_long_for_an_index_is_cut_between_characters_and_says_so() {
         let longest = "x".repeat(TEXT_BYTES_MAX);
-        assert_eq!(storable(&longest), longest);
-        assert_eq!(storable(&format!("{longest}y")), format!("{longest}…"));
+        assert_eq!(to_pg_text(&longest), longest);
+        assert_eq!(to_pg_text(&format!("{longest}y")), format!("{longest}…"));
         let wide = format!("{}🔇", "x".repeat(TEXT_BYTES_MAX - 1));
         assert_eq!(
-            storable(&wide),
+            to_pg_text(&wide),
             format!("{}…", "x".repeat(TEXT_BYTES_MAX - 1))
         );
     }

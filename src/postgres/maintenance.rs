@@ -1,0 +1,88 @@
+//! Partitions ahead, and an end for what has served its time: all by Postgres's clock, so that a
+//! replica whose clock is wrong removes nothing too early.
+
+use std::time::Duration;
+
+use sqlx::{query, query_scalar};
+
+use super::pool::Pool;
+
+/// Partitions and many rows take longer than other statements; `statement_timeout` (30 s) ends them
+/// before this does.
+const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// Makes the partitions that the next two weeks need.
+pub async fn create_partitions(pool: &Pool) -> Result<(), sqlx::Error> {
+    query!("select quell_ensure_partitions(clock_timestamp())")
+        .execute(&pool.within(MAINTENANCE_TIMEOUT))
+        .await?;
+    Ok(())
+}
+
+/// Drops the days of webhook events that are older than `retention_days`; returns how many.
+pub async fn drop_events(pool: &Pool, retention_days: u32) -> Result<u64, sqlx::Error> {
+    let dropped = query_scalar!(
+        r#"select quell_drop_events(clock_timestamp() - make_interval(days => $1)) as "dropped!""#,
+        days(retention_days),
+    )
+    .fetch_one(&pool.within(MAINTENANCE_TIMEOUT))
+    .await?;
+    Ok(u64::try_from(dropped).unwrap_or_default())
+}
+
+/// Removes dead letters that are older than `retention_days`; returns how many.
+pub async fn delete_dead_jobs(pool: &Pool, retention_days: u32) -> Result<u64, sqlx::Error> {
+    let deleted = query!(
+        "delete from job
+         where state = 'dead' and received_at < clock_timestamp() - make_interval(days => $1)",
+        days(retention_days),
+    )
+    .execute(&pool.within(MAINTENANCE_TIMEOUT))
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Removes the leases of sources that nobody acted on for a day and nobody holds, which no running
+/// job refers to; returns how many.
+pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
+    let deleted = query!(
+        "delete from track_lease
+         where touched_at < clock_timestamp() - interval '1 day'
+           and (leased_until is null or leased_until < clock_timestamp())",
+    )
+    .execute(&pool.within(MAINTENANCE_TIMEOUT))
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Removes what people said ("let them speak") in rooms that ended more than a day ago; returns how much.
+///
+/// `LiveKit` may drop the webhook of a room's end. Such a room counts as ended a day after its last
+/// event was dropped (`retention_days`), and no earlier than that long after the unmute.
+pub async fn delete_unmutes(pool: &Pool, retention_days: u32) -> Result<u64, sqlx::Error> {
+    // The events are those of the index `webhook_event_room_sid`.
+    let deleted = query!(
+        "delete from manual_unmute m
+         where m.at < clock_timestamp() - interval '1 day'
+           and (exists (
+                   select from webhook_event e
+                   where e.room_sid = m.room_sid and e.event = 'room_finished'
+                     and e.received_at < clock_timestamp() - interval '1 day')
+             or m.at < clock_timestamp() - make_interval(days => $1 + 1)
+               and not exists (
+                   select from webhook_event e
+                   where e.room_sid = m.room_sid
+                     and e.event in ('room_started', 'room_finished', 'participant_joined',
+                                     'participant_left')
+                     and e.received_at > clock_timestamp() - make_interval(days => $1 + 1)))",
+        days(retention_days),
+    )
+    .execute(&pool.within(MAINTENANCE_TIMEOUT))
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// As SQL takes it.
+fn days(days: u32) -> i32 {
+    i32::try_from(days).unwrap_or(i32::MAX - 1)
+}
