@@ -9,31 +9,52 @@
 //! mute::run:  authorize -> audit: intent -> LiveKit -> audit: outcome
 //! ```
 //!
-//! The modules, in the order in which to read them: [`http`] has every route on one page;
-//! [`inbox`] commits webhooks and works them off; [`quell_policy`] decides, pure; [`mute`] is the one
-//! path to `LiveKit`'s mute; [`audit`] writes down what was wanted and what came of it.
-//! [`explain`] says why; [`livekit`] reads webhooks and calls `LiveKit`, [`policy_store`] keeps the
-//! policies, [`postgres`] the database; [`app`] puts them together; [`livekit_double`] is a `LiveKit` to test with.
+//! The modules, in the order in which to read them:
+//!
+//! - [`server`] starts everything, stops being ready when a part ends, and drains.
+//! - [`http`] has every route on one page. A webhook arrives in `http::webhook`.
+//! - [`inbox`] commits webhooks, and its workers decide on each and mute.
+//! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.
+//! - [`mute`] is the one path to `LiveKit`'s mute. `mute::permit` authorizes every action.
+//! - [`audit`] records what was intended, and its outcome.
+//! - [`policy_store`] keeps the policies and their revisions, and the snapshot that is in force.
+//! - [`explain`] says why a track is muted or not.
+//! - [`backtest`] tries a draft on stored events.
+//! - [`livekit`] reads and verifies webhooks and calls `LiveKit`.
+//! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
+//! - [`cli`] is the command line: `quell serve`, `quell policy` and the others.
+//! - [`config`] reads the environment, all of it.
+//! - [`metrics`] counts and times.
+//! - `caller_id` says what can be a caller's id, `threads` keeps long work off the async threads.
+//! - [`livekit_double`], a crate of its own, is a `LiveKit` to test with.
+
+pub mod server;
 
 pub mod http;
+
 pub mod inbox;
 
 pub mod mute;
 
-pub mod backtest;
-
 pub mod audit;
 
-pub mod explain;
-pub mod livekit;
 pub mod policy_store;
+
+pub mod explain;
+
+pub mod backtest;
+
+pub mod livekit;
+
 pub mod postgres;
 
-mod caller_id;
 pub mod cli;
+
 pub mod config;
+
 pub mod metrics;
-pub mod server;
+
+mod caller_id;
 mod threads;
 
 #[cfg(test)]
