@@ -9,60 +9,56 @@
 //! action:  access (permit) -> audit (intent) -> livekit -> audit (outcome)
 //! ```
 //!
-//! The modules, in the order in which to read them. Each knows those below it, and none above.
+//! The modules, in the order in which to read them. Each uses those below it, and none above.
+//!
+//! - [`cli`] is the command line: `quell serve`, `quell policy` and the others.
+//! - [`server`] starts everything, stops being ready when a part ends, and drains.
+//! - `maintenance` has every chore that runs from time to time on one page.
+//! - [`http`] has every route on one page. A webhook arrives in `http::webhook`.
+//! - [`inbox`] commits webhooks; its workers hand each new track to the pipeline.
+//! - [`pipeline`] is the one way of every track that is seen: facts, decision, action, result.
+//! - [`explain`] says why a track is muted or not.
+//! - [`backtest`] tries a draft of policies on stored events.
+//! - [`action`] is the one path to a change in `LiveKit`, for people and policies alike.
+//! - [`livekit`] reads and verifies webhooks, makes facts, and calls `LiveKit`.
+//! - [`policy_store`] keeps the policies and their revisions, and the snapshot that is in force.
+//! - [`audit`] writes an action's intent before the call, and its outcome after.
+//! - [`access`] authorizes every action, and says what a viewer may see.
+//! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
+//! - [`metrics`] counts and times; [`config`] reads the environment, all of it.
+//! - `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
+//!   can be a caller's id.
+//! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.
+//! - [`livekit_double`], a crate of its own, is a `LiveKit` to test with.
 
-/// Starts, supervises and drains the parts of a server.
+pub mod cli;
 pub mod server;
 
-/// Every route on one page: webhooks, mutes, policies, explanations, backtests.
-pub mod http;
-
-/// A webhook arrives: its event is committed, and worked off by the pipeline.
-pub mod inbox;
-
-/// One way for every track that is seen: facts, decision, action, result.
-pub mod pipeline;
-
-/// Why a decision is as it is.
-pub mod explain;
-
-/// What a draft of policies would have decided on stored events.
-pub mod backtest;
-
-/// An action on a track: authorized, written down, done, written down.
-pub mod action;
-
-/// What `LiveKit` tells (webhooks, facts) and what it is asked to do.
-pub mod livekit;
-
-/// The stored policies, their history, and the snapshot that is in force.
-pub mod policy_store;
-
-/// The audit log: intents before LiveKit is called, outcomes after.
-pub mod audit;
-
-/// Access control: permits, authorities, and what a viewer may see.
-pub mod access;
-
-/// The database: one bounded pool, migrations, rights, the machine's own Postgres.
-pub mod postgres;
-
-/// What runs from time to time, on one page.
 mod maintenance;
 
-/// Watches over tasks that run for as long as the server does.
-mod supervisor;
+pub mod http;
+pub mod inbox;
+pub mod pipeline;
 
-/// The command line; one file a command.
-pub mod cli;
+pub mod explain;
 
-/// The only reader of the environment.
-pub mod config;
+pub mod backtest;
 
-/// Counters and durations, for `/metrics`.
+pub mod action;
+pub mod livekit;
+pub mod policy_store;
+
+pub mod audit;
+
+pub mod access;
+pub mod postgres;
+
 pub mod metrics;
 
+pub mod config;
+
 mod caller_id;
+mod supervisor;
 mod threads;
 
 #[cfg(test)]

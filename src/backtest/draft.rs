@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 
 use crate::access::Viewer;
+use crate::policy_store::changed_fields;
 use quell_policy::{
     CompiledPolicy, Effect, Mode, Owner, Policy, PolicyKey, PolicyRef, PolicySet, Reads,
     StoredPolicy, TenantId,
@@ -83,7 +84,7 @@ pub struct Changed {
     pub effect: Effect,
     /// Whether it acts; of a removed one, whether it did.
     pub mode: Mode,
-    /// The fields that an updated one has otherwise.
+    /// The fields of an updated one that differ, such as `match.room`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
@@ -159,7 +160,7 @@ impl Draft {
             let (policy, compiled) = read(&row)?;
             let key = compiled.id.key();
             if let Some(new) = drafted.remove(&key) {
-                let fields = differing(&policy, &new);
+                let fields = changed_names(&policy, &new);
                 let change = if fields.is_empty() {
                     draft.push(compiled.clone());
                     Change::Unchanged
@@ -247,19 +248,8 @@ fn changed(policy: &Policy, change: Change, fields: Vec<String>) -> Changed {
     }
 }
 
-/// The fields in which two policies differ, by their names in the canonical form.
-fn differing(one: &Policy, other: &Policy) -> Vec<String> {
-    let (one, other) = (one.to_json(), other.to_json());
-    let keys = |value: &serde_json::Value| -> BTreeSet<String> {
-        let fields = value.as_object();
-        fields
-            .into_iter()
-            .flat_map(|fields| fields.keys().cloned())
-            .collect()
-    };
-    keys(&one)
-        .union(&keys(&other))
-        .filter(|key| one.get(key.as_str()) != other.get(key.as_str()))
-        .cloned()
-        .collect()
+/// The fields in which two policies differ, such as `mode` or `match.room`.
+fn changed_names(old: &Policy, new: &Policy) -> Vec<String> {
+    let changes = changed_fields(Some(&old.to_json()), Some(&new.to_json()));
+    changes.into_iter().map(|change| change.field).collect()
 }

@@ -36,7 +36,7 @@ use axum::response::{IntoResponse, Response};
 
 use self::caller::{Id, Identity};
 use self::jwt::{Jwts, Verdict};
-use self::secrets::{Found, Secrets};
+use self::secrets::{SecretMatch, Secrets};
 use self::service::AuthService;
 use self::token::Sent;
 use super::log;
@@ -206,11 +206,11 @@ impl Inner {
 
     async fn check(&self, token: &str, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
         match self.secrets.find(token) {
-            Found::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
-            Found::WithoutId => {
+            SecretMatch::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
+            SecretMatch::WithoutId => {
                 return Err(refused(Reason::BadId, "this API secret has a blank id"));
             }
-            Found::Nothing => {}
+            SecretMatch::NoSecret => {}
         }
         let mut otherwise = refused(Reason::UnknownToken, "the token is not valid");
         if let Some(jwts) = &self.jwts {

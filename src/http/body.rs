@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::StreamExt as _;
 
-/// A body that trickles in holds a connection, and what is reserved for it, for so long at most.
+/// The most time that a body may take: one that trickles in holds a connection and its reservation.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no body.
+/// Why a body was not read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum BodyError {
     #[error("the body is larger than {bytes_max} bytes")]
@@ -24,7 +24,7 @@ pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, BodyEr
     read_reserved(body, bytes_max, |_| Ok(())).await
 }
 
-/// The same, where each part of it is asked for before it is kept.
+/// The same; `reserve` is called with the size of each part, and may refuse it, before it is kept.
 pub(super) async fn read_reserved<E: From<BodyError>>(
     body: Body,
     bytes_max: usize,

@@ -16,7 +16,7 @@ use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::log_lines::Lines;
+use super::log_lines::RateLimit;
 use super::problem::Problem;
 use super::webhook::Lost;
 use crate::metrics::Metrics;
@@ -52,18 +52,18 @@ impl RequestId {
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     metrics: Metrics,
-    refused: Arc<Lines>,
-    failed: Arc<Lines>,
-    lost: Arc<Lines>,
+    refused: Arc<RateLimit>,
+    failed: Arc<RateLimit>,
+    lost: Arc<RateLimit>,
 }
 
 impl Log {
     pub(super) fn new(metrics: Metrics, tracker: TaskTracker) -> Self {
         Self {
             metrics,
-            refused: Arc::new(Lines::new("refused", tracker.clone())),
-            failed: Arc::new(Lines::new("failed", tracker.clone())),
-            lost: Arc::new(Lines::new("lost", tracker)),
+            refused: Arc::new(RateLimit::new("refused", tracker.clone())),
+            failed: Arc::new(RateLimit::new("failed", tracker.clone())),
+            lost: Arc::new(RateLimit::new("lost", tracker)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! A bound on lines that strangers can cause, so that nobody fills the disk: some a second, then
-//! how many were left out.
+//! A rate limit on log lines that strangers can cause, so that nobody fills the disk: at most 20 a
+//! second of one kind, then one line with the number that was left out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio_util::task::TaskTracker;
 const LINES_MAX: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lines of one kind.
+/// The rate limit of one kind of lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct RateLimit {
     kind: &'static str,
     tracker: TaskTracker,
     second: Arc<Mutex<Second>>,
@@ -25,7 +25,7 @@ struct Second {
     left_out: u64,
 }
 
-impl Lines {
+impl RateLimit {
     pub(super) fn new(kind: &'static str, tracker: TaskTracker) -> Self {
         let second = Second {
             began: Instant::now(),
@@ -39,7 +39,8 @@ impl Lines {
         }
     }
 
-    /// Whether this line is to be written. How many were not is said when the second is over.
+    /// Whether this line may be written. When the second is over, a line gives the number of those that
+    /// were not.
     pub(super) fn may_write(&self) -> bool {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         if second.began.elapsed() >= SECOND {
@@ -78,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn some_lines_a_second_are_written_and_the_rest_is_counted() {
         let tracker = TaskTracker::new();
-        let lines = Lines::new("refused", tracker.clone());
+        let lines = RateLimit::new("refused", tracker.clone());
         let written = |count: u32| (0..count).filter(|_| lines.may_write()).count();
         let left_out = || lines.second.lock().unwrap().left_out;
         assert_eq!(written(19), 19);

@@ -16,7 +16,7 @@ use super::log::{self, RequestId};
 use super::problem::{Problem, chain};
 use super::request::check_json;
 use super::state::AppState;
-use super::uri::QueryKey;
+use super::uri::QueryToken;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
 use crate::audit::Outcome;
 
@@ -91,7 +91,7 @@ async fn answer(state: &AppState, request: Request) -> Result<Body, Problem> {
     let bytes = body::read(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| Problem::invalid_request(error.to_string()))?;
-    let key = parts.extensions.get::<QueryKey>();
+    let key = parts.extensions.get::<QueryToken>();
     let caller = state
         .authenticator
         .caller_of_mute(&AuthRequest {

@@ -1,7 +1,6 @@
-//! Who is answered before its body was read to the end is told that the connection ends with the
-//! answer.
+//! Says `Connection: close` in an answer that is given before the request's body was read to its end.
 //!
-//! hyper ends such a connection, since the rest of the body stands before the next request, but does
+//! hyper closes such a connection, since the rest of the body precedes the next request, but does
 //! not say so: a client that sends its next request there sees it fail. The rest is read and thrown
 //! away for a while, because a client that is still sending when the connection is closed may never
 //! see its answer (RFC 9112, 9.6).
@@ -69,7 +68,7 @@ pub(super) async fn close(
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    // Whoever asks first sends nothing until it is told to go on.
+    // A client that sent `Expect: 100-continue` sends no body until it is told to.
     let asks_first = request.headers().contains_key(EXPECT);
     let version = request.version();
     let (parts, body) = request.into_parts();

@@ -1,15 +1,15 @@
-//! What a request's URL has too much: slashes, and a token.
+//! Tidies a request's URL: folds slashes, and takes the token out.
 
 use axum::extract::Request;
 use axum::http::uri::{PathAndQuery, Uri};
 use secrecy::SecretString;
 use url::form_urlencoded;
 
-/// The token that stood in the URL; it is nowhere else any more.
+/// The token of `?api_key=`, an extension of the request; the URL does not hold it any more.
 #[derive(Debug, Clone)]
-pub(super) struct QueryKey(pub(super) SecretString);
+pub(super) struct QueryToken(pub(super) SecretString);
 
-/// Before a route is looked for, and before anything can log the URL.
+/// Runs before routing, and before anything can log the URL.
 pub(super) fn tidy(request: Request) -> Request {
     take_key(fold_slashes(request))
 }
@@ -49,7 +49,7 @@ fn take_key(mut request: Request) -> Request {
     set(request.uri_mut(), &path, &rest.finish());
     request
         .extensions_mut()
-        .insert(QueryKey(SecretString::from(key)));
+        .insert(QueryToken(SecretString::from(key)));
     request
 }
 
@@ -96,7 +96,7 @@ mod tests {
             let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
             let request = tidy(request);
             assert_eq!(request.uri().to_string(), rest);
-            let taken = request.extensions().get::<QueryKey>();
+            let taken = request.extensions().get::<QueryToken>();
             assert_eq!(taken.map(|key| key.0.expose_secret()), key, "{uri}");
             assert!(!format!("{request:?}").contains("s3cret"));
         }

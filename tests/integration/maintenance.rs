@@ -44,7 +44,7 @@ async fn a_replica_whose_clock_is_ahead_removes_nothing() {
         "delete_leases",
     ];
     app.wait_for("every chore is done once", async || {
-        let text = running.app.metrics.text();
+        let text = running.state.metrics.text();
         let is_done = |chore: &str| {
             text.contains(&format!(
                 "quell_maintenance_runs_total{{chore=\"{chore}\",result=\"ok\"}} 1\n"

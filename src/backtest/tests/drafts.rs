@@ -49,7 +49,7 @@ fn a_draft_takes_the_place_of_its_namesakes() {
             changes(&sides),
             [
                 "created globex/quiet: ",
-                "updated (operator)/quiet: match priority",
+                "updated (operator)/quiet: match.room priority",
                 "unchanged acme/quiet: ",
             ]
         );

@@ -1,16 +1,15 @@
 //! `quell policy backtest`: what a draft would have done with the tracks that were published.
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use super::files::Files;
-use super::output::TIME;
+use super::output::{Format, TIME, print_out};
 use super::{OwnerArguments, with_database};
 use crate::access::Viewer;
 use crate::backtest::{
@@ -48,18 +47,11 @@ pub(in crate::cli) struct Arguments {
     /// How many examples of each kind of change are shown
     #[arg(long, value_name = "N", default_value_t = SAMPLES_DEFAULT)]
     samples: usize,
-    /// For people, or for programs
+    /// How to answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
     owner: OwnerArguments,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -82,11 +74,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Format::Text => report.to_string(),
             Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         };
-        match std::io::stdout().write_all(text.as_bytes()) {
-            // `| head` has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+        print_out(&text)
     })
     .await
 }

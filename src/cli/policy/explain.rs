@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 use serde_json::Value;
 
 use super::files::Files;
-use super::output::print_out;
+use super::output::{Format, print_out};
 use super::{configured, with_database};
 use crate::access::Principal;
 use crate::config::{Config, Environment};
@@ -69,15 +69,6 @@ pub(in crate::cli) struct Arguments {
     /// Show the policies that do not apply, not only the 20 nearest; 1,000 policies at most
     #[arg(long)]
     all: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs, as `POST /v1/explain` answers
-    Json,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {

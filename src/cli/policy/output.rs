@@ -5,12 +5,23 @@ use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
 use similar::{ChangeTag, TextDiff};
 
 use quell_policy::terminal::without_controls;
 
 /// How times are written.
 pub(super) const TIME: &str = "%Y-%m-%d %H:%M:%SZ";
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs, as the REST interface answers
+    Json,
+}
 
 /// A diff that takes longer is shown coarser than it could be.
 const DIFF_TIME_MAX: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::fetch::{self, BodyError};
-use super::key::{Key, KeyError, Origin};
+use super::key::{JwksSource, Key, KeyError};
 use crate::http::problem::chain;
 use quell_clock::Clock;
 
@@ -160,7 +160,7 @@ impl Inner {
             return Err(FetchError::Status(response.status()));
         }
         let body = fetch::body(response, JWKS_BYTES_MAX).await?;
-        Ok(Key::from_jwks(&body, Origin::Url)?)
+        Ok(Key::from_jwks(&body, JwksSource::Url)?)
     }
 
     /// The distance to `at`: a clock that was set back must not hold keys for ever.

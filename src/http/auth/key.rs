@@ -41,7 +41,7 @@ pub(super) struct Key {
 
 /// Where a JWKS comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum JwksSource {
     /// Our own file, which may hold shared secrets (`kty: oct`).
     File,
     /// An address that others can read: a secret in it is none.
@@ -106,7 +106,7 @@ impl Key {
     }
 
     /// One key of a JWKS, or why it is not used.
-    fn from_jwk(jwk: &Value, origin: Origin) -> Result<Self, &'static str> {
+    fn from_jwk(jwk: &Value, origin: JwksSource) -> Result<Self, &'static str> {
         let Ok(jwk) = Jwk::deserialize(jwk) else {
             return Err("it cannot be read as a JWK");
         };
@@ -135,7 +135,7 @@ impl Key {
     }
 
     /// The usable keys of a JWKS (RFC 7517). What cannot be used is left out, and logged.
-    pub(super) fn from_jwks(json: &[u8], origin: Origin) -> Result<Vec<Self>, KeyError> {
+    pub(super) fn from_jwks(json: &[u8], origin: JwksSource) -> Result<Vec<Self>, KeyError> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<Value>,
@@ -160,7 +160,7 @@ impl Key {
 
 fn algorithm_of(
     parameters: &AlgorithmParameters,
-    origin: Origin,
+    origin: JwksSource,
 ) -> Result<Algorithm, &'static str> {
     if let AlgorithmParameters::RSA(_) = parameters {
         return Ok(Algorithm::RS256);
@@ -177,8 +177,8 @@ fn algorithm_of(
     }
     if let AlgorithmParameters::OctetKey(_) = parameters {
         return match origin {
-            Origin::File => Ok(Algorithm::HS256),
-            Origin::Url => Err("a secret that is served to others is none"),
+            JwksSource::File => Ok(Algorithm::HS256),
+            JwksSource::Url => Err("a secret that is served to others is none"),
         };
     }
     Err("it is not RSA, EC on P-256 or Ed25519")

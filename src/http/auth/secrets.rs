@@ -18,9 +18,9 @@ struct Entry {
 
 /// What a token is among the API secrets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum SecretMatch<'a> {
     /// None of them.
-    Nothing,
+    NoSecret,
     /// One whose id is blank.
     WithoutId,
     /// This caller's.
@@ -57,7 +57,7 @@ impl Secrets {
     }
 
     /// Whose secret `token` is. Every entry is compared in full, whether one matched or not.
-    pub(super) fn find(&self, token: &str) -> Found<'_> {
+    pub(super) fn find(&self, token: &str) -> SecretMatch<'_> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let mut any = Choice::from(0);
         let mut at = 0_u32;
@@ -69,10 +69,10 @@ impl Secrets {
         let entry = usize::try_from(at).ok().and_then(|at| self.0.get(at));
         match entry {
             Some(entry) if bool::from(any) => match &entry.id {
-                Some(id) => Found::Caller(id),
-                None => Found::WithoutId,
+                Some(id) => SecretMatch::Caller(id),
+                None => SecretMatch::WithoutId,
             },
-            Some(_) | None => Found::Nothing,
+            Some(_) | None => SecretMatch::NoSecret,
         }
     }
 }
@@ -96,9 +96,9 @@ mod tests {
     fn a_secret_is_its_caller_and_nothing_else_is() {
         let secrets = secrets(&[("a", "first"), ("b", "second"), ("  ", "third")]).unwrap();
         let found = |token| match secrets.find(token) {
-            Found::Nothing => "nothing".to_owned(),
-            Found::WithoutId => "without id".to_owned(),
-            Found::Caller(id) => format!("{id:?}"),
+            SecretMatch::NoSecret => "nothing".to_owned(),
+            SecretMatch::WithoutId => "without id".to_owned(),
+            SecretMatch::Caller(id) => format!("{id:?}"),
         };
         for (token, expect) in [
             ("first", r#"Id("a")"#),
@@ -124,6 +124,6 @@ mod tests {
 
     #[test]
     fn without_secrets_nothing_is_one() {
-        assert_eq!(secrets(&[]).unwrap().find(""), Found::Nothing);
+        assert_eq!(secrets(&[]).unwrap().find(""), SecretMatch::NoSecret);
     }
 }

@@ -11,7 +11,7 @@ use super::Inner;
 use super::fetch;
 use super::jwks::{FETCH_TIMEOUT, RemoteKeys};
 use super::jwt::Jwts;
-use super::key::{HMAC_BYTES_MIN, Key, KeyError, Origin};
+use super::key::{HMAC_BYTES_MIN, JwksSource, Key, KeyError};
 use super::secrets::Secrets;
 use super::service::AuthService;
 use super::signing::SigningKey;
@@ -103,7 +103,8 @@ async fn jwts(config: &JwtConfig, clock: &Clock) -> Result<Jwts, AuthSetupError>
             }
             JwtKeySource::JwksFile(path) => {
                 let file = KeyFile::read("QUELL_JWT_JWKS_PATH", path).await?;
-                let found = file.parsed(|text| Key::from_jwks(text.as_bytes(), Origin::File))?;
+                let found =
+                    file.parsed(|text| Key::from_jwks(text.as_bytes(), JwksSource::File))?;
                 if found.is_empty() {
                     return file.parsed(|_| Err(KeyError::new("it holds no key that can be used")));
                 }

@@ -5,7 +5,7 @@ use super::super::testing::{
     NOW, clock, crafted, good_claims, jwk, jwks, keys, private, token, with,
 };
 use super::*;
-use crate::http::auth::key::Origin;
+use crate::http::auth::key::JwksSource;
 
 /// Our keys: a secret and three PEM files, and no issuer or audience.
 fn jwts() -> Jwts {
@@ -35,7 +35,7 @@ fn with_issuer() -> Jwts {
 fn with_kid() -> Jwts {
     let set = jwks(&[jwk(Algorithm::RS256, Some("k1"))]);
     Jwts {
-        keys: Key::from_jwks(set.as_bytes(), Origin::File).unwrap(),
+        keys: Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap(),
         ..jwts()
     }
 }

@@ -67,7 +67,7 @@ fn every_kind_of_jwk_pins_its_algorithm() {
             json!({"x-future": {"deep": 1}}),
         ] {
             let set = jwks(&[with(jwk(algorithm, Some("k")), &changes)]);
-            let read = Key::from_jwks(set.as_bytes(), Origin::File).unwrap();
+            let read = Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
             let [key] = read.as_slice() else {
                 panic!("{algorithm:?} {changes}");
             };
@@ -107,7 +107,7 @@ fn keys_that_are_not_for_us_are_left_out_and_the_rest_is_used() {
     ];
     for bad in unusable {
         let set = jwks(&[bad.clone(), jwk(Algorithm::ES256, Some("good"))]);
-        let keys = Key::from_jwks(set.as_bytes(), Origin::File).unwrap();
+        let keys = Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
         let kids: Vec<_> = keys.iter().map(|key| key.kid.as_deref()).collect();
         assert_eq!(kids, [Some("good")], "{bad}");
     }
@@ -117,7 +117,7 @@ fn keys_that_are_not_for_us_are_left_out_and_the_rest_is_used() {
 fn a_secret_in_a_jwks_that_is_served_is_not_used() {
     let set = jwks(&[jwk(Algorithm::HS256, None)]);
     assert!(
-        Key::from_jwks(set.as_bytes(), Origin::Url)
+        Key::from_jwks(set.as_bytes(), JwksSource::Url)
             .unwrap()
             .is_empty()
     );
@@ -127,12 +127,12 @@ fn a_secret_in_a_jwks_that_is_served_is_not_used() {
 fn a_jwks_has_keys_and_not_too_many() {
     for bad in ["", "{}", "[]", r#"{"keys": {}}"#, "<html>"] {
         assert!(
-            Key::from_jwks(bad.as_bytes(), Origin::File).is_err(),
+            Key::from_jwks(bad.as_bytes(), JwksSource::File).is_err(),
             "{bad}"
         );
     }
     let many = vec![jwk(Algorithm::ES256, None); JWKS_KEYS_MAX + 1];
-    let keys = Key::from_jwks(jwks(&many).as_bytes(), Origin::File).unwrap();
+    let keys = Key::from_jwks(jwks(&many).as_bytes(), JwksSource::File).unwrap();
     assert_eq!(keys.len(), JWKS_KEYS_MAX);
 }
 
