@@ -12,7 +12,7 @@ use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
 use quell_policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use quell_policy::node::quoted;
+use quell_policy::terminal::quoted;
 use quell_policy::problem::{PROBLEMS_MAX, did_you_mean};
 use quell_policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
 

@@ -22,7 +22,7 @@ use crate::backtest::{
 };
 use crate::threads::apart;
 use quell_clock::Clock;
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 use quell_policy::problem::PROBLEMS_MAX;
 use quell_policy::{Policy, PolicyKey, Problems};
 

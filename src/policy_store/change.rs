@@ -10,7 +10,7 @@ use super::read::{OwnerFilter, Stored};
 use crate::audit::Origin;
 use crate::postgres::failed_query;
 use quell_policy::Policy;
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 
 /// Who changes something.
 #[derive(Debug, Clone, Copy)]

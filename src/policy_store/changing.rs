@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
 use super::read::{OwnerFilter, Stored, get, list};
 use crate::audit::{self, Entry, PolicyId, Verb};
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.

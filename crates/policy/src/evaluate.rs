@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::compile::{CompiledPolicy, PolicyRef};
-use super::document::{Effect, Mode};
 use super::facts::Facts;
+use super::policy::{Effect, Mode};
 use super::set::{Matched, PolicySet};
 use super::tri::Tri;
 

@@ -8,10 +8,10 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::compile::{Answer, CompiledPolicy};
-use super::document::{Mode, Policy};
 use super::facts::{Fact, Facts};
 use super::glob::GlobError;
 use super::index::{Index, Probe};
+use super::policy::{Mode, Policy};
 use super::problem::Problems;
 use super::tri::Tri;
 

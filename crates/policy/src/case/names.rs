@@ -1,9 +1,9 @@
 //! Whom an expectation names: `NAME`, `TENANT/NAME` or `(operator)/NAME` among some policies.
 
 use super::{Case, Expected, Name};
-use crate::document::{Effect, Policy};
-use crate::node::quoted;
+use crate::policy::{Effect, Policy};
 use crate::reader::Reader;
+use crate::terminal::quoted;
 
 const OPERATOR: &str = "(operator)";
 /// Of several policies of one name, so many are told of.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{DOCUMENT_BYTES_MAX, POLICIES_MAX};
+use crate::limits::{DOCUMENT_BYTES_MAX, POLICIES_MAX};
 use crate::{Document, Effect, Kind, Mode, Policy, Problem, Source, TrackType};
 
 fn load(yaml: &str) -> String {
