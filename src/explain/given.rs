@@ -14,8 +14,8 @@ use crate::access::Viewer;
 use crate::livekit::event::TRACK_PUBLISHED;
 use quell_policy::TenantId;
 use quell_policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use quell_policy::node::quoted;
 use quell_policy::problem::{PROBLEMS_MAX, did_you_mean};
+use quell_policy::terminal::quoted;
 use quell_policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];

@@ -8,7 +8,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use quell_policy::node::{encoding, quoted};
+use quell_policy::node::encoding;
+use quell_policy::terminal::quoted;
 
 /// What a parser says is cut here: it may quote all that it was given.
 const SAID_CHARS_MAX: usize = 300;

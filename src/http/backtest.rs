@@ -18,7 +18,7 @@ use crate::backtest::{
     SAMPLES_DEFAULT, SINCE_DEFAULT,
 };
 use quell_clock::Clock;
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 use quell_policy::problem::PROBLEMS_MAX;
 use quell_policy::{Owner, Policy, PolicyKey, Problems};
 

@@ -8,7 +8,7 @@ use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, OWNER_BYTES_MAX, 
 use super::read::Stored;
 use crate::audit::{Actor, Origin};
 use crate::postgres::{Pool, failed_query};
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 use quell_policy::{Owner, Policy, PolicyKey};
 
 /// Who changes something.

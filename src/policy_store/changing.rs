@@ -12,7 +12,7 @@ use super::read::{Stored, get, list};
 use crate::audit::{self, Action, Entry, PolicyRevision};
 use crate::postgres::{Connection, Pool, Transaction};
 use quell_policy::Owner;
-use quell_policy::document::POLICIES_MAX;
+use quell_policy::limits::POLICIES_MAX;
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::document::{Effect, Match, Mode, Policy};
 use super::expression::Expression;
 use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::{Glob, GlobError};
 use super::owner::{Owner, PolicyKey};
+use super::policy::{Effect, Match, Mode, Policy};
 use super::reads::Reads;
 use super::tri::Tri;
 use super::window::Schedule;
@@ -110,7 +110,7 @@ impl CompiledPolicy {
             match_: Condition::new(&policy.match_)?,
             unless: unless.map(Box::new),
             when: policy.when.clone(),
-            schedule: Some(Schedule::new(policy))
+            schedule: Some(policy.schedule())
                 .filter(|schedule| !schedule.is_always())
                 .map(Box::new),
         })

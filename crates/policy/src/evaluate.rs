@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::compile::{CompiledPolicy, PolicyRef};
-use super::document::{Effect, Mode};
 use super::facts::Facts;
 use super::owner::Owner;
+use super::policy::{Effect, Mode};
 use super::set::{Matched, PolicySet};
 use super::tri::Tri;
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::clause::Clause;
 use super::compile::{CompiledPolicy, PolicyRef};
-use super::document::{Effect, Mode};
 use super::evaluate::{Decision, Verdict, cancels, decide};
 use super::facts::Facts;
+use super::policy::{Effect, Mode};
 use super::set::PolicySet;
 use super::tri::Tri;
 

@@ -1,10 +1,45 @@
-//! Keys that a map does not have: what was probably meant, and where that belongs.
+//! The keys of the maps of a document, and what is meant by a key that a map does not have.
 
-use super::case::{CASE_KEYS, OUTCOME_KEYS, SECTIONS};
-use super::node::{Place, quoted};
-use super::read::{MATCH_KEYS, POLICY_KEYS};
-use super::reader::{Reader, SPACE_BEHIND_COLON, one_of};
-use super::window::WINDOW_KEYS;
+use super::problem::one_of;
+
+/// The keys of a policy.
+pub(super) const POLICY_KEYS: &[&str] = &[
+    "name",
+    "owner",
+    "description",
+    "match",
+    "unless",
+    "when",
+    "active",
+    "not_before",
+    "not_after",
+    "first",
+    "effect",
+    "mode",
+    "priority",
+    "overridable",
+    "reason",
+];
+/// The keys of `match` and `unless`.
+pub(super) const MATCH_KEYS: &[&str] = &[
+    "room",
+    "identity",
+    "source",
+    "type",
+    "kind",
+    "kind_details",
+    "attributes",
+];
+/// The keys of a window.
+pub(super) const WINDOW_KEYS: &[&str] = &["cron", "duration", "timezone"];
+/// The keys of a test case.
+pub(super) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "dry_run"];
+/// The keys of what a test case expects.
+pub(super) const OUTCOME_KEYS: &[&str] = &["mute", "exempted_by"];
+/// The keys of facts.
+pub(super) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
+
+pub(super) const SPACE_BEHIND_COLON: &str = "put a space behind the `:`";
 
 /// The keys of other programs, each with the key that is meant, and what more there is to say.
 const MEANT: [(&str, &str, &str); 31] = [
@@ -41,40 +76,38 @@ const MEANT: [(&str, &str, &str); 31] = [
     ("participant", "identity", ""),
 ];
 
-impl Reader<'_> {
-    pub(super) fn unknown_key(&mut self, place: Place, path: &str, key: &str, known: &[&str]) {
-        let glued = key
-            .split_once(':')
-            .is_some_and(|(key, _)| known.contains(&key));
-        let hint = if glued {
-            SPACE_BEHIND_COLON.to_owned()
-        } else if let Some(hint) = elsewhere(key, key, known, path) {
-            hint
-        } else if let Some((meant, more)) = meant(key, known) {
-            let hint = elsewhere(meant, key, known, path);
-            hint.unwrap_or_else(|| format!("write `{meant}`{more}"))
-        } else {
-            let attribute = known == MATCH_KEYS;
-            match self.suggestion(key, known) {
-                Some(near) if attribute => {
-                    format!("did you mean {near}? an attribute stands below `attributes`")
-                }
-                Some(near) => format!("did you mean {near}?"),
-                None if attribute => {
-                    format!(
-                        "an attribute stands below `attributes`; else {}",
-                        one_of(known)
-                    )
-                }
-                None => one_of(known),
-            }
-        };
-        self.refuse(
-            place,
-            path,
-            format!("there is no key {}", quoted(key)),
-            hint,
-        );
+/// What to do about a key that is none of the `known` ones of the map at `path`; `suggestion` finds the
+/// nearest of them, which takes long.
+pub(super) fn hint<'k>(
+    key: &str,
+    known: &[&'k str],
+    path: &str,
+    suggestion: impl FnOnce() -> Option<&'k str>,
+) -> String {
+    let glued = key
+        .split_once(':')
+        .is_some_and(|(key, _)| known.contains(&key));
+    if glued {
+        return SPACE_BEHIND_COLON.to_owned();
+    }
+    if let Some(hint) = elsewhere(key, key, known, path) {
+        return hint;
+    }
+    if let Some((meant, more)) = meant(key, known) {
+        let hint = elsewhere(meant, key, known, path);
+        return hint.unwrap_or_else(|| format!("write `{meant}`{more}"));
+    }
+    let attribute = known == MATCH_KEYS;
+    match suggestion() {
+        Some(near) if attribute => {
+            format!("did you mean {near}? an attribute stands below `attributes`")
+        }
+        Some(near) => format!("did you mean {near}?"),
+        None if attribute => {
+            let known = one_of(known);
+            format!("an attribute stands below `attributes`; else {known}")
+        }
+        None => one_of(known),
     }
 }
 

@@ -9,40 +9,40 @@
 pub mod case;
 pub mod clause;
 pub mod compile;
+pub mod diagnostic;
 pub mod document;
 pub mod evaluate;
 pub mod explain;
 pub mod expression;
 pub mod facts;
 pub mod glob;
+pub mod limits;
 pub mod metadata;
+pub mod node;
 pub mod owner;
+pub mod policy;
 pub mod problem;
 pub mod reads;
-pub mod schema;
 pub mod set;
 pub mod terminal;
 pub mod tri;
 pub mod window;
 
-mod conditions;
 mod index;
+mod invisible;
 mod keys;
-mod looks;
-pub mod node;
-mod outranked;
+mod lint;
+mod lookalike;
 mod read;
 mod reader;
-mod regex;
+mod schema;
 #[cfg(test)]
 mod tests;
-mod unseen;
-mod warn;
 mod yaml;
 
 pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
-pub use document::{Checked, Document, Effect, Match, Mode, Policy};
+pub use document::{Checked, Document};
 pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
 pub use explain::{Explained, Explanation, Part, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
@@ -51,6 +51,7 @@ pub use facts::{
     TrackType,
 };
 pub use owner::{Owner, PolicyKey, TenantId, TenantIdError};
+pub use policy::{Effect, Match, Mode, Policy};
 pub use problem::{Problem, Problems};
 pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};

@@ -7,15 +7,18 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::terminal::quoted;
+
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) place: Place,
-    /// In YAML, and without quotes.
+    /// Whether it is written in YAML without quotes.
     pub(super) plain: bool,
-    /// In YAML, the first sign of its source that is not seen. An escape is seen.
-    pub(super) unseen: Option<char>,
-    /// In YAML, nothing stands behind its key within `{ }`: `{ role:host }` has one key.
+    /// In YAML, the first invisible character of its source; one that is escaped is visible.
+    pub(super) invisible: Option<char>,
+    /// In YAML, whether it is the missing value of a key within `{ }`: `{ role:host }` is one key,
+    /// `role:host`, without a value.
     pub(super) left_out: bool,
 }
 
@@ -61,17 +64,6 @@ impl fmt::Display for Value {
             Self::Map(_) => f.write_str("a map"),
         }
     }
-}
-
-/// Text in quotes with escapes, cut where it is long: what came from outside goes into messages.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 60;
-    if text.chars().count() <= SHOWN_CHARS_MAX {
-        return format!("{text:?}");
-    }
-    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    format!("{shown:?}...")
 }
 
 impl Node {
@@ -139,7 +131,7 @@ impl<'de> Deserialize<'de> for Json {
             value: deserializer.deserialize_any(JsonVisitor)?,
             place: Place::default(),
             plain: false,
-            unseen: None,
+            invisible: None,
             left_out: false,
         }))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One thing that is wrong (or, as a warning, doubtful) in a document.
+/// One thing that is wrong (or, as a warning, probably not meant) in a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file; none for JSON.
@@ -58,7 +58,7 @@ pub struct Problems {
     pub left_off: usize,
 }
 
-/// So many problems are reported; the rest is only counted.
+/// The most problems that are reported; the rest is only counted.
 pub const PROBLEMS_MAX: usize = 100;
 
 impl Problems {
@@ -126,6 +126,14 @@ pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
             _ => None,
         }
     })
+}
+
+/// What to write where one of these words is wanted.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words {
+        [only] => format!("write {only}"),
+        _ => format!("one of {}", words.join(", ")),
+    }
 }
 
 #[cfg(test)]

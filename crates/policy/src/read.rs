@@ -1,42 +1,20 @@
 //! Reads policies from a tree and reports everything that is wrong with them at once.
 
-use super::document::{Effect, Match, Mode, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy};
+mod condition;
+mod time;
+
+use super::diagnostic::Diagnostic;
 use super::expression::Expression;
-use super::node::{Node, Place, Value, quoted};
+use super::keys::POLICY_KEYS;
+use super::limits::{NAME_CHARS_MAX, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX};
+use super::lint;
+use super::node::{Node, Place, Value};
 use super::owner::{Owner, TENANT_ID_CHARS_MAX, TenantId};
+use super::policy::{Effect, Match, Mode, Policy};
 use super::problem::Problem;
 use super::reader::{Reader, join};
-use super::warn;
+use super::terminal::quoted;
 
-pub(super) const NAME_CHARS_MAX: usize = 128;
-pub(super) const ATTRIBUTE_CHARS_MAX: usize = 1_000;
-
-pub(super) const POLICY_KEYS: &[&str] = &[
-    "name",
-    "owner",
-    "description",
-    "match",
-    "unless",
-    "when",
-    "active",
-    "not_before",
-    "not_after",
-    "first",
-    "effect",
-    "mode",
-    "priority",
-    "overridable",
-    "reason",
-];
-pub(super) const MATCH_KEYS: &[&str] = &[
-    "room",
-    "identity",
-    "source",
-    "type",
-    "kind",
-    "kind_details",
-    "attributes",
-];
 /// Where a policy's owner comes from.
 #[derive(Clone, Copy)]
 pub(super) enum OwnerKey<'a> {
@@ -174,18 +152,17 @@ impl Reader<'_> {
                 &at("overridable"),
             )?;
         }
-        if !self.judging {
+        if !self.linting {
             return Some(policy);
         }
         self.any_time_left(&policy, node, path)?;
-        for doubt in warn::doubts(&policy) {
-            let place = node.find(doubt.keys).place;
-            let path = doubt
-                .keys
-                .iter()
-                .fold(path.to_owned(), |path, key| join(&path, key));
-            let warning = self.problem(place, &path, doubt.message, doubt.hint.into_owned());
-            self.warnings.push(warning);
+        for lint in lint::policy(&policy) {
+            let place = node.find(lint.keys).place;
+            let keys = lint.keys.iter();
+            let path = keys.fold(path.to_owned(), |path, key| join(&path, key));
+            let Diagnostic { message, hint } = lint.diagnostic;
+            self.warnings
+                .push(self.problem(place, &path, message, hint));
         }
         Some(policy)
     }
@@ -212,7 +189,7 @@ impl Reader<'_> {
         match (node, owner) {
             (None, OwnerKey::Written) => Some(Owner::Operator),
             (Some(node), OwnerKey::Written) => {
-                let owner = self.seen_text(node, path, TENANT_ID_CHARS_MAX, "take it out")?;
+                let owner = self.visible_text(node, path, TENANT_ID_CHARS_MAX, "take it out")?;
                 match TenantId::new(&owner) {
                     Ok(tenant) => Some(Owner::Tenant(tenant)),
                     Err(why) => {

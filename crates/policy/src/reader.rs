@@ -2,24 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::document::DOCUMENT_BYTES_MAX;
 use super::facts::TrackType;
-use super::node::{Node, Place, Value, quoted};
-use super::problem::{Problem, Problems, did_you_mean};
-use super::unseen;
+use super::invisible::{self, is_allowed_in_prose, is_invisible};
+use super::keys::{self, SPACE_BEHIND_COLON};
+use super::limits::{DOCUMENT_BYTES_MAX, LIST_ITEMS_MAX, PROSE_CHARS_MAX};
+use super::node::{Node, Place, Value};
+use super::problem::{Problem, Problems, did_you_mean, one_of};
+use super::terminal::quoted;
 
-/// A list, or a map of attributes, may have this many entries.
-pub(super) const LIST_ITEMS_MAX: usize = 100;
-/// Text of any number of lines may have this many characters.
-pub(super) const PROSE_CHARS_MAX: usize = 2_000;
-
-/// So many problems are kept, which are put in the order of the document and cut to
+/// The most problems that are kept, to be put in the order of the document and cut to
 /// `PROBLEMS_MAX`; further ones are only counted.
 const PROBLEMS_KEPT_MAX: usize = 1_000;
-/// So many of them are told what was probably meant.
+/// The most problems for which the word that was probably meant is looked for.
 const SUGGESTIONS_MAX: usize = 200;
 
-pub(super) const SPACE_BEHIND_COLON: &str = "put a space behind the `:`";
 const LINES: &str = "put it on one line; a list has `- ` before each item";
 const END_OF_LINE: &str = "in YAML, write the text on the line of its key, or `|-` for `|`";
 
@@ -30,8 +26,8 @@ pub(super) struct Reader<'a> {
     /// How many more there are. Once it counts, what is read is refused whatever comes of it.
     pub(super) problems_left_off: usize,
     pub(super) warnings: Vec<Problem>,
-    /// Whether what is read is also judged: warned of, and refused where it never acts.
-    pub(super) judging: bool,
+    /// Whether what is read is also linted, and refused where it never acts.
+    pub(super) linting: bool,
 }
 
 pub(super) type Fields<'n> = BTreeMap<&'n str, &'n Node>;
@@ -43,7 +39,7 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             problems_left_off: 0,
             warnings: Vec::new(),
-            judging: true,
+            linting: true,
         }
     }
 
@@ -53,11 +49,11 @@ impl<'a> Reader<'a> {
         ending.is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"))
     }
 
-    /// For what was judged when it was stored. Judging takes longer than reading, and the next
-    /// version of the time zone database may judge otherwise.
+    /// For what was linted when it was stored. Linting takes longer than reading, and may come out
+    /// otherwise by the next version of the time zone database.
     pub(super) fn of_stored() -> Self {
         Self {
-            judging: false,
+            linting: false,
             ..Self::new(None)
         }
     }
@@ -193,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, of which all is seen: two names that look alike are the same.
-    pub(super) fn seen_text(
+    pub(super) fn visible_text(
         &mut self,
         node: &Node,
         path: &str,
@@ -201,8 +197,8 @@ impl<'a> Reader<'a> {
         hint: &str,
     ) -> Option<String> {
         let text = self.text(node, path, chars_max)?;
-        if let Some(fault) = unseen::in_line(&text) {
-            let message = format!("{} {fault}", quoted(&text));
+        if let Some(what) = invisible::in_line(&text) {
+            let message = format!("{} {what}", quoted(&text));
             self.refuse(node.place, path, message, hint);
             return None;
         }
@@ -214,9 +210,9 @@ impl<'a> Reader<'a> {
         let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         let text = self.any_text(node, path, PROSE_CHARS_MAX, forbidden)?;
         let text = text.trim();
-        let unseen = |c: &char| unseen::is_unseen(*c) && !unseen::is_of_prose(*c);
-        if let Some(c) = text.chars().find(unseen) {
-            let message = format!("a sign in this text is not seen: {}", unseen::named(c));
+        let forbidden = |c: &char| is_invisible(*c) && !is_allowed_in_prose(*c);
+        if let Some(c) = text.chars().find(forbidden) {
+            let message = format!("a sign in this text is not seen: {}", invisible::named(c));
             self.refuse(node.place, path, message, "take it out");
             return None;
         }
@@ -328,7 +324,9 @@ impl<'a> Reader<'a> {
                     );
                 }
             } else {
-                self.unknown_key(key_node.place, path, key, known);
+                let hint = keys::hint(key, known, path, || self.suggestion(key, known));
+                let message = format!("there is no key {}", quoted(key));
+                self.refuse(key_node.place, path, message, hint);
             }
         }
         Some(fields)
@@ -346,13 +344,6 @@ impl<'a> Reader<'a> {
             self.refuse(key.place, path, "this key has no value", hint);
         }
         value.left_out
-    }
-}
-
-pub(super) fn one_of(words: &[&str]) -> String {
-    match words {
-        [only] => format!("write {only}"),
-        _ => format!("one of {}", words.join(", ")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON Schemas of policy files and of their tests, for editors: what people write, not what is stored.
+//! The parts that the JSON Schemas of policy files and of their tests are made of.
 //!
 //! A schema never refuses what the reader takes. It takes some of what the reader refuses: globs
 //! that do not compile, a name that stands twice.
@@ -10,11 +10,11 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value as Json, json};
 
-use super::document::Document;
+use super::keys::WINDOW_KEYS;
+use super::limits::{
+    ATTRIBUTE_CHARS_MAX, CRON_CHARS_MAX, LIST_ITEMS_MAX, NAME_CHARS_MAX, PROSE_CHARS_MAX,
+};
 use super::owner::TENANT_ID_CHARS_MAX;
-use super::read::{ATTRIBUTE_CHARS_MAX, NAME_CHARS_MAX};
-use super::reader::{LIST_ITEMS_MAX, PROSE_CHARS_MAX};
-use super::window::{CRON_CHARS_MAX, WINDOW_KEYS};
 
 /// Text of one line: no control characters.
 const LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
@@ -24,18 +24,6 @@ const LINE_NOT_BLANK: &str = r"^[^\u0000-\u001F\u007F-\u009F]*\S[^\u0000-\u001F\
 
 /// An instant, as it is read: RFC 3339, whose `T` may be a space.
 const INSTANT: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[-+\u2212][0-9]{2}:[0-9]{2})$";
-
-/// The schema of policy files.
-#[must_use]
-pub fn policies() -> Json {
-    generator().into_root_schema_for::<Document>().to_value()
-}
-
-/// The schema of files of tests.
-#[must_use]
-pub fn tests() -> Json {
-    super::case::schema::tests()
-}
 
 /// Draft 7, which every editor knows, and all in one piece.
 pub(super) fn generator() -> SchemaGenerator {

@@ -8,11 +8,11 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::compile::{Answer, CompiledPolicy};
-use super::document::{Mode, Policy};
 use super::facts::{Fact, Facts};
 use super::glob::GlobError;
 use super::index::{Index, Probe};
 use super::owner::{Owner, PolicyKey, TenantId};
+use super::policy::{Mode, Policy};
 use super::problem::Problems;
 use super::tri::Tri;
 

@@ -1,7 +1,31 @@
-//! Text that others wrote, as a terminal may be given it.
+//! Text that others wrote, as messages and terminals may be given it: cut, quoted, without control
+//! characters.
 
-/// A terminal obeys control characters, and what others wrote may have them: a participant's name, a document that nobody
-/// checked here. What is not seen, or turns around what is beside it, is replaced as well.
+use std::borrow::Cow;
+
+use super::invisible::is_format;
+
+/// The first `chars_max` characters of a text, and `...` where there are more.
+#[must_use]
+pub fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
+}
+
+/// A text in quotes with escapes, of which at most 60 characters are shown.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 60;
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Replaces what a terminal would obey (control characters), and invisible characters that may change
+/// how the text beside them is shown: participants choose their names, and nobody checked them.
 #[must_use]
 pub fn without_controls(text: &str) -> String {
     text.replace(
@@ -10,18 +34,24 @@ pub fn without_controls(text: &str) -> String {
     )
 }
 
-/// Characters that are not seen, or show others in another order than they stand in.
-fn is_format(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        for (text, expected) in [
+            ("", ""),
+            ("äöü", "äöü"),
+            ("äöüß", "äöü..."),
+            ("👍🏽👍🏽", "👍🏽👍..."),
+        ] {
+            assert_eq!(cut(text, 3), expected);
+        }
+        assert_eq!(quoted("a\n\""), r#""a\n\"""#);
+        assert_eq!(quoted(&"ä".repeat(60)), format!("{:?}", "ä".repeat(60)));
+        assert_eq!(quoted(&"ä".repeat(61)), format!("{:?}...", "ä".repeat(60)));
+    }
 
     #[test]
     fn no_text_hides_or_turns_around_what_is_beside_it() {

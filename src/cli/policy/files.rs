@@ -12,7 +12,7 @@ use super::folder::{self, Found, Kind};
 use super::full_name;
 use quell_clock::Clock;
 use quell_policy::case::CaseFile;
-use quell_policy::document::DOCUMENT_BYTES_MAX;
+use quell_policy::limits::DOCUMENT_BYTES_MAX;
 use quell_policy::{Checked, Document, Policy};
 
 /// The files that a command line names.

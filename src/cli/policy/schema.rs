@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use quell_policy::schema;
+use quell_policy::{Document, case};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -13,9 +13,9 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let schema = if arguments.tests {
-        schema::tests()
+        case::json_schema()
     } else {
-        schema::policies()
+        Document::json_schema()
     };
     println!("{}", serde_json::to_string_pretty(&schema)?);
     Ok(())

@@ -7,10 +7,13 @@ use chrono::DateTime;
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::facts::{Facts, Kind, KindDetail, Source, TrackType};
+use crate::keys::SECTIONS;
+use crate::limits::LIST_ITEMS_MAX;
 use crate::metadata::tenant_in;
-use crate::node::{Node, Value, quoted};
+use crate::node::{Node, Value};
 use crate::owner::TenantId;
-use crate::reader::{LIST_ITEMS_MAX, Reader, join};
+use crate::reader::{Reader, join};
+use crate::terminal::quoted;
 use crate::yaml::reads_otherwise;
 
 /// The defaults stand in each test of a file: so many bytes may come of that.
@@ -74,7 +77,6 @@ const fn asked(section: &'static str, key: &'static str, shape: Shape) -> Row {
     }
 }
 
-pub(crate) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 pub(super) const ROWS: &[Row] = &[
     known("room", "name", Shape::Text),
     known("room", "sid", Shape::Text),

@@ -11,17 +11,16 @@ mod names;
 mod read;
 mod report;
 mod run;
-pub(super) mod schema;
+mod schema;
 mod why;
 
 use chrono::{DateTime, Utc};
 
 use super::facts::Facts;
 use super::node::Place;
-pub(super) use facts::SECTIONS;
-pub(super) use read::{CASE_KEYS, OUTCOME_KEYS};
 
 pub use report::{CaseResult, Difference, Failure, Report};
+pub use schema::json_schema;
 
 /// A file may hold this many cases.
 pub const CASES_MAX: usize = 1_000;

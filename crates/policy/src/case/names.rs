@@ -1,10 +1,10 @@
 //! Whom an expectation names: `NAME`, `TENANT/NAME` or `(operator)/NAME` among some policies.
 
 use super::{Case, Expected, Name};
-use crate::document::{Effect, Policy};
-use crate::node::quoted;
 use crate::owner::{OPERATOR, Owner};
+use crate::policy::{Effect, Policy};
 use crate::reader::Reader;
+use crate::terminal::quoted;
 
 /// Of several policies of one name, so many are told of.
 const NAMES_SHOWN_MAX: usize = 5;

@@ -7,17 +7,17 @@ use serde_json::{Value as Json, json};
 
 use super::facts::{ROWS, Row, are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
-use crate::node::{Node, Value, quoted};
+use crate::invisible;
+use crate::keys::{CASE_KEYS, OUTCOME_KEYS};
+use crate::node::{Node, Value};
 use crate::problem::Problems;
 use crate::reader::{Fields, Reader, join};
-use crate::unseen;
+use crate::terminal::quoted;
 
 pub(super) const FILE_KEYS: &[&str] = &["policies", "defaults", "tests"];
-pub(crate) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "dry_run"];
 pub(super) const NAME_CHARS_MAX: usize = 200;
 /// `OWNER/NAME`, or a path.
 pub(super) const REFERENCE_CHARS_MAX: usize = 1_000;
-pub(crate) const OUTCOME_KEYS: &[&str] = &["mute", "exempted_by"];
 const OUTCOMES: &str = "nothing, indeterminate, { mute: POLICY } or { exempted_by: POLICY }";
 
 impl CaseFile {
@@ -151,8 +151,8 @@ impl Reader<'_> {
     }
 
     fn refuse_unclear(&mut self, node: &Node, path: &str) {
-        if let Some(c) = node.unseen {
-            let message = format!("a sign in this text is not seen: {}", unseen::named(c));
+        if let Some(c) = node.invisible {
+            let message = format!("a sign in this text is not seen: {}", invisible::named(c));
             let hint = "take it out, or put the text in double quotes and write the sign by its \
                         number, such as `\\u00a0`";
             self.refuse(node.place, path, message, hint);

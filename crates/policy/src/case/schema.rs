@@ -3,14 +3,16 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::CASES_MAX;
-use super::facts::{ROWS, Row, SECTIONS, Shape, TEXT_CHARS_MAX};
+use super::facts::{ROWS, Row, Shape, TEXT_CHARS_MAX};
 use super::read::{NAME_CHARS_MAX, REFERENCE_CHARS_MAX};
 use crate::facts::Facts;
-use crate::reader::LIST_ITEMS_MAX;
+use crate::keys::SECTIONS;
+use crate::limits::LIST_ITEMS_MAX;
 use crate::schema::{generator, instant, line, not_blank, one_or_many};
 
-/// The schema of files of tests.
-pub(crate) fn tests() -> Json {
+/// The JSON Schema of files of tests, for editors.
+#[must_use]
+pub fn json_schema() -> Json {
     let described = generator().into_root_schema_for::<Facts>().to_value();
     let facts = facts(&described);
     let unknowable = ROWS.iter().filter(|row| !row.always).map(Row::path);

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::Case;
 use super::names::display;
 use super::run::{is, stored};
-use crate::document::{Effect, Mode, Policy};
 use crate::explain::{Explained, Explanation, Part, explain};
 use crate::facts::Fact;
+use crate::policy::{Effect, Mode, Policy};
 use crate::set::PolicySet;
 use crate::tri::Tri;
 

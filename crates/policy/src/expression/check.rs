@@ -3,8 +3,8 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
-use super::fault::Fault;
-use super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest, What};
+use super::diagnostic::Diagnostic;
+use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test, TextTest};
 use super::parse::{Parsed, Spans};
 use super::types::{IN_DETAILS, Type, Typed, comparable, may_be_in, same_type, storable};
 use super::value::Number;
@@ -16,7 +16,7 @@ pub(super) struct Checker {
 }
 
 /// The condition that a tree stands for.
-pub(super) fn check(parsed: Parsed) -> Result<Node, Fault> {
+pub(super) fn check(parsed: Parsed) -> Result<Predicate, Diagnostic> {
     let checker = Checker {
         spans: parsed.spans,
     };
@@ -25,13 +25,13 @@ pub(super) fn check(parsed: Parsed) -> Result<Node, Fault> {
 
 impl Checker {
     /// Something that holds or does not.
-    fn condition(&self, expr: &IdedExpr) -> Result<Node, Fault> {
+    fn condition(&self, expr: &IdedExpr) -> Result<Predicate, Diagnostic> {
         let what = match &expr.expr {
-            Expr::Literal(LiteralValue::Boolean(flag)) => What::Test(Test::Always(*flag.inner())),
-            Expr::Select(select) if select.test => What::Test(self.has(&select.operand, expr)?),
+            Expr::Literal(LiteralValue::Boolean(flag)) => Logic::Test(Test::Always(*flag.inner())),
+            Expr::Select(select) if select.test => Logic::Test(self.has(&select.operand, expr)?),
             Expr::Call(call) => match self.test(call, expr) {
                 Some(what) => what?,
-                None => What::Test(self.flag(expr)?),
+                None => Logic::Test(self.flag(expr)?),
             },
             Expr::Ident(_)
             | Expr::Select(_)
@@ -40,45 +40,45 @@ impl Checker {
             | Expr::Comprehension(_)
             | Expr::List(_)
             | Expr::Map(_)
-            | Expr::Struct(_) => What::Test(self.flag(expr)?),
+            | Expr::Struct(_) => Logic::Test(self.flag(expr)?),
         };
-        Ok(Node {
+        Ok(Predicate {
             what,
             span: self.spans.of(expr),
         })
     }
 
     /// A call that answers true or false; none for any other.
-    fn test(&self, call: &CallExpr, whole: &IdedExpr) -> Option<Result<What, Fault>> {
+    fn test(&self, call: &CallExpr, whole: &IdedExpr) -> Option<Result<Logic, Diagnostic>> {
         let name = call.func_name.as_str();
-        let joined = |parts: Result<Vec<Node>, Fault>| parts.map(Vec::into_boxed_slice);
+        let joined = |parts: Result<Vec<Predicate>, Diagnostic>| parts.map(Vec::into_boxed_slice);
         match (name, call.target.as_deref(), call.args.as_slice()) {
             (operators::LOGICAL_AND, None, _) => {
-                Some(joined(self.parts(name, whole)).map(What::All))
+                Some(joined(self.parts(name, whole)).map(Logic::All))
             }
             (operators::LOGICAL_OR, None, _) => {
-                Some(joined(self.parts(name, whole)).map(What::Any))
+                Some(joined(self.parts(name, whole)).map(Logic::Any))
             }
             (operators::LOGICAL_NOT, None, [inner]) => Some(
                 self.condition(inner)
-                    .map(|inner| What::Not(Box::new(inner))),
+                    .map(|inner| Logic::Not(Box::new(inner))),
             ),
             (operators::IN, None, [item, list]) => {
-                Some(self.membership(item, list).map(What::Test))
+                Some(self.membership(item, list).map(Logic::Test))
             }
             (name, None, [left, right]) => Some(
                 self.comparison(comparison(name)?, left, right, whole)
-                    .map(What::Test),
+                    .map(Logic::Test),
             ),
             (name, Some(of), [with]) => {
-                Some(self.text_test(text_test(name)?, of, with).map(What::Test))
+                Some(self.text_test(text_test(name)?, of, with).map(Logic::Test))
             }
             _ => None,
         }
     }
 
     /// The conditions that are joined by one operator; the parser makes a tree of pairs.
-    fn parts(&self, operator: &str, expr: &IdedExpr) -> Result<Vec<Node>, Fault> {
+    fn parts(&self, operator: &str, expr: &IdedExpr) -> Result<Vec<Predicate>, Diagnostic> {
         let mut parts = Vec::new();
         if let Expr::Call(call) = &expr.expr
             && call.func_name == operator
@@ -93,7 +93,7 @@ impl Checker {
     }
 
     /// A field that is true or false by itself.
-    fn flag(&self, expr: &IdedExpr) -> Result<Test, Fault> {
+    fn flag(&self, expr: &IdedExpr) -> Result<Test, Diagnostic> {
         let typed = self.operand(expr)?;
         if typed.type_ == Type::Flag && !typed.literal {
             return Ok(Test::Flag(typed.operand));
@@ -110,11 +110,11 @@ impl Checker {
             "a condition is true or false, and this is {}",
             typed.type_.in_words()
         );
-        Err(Fault::new(typed.span, message, hint))
+        Err(Diagnostic::new(typed.span, message, hint))
     }
 
     /// Something that can be compared.
-    pub(super) fn operand(&self, expr: &IdedExpr) -> Result<Typed, Fault> {
+    pub(super) fn operand(&self, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
         match &expr.expr {
             Expr::Literal(literal) => self.literal(literal, expr),
             Expr::Ident(_) => self.name(expr),
@@ -134,8 +134,8 @@ impl Checker {
     }
 
     /// A test of text that does not stand after a field, or takes none or several.
-    fn bent(&self, name: &str, expr: &IdedExpr) -> Fault {
-        Fault::new(
+    fn bent(&self, name: &str, expr: &IdedExpr) -> Diagnostic {
+        Diagnostic::new(
             self.spans.of(expr),
             format!("`{name}` stands after a field and takes one text"),
             format!("such as `room.name.{name}(\"a\")`"),
@@ -143,9 +143,9 @@ impl Checker {
     }
 
     /// Refuses `!a == b`: `!` takes `a` alone.
-    fn not_turned(&self, left: &IdedExpr) -> Result<(), Fault> {
+    fn not_turned(&self, left: &IdedExpr) -> Result<(), Diagnostic> {
         match &left.expr {
-            Expr::Call(call) if call.func_name == operators::LOGICAL_NOT => Err(Fault::new(
+            Expr::Call(call) if call.func_name == operators::LOGICAL_NOT => Err(Diagnostic::new(
                 self.spans.of(left),
                 "`!` turns around only what stands right after it",
                 "put brackets around what is meant, such as `!(room.name in [\"a\"])`, or write `!=`",
@@ -162,15 +162,15 @@ impl Checker {
         }
     }
 
-    fn compared_twice(&self, expr: &IdedExpr) -> Fault {
-        Fault::new(
+    fn compared_twice(&self, expr: &IdedExpr) -> Diagnostic {
+        Diagnostic::new(
             self.spans.of(expr),
             "this is true or false already, and is not compared again",
             "join conditions with `&&` and `||` (a range is `1 < a && a < 10`); `!` turns one around",
         )
     }
 
-    fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, Fault> {
+    fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
         let (literal, type_) = match literal {
             LiteralValue::String(text) => {
                 storable(text.inner(), self.spans.of(expr))?;
@@ -197,10 +197,10 @@ impl Checker {
         })
     }
 
-    fn size(&self, call: &CallExpr, expr: &IdedExpr) -> Result<Typed, Fault> {
+    fn size(&self, call: &CallExpr, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
         let span = self.spans.of(expr);
         let (None, [of]) = (&call.target, call.args.as_slice()) else {
-            return Err(Fault::new(
+            return Err(Diagnostic::new(
                 span,
                 "size() takes one field in its brackets",
                 "such as `size(participant.name) > 20`",
@@ -212,7 +212,7 @@ impl Checker {
             Type::Text | Type::Attributes | Type::KindDetails | Type::Json
         ) || matches!(typed.operand, Operand::Size(_))
         {
-            return Err(Fault::new(
+            return Err(Diagnostic::new(
                 typed.span,
                 format!("{} has no size", typed.type_.in_words()),
                 "ask for the size of text, of attributes, or of a list or map in metadata",
@@ -231,7 +231,7 @@ impl Checker {
         })
     }
 
-    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<Test, Fault> {
+    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<Test, Diagnostic> {
         // The macro took the last name off; it stands in the tree's node for the whole.
         let Expr::Select(select) = &whole.expr else {
             return Err(self.unsupported(whole));
@@ -248,7 +248,7 @@ impl Checker {
             | Operand::Field(_)
             | Operand::Size(_)
             | Operand::KindDetails
-            | Operand::Attributes => Err(Fault::new(
+            | Operand::Attributes => Err(Diagnostic::new(
                 typed.span,
                 "this is always there",
                 "compare it; has() is for attributes and metadata",
@@ -262,7 +262,7 @@ impl Checker {
         left: &IdedExpr,
         right: &IdedExpr,
         whole: &IdedExpr,
-    ) -> Result<Test, Fault> {
+    ) -> Result<Test, Diagnostic> {
         self.not_turned(left)?;
         let (left, right) = (self.operand(left)?, self.operand(right)?);
         for side in [&left, &right] {
@@ -272,12 +272,12 @@ impl Checker {
         Ok(Test::Compare(how, left.operand, right.operand))
     }
 
-    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Fault> {
+    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Diagnostic> {
         let Expr::List(elements) = &list.expr else {
             return self.detail(item, list);
         };
         if elements.elements.is_empty() {
-            return Err(Fault::new(
+            return Err(Diagnostic::new(
                 self.spans.of(list),
                 "nothing is in an empty list",
                 "name the values that are meant",
@@ -289,7 +289,7 @@ impl Checker {
         let mut literals = Vec::with_capacity(elements.elements.len());
         for element in &elements.elements {
             let Expr::Literal(_) = element.expr else {
-                return Err(Fault::new(
+                return Err(Diagnostic::new(
                     self.spans.of(element),
                     "a list holds plain values",
                     "compare with a field by `==`, and join by `||`",
@@ -305,13 +305,13 @@ impl Checker {
     }
 
     /// Whether a word is one of the participant's kind details, the only list that is asked by name.
-    fn detail(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Fault> {
+    fn detail(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Diagnostic> {
         let is_name = matches!(list.expr, Expr::Select(_) | Expr::Ident(_));
         let of = match self.operand(list) {
             Ok(of) if of.type_ == Type::KindDetails => of,
             Err(fault) if is_name => return Err(fault),
             Ok(_) | Err(_) => {
-                return Err(Fault::new(
+                return Err(Diagnostic::new(
                     self.spans.of(list),
                     "`in` takes a list of values in square brackets, or `participant.kind_details`",
                     "such as `in [\"red\", \"blue\"]`; has() asks whether a key is there",
@@ -324,7 +324,7 @@ impl Checker {
         Ok(Test::Detail(item.operand, of.operand))
     }
 
-    fn text_test(&self, how: TextTest, of: &IdedExpr, with: &IdedExpr) -> Result<Test, Fault> {
+    fn text_test(&self, how: TextTest, of: &IdedExpr, with: &IdedExpr) -> Result<Test, Diagnostic> {
         let (of, with) = (self.operand(of)?, self.operand(with)?);
         for side in [&of, &with] {
             if !matches!(side.type_, Type::Text | Type::Json) {
@@ -338,7 +338,7 @@ impl Checker {
                 };
                 let found = side.type_.in_words();
                 let message = format!("text is wanted here, and this is {found}");
-                return Err(Fault::new(side.span, message, hint));
+                return Err(Diagnostic::new(side.span, message, hint));
             }
         }
         Ok(Test::Text(how, of.operand, with.operand))

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::Expression;
-use super::lowered::{Node, Operand, What};
+use super::ir::{Logic, Operand, Predicate};
 use crate::facts::{Fact, Facts};
 use crate::tri::Tri;
 
@@ -21,12 +21,12 @@ pub struct Reason {
     /// False, or unknown.
     pub holds: Tri,
     /// What was found of that which it names, in its order. For an unknown part, what is unknown.
-    pub found: Vec<Found>,
+    pub found: Vec<OperandValue>,
 }
 
 /// What was found of one thing that an expression names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Found {
+pub struct OperandValue {
     /// The name, such as `room.num_participants` or `size(participant.name)`.
     pub name: String,
     /// The value; null where the key is absent. None where it could not be had.
@@ -41,8 +41,8 @@ impl Expression {
     pub fn explain(&self, facts: &Facts) -> Option<Reason> {
         let root = &self.0.root;
         let parts = match &root.what {
-            What::All(parts) => parts,
-            What::Test(_) | What::Not(_) | What::Any(_) => std::slice::from_ref(root),
+            Logic::All(parts) => parts,
+            Logic::Test(_) | Logic::Not(_) | Logic::Any(_) => std::slice::from_ref(root),
         };
         let first = |wanted| parts.iter().find(|part| part.holds(facts) == wanted);
         let (part, holds) = match (first(Tri::False), first(Tri::Unknown)) {
@@ -58,8 +58,8 @@ impl Expression {
     }
 }
 
-fn found(part: &Node, holds: Tri, facts: &Facts) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
+fn found(part: &Predicate, holds: Tri, facts: &Facts) -> Vec<OperandValue> {
+    let mut found: Vec<OperandValue> = Vec::new();
     part.each_test(true, &mut |test, _| {
         for operand in test.operands() {
             let name = operand.to_string();
@@ -73,7 +73,7 @@ fn found(part: &Node, holds: Tri, facts: &Facts) -> Vec<Found> {
                 value = shortened(value);
             }
             if holds == Tri::False || value.is_unknown() {
-                found.push(Found { name, value });
+                found.push(OperandValue { name, value });
             }
         }
     });
@@ -97,7 +97,7 @@ fn shortened(value: Fact<Option<Json>>) -> Fact<Option<Json>> {
     Fact::Known(Some(short))
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for OperandValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Fact::Known(Some(value)) => write!(f, "{} = {value}", self.name),

@@ -1,7 +1,7 @@
 //! `when`: one line of CEL about a track, checked once when it is read and then asked of facts.
 //!
 //! ```text
-//! text --scan--> tokens --parse (cel)--> tree --check (schema)--> Node --holds(facts)--> Tri
+//! text --scan--> tokens --parse (cel)--> tree --check (schema)--> Predicate --holds(facts)--> Tri
 //! ```
 //!
 //! The language is the part of CEL that always ends, never fails and needs no memory: comparisons,
@@ -10,20 +10,20 @@
 //! error: a key that is absent, or of another type than it is compared with, is a known fact.
 
 mod check;
-mod doubt;
-mod exact;
+mod diagnostic;
 mod explain;
-mod fault;
-mod lowered;
+mod ir;
+mod lint;
+mod lookalike;
 mod names;
-mod own_words;
 mod parse;
-mod refuse;
+mod participant_controlled;
 mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unsupported;
 mod value;
 
 use std::fmt;
@@ -31,15 +31,15 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+pub use diagnostic::ExpressionProblem;
 pub(crate) use explain::SHOWN_CHARS_MAX;
-pub use explain::{Found, Reason};
-pub use fault::ExpressionProblem;
-pub(crate) use own_words::Sway;
+pub use explain::{OperandValue, Reason};
+pub(crate) use participant_controlled::Control;
 
 use super::facts::Facts;
 use super::reads::Reads;
 use super::tri::Tri;
-use lowered::{Node, Operand};
+use ir::{Operand, Predicate};
 
 /// A condition in CEL, checked. Equal to another where its text is.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub struct Expression(Arc<Checked>);
 
 struct Checked {
     text: Box<str>,
-    root: Node,
+    root: Predicate,
 }
 
 impl Expression {
@@ -56,7 +56,7 @@ impl Expression {
         let text = text.trim();
         let root = parse::parse(text)
             .and_then(check::check)
-            .map_err(|fault| fault.in_text(text))?;
+            .map_err(|diagnostic| diagnostic.in_text(text))?;
         Ok(Self(Arc::new(Checked {
             text: text.into(),
             root,

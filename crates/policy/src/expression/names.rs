@@ -5,12 +5,12 @@ use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators};
 
 use super::check::Checker;
-use super::fault::{Fault, Span};
-use super::lowered::Operand;
+use super::diagnostic::{Diagnostic, Span};
+use super::ir::Operand;
 use super::schema::{FIELDS, Field, Of, THINGS, fields_of, find};
 use super::types::{Type, Typed, storable};
-use crate::node::quoted;
 use crate::problem::did_you_mean;
+use crate::terminal::quoted;
 
 /// A name, taken apart.
 struct Path<'e> {
@@ -25,7 +25,7 @@ struct Key<'e> {
 
 impl Checker {
     /// The value that a name stands for.
-    pub(super) fn name(&self, expr: &IdedExpr) -> Result<Typed, Fault> {
+    pub(super) fn name(&self, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
         let span = self.spans.of(expr);
         let path = self.path(expr)?;
         let (field, keys) = known_field(&path, span)?;
@@ -54,7 +54,7 @@ impl Checker {
             Of::Metadata(_) if keys.is_empty() => {
                 let message = format!("`{}` is asked for key by key", field.name);
                 let hint = format!("name a key of it, such as `{}.theme`", field.name);
-                return Err(Fault::new(span, message, hint));
+                return Err(Diagnostic::new(span, message, hint));
             }
             Of::Metadata(whose) => {
                 let keys = keys.iter().map(|key| key.name.into()).collect();
@@ -64,12 +64,12 @@ impl Checker {
         if let Some(key) = keys.first() {
             let message = format!("`{}` has nothing below it", field.name);
             let hint = format!("take {} out", quoted(key.name));
-            return Err(Fault::new(span, message, hint));
+            return Err(Diagnostic::new(span, message, hint));
         }
         Ok(value(Operand::Field(field), type_))
     }
 
-    fn path<'e>(&self, expr: &'e IdedExpr) -> Result<Path<'e>, Fault> {
+    fn path<'e>(&self, expr: &'e IdedExpr) -> Result<Path<'e>, Diagnostic> {
         match &expr.expr {
             Expr::Ident(root) => Ok(Path {
                 root,
@@ -89,7 +89,7 @@ impl Checker {
                 };
                 let mut path = self.path(of)?;
                 let Expr::Literal(LiteralValue::String(name)) = &key.expr else {
-                    return Err(Fault::new(
+                    return Err(Diagnostic::new(
                         self.spans.of(key),
                         "a key in brackets is text in quotes",
                         "such as `[\"theme\"]`; an item of a list cannot be named",
@@ -118,10 +118,10 @@ impl Checker {
 fn known_field<'p>(
     path: &'p Path<'_>,
     span: Span,
-) -> Result<(&'static Field, &'p [Key<'p>]), Fault> {
+) -> Result<(&'static Field, &'p [Key<'p>]), Diagnostic> {
     let Path { root, keys } = path;
     if !THINGS.contains(root) {
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             span,
             format!("there is no {}", quoted(root)),
             meant_by(root),
@@ -130,12 +130,12 @@ fn known_field<'p>(
     let fields = fields_of(root);
     let Some((key, below)) = keys.split_first() else {
         let message = format!("`{root}` is no value by itself");
-        return Err(Fault::new(span, message, one_of(root, &fields)));
+        return Err(Diagnostic::new(span, message, one_of(root, &fields)));
     };
     if key.in_brackets && fields.contains(&key.name) {
         let message = format!("a field of `{root}` stands after a dot");
         let hint = format!("write `{root}.{}`", key.name);
-        return Err(Fault::new(span, message, hint));
+        return Err(Diagnostic::new(span, message, hint));
     }
     if let Some(field) = find(&format!("{root}.{}", key.name)) {
         return Ok((field, below));
@@ -148,7 +148,7 @@ fn known_field<'p>(
         None => one_of(root, &fields),
     };
     let message = format!("`{root}` has no field {}", quoted(key.name));
-    Err(Fault::new(span, message, hint))
+    Err(Diagnostic::new(span, message, hint))
 }
 
 /// What was probably meant by a name that starts with none of the things.
@@ -180,13 +180,13 @@ fn one_of(thing: &str, fields: &[&str]) -> String {
 }
 
 /// The attribute that is named; none for all of them.
-fn attribute<'k>(keys: &'k [Key<'_>], span: Span) -> Result<Option<&'k str>, Fault> {
+fn attribute<'k>(keys: &'k [Key<'_>], span: Span) -> Result<Option<&'k str>, Diagnostic> {
     match keys {
         [] => Ok(None),
         [key] => Ok(Some(key.name)),
         keys => {
             let name: Vec<_> = keys.iter().map(|key| key.name).collect();
-            Err(Fault::new(
+            Err(Diagnostic::new(
                 span,
                 "an attribute is text and has nothing below it",
                 format!(

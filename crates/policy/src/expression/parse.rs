@@ -10,9 +10,9 @@ use cel::common::ast::{EntryExpr, Expr};
 use cel::parser::pratt_parser::TokenKind;
 use cel::parser::{ParseError, PrattParser};
 
-use super::fault::{Fault, Span};
+use super::diagnostic::{Diagnostic, Span};
 use super::scan::{BRACKET_DEPTH_MAX, Tokens, scan};
-use crate::node::quoted;
+use crate::terminal::quoted;
 
 /// An expression may have this many nodes: `room.name == "x"` has four.
 pub(super) const NODES_MAX: usize = 64;
@@ -24,13 +24,13 @@ pub(super) struct Parsed {
     pub(super) spans: Spans,
 }
 
-pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+pub(super) fn parse(text: &str) -> Result<Parsed, Diagnostic> {
     let tokens = scan(text)?;
     let tree = parser()
         .parse(text)
         .map_err(|errors| unparsable(text, &tokens, &errors.errors))?;
     if count(&tree) > NODES_MAX {
-        return Err(Fault::whole(
+        return Err(Diagnostic::whole(
             format!("the expression has more than {NODES_MAX} names, values and operators"),
             "split the policy in two, or list names in `match`",
         ));
@@ -191,10 +191,10 @@ impl Spans {
 }
 
 /// The parser's first complaint, in words for people.
-fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Fault {
+fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Diagnostic {
     // Complaints without a place (such as "too many errors") come first; they help nobody.
     let Some(error) = errors.iter().find(|error| error.pos.0 > 0) else {
-        return Fault::whole("this is no expression that can be read", "");
+        return Diagnostic::whole("this is no expression that can be read", "");
     };
     let end = Span {
         start: text.trim_end().len(),
@@ -202,7 +202,7 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Fault {
     };
     let token = offset_of(text, error.pos).and_then(|start| tokens.from(start).first());
     let Some(token) = token else {
-        return Fault::new(
+        return Diagnostic::new(
             end,
             "the expression ends where more is wanted",
             "write what is missing here",
@@ -216,21 +216,21 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Fault {
     let written = span.text(text);
     let message = error.msg.as_str();
     if message.contains("has() macro") {
-        return Fault::new(
+        return Diagnostic::new(
             tokens.in_brackets(span),
             "has() takes a field with a dot before its last name",
             "such as `has(room.metadata.theme)`; where the name needs brackets, ask `size(...) > 0`",
         );
     }
     if message.contains("literal") {
-        return Fault::new(
+        return Diagnostic::new(
             span,
             format!("the number {} is too large", quoted(written)),
             "whole numbers have 64 bits",
         );
     }
     if message.contains("unescape") || message.contains("code point") {
-        return Fault::new(
+        return Diagnostic::new(
             span,
             "there is an escape in this text that means nothing",
             "write `\\\\` for a backslash, or put an r before the quote",
@@ -251,7 +251,7 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Fault {
         _ if token.kind == TokenKind::TokIdent => "join conditions with `&&` or `||`",
         _ => "",
     };
-    Fault::new(
+    Diagnostic::new(
         span,
         format!("{} is not wanted here", quoted(written)),
         hint,

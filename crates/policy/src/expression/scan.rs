@@ -6,9 +6,9 @@
 use cel::parser::pratt_parser::{Lexer, TokenKind};
 
 use super::check::TEXT_TESTS;
-use super::fault::{Fault, Span};
-use crate::node::quoted;
-use crate::unseen::{is_unseen, named};
+use super::diagnostic::{Diagnostic, Span};
+use crate::invisible::{is_invisible, named};
+use crate::terminal::quoted;
 
 /// An expression may have this many bytes.
 pub(crate) const EXPRESSION_BYTES_MAX: usize = 1024;
@@ -67,15 +67,15 @@ impl Tokens {
 
 /// Reads the tokens.
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of token")]
-pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
+pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
     if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(Fault::whole(
+        return Err(Diagnostic::whole(
             format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes"),
             "split the policy in two, or list names in `match`",
         ));
     }
     if text.trim().is_empty() {
-        return Err(Fault::whole(
+        return Err(Diagnostic::whole(
             "the expression is blank",
             "write a condition, such as `room.num_participants > 10`",
         ));
@@ -83,19 +83,19 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
     let unwritten = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if let Some((start, c)) = text.char_indices().find(|(_, c)| unwritten(*c)) {
         let span = Span::of_char(start, c);
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             span,
             "there is a control character here",
             "take it out",
         ));
     }
-    if let Some((start, c)) = text.char_indices().find(|(_, c)| is_unseen(*c)) {
+    if let Some((start, c)) = text.char_indices().find(|(_, c)| is_invisible(*c)) {
         let message = format!("here is a sign that is not seen: {}", named(c));
         let hint = match u32::from(c) {
             code @ 0..=0xffff => format!("take it out, or write `\\u{code:04x}` in a text"),
             code => format!("take it out, or write `\\U{code:08x}` in a text"),
         };
-        return Err(Fault::new(Span::of_char(start, c), message, hint));
+        return Err(Diagnostic::new(Span::of_char(start, c), message, hint));
     }
     let mut lexer = Lexer::new(text);
     let mut tokens: Vec<Token> = Vec::new();
@@ -120,7 +120,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
             && token.kind == TokenKind::TokMinus
             && before.kind == TokenKind::TokMinus
         {
-            return Err(Fault::new(
+            return Err(Diagnostic::new(
                 before.span.to(span),
                 "nothing is calculated here",
                 "write the result",
@@ -145,7 +145,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
         });
         if closer(token.kind).is_some() {
             if open.len() == BRACKET_DEPTH_MAX {
-                return Err(Fault::new(
+                return Err(Diagnostic::new(
                     span,
                     format!("brackets are nested deeper than {BRACKET_DEPTH_MAX}"),
                     "take out those that are not needed",
@@ -159,14 +159,14 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
                     opener.closed_at = span.end;
                 }
                 Some(opener) => {
-                    return Err(Fault::new(
+                    return Err(Diagnostic::new(
                         opener.span.to(span),
                         "these brackets do not belong together",
                         "close each with its own kind",
                     ));
                 }
                 None => {
-                    return Err(Fault::new(
+                    return Err(Diagnostic::new(
                         span,
                         "there is no bracket to close here",
                         "take it out, or open one before it",
@@ -176,7 +176,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Fault> {
         }
     }
     if let Some(opener) = open.pop().and_then(|index| tokens.get(index)) {
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             opener.span,
             "this bracket is never closed",
             "close it",
@@ -198,7 +198,7 @@ fn closer(kind: TokenKind) -> Option<TokenKind> {
 }
 
 /// What is wrong with a token right after another.
-fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
+fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Diagnostic> {
     if before.span.end != span.start {
         return None;
     }
@@ -213,12 +213,12 @@ fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Fault> {
         }
         _ => return None,
     };
-    Some(Fault::new(before.span.to(span), message, hint))
+    Some(Diagnostic::new(before.span.to(span), message, hint))
 }
 
 /// Refuses a text that is compared as a whole and starts or ends with a blank, which nobody sees. A
 /// part of a text may.
-fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Fault> {
+fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Diagnostic> {
     if let [.., test, bracket] = before
         && bracket.kind == TokenKind::TokLeftParen
         && TEXT_TESTS
@@ -244,7 +244,7 @@ fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Fault> {
         (true, _) => "this text starts with a blank",
         (false, true) => "this text ends with a blank",
     };
-    Some(Fault::new(
+    Some(Diagnostic::new(
         span,
         what,
         "take it out, or write `\\u0020` for one that is meant",
@@ -252,7 +252,7 @@ fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Fault> {
 }
 
 /// What is wrong with a token by itself.
-fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
+fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Diagnostic> {
     let written = span.text(text);
     if kind == TokenKind::TokEqual {
         return Some(equal_sign(text, span));
@@ -262,7 +262,7 @@ fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
     if kind == TokenKind::TokString && written.contains(['\n', '\r']) && !in_three {
         let message = "text ends on the line on which it starts";
         let hint = "close the quote, or write `\\n`";
-        return Some(Fault::new(span, message, hint));
+        return Some(Diagnostic::new(span, message, hint));
     }
     (kind == TokenKind::TokError).then(|| {
         let first = text.get(span.start..).and_then(|rest| rest.chars().next());
@@ -271,7 +271,7 @@ fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Fault> {
 }
 
 /// An `=` that is no part of `==`, `!=`, `<=` and `>=`: what it was probably to be one of.
-fn equal_sign(text: &str, span: Span) -> Fault {
+fn equal_sign(text: &str, span: Span) -> Diagnostic {
     const SLIPS: [(&str, &str, &str); 6] = [
         ("", "=>", "write `>=`"),
         ("", "=<", "write `<=`"),
@@ -292,25 +292,25 @@ fn equal_sign(text: &str, span: Span) -> Fault {
                 end: span.start + end.len(),
             };
             let message = format!("`{start}{end}` compares nothing");
-            return Fault::new(span, message, hint);
+            return Diagnostic::new(span, message, hint);
         }
     }
-    Fault::new(span, "a single `=` compares nothing", "write `==`")
+    Diagnostic::new(span, "a single `=` compares nothing", "write `==`")
 }
 
-fn unknown_letter(span: Span, first: char) -> Fault {
+fn unknown_letter(span: Span, first: char) -> Diagnostic {
     match first {
-        '&' => Fault::new(span, "a single `&` joins nothing", "write `&&`"),
-        '|' => Fault::new(span, "a single `|` joins nothing", "write `||`"),
+        '&' => Diagnostic::new(span, "a single `&` joins nothing", "write `&&`"),
+        '|' => Diagnostic::new(span, "a single `|` joins nothing", "write `||`"),
         '"' | '\'' | '`' | 'b' | 'B' | 'r' | 'R' => {
-            Fault::new(span, "this quote is never closed", "close it")
+            Diagnostic::new(span, "this quote is never closed", "close it")
         }
-        '0'..='9' | '.' => Fault::new(
+        '0'..='9' | '.' => Diagnostic::new(
             span,
             "this is no number",
             "write one such as 10 or 2.5; text stands in quotes",
         ),
-        '≠' | '≤' | '≥' => Fault::new(
+        '≠' | '≤' | '≥' => Diagnostic::new(
             Span::of_char(span.start, first),
             "this is no sign of a program",
             match first {
@@ -319,22 +319,22 @@ fn unknown_letter(span: Span, first: char) -> Fault {
                 _ => "write `>=`",
             },
         ),
-        '~' => Fault::new(
+        '~' => Diagnostic::new(
             Span::of_char(span.start, first),
             "regular expressions are not understood here",
             "use startsWith, endsWith or contains, or a glob in `match`",
         ),
-        '“' | '”' | '„' | '‘' | '’' => Fault::new(
+        '“' | '”' | '„' | '‘' | '’' => Diagnostic::new(
             Span::of_char(span.start, first),
             "these quotes are not those of a program",
             "write plain ones: \"text\"",
         ),
-        '#' => Fault::new(
+        '#' => Diagnostic::new(
             Span::of_char(span.start, first),
             "`#` starts no comment within an expression",
             "take the comment out, or put it above the key",
         ),
-        other => Fault::new(
+        other => Diagnostic::new(
             Span::of_char(span.start, other),
             format!("{} is no part of an expression", quoted(&other.to_string())),
             "put text in quotes",

@@ -44,9 +44,9 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) of: Of,
     /// What it is, where the participant itself says it and may say anything.
-    pub(super) own_word: Option<&'static str>,
+    pub(super) participant_controlled: Option<&'static str>,
     /// Whether it says who the participant is, by its token.
-    pub(super) binds: bool,
+    pub(super) from_token: bool,
 }
 
 impl PartialEq for Field {
@@ -59,22 +59,22 @@ const fn field(name: &'static str, of: Of) -> Field {
     Field {
         name,
         of,
-        own_word: None,
-        binds: false,
+        participant_controlled: None,
+        from_token: false,
     }
 }
 
 impl Field {
-    const fn own_word(self, what: &'static str) -> Self {
+    const fn participant_controlled(self, what: &'static str) -> Self {
         Self {
-            own_word: Some(what),
+            participant_controlled: Some(what),
             ..self
         }
     }
 
-    const fn binding(self) -> Self {
+    const fn from_token(self) -> Self {
         Self {
-            binds: true,
+            from_token: true,
             ..self
         }
     }
@@ -122,7 +122,7 @@ pub(super) static FIELDS: &[Field] = &[
         "participant.identity",
         Of::Text(|facts| Value::Text(&facts.participant.identity)),
     )
-    .binding(),
+    .from_token(),
     field(
         "participant.sid",
         Of::Text(|facts| Value::Text(&facts.participant.sid)),
@@ -131,7 +131,7 @@ pub(super) static FIELDS: &[Field] = &[
         "participant.name",
         Of::Text(|facts| known(&facts.participant.name, |name| Value::Text(name))),
     )
-    .own_word("the name that they give"),
+    .participant_controlled("the name that they give"),
     field(
         "participant.kind",
         Of::Word {
@@ -139,15 +139,16 @@ pub(super) static FIELDS: &[Field] = &[
             words: Kind::WORDS,
         },
     )
-    .binding(),
-    field("participant.kind_details", Of::KindDetails).binding(),
+    .from_token(),
+    field("participant.kind_details", Of::KindDetails).from_token(),
     field(
         "participant.joined_at",
         time(|facts| known(&facts.participant.joined_at, |n| Value::int(*n))),
     ),
-    field("participant.attributes", Of::Attributes).own_word("the attributes that they set"),
+    field("participant.attributes", Of::Attributes)
+        .participant_controlled("the attributes that they set"),
     field("participant.metadata", Of::Metadata(Whose::Participant))
-        .own_word("the metadata that they set"),
+        .participant_controlled("the metadata that they set"),
     field(
         "participant.is_publisher",
         Of::Flag(|facts| known(&facts.participant.is_publisher, |flag| Value::Bool(*flag))),
@@ -161,7 +162,7 @@ pub(super) static FIELDS: &[Field] = &[
         "track.name",
         Of::Text(|facts| Value::Text(&facts.track.name)),
     )
-    .own_word("the track's name that they give"),
+    .participant_controlled("the track's name that they give"),
     field(
         "track.source",
         Of::Word {
@@ -169,7 +170,7 @@ pub(super) static FIELDS: &[Field] = &[
             words: Source::WORDS,
         },
     )
-    .own_word("the source that they publish with"),
+    .participant_controlled("the source that they publish with"),
     field(
         "track.type",
         Of::Word {

@@ -1,10 +1,10 @@
 //! The types of operands, and which of them compare.
 
-use super::fault::{Fault, Span};
-use super::lowered::{Comparison, Literal, Operand};
+use super::diagnostic::{Diagnostic, Span};
+use super::ir::{Comparison, Literal, Operand};
 use crate::facts::{KindDetail, TrackType};
-use crate::node::quoted;
 use crate::problem::did_you_mean;
+use crate::terminal::quoted;
 
 /// What is known of an operand before there are facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) struct Typed {
 pub(super) const IN_DETAILS: &str = "write `\"CONNECTOR_TWILIO\" in participant.kind_details`";
 
 /// Refuses what has no order, or cannot be compared at all.
-pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
+pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Diagnostic> {
     let (message, hint) = match side.type_ {
         Type::Attributes => (
             "attributes are compared one by one",
@@ -61,16 +61,16 @@ pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Fault> {
         Type::Word(_) if how.is_order() => ("words have no order", "compare with `==` or `in`"),
         Type::Text | Type::Number | Type::Flag | Type::Word(_) | Type::Json => return Ok(()),
     };
-    Err(Fault::new(side.span, message, hint))
+    Err(Diagnostic::new(side.span, message, hint))
 }
 
 /// Refuses text with NUL, which is replaced in facts when they are stored: what is decided by it
 /// could not be explained, nor tried again.
-pub(super) fn storable(text: &str, span: Span) -> Result<(), Fault> {
+pub(super) fn storable(text: &str, span: Span) -> Result<(), Diagnostic> {
     if !text.contains('\0') {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(Diagnostic::new(
         span,
         "there is a NUL (`\\u0000`) in this text, and facts are kept without",
         "take it out",
@@ -78,7 +78,7 @@ pub(super) fn storable(text: &str, span: Span) -> Result<(), Fault> {
 }
 
 /// Refuses a comparison that could never be what is meant.
-pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Fault> {
+pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Diagnostic> {
     match (left.type_, right.type_) {
         (Type::Word(words), Type::Text) => word(words, left, right),
         (Type::Text, Type::Word(words)) => word(words, right, left),
@@ -90,24 +90,24 @@ pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), 
                 (Type::Word(_), Type::Word(_)) => "these have no word in common".to_owned(),
                 (one, other) => format!("{} is never {}", one.in_words(), other.in_words()),
             };
-            Err(Fault::new(whole, message, mismatch(left, right)))
+            Err(Diagnostic::new(whole, message, mismatch(left, right)))
         }
     }
 }
 
 /// Refuses what could never be in the list of words.
-pub(super) fn may_be_in(item: &Typed, list: &Typed) -> Result<(), Fault> {
+pub(super) fn may_be_in(item: &Typed, list: &Typed) -> Result<(), Diagnostic> {
     match item.type_ {
         Type::Text | Type::Json => word(KindDetail::WORDS, list, item),
         Type::Number | Type::Flag | Type::Word(_) | Type::Attributes | Type::KindDetails => {
             let message = format!("{} is never one of these words", item.type_.in_words());
-            Err(Fault::new(item.span, message, IN_DETAILS))
+            Err(Diagnostic::new(item.span, message, IN_DETAILS))
         }
     }
 }
 
 /// A word is compared with words that exist.
-fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
+fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
     let Operand::Literal(Literal::Text(written)) = &with.operand else {
         return Ok(());
     };
@@ -117,7 +117,7 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
     if words == TrackType::WORDS
         && let Some((message, hint)) = TrackType::never(written)
     {
-        return Err(Fault::new(with.span, message, hint));
+        return Err(Diagnostic::new(with.span, message, hint));
     }
     let name = field.operand.field().map_or("it", |field| field.name);
     let is_detail = name == "participant.kind" && KindDetail::WORDS.contains(&&**written);
@@ -132,7 +132,7 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Fault> {
         "is never"
     };
     let message = format!("`{name}` {never} {}", quoted(written));
-    Err(Fault::new(with.span, message, hint))
+    Err(Diagnostic::new(with.span, message, hint))
 }
 
 /// The event that tells of a new track, and those of LiveKit's that never do.
@@ -152,7 +152,7 @@ const NEVER_TELL: &[&str] = &[
 ];
 
 /// An event's type is not compared with events that tell of no track, or with slips.
-fn event(field: &Typed, with: &Typed) -> Result<(), Fault> {
+fn event(field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
     let Operand::Literal(Literal::Text(written)) = &with.operand else {
         return Ok(());
     };
@@ -171,7 +171,7 @@ fn event(field: &Typed, with: &Typed) -> Result<(), Fault> {
         return Ok(());
     };
     let message = format!("`event.type` is never {}", quoted(written));
-    Err(Fault::new(with.span, message, hint))
+    Err(Diagnostic::new(with.span, message, hint))
 }
 
 /// What to do about two types of which one is never the other.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::make::policies;
 use crate::case::{AT_DEFAULT_UNIX_SECS, CASES_MAX, CaseFile};
-use crate::document::DOCUMENT_BYTES_MAX;
+use crate::limits::DOCUMENT_BYTES_MAX;
 use crate::{Fact, Facts};
 
 fn read(yaml: &str) -> Result<CaseFile, String> {

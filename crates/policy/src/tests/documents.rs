@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::make::owner;
-use crate::document::{DOCUMENT_BYTES_MAX, POLICIES_MAX};
+use crate::limits::{DOCUMENT_BYTES_MAX, POLICIES_MAX};
 use crate::{Document, Effect, Kind, Mode, Owner, Policy, Problem, Source, TrackType};
 
 fn load(yaml: &str) -> String {

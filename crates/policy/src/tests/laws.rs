@@ -12,7 +12,7 @@ use super::generate::{Hide, any_facts, hidden, hide, known_facts, policies, some
 use super::make::{self, set};
 use crate::{
     Change, Decision, Document, Effect, Expression, Fact, Facts, Match, Mode, Owner, Policy,
-    PolicyRef, PolicySet, StoredPolicy, Tri, Verdict, decide, unseen,
+    PolicyRef, PolicySet, StoredPolicy, Tri, Verdict, decide, invisible,
 };
 
 fn rank(policy: &PolicyRef) -> (bool, u16, &str, Option<&str>) {
@@ -379,8 +379,8 @@ proptest! {
         text in r"(\PC{1,20}|off|null|~|1e3|0x1F|- a|a: b|# c|'|,|[ ]{0,2}x[ ]{0,2})",
         description in r"(\PC|\t){0,20}x(\n(\PC|\t){0,20}){0,3}y",
     ) {
-        let text = text.replace(unseen::is_unseen, "").trim().to_owned() + "x";
-        let not_of_prose = |c: char| unseen::is_unseen(c) && !unseen::is_of_prose(c);
+        let text = text.replace(invisible::is_invisible, "").trim().to_owned() + "x";
+        let not_of_prose = |c: char| invisible::is_invisible(c) && !invisible::is_allowed_in_prose(c);
         let description = description.replace(not_of_prose, "");
         let policy = Policy {
             owner: make::owner(Some(&format!("{text}."))),

@@ -1,7 +1,7 @@
 //! docs/POLICIES.md says what is so.
 
 use crate::case::CaseFile;
-use crate::document::PRIORITY_DEFAULT;
+use crate::limits::PRIORITY_DEFAULT;
 use crate::{Document, Effect, Kind, KindDetail, Mode, Policy, Source, TrackType};
 
 const MANUAL: &str = include_str!("../../../../docs/POLICIES.md");
@@ -66,7 +66,7 @@ fn every_key_of_tests_is_in_the_manual() {
         }
     }
     let mut found = Vec::new();
-    keys(&crate::schema::tests(), &mut found);
+    keys(&crate::case::json_schema(), &mut found);
     assert!(found.len() > 30, "{found:?}");
     let (_, section) = MANUAL.split_once("\n## Tests\n").unwrap();
     for key in found {
@@ -185,9 +185,9 @@ policies:
         KindDetail::WORDS,
         Effect::WORDS,
         Mode::WORDS,
-        crate::read::POLICY_KEYS,
-        crate::read::MATCH_KEYS,
-        crate::window::WINDOW_KEYS,
+        crate::keys::POLICY_KEYS,
+        crate::keys::MATCH_KEYS,
+        crate::keys::WINDOW_KEYS,
     ] {
         for word in words {
             assert!(MANUAL.contains(&format!("`{word}`")), "{word}");

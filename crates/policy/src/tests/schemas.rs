@@ -4,11 +4,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{generate, make};
-use crate::case::{CASES_MAX, CaseFile};
-use crate::document::{Document, PRIORITY_MAX};
+use crate::Document;
+use crate::case::{self, CASES_MAX, CaseFile};
+use crate::limits::LIST_ITEMS_MAX;
+use crate::limits::PRIORITY_MAX;
 use crate::node::{self, Node};
-use crate::reader::{LIST_ITEMS_MAX, Reader};
-use crate::schema;
+use crate::reader::Reader;
 
 /// A compiled schema.
 struct Validator(boon::Schemas, boon::SchemaIndex);
@@ -58,8 +59,8 @@ fn folder() -> std::path::PathBuf {
 #[test]
 fn the_committed_schemas_are_those_of_the_types() {
     for (file, schema) in [
-        ("schema.json", schema::policies()),
-        ("test.schema.json", schema::tests()),
+        ("schema.json", Document::json_schema()),
+        ("test.schema.json", case::json_schema()),
     ] {
         let committed = std::fs::read_to_string(folder().join(file)).unwrap_or_default();
         let generated = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
@@ -73,8 +74,8 @@ fn the_committed_schemas_are_those_of_the_types() {
 #[test]
 fn the_examples_fit_their_schemas() {
     let (policies, tests) = (
-        Validator::new(schema::policies()),
-        Validator::new(schema::tests()),
+        Validator::new(Document::json_schema()),
+        Validator::new(case::json_schema()),
     );
     let (files, files_of_tests) = make::examples();
     assert!(files.len() >= 8);
@@ -327,7 +328,7 @@ fn check_policies(validator: &Validator, document: &str, expected: By) {
 
 #[test]
 fn the_schema_of_policies_takes_what_the_reader_takes() {
-    let validator = Validator::new(schema::policies());
+    let validator = Validator::new(Document::json_schema());
     let check = |document: &str, expected| check_policies(&validator, document, expected);
     for (by, lines) in table(FILES) {
         check(&lines.replace("; ", "\n"), by);
@@ -343,7 +344,7 @@ type Counted<'a> = &'a dyn Fn(usize) -> String;
 /// What is allowed, one more than that, and how it stands in a policy.
 #[test]
 fn the_schema_of_policies_has_the_readers_limits() {
-    let validator = Validator::new(schema::policies());
+    let validator = Validator::new(Document::json_schema());
     let text = |count: usize| "ü".repeat(count);
     let list = |count: usize| vec!["x"; count].join(", ");
     let names = |count: usize| {
@@ -383,7 +384,7 @@ fn the_schema_of_policies_has_the_readers_limits() {
 
 #[test]
 fn the_schema_of_tests_takes_what_the_reader_takes() {
-    let validator = Validator::new(schema::tests());
+    let validator = Validator::new(case::json_schema());
     let check = |document: &str, expected| {
         let read = CaseFile::read("p.test.yaml", document).is_ok();
         let takes = validator.takes(&yaml(document));
@@ -408,7 +409,7 @@ fn the_schema_of_tests_takes_what_the_reader_takes() {
 /// The canonical form is one of the forms that people can write.
 #[test]
 fn what_is_shown_and_stored_fits_the_schema() {
-    let validator = Validator::new(schema::policies());
+    let validator = Validator::new(Document::json_schema());
     proptest!(|(policies in generate::policies())| {
         let document = serde_json::to_value(Document { policies }).unwrap();
         prop_assert!(validator.takes(&document), "{document}");

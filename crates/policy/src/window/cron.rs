@@ -4,8 +4,8 @@
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use super::fault::Fault;
 use super::fields;
+use crate::diagnostic::Diagnostic;
 
 /// From one 29 February to the next it can be 8 years (1896, 1904; 2096, 2104).
 const MONTHS_SEARCHED_MAX: usize = 8 * 12 + 1;
@@ -25,7 +25,7 @@ pub(crate) struct Cron {
 
 impl Cron {
     /// Reads the five fields; refuses what other programs understand in other ways.
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Diagnostic> {
         fields::parse(text)
     }
 

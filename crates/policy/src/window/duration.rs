@@ -5,8 +5,8 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::{Serialize, Serializer};
 
-use super::fault::Fault;
-use crate::node::quoted;
+use crate::diagnostic::Diagnostic;
+use crate::terminal::quoted;
 
 /// The longest duration; the shortest is a minute.
 pub const DURATION_DAYS_MAX: u32 = 7;
@@ -22,7 +22,7 @@ pub struct Length {
 
 impl Length {
     /// Reads days, hours and minutes, in this order, each with its unit.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    pub fn parse(text: &str) -> Result<Self, Diagnostic> {
         Ok(Self {
             minutes: minutes(text)?,
             written: text.into(),
@@ -54,9 +54,9 @@ impl Serialize for Length {
     }
 }
 
-fn minutes(text: &str) -> Result<u32, Fault> {
+fn minutes(text: &str) -> Result<u32, Diagnostic> {
     let shown = quoted(text);
-    let fault = |what: &str| Fault::new(format!("{shown} {what}"), HINT);
+    let fault = |what: &str| Diagnostic::new(format!("{shown} {what}"), HINT);
     let mut units = [('d', 24 * 60_u32), ('h', 60), ('m', 1)].into_iter();
     let mut total = 0_u32;
     let mut rest = text;
@@ -88,7 +88,7 @@ fn minutes(text: &str) -> Result<u32, Fault> {
         _ => {
             let hint = format!("the shortest is 1m, the longest {DURATION_DAYS_MAX}d");
             let long = if total == 0 { "short" } else { "long" };
-            Err(Fault::new(format!("{shown} is too {long}"), hint))
+            Err(Diagnostic::new(format!("{shown} is too {long}"), hint))
         }
     }
 }

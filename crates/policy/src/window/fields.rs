@@ -5,8 +5,8 @@
 //! seconds and years. Ranges may go over the end: `22-2`, `SAT-SUN`, `NOV-FEB`.
 
 use super::cron::Cron;
-use super::fault::Fault;
-use crate::node::quoted;
+use crate::diagnostic::Diagnostic;
+use crate::terminal::quoted;
 
 struct Field {
     place: &'static str,
@@ -74,12 +74,12 @@ const SHAPE: &str = "five fields: minute, hour, day of the month, month, weekday
                      `0 22 * * MON-FRI`";
 const FEBRUARY: u32 = 2;
 
-pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
+pub(super) fn parse(text: &str) -> Result<Cron, Diagnostic> {
     let trimmed = text.trim();
     if trimmed.starts_with('@') {
         let message = format!("{} is a name that is not known here", quoted(trimmed));
         let hint = "write the fields: `0 0 * * *` is every midnight, `0 * * * *` every hour";
-        return Err(Fault::new(message, hint));
+        return Err(Diagnostic::new(message, hint));
     }
     let mut texts = trimmed.split_ascii_whitespace();
     let mut sets = [0_u64; 5];
@@ -91,7 +91,7 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
                 1 => "there is one field here".to_owned(),
                 _ => format!("there are {at} fields here"),
             };
-            return Err(Fault::new(message, SHAPE));
+            return Err(Diagnostic::new(message, SHAPE));
         };
         *set = field.parse(text)?;
         any_hour |= field.name == "hour" && text.contains('*');
@@ -99,7 +99,7 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
     let more = texts.count();
     if more > 0 {
         let message = format!("there are {} fields here", FIELDS.len() + more);
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             message,
             format!("{SHAPE}; no seconds and no years"),
         ));
@@ -117,13 +117,13 @@ pub(super) fn parse(text: &str) -> Result<Cron, Fault> {
     };
     let [_, _, day_field, _, weekday_field] = &FIELDS;
     if days != day_field.all() && weekdays != weekday_field.all() {
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             "this names days of the month and weekdays as well; some programs want both, others either",
             "write `*` for one of them, or two windows",
         ));
     }
     if !any_date_exists(&cron) {
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             "there is no such date in any year, so this would never open",
             "the shortest months have 30 days, and February 28 or 29",
         ));
@@ -149,13 +149,13 @@ impl Field {
         (self.first..=self.last).fold(0, |set, value| set | 1 << value)
     }
 
-    fn parse(&self, text: &str) -> Result<u64, Fault> {
+    fn parse(&self, text: &str) -> Result<u64, Diagnostic> {
         text.split(',')
             .try_fold(0, |set, item| Ok(set | self.item(item)?))
     }
 
     /// `*`, `*/n`, `a`, `a-b` or `a-b/n`.
-    fn item(&self, item: &str) -> Result<u64, Fault> {
+    fn item(&self, item: &str) -> Result<u64, Diagnostic> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(step)),
             None => (item, None),
@@ -189,7 +189,7 @@ impl Field {
         Ok(values.into_iter().fold(0, |set, value| set | 1 << value))
     }
 
-    fn stepped(&self, values: &[u32], step: &str, item: &str) -> Result<Vec<u32>, Fault> {
+    fn stepped(&self, values: &[u32], step: &str, item: &str) -> Result<Vec<u32>, Diagnostic> {
         if !self.by_number {
             return Err(self.no_step(item));
         }
@@ -208,12 +208,12 @@ impl Field {
         }
     }
 
-    fn no_step(&self, item: &str) -> Fault {
+    fn no_step(&self, item: &str) -> Diagnostic {
         let hint = "weekdays take no step: list them, such as `MON,WED,FRI`";
         self.fault(item, "has a step", hint)
     }
 
-    fn value(&self, text: &str, item: &str) -> Result<u32, Fault> {
+    fn value(&self, text: &str, item: &str) -> Result<u32, Diagnostic> {
         let named = self
             .names
             .iter()
@@ -234,7 +234,7 @@ impl Field {
         }
     }
 
-    fn unknown(&self, text: &str, item: &str) -> Fault {
+    fn unknown(&self, text: &str, item: &str) -> Diagnostic {
         let letter = |c: char| matches!(c, 'L' | 'W' | 'l' | 'w');
         let moving = text.contains(letter)
             && text
@@ -251,10 +251,10 @@ impl Field {
         }
     }
 
-    fn fault(&self, item: &str, what: &str, hint: impl Into<String>) -> Fault {
+    fn fault(&self, item: &str, what: &str, hint: impl Into<String>) -> Diagnostic {
         let Self { place, name, .. } = self;
         let message = format!("the {place} field ({name}): {} {what}", quoted(item));
-        Fault::new(message, hint)
+        Diagnostic::new(message, hint)
     }
 }
 

@@ -11,19 +11,17 @@
 //! go by the time that clocks on the wall show (`starts.rs`); durations are elapsed time.
 
 pub mod duration;
-pub mod fault;
 pub mod schedule;
 
+mod cache;
 mod cron;
-mod doubt;
 mod fields;
-mod known;
-mod read;
+pub(super) mod lint;
 mod starts;
 mod state;
 #[cfg(test)]
 mod tests;
-mod zone;
+pub(super) mod zone;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,19 +30,16 @@ use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
 
+use super::diagnostic::Diagnostic;
+
 pub use duration::Length;
-pub use fault::Fault;
 pub use schedule::{Schedule, Unmet};
 pub use state::State;
 
-pub(super) use read::WINDOW_KEYS;
+use cache::Cache;
+pub(super) use cron::Cron;
 
-use cron::Cron;
-use known::Known;
-
-/// A cron line may have this many characters: all minutes, one by one, and some more.
-pub const CRON_CHARS_MAX: usize = 256;
-/// So many runs of starts are followed to find where an open stretch ends, for `is_open`.
+/// The most runs of starts that `is_open` follows to find where an open stretch ends.
 const RUNS_FOLLOWED: usize = 8;
 
 /// When it is open: from each time that a cron line names, in a zone, for a duration.
@@ -59,12 +54,12 @@ struct Inner {
     length: Length,
     zone: Tz,
     cron: Cron,
-    known: Known,
+    cache: Cache,
 }
 
 impl Window {
-    /// Reads its three texts; the fault of the first of them that cannot be used.
-    pub fn new(cron: &str, duration: &str, timezone: &str) -> Result<Self, Fault> {
+    /// Reads its three texts; an error is about the first of them that cannot be used.
+    pub fn new(cron: &str, duration: &str, timezone: &str) -> Result<Self, Diagnostic> {
         let fields = Cron::parse(cron)?;
         Ok(Self::of(
             cron,
@@ -74,13 +69,13 @@ impl Window {
         ))
     }
 
-    fn of(written: &str, cron: Cron, length: Length, zone: Tz) -> Self {
+    pub(super) fn of(written: &str, cron: Cron, length: Length, zone: Tz) -> Self {
         Self(Arc::new(Inner {
             written: written.into(),
             length,
             zone,
             cron,
-            known: Known::default(),
+            cache: Cache::default(),
         }))
     }
 
@@ -105,15 +100,15 @@ impl Window {
     /// Whether it is open then. Asking again about the same stretch of time costs a few ns.
     #[must_use]
     pub fn is_open(&self, now: DateTime<Utc>) -> bool {
-        if let Some(open) = self.0.known.at(now) {
+        if let Some(open) = self.0.cache.at(now) {
             return open;
         }
         if let Some((start, end)) = self.open_run(now) {
-            self.0.known.keep(true, start, end);
+            self.0.cache.keep(true, start, end);
             return true;
         }
         if let (Some(from), Some(until)) = (self.last_end(now), self.next_start(now)) {
-            self.0.known.keep(false, from, until);
+            self.0.cache.keep(false, from, until);
         }
         false
     }

@@ -6,7 +6,6 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Length, State, Window, state};
-use crate::document::Policy;
 use crate::facts::{Fact, Facts};
 use crate::reads::Reads;
 use crate::tri::Tri;
@@ -51,14 +50,20 @@ pub enum Unmet {
 }
 
 impl Schedule {
-    /// The limits of this policy.
+    /// Open in any of these windows, from `not_before` until right before `not_after`, for `first`
+    /// from the making of a room.
     #[must_use]
-    pub fn new(policy: &Policy) -> Self {
+    pub fn new(
+        active: Vec<Window>,
+        not_before: Option<DateTime<Utc>>,
+        not_after: Option<DateTime<Utc>>,
+        first: Option<Length>,
+    ) -> Self {
         Self {
-            active: policy.active.clone(),
-            not_before: policy.not_before,
-            not_after: policy.not_after,
-            first: policy.first.clone(),
+            active,
+            not_before,
+            not_after,
+            first,
         }
     }
 

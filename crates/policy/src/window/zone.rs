@@ -10,8 +10,8 @@ use std::str::FromStr;
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, TZ_VARIANTS, Tz, TzOffset};
 
-use super::fault::Fault;
-use crate::node::quoted;
+use crate::diagnostic::Diagnostic;
+use crate::terminal::quoted;
 
 /// Clocks were never put back by more than a day, nor to another second than a minute's first, nor
 /// changed twice within a week, since 1970 in any zone: a test looks.
@@ -24,7 +24,7 @@ const NAME_HINT: &str =
 const LETTERS_WRONG_MAX: usize = 2;
 
 /// Reads the name of a zone.
-pub(super) fn parse(name: &str) -> Result<Tz, Fault> {
+pub(crate) fn parse(name: &str) -> Result<Tz, Diagnostic> {
     Tz::from_str(name).map_err(|_| {
         let hint = if is_offset(name) {
             "an offset changes over the year: name a place, such as Europe/Berlin, or UTC"
@@ -34,7 +34,7 @@ pub(super) fn parse(name: &str) -> Result<Tz, Fault> {
         } else {
             NAME_HINT.to_owned()
         };
-        Fault::new(format!("there is no time zone {}", quoted(name)), hint)
+        Diagnostic::new(format!("there is no time zone {}", quoted(name)), hint)
     })
 }
 

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! text --events (granit-parser)--> Tree --plain text means (plain)--> Node
-//!            '-- no YAML --> its fault, in words for people (fault)
+//!            '-- no YAML --> its fault, in words for people (diagnostic)
 //! ```
 //!
 //! YAML can say more than it shows: tags, anchors, aliases, merges and directives change or repeat
 //! a value, and leave no trace in it (`! a` is `a`). Nobody needs them here; they are refused.
 
-mod fault;
+mod diagnostic;
 mod json;
 mod plain;
 mod scalar;
@@ -20,10 +20,10 @@ use std::ops::ControlFlow;
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser, Span, StructureStyle, options};
 
-use super::document::DOCUMENT_BYTES_MAX;
+use super::limits::DOCUMENT_BYTES_MAX;
 use super::node::{Node, Place, Value};
 use super::reader::{Reader, join};
-use fault::{IN_QUOTES, OR_WRITTEN_OUT};
+use diagnostic::{IN_QUOTES, OR_WRITTEN_OUT};
 
 pub(super) use plain::reads_otherwise;
 
@@ -49,9 +49,9 @@ impl Reader<'_> {
             self.too_long();
             return None;
         }
-        let of_json = || json::fault(text).filter(|_| self.is_json_file());
-        if let Some(fault) = source::fault(text).or_else(of_json) {
-            self.refuse(fault.place, "", fault.message, fault.hint);
+        let of_json = || json::check(text).filter(|_| self.is_json_file());
+        if let Some(diagnostic) = source::check(text).or_else(of_json) {
+            self.refuse(diagnostic.place, "", diagnostic.message, diagnostic.hint);
             return None;
         }
         let options = options! {
@@ -79,7 +79,7 @@ impl Reader<'_> {
                     tree.last = span.end;
                     goes_on
                 }
-                Err(error) => tree.broken(&fault::in_words(error, text)),
+                Err(error) => tree.broken(&diagnostic::in_words(error, text)),
             };
             if goes_on.is_break() {
                 break;
@@ -130,7 +130,7 @@ impl Tree<'_, '_, '_> {
         let place = Place::from(&span.start);
         if event.tag().is_some() {
             let at = span.tag_start.unwrap_or(span.start);
-            self.refuse(Place::from(&at), fault::sign('!'), IN_QUOTES);
+            self.refuse(Place::from(&at), diagnostic::sign('!'), IN_QUOTES);
         }
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -143,20 +143,21 @@ impl Tree<'_, '_, '_> {
                 return self.add(node);
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.refuse(place, fault::sign('*'), OR_WRITTEN_OUT);
+                self.refuse(place, diagnostic::sign('*'), OR_WRITTEN_OUT);
                 let value = Value::Null;
                 return self.add(Node {
                     value,
                     place,
                     plain: true,
-                    unseen: None,
+                    invisible: None,
                     left_out: false,
                 });
             }
             // The node that it stands before is in the tree already: the way to it is not known.
-            Event::Anchor(..) => self
-                .reader
-                .refuse(place, "", fault::sign('&'), OR_WRITTEN_OUT),
+            Event::Anchor(..) => {
+                self.reader
+                    .refuse(place, "", diagnostic::sign('&'), OR_WRITTEN_OUT)
+            }
             Event::SequenceStart(..) => return self.enter(place, Collection::List(Vec::new())),
             Event::MappingStart(style, ..) => {
                 let what = Collection::Map {
@@ -176,7 +177,7 @@ impl Tree<'_, '_, '_> {
                         value,
                         place,
                         plain: false,
-                        unseen: None,
+                        invisible: None,
                         left_out: false,
                     });
                 }
@@ -186,7 +187,7 @@ impl Tree<'_, '_, '_> {
                     value: Value::Null,
                     place,
                     plain: true,
-                    unseen: None,
+                    invisible: None,
                     left_out: false,
                 });
             }
@@ -197,7 +198,7 @@ impl Tree<'_, '_, '_> {
 
     fn enter(&mut self, place: Place, what: Collection) -> ControlFlow<()> {
         if self.open.len() == DEPTH_MAX {
-            return self.broken(&fault::too_deep(place));
+            return self.broken(&diagnostic::too_deep(place));
         }
         self.open.push(Open { place, what });
         ControlFlow::Continue(())
@@ -233,11 +234,15 @@ impl Tree<'_, '_, '_> {
         ControlFlow::Continue(())
     }
 
-    fn broken(&mut self, fault: &fault::Fault) -> ControlFlow<()> {
+    fn broken(&mut self, diagnostic: &diagnostic::Diagnostic) -> ControlFlow<()> {
         // After a sign of YAML's nothing on its line fits, and that is told already.
         let told = self.reader.problems.last();
-        if told.is_none_or(|told| told.line != fault.place.line) {
-            self.refuse(fault.place, fault.message.as_str(), fault.hint);
+        if told.is_none_or(|told| told.line != diagnostic.place.line) {
+            self.refuse(
+                diagnostic.place,
+                diagnostic.message.as_str(),
+                diagnostic.hint,
+            );
         }
         ControlFlow::Break(())
     }

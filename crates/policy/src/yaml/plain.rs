@@ -1,6 +1,7 @@
 //! What text without quotes means: what it means in JSON, else the text itself.
 
-use crate::node::{Value, quoted};
+use crate::node::Value;
+use crate::terminal::quoted;
 
 const AS_IN_JSON: &str = "put it in quotes, or write it as in JSON, such as 10, true or null";
 

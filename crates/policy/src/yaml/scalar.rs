@@ -4,9 +4,9 @@
 use serde_saphyr::granit_parser::{Marker, ScalarStyle, Span};
 
 use super::{Collection, Open, Tree, byte, plain};
+use crate::invisible::{is_invisible, named};
+use crate::keys::SPACE_BEHIND_COLON;
 use crate::node::{Node, Place, Value};
-use crate::reader::SPACE_BEHIND_COLON;
-use crate::unseen::{is_unseen, named};
 
 /// What is read of a scalar, by where it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl<'t> Tree<'t, '_, '_> {
             value,
             place: Place::from(&span.start),
             plain,
-            unseen: written.chars().find(|c| is_unseen(*c)),
+            invisible: written.chars().find(|c| is_invisible(*c)),
             left_out: written.is_empty() && self.is_in_braces(),
         }
     }
@@ -303,7 +303,7 @@ fn is_entry(line: &str) -> bool {
 /// The sign before the first `#` in a text that looks like a space there, and is none.
 fn before_hash(text: &str) -> Option<char> {
     let before = text.split_once('#')?.0.chars().next_back()?;
-    (before.is_whitespace() || is_unseen(before)).then_some(before)
+    (before.is_whitespace() || is_invisible(before)).then_some(before)
 }
 
 /// Whether a line looks like an item of a list.

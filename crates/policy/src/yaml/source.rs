@@ -1,11 +1,11 @@
 //! Signs that no document has, wherever they stand: programs differ in whether a line ends there.
 
-use super::fault::Fault;
+use super::diagnostic::Diagnostic;
+use crate::invisible::named;
 use crate::node::Place;
-use crate::unseen::named;
 
 /// The first of these signs in a text.
-pub(super) fn fault(text: &str) -> Option<Fault> {
+pub(super) fn check(text: &str) -> Option<Diagnostic> {
     let mut line_start = 0;
     let mut line = 1_u64;
     let mut chars = text.char_indices().peekable();
@@ -40,7 +40,7 @@ pub(super) fn fault(text: &str) -> Option<Fault> {
             line: Some(line),
             column: u64::try_from(column + 1).ok(),
         };
-        return Some(Fault {
+        return Some(Diagnostic {
             place,
             message,
             hint,

@@ -33,7 +33,11 @@ fn every_field_is_in_its_table_with_its_type() {
             "{row}"
         );
         // What the participant can write is in bold.
-        assert_eq!(row.contains("**"), field.own_word.is_some(), "{row}");
+        assert_eq!(
+            row.contains("**"),
+            field.participant_controlled.is_some(),
+            "{row}"
+        );
     }
     for (name, _) in TEXT_TESTS {
         assert!(MANUAL.contains(name), "{name}");
@@ -53,7 +57,7 @@ fn every_expression_of_the_manual_is_one() {
     let (examples, _) = examples.split_once("```").unwrap();
     assert!(examples.lines().count() >= 5);
     for example in examples.lines() {
-        assert_eq!(parse(example).doubts(), [], "{example}");
+        assert_eq!(parse(example).constant_conditions(&[]), [], "{example}");
     }
 }
 

@@ -1,11 +1,11 @@
 //! Expressions: what is refused, what they mean, and that they mean what CEL says.
 
-mod doubts;
 mod errors;
 mod explains;
 mod generate;
 mod hostile;
 mod laws;
+mod lints;
 mod manual;
 mod oracle;
 mod semantics;

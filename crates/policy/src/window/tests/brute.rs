@@ -243,7 +243,8 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
                 Window::new(&line.text(), &format!("{minutes}m"), zone.name())
             };
             let windows: Result<Vec<_>, _> = case.windows.iter().map(read).collect();
-            let windows = windows.map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+            let windows =
+                windows.map_err(|diagnostic| TestCaseError::fail(diagnostic.to_string()))?;
             let begin = case.around - TimeDelta::minutes(HALF_MINUTES);
             let mut walked = vec![false; usize::try_from(TICKS * 2 * HALF_MINUTES).unwrap()];
             for (line, zone, minutes) in &case.windows {

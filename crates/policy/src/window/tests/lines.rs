@@ -5,12 +5,18 @@ use proptest::prelude::*;
 use crate::window::cron::Cron;
 use crate::window::{Length, zone};
 
-fn refusals<T>(texts: &[&str], read: impl Fn(&str) -> Result<T, crate::window::Fault>) -> String {
+fn refusals<T>(
+    texts: &[&str],
+    read: impl Fn(&str) -> Result<T, crate::window::Diagnostic>,
+) -> String {
     let lines: Vec<_> = texts
         .iter()
         .map(|text| match read(text) {
             Ok(_) => panic!("{text:?} is read"),
-            Err(fault) => format!("{text:?}\n    {}\n    {}", fault.message, fault.hint),
+            Err(diagnostic) => format!(
+                "{text:?}\n    {}\n    {}",
+                diagnostic.message, diagnostic.hint
+            ),
         })
         .collect();
     lines.join("\n")
@@ -154,7 +160,8 @@ fn durations_are_whole_minutes_with_units() {
         ("08h", 480),
         ("0h1m", 1),
     ] {
-        let length = Length::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        let length =
+            Length::parse(text).unwrap_or_else(|diagnostic| panic!("{text}: {diagnostic}"));
         assert_eq!(length.minutes(), minutes, "{text}");
         assert_eq!(length.delta().num_minutes(), i64::from(minutes));
         assert_eq!(length.to_string(), text);

@@ -10,7 +10,7 @@ use crate::{Fact, Facts, Schedule, Tri};
 fn schedule(limits: &str) -> Schedule {
     let yaml =
         format!("policies: [{{ name: p, match: {{ type: AUDIO }}, effect: mute, {limits} }}]");
-    Schedule::new(&policies(&yaml)[0])
+    policies(&yaml)[0].schedule()
 }
 
 fn made_at(created_at: Option<&str>) -> Facts {

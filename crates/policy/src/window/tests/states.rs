@@ -15,7 +15,7 @@ pub(super) fn at(text: &str) -> DateTime<Utc> {
 pub(super) fn window(text: &str) -> Window {
     let (cron, rest) = text.split_once(" for ").unwrap();
     let (duration, zone) = rest.split_once(" in ").unwrap();
-    Window::new(cron, duration, zone).unwrap_or_else(|fault| panic!("{text}: {fault}"))
+    Window::new(cron, duration, zone).unwrap_or_else(|diagnostic| panic!("{text}: {diagnostic}"))
 }
 
 pub(super) fn in_words(window: &Window, now: DateTime<Utc>) -> String {

@@ -7,7 +7,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::document::Document;
-use crate::unseen::is_unseen;
+use crate::invisible::is_invisible;
 
 /// What stands after a key, and what a person reads there.
 #[derive(Debug, Clone)]
@@ -155,7 +155,7 @@ pub(super) fn read(yaml: &str) -> Result<Option<Document>, TestCaseError> {
     };
     let shown = read.value.to_yaml().unwrap();
     prop_assert!(
-        !shown.contains(|c| is_unseen(c) && c != '\u{a0}'),
+        !shown.contains(|c| is_invisible(c) && c != '\u{a0}'),
         "{shown:?}"
     );
     let again = Document::load([("p.yaml", shown.as_str())]);

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::state::{self, Through};
 use super::{Window, zone};
+use crate::diagnostic::Diagnostic;
 
 /// Noon of 2026-01-01, 2028-01-01 and 2037-12-31.
 const FIRST: DateTime<Utc> = noon(1_767_268_800);
@@ -22,7 +23,7 @@ const fn noon(seconds: i64) -> DateTime<Utc> {
 
 /// That these windows together are always open, as far as that is soon found: from the one limit
 /// to the other, or else through a leap year and the year after it.
-pub(super) fn always_open(
+pub(crate) fn always_open(
     windows: &[Window],
     begins: Option<DateTime<Utc>>,
     ends: Option<DateTime<Utc>>,
@@ -43,13 +44,8 @@ pub(super) fn always_open(
 /// All hours of a day, a bit each.
 const ALL_HOURS: u32 = (1 << 24) - 1;
 
-pub(super) struct Doubt {
-    pub(super) message: String,
-    pub(super) hint: &'static str,
-}
-
 /// A zone whose name says the opposite of what it seems to.
-fn turned_zone(window: &Window) -> Option<Doubt> {
+fn turned_zone(window: &Window) -> Option<Diagnostic> {
     let name = window.timezone();
     let offset = name
         .strip_prefix("Etc/GMT")
@@ -58,19 +54,19 @@ fn turned_zone(window: &Window) -> Option<Doubt> {
         Some(hours) => format!("UTC-{hours}"),
         None => format!("UTC+{}", offset.trim_start_matches('-')),
     };
-    Some(Doubt {
-        message: format!("{name} is {is}: these names turn the sign around"),
-        hint: "name a place, such as `timezone: Europe/Berlin`",
-    })
+    Some(Diagnostic::new(
+        format!("{name} is {is}: these names turn the sign around"),
+        "name a place, such as `timezone: Europe/Berlin`",
+    ))
 }
 
 /// What is not as it seems in a window: its zone, or what the next change of clocks does to it; of
 /// those changes that come while the policy is in force.
-pub(super) fn of(
+pub(crate) fn of(
     window: &Window,
     begins: Option<DateTime<Utc>>,
     ends: Option<DateTime<Utc>>,
-) -> Option<Doubt> {
+) -> Option<Diagnostic> {
     if let Some(turned) = turned_zone(window) {
         return Some(turned);
     }
@@ -137,7 +133,7 @@ fn stays_open(window: &Window, change: &zone::Change) -> bool {
 }
 
 /// A start in the time that clocks skip, or show twice.
-fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Doubt {
+fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Diagnostic {
     let on = format!(
         "{} on {}",
         window.timezone(),
@@ -152,20 +148,20 @@ fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Dou
         (false, true) => format!("it opens at {} then", change.after.format("%H:%M")),
         (false, false) => "it opens the first time only".to_owned(),
     };
-    Doubt {
-        message: format!("it starts at a time that clocks {what}: {named} in {on}; {then}"),
-        hint: if !any_hour && window.0.cron.hours == ALL_HOURS {
+    Diagnostic::new(
+        format!("it starts at a time that clocks {what}: {named} in {on}; {then}"),
+        if !any_hour && window.0.cron.hours == ALL_HOURS {
             "write `*` for the hour: it then opens as often as clocks show that minute"
         } else if any_hour {
             "name the hours instead of `*`, or write `timezone: UTC`, if that is not meant"
         } else {
             "start at another hour, or write `timezone: UTC`, if that is not meant"
         },
-    }
+    )
 }
 
 /// An end that clocks do not show at the usual time, for they change while it is open.
-fn end_after(window: &Window, change: &zone::Change) -> Option<Doubt> {
+fn end_after(window: &Window, change: &zone::Change) -> Option<Diagnostic> {
     let zone = window.0.zone;
     let start = window.last_start(change.at.checked_sub_signed(TimeDelta::seconds(1))?)?;
     let end = window.end_of(start)?;
@@ -180,14 +176,14 @@ fn end_after(window: &Window, change: &zone::Change) -> Option<Doubt> {
         return None;
     }
     let usual = started.checked_add_signed(window.0.length.delta())?;
-    Some(Doubt {
-        message: format!(
+    Some(Diagnostic::new(
+        format!(
             "clocks change while it is open: in {} on {}, it closes at {} and not at {}",
             window.timezone(),
             change.before.format("%Y-%m-%d"),
             zone::local(zone, end)?.format("%H:%M"),
             usual.format("%H:%M"),
         ),
-        hint: "a duration is elapsed time; write `timezone: UTC` if clocks are not to matter",
-    })
+        "a duration is elapsed time; write `timezone: UTC` if clocks are not to matter",
+    ))
 }

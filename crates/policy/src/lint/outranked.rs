@@ -1,19 +1,18 @@
 //! Exemptions that change nothing, because mutes that they cannot cancel mute the same.
 //!
-//! What is compared are policies of the same files: stored ones are not seen. There is a warning
-//! only where words tell: policies with `when` or limits of time, and exemptions with `unless`,
-//! are about tracks that no comparison of words finds.
+//! Only policies of the same files are compared, not stored ones, and only by the words of their
+//! `match`: policies with `when` or limits of time, and exemptions with `unless`, are passed over.
 
-use super::document::{Effect, Match, Mode, Policy};
-use super::glob::Glob;
-use super::owner::Owner;
-use super::warn::{any_name, contradicts_itself, covers, covers_name, detail_apart};
+use super::coverage::{any_name, contradicts_itself, covers, covers_name, detail_apart};
+use crate::glob::Glob;
+use crate::owner::Owner;
+use crate::policy::{Effect, Match, Mode, Policy};
 
-/// So many pairs of policies are compared: 10,000 policies may have 25,000,000.
+/// The most pairs of policies that are compared: 10,000 policies may have 25,000,000.
 const PAIRS_MAX: usize = 200_000;
 
 /// Why an exemption changes nothing: it does not reach this mute.
-pub(super) enum Why<'p> {
+pub(crate) enum Why<'p> {
     /// It cancels none; this is the lowest of its owner's.
     Below(&'p Policy),
     /// What it cancels, this mutes all the same.
@@ -24,7 +23,7 @@ pub(super) enum Why<'p> {
 
 impl Why<'_> {
     /// The key that is to be changed, what is wrong, and what to do, for an exemption of a priority.
-    pub(super) fn in_words(&self, exempts: u16) -> (&'static str, String, String) {
+    pub(crate) fn in_words(&self, exempts: u16) -> (&'static str, String, String) {
         let raise = |priority| format!("give it the priority {priority} or a higher one");
         match self {
             Self::Below(Policy { name, priority, .. }) => (
@@ -53,7 +52,7 @@ impl Why<'_> {
 }
 
 /// The exemptions that change nothing, by their places in the list.
-pub(super) fn outranked(policies: &[Policy]) -> Vec<(usize, Why<'_>)> {
+pub(crate) fn outranked(policies: &[Policy]) -> Vec<(usize, Why<'_>)> {
     let live = |effect: Effect| {
         let all = policies.iter().enumerate();
         all.filter(move |(_, policy)| policy.effect == effect && policy.mode != Mode::Off)

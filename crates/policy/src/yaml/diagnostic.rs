@@ -3,7 +3,8 @@
 use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
 use super::DEPTH_MAX;
-use crate::node::{Place, quoted};
+use crate::node::Place;
+use crate::terminal::quoted;
 
 pub(super) const IN_QUOTES: &str = "put it in quotes";
 /// For what has a use in YAML, which somebody may have meant.
@@ -19,7 +20,7 @@ const INDICATORS: [char; 14] = [
 ];
 
 /// What is wrong, where, and what to do.
-pub(super) struct Fault {
+pub(super) struct Diagnostic {
     pub(super) place: Place,
     pub(super) message: String,
     pub(super) hint: &'static str,
@@ -43,8 +44,8 @@ fn no_start(c: char) -> String {
     )
 }
 
-pub(super) fn too_deep(place: Place) -> Fault {
-    Fault {
+pub(super) fn too_deep(place: Place) -> Diagnostic {
+    Diagnostic {
         place,
         message: format!("lists and maps are nested deeper than {DEPTH_MAX}"),
         hint: "take some out",
@@ -58,7 +59,7 @@ fn line_from(text: &str, byte: Option<usize>) -> &str {
 }
 
 /// What the parser found.
-pub(super) fn in_words(error: &ScanError, text: &str) -> Fault {
+pub(super) fn in_words(error: &ScanError, text: &str) -> Diagnostic {
     let at = error.marker();
     let place = Place::from(at);
     let first = line_from(text, at.byte_offset()).chars().next();
@@ -72,7 +73,7 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Fault {
             | ErrorKind::ExpectedNodeContent
     );
     if structure && let Some(column) = comma_behind(line_of(text, place)) {
-        return Fault {
+        return Diagnostic {
             place: Place {
                 column: u64::try_from(column).ok(),
                 ..place
@@ -85,7 +86,7 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Fault {
         && let Some((column, c)) = value_on(line_of(text, place))
         && INDICATORS.contains(&c)
     {
-        return Fault {
+        return Diagnostic {
             place: Place {
                 column: u64::try_from(column).ok(),
                 ..place
@@ -98,14 +99,14 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Fault {
         let in_text = *error.kind() == ErrorKind::TabInPlainScalar;
         let tab = in_text.then(|| indented_by_tab(text, place)).flatten();
         let place = tab.unwrap_or(place);
-        return Fault {
+        return Diagnostic {
             place,
             message,
             hint,
         };
     }
     let message: String = error.info().chars().take(MALFORMED_CHARS_MAX).collect();
-    Fault {
+    Diagnostic {
         place,
         message: format!("this is not YAML that can be read: {message}"),
         hint: FITS,
@@ -238,7 +239,7 @@ fn told(kind: &ErrorKind, first: Option<char>) -> Option<(String, &'static str)>
             "write it, or see how far this line is indented",
         ),
         ErrorKind::RecursionLimitExceeded => {
-            let Fault { message, hint, .. } = too_deep(Place::default());
+            let Diagnostic { message, hint, .. } = too_deep(Place::default());
             return Some((message, hint));
         }
         ErrorKind::BomInsideDocument => ("a byte order mark stands here", "take it out"),

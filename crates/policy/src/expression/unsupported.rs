@@ -4,12 +4,12 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::check::{Checker, TEXT_TESTS};
-use super::fault::Fault;
-use crate::node::quoted;
+use super::diagnostic::Diagnostic;
 use crate::problem::did_you_mean;
+use crate::terminal::quoted;
 
 impl Checker {
-    pub(super) fn unsupported(&self, expr: &IdedExpr) -> Fault {
+    pub(super) fn unsupported(&self, expr: &IdedExpr) -> Diagnostic {
         let (message, hint) = match &expr.expr {
             Expr::Call(call) => call_in_words(call),
             Expr::Comprehension(_) => (
@@ -42,7 +42,7 @@ impl Checker {
                 "compare fields with values".to_owned(),
             ),
         };
-        Fault::new(self.spans.of(expr), message, hint)
+        Diagnostic::new(self.spans.of(expr), message, hint)
     }
 }
 

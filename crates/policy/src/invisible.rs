@@ -1,30 +1,40 @@
-//! Signs of a text that nobody sees, and so nobody means: two names that look the same would differ.
+//! Characters that nobody sees, and so nobody means: two names that look the same would differ.
 
-/// Whether a sign is not seen, or looks like a plain space and is none.
-pub(super) fn is_unseen(c: char) -> bool {
-    // Zs, Zl, Zp and Cf of Unicode, and fillers. Left out is what is seen: U+3000, which is the
-    // space of Japanese keyboards, and Arabic signs around numbers.
+/// Whether a character is invisible, or looks like a plain space and is none.
+pub(super) fn is_invisible(c: char) -> bool {
+    // Zs of Unicode and blank letters. Left out is U+3000, the space of Japanese keyboards.
+    is_format(c)
+        || matches!(
+            c,
+            '\u{a0}' | '\u{115f}' | '\u{1160}' | '\u{1680}' | '\u{2000}'
+                ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+        )
+}
+
+/// Whether a character has no width, and may change how the text beside it is shown.
+pub(super) fn is_format(c: char) -> bool {
+    // Zl, Zp and Cf of Unicode, joiners and selectors. Left out are visible ones: Arabic signs
+    // around numbers.
     matches!(c,
-        '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}'
-        | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
-        | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}'
     )
 }
 
-/// Whether prose may have it all the same: French puts U+00A0 and U+202F before its signs, Persian
+/// Whether prose may have it although it is invisible: French puts U+00A0 and U+202F before its signs, Persian
 /// and emoji join by U+200C and U+200D, and text from right to left has marks.
-pub(super) fn is_of_prose(c: char) -> bool {
+pub(super) fn is_allowed_in_prose(c: char) -> bool {
     matches!(
         c,
         '\u{a0}' | '\u{202f}' | '\u{200c}'..='\u{200f}' | '\u{61c}' | '\u{ad}'
     )
 }
 
-/// What in a text of one line is not seen: the message of what is wrong with it.
+/// What is wrong with a text of one line that has invisible characters, or blanks at its ends.
 pub(super) fn in_line(text: &str) -> Option<String> {
-    if let Some(c) = text.chars().find(|c| is_unseen(*c)) {
+    if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
         return Some(format!("has a sign in it that is not seen: {}", named(c)));
     }
     let blank = |c: &char| c.is_whitespace();
@@ -37,7 +47,7 @@ pub(super) fn in_line(text: &str) -> Option<String> {
     }
 }
 
-/// Its number, and its name where people may know that.
+/// The number of a character, and its name where people may know that.
 pub(super) fn named(c: char) -> String {
     let name = match c {
         '\u{a0}' | '\u{202f}' => ", a no-break space",
@@ -56,10 +66,10 @@ pub(super) fn named(c: char) -> String {
     format!("U+{:04X}{name}", u32::from(c))
 }
 
-/// A line of YAML with an owner whose signs are not all seen, so that they are: ids of tenants come
-/// from tokens. A file that has it is refused.
-pub(super) fn shown(line: &str) -> String {
-    let hidden = |c: char| is_unseen(c) && !is_of_prose(c);
+/// A line of YAML, with the invisible characters of an owner escaped: ids of tenants come from tokens
+/// and may have any. A file with such a line is refused.
+pub(super) fn with_visible_owner(line: &str) -> String {
+    let hidden = |c: char| is_invisible(c) && !is_allowed_in_prose(c);
     let Some((key, owner)) = line.split_once("owner: ").filter(|_| line.contains(hidden)) else {
         return line.to_owned();
     };
@@ -73,7 +83,7 @@ pub(super) fn shown(line: &str) -> String {
     let plain = single.map_or_else(|| owner.to_owned(), |owner| owner.replace("''", "'"));
     for c in quoted.unwrap_or(&plain).chars() {
         match c {
-            _ if is_unseen(c) => {
+            _ if is_invisible(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     shown.extend([format!("\\u{unit:04x}")]);
                 }
@@ -90,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_is_not_in_the_way() {
+    fn visible_text_is_not_in_the_way() {
         for seen in [
             "a b",
             "é",
@@ -131,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_are_shown_with_what_is_not_seen() {
+    fn invisible_characters_of_owners_are_escaped() {
         for (line, expected) in [
             ("- owner: a\u{202e}b", "- owner: \"a\\u202eb\""),
             (
@@ -145,18 +155,18 @@ mod tests {
             ("  owner: a\u{e9}", "  owner: a\u{e9}"),
             ("  reason: a\u{200d}b", "  reason: a\u{200d}b"),
         ] {
-            assert_eq!(shown(line), expected);
+            assert_eq!(with_visible_owner(line), expected);
         }
     }
 
     /// `escape_debug` knows what is printed; of what it does not print, controls are refused elsewhere.
     #[test]
-    fn nothing_that_is_not_printed_is_missing() {
+    fn no_character_that_prints_is_invisible() {
         let prints = |c: char| c == ' ' || !c.escape_debug().eq(c.escape_unicode());
         // Combining marks are escaped alone; they are seen on what is before them.
         let assigned = |c: &char| !matches!(u32::from(*c), 0x300..=0x36f);
         for c in ('\u{a0}'..='\u{2fff}').filter(assigned) {
-            if is_unseen(c) && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}') {
+            if is_invisible(c) && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}') {
                 assert!(!prints(c), "{c:?}");
             }
         }

@@ -1,20 +1,22 @@
 //! Text in an expression that is compared as it is, and looks as if it stood for other text.
 
-use super::fault::Fault;
-use super::lowered::{Comparison, Literal, Node, Operand, Test, TextTest, What};
+use super::diagnostic::Diagnostic;
+use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test, TextTest};
 use super::{Expression, ExpressionProblem};
-use crate::looks::Look;
-use crate::node::quoted;
+use crate::lookalike::Lookalike;
+use crate::terminal::quoted;
 
 const BY_PARTS: &str = "use startsWith, endsWith or contains, or a glob in `match`";
 
 impl Expression {
     /// The comparisons with a text that looks like a glob or a regular expression.
-    pub(crate) fn compared_exactly(&self) -> Vec<ExpressionProblem> {
-        let mut doubts = Vec::new();
-        look(&self.0.root, false, &mut doubts);
-        let doubts = doubts.into_iter();
-        doubts.map(|fault| fault.in_text(self.text())).collect()
+    pub(crate) fn lookalikes(&self) -> Vec<ExpressionProblem> {
+        let mut found = Vec::new();
+        find(&self.0.root, false, &mut found);
+        let found = found.into_iter();
+        found
+            .map(|diagnostic| diagnostic.in_text(self.text()))
+            .collect()
     }
 
     /// How an attribute is named.
@@ -23,22 +25,22 @@ impl Expression {
     }
 }
 
-fn look(node: &Node, among_others: bool, doubts: &mut Vec<Fault>) {
+fn find(node: &Predicate, among_others: bool, found: &mut Vec<Diagnostic>) {
     match &node.what {
-        What::Not(inner) => look(inner, false, doubts),
-        What::All(parts) => parts.iter().for_each(|part| look(part, true, doubts)),
-        What::Any(parts) => parts.iter().for_each(|part| look(part, false, doubts)),
-        What::Test(test) => {
-            doubts.extend(
-                doubt(test, among_others)
-                    .map(|(message, hint)| Fault::new(node.span, message, hint)),
+        Logic::Not(inner) => find(inner, false, found),
+        Logic::All(parts) => parts.iter().for_each(|part| find(part, true, found)),
+        Logic::Any(parts) => parts.iter().for_each(|part| find(part, false, found)),
+        Logic::Test(test) => {
+            found.extend(
+                lookalike(test, among_others)
+                    .map(|(message, hint)| Diagnostic::new(node.span, message, hint)),
             );
         }
     }
 }
 
-/// What is doubtful about a test, and what was meant.
-fn doubt(asked: &Test, among_others: bool) -> Option<(String, String)> {
+/// What a text that a test compares with looks like, and what was meant.
+fn lookalike(asked: &Test, among_others: bool) -> Option<(String, String)> {
     let (compared, field, texts) = match asked {
         Test::Compare(how @ (Comparison::Equal | Comparison::NotEqual), left, right) => {
             let ((Operand::Literal(text), field) | (field, Operand::Literal(text))) = (left, right)
@@ -78,7 +80,7 @@ fn doubt(asked: &Test, among_others: bool) -> Option<(String, String)> {
         .iter()
         .filter_map(text)
         .filter(|text| !(is_part && *text == "*"));
-    let (written, look) = written.find_map(|written| Some((written, Look::of(written)?)))?;
+    let (written, look) = written.find_map(|written| Some((written, Lookalike::of(written)?)))?;
     let message = format!(
         "{compared} text as it is, and {} looks like {look}",
         quoted(written)
@@ -94,7 +96,7 @@ fn doubt(asked: &Test, among_others: bool) -> Option<(String, String)> {
         }
     };
     let hint = meant
-        .filter(|_| look == Look::Glob)
+        .filter(|_| look == Lookalike::Glob)
         .map_or_else(|| BY_PARTS.to_owned(), |meant| format!("write `{meant}`"));
     Some((message, hint))
 }
@@ -110,8 +112,9 @@ fn text(literal: &Literal) -> Option<&str> {
 /// it stands for something.
 fn stars(written: &str) -> Option<(bool, &str, bool)> {
     let plain = written.trim_matches('*');
-    let known =
-        !plain.is_empty() && Look::of(plain).is_none() && !plain.contains(['*', '?', '[', '{']);
+    let known = !plain.is_empty()
+        && Lookalike::of(plain).is_none()
+        && !plain.contains(['*', '?', '[', '{']);
     known.then_some((written.starts_with('*'), plain, written.ends_with('*')))
 }
 
@@ -152,7 +155,7 @@ fn among(field: &Operand, list: &[Literal], among_others: bool) -> Option<String
     let mut tests = Vec::new();
     for literal in list {
         match text(literal) {
-            Some(written) if Look::of(written).is_some() => tests.push(star(field, written)?),
+            Some(written) if Lookalike::of(written).is_some() => tests.push(star(field, written)?),
             Some(written) => exact.push(format!("{written:?}")),
             None => return None,
         }

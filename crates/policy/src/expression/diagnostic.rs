@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::unseen::is_unseen;
+use crate::invisible::is_invisible;
 
 /// A piece of an expression, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,14 +34,14 @@ impl Span {
 
 /// A fault, before it is put in words for people.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct Diagnostic {
     /// Where; none where it is about the whole, which is then not shown.
     span: Option<Span>,
     message: String,
     hint: String,
 }
 
-impl Fault {
+impl Diagnostic {
     pub(super) fn new(span: Span, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             span: Some(span),
@@ -150,7 +150,7 @@ impl Shown {
         // A tab is as wide as the terminal likes, above the carets as a caret.
         let plain = |c: char| match c {
             _ if c.is_control() => ' ',
-            _ if is_unseen(c) => char::REPLACEMENT_CHARACTER,
+            _ if is_invisible(c) => char::REPLACEMENT_CHARACTER,
             _ => c,
         };
         let left_out = column.saturating_sub(Self::BEFORE_CHARS_MAX);

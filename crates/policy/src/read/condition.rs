@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::document::Match;
-use super::facts::{Kind, KindDetail, Source, TrackType};
-use super::glob::Glob;
-use super::node::{Node, Value, quoted};
-use super::read::{ATTRIBUTE_CHARS_MAX, MATCH_KEYS};
-use super::reader::{LIST_ITEMS_MAX, Reader, join};
+use crate::facts::{Kind, KindDetail, Source, TrackType};
+use crate::glob::Glob;
+use crate::keys::MATCH_KEYS;
+use crate::limits::{ATTRIBUTE_CHARS_MAX, LIST_ITEMS_MAX};
+use crate::node::{Node, Value};
+use crate::policy::Match;
+use crate::reader::{Reader, join};
+use crate::terminal::quoted;
 
-/// So much may the globs of a `match` have beyond a plain start and a `*` at the end: thousands of
-/// policies may have to be matched while somebody speaks.
+/// The most characters that the globs of one `match` may have beyond a plain start and a `*` at the end:
+/// thousands of policies may have to be matched while somebody speaks.
 const WILD_STEPS_MAX: usize = 512;
 
 impl Reader<'_> {
@@ -79,7 +81,7 @@ impl Reader<'_> {
 
     fn glob(&mut self, node: &Node, path: &str) -> Option<String> {
         let hint = "take it out; `?` stands for any character, `[ ]` for a space that is meant";
-        let glob = self.seen_text(node, path, usize::MAX, hint)?;
+        let glob = self.visible_text(node, path, usize::MAX, hint)?;
         match Glob::new(&glob) {
             Ok(_) => Some(glob),
             Err(error) => {
@@ -117,7 +119,7 @@ impl Reader<'_> {
         }
         for (key, value) in entries {
             let hint = "take it out; in `when` it can be written by its number, such as `\\u00a0`";
-            let Some(name) = self.seen_text(key, path, ATTRIBUTE_CHARS_MAX, hint) else {
+            let Some(name) = self.visible_text(key, path, ATTRIBUTE_CHARS_MAX, hint) else {
                 continue;
             };
             let path = join(path, &name);
@@ -125,7 +127,7 @@ impl Reader<'_> {
                 continue;
             }
             let values = self.list(value, &path, |reader, node, path| {
-                reader.seen_text(node, path, ATTRIBUTE_CHARS_MAX, hint)
+                reader.visible_text(node, path, ATTRIBUTE_CHARS_MAX, hint)
             });
             if attributes.insert(name, values).is_some() {
                 self.refuse(key.place, &path, "this key stands here twice", "keep one");

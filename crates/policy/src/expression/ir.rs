@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::fault::Span;
+use super::diagnostic::Span;
 use super::schema::{Field, Of, Whose};
 use super::value::{Number, Value};
 use crate::facts::{Fact, Facts, KindDetail};
@@ -18,20 +18,20 @@ use crate::tri::Tri;
 
 /// A condition and the text that it was made from.
 #[derive(Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) what: What,
+pub(super) struct Predicate {
+    pub(super) what: Logic,
     pub(super) span: Span,
 }
 
 /// A condition: a test, or others joined.
 #[derive(Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum Logic {
     Test(Test),
-    Not(Box<Node>),
+    Not(Box<Predicate>),
     /// Joined by `&&`.
-    All(Box<[Node]>),
+    All(Box<[Predicate]>),
     /// Joined by `||`.
-    Any(Box<[Node]>),
+    Any(Box<[Predicate]>),
 }
 
 /// A condition that is not made of others.
@@ -91,33 +91,33 @@ pub(super) enum Literal {
     Bool(bool),
 }
 
-impl Node {
+impl Predicate {
     /// Whether it holds.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
         match &self.what {
-            What::Test(test) => test.holds(facts),
-            What::Not(inner) => !inner.holds(facts),
-            What::All(parts) => settled(parts, facts, Tri::False),
-            What::Any(parts) => settled(parts, facts, Tri::True),
+            Logic::Test(test) => test.holds(facts),
+            Logic::Not(inner) => !inner.holds(facts),
+            Logic::All(parts) => settled(parts, facts, Tri::False),
+            Logic::Any(parts) => settled(parts, facts, Tri::True),
         }
     }
 
     /// Calls `visit` for every test, with whether it has to hold (or not to) for the whole to hold.
     pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n Test, bool)) {
         match &self.what {
-            What::Not(inner) => inner.each_test(!wanted, visit),
-            What::All(parts) | What::Any(parts) => {
+            Logic::Not(inner) => inner.each_test(!wanted, visit),
+            Logic::All(parts) | Logic::Any(parts) => {
                 for part in parts {
                     part.each_test(wanted, visit);
                 }
             }
-            What::Test(test) => visit(test, wanted),
+            Logic::Test(test) => visit(test, wanted),
         }
     }
 }
 
 /// The answer of parts that are joined: `decisive` as soon as one of them is that.
-fn settled(parts: &[Node], facts: &Facts, decisive: Tri) -> Tri {
+fn settled(parts: &[Predicate], facts: &Facts, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {
         match part.holds(facts) {
@@ -272,7 +272,7 @@ impl Literal {
 }
 
 /// What is found at the end of a path.
-enum Found<'f> {
+enum Resolved<'f> {
     Json(&'f Json),
     Text(&'f str),
     Absent,
@@ -291,10 +291,10 @@ impl Operand {
                 Of::KindDetails | Of::Attributes | Of::Metadata(_) => Value::Nothing,
             },
             Self::Attribute(_) | Self::Metadata(..) => match self.find(facts) {
-                Found::Text(text) => Value::Text(text),
-                Found::Json(json) => Value::of_json(json),
-                Found::Absent => Value::Nothing,
-                Found::Unknown => Value::Unknown,
+                Resolved::Text(text) => Value::Text(text),
+                Resolved::Json(json) => Value::of_json(json),
+                Resolved::Absent => Value::Nothing,
+                Resolved::Unknown => Value::Unknown,
             },
             Self::Size(inner) => inner.size(facts),
             Self::Attributes | Self::KindDetails => Value::Nothing,
@@ -311,7 +311,7 @@ impl Operand {
         if *self == Self::KindDetails {
             return counted(participant.kind_details.known().map(Vec::len));
         }
-        if let Found::Json(json) = self.find(facts) {
+        if let Resolved::Json(json) = self.find(facts) {
             match json {
                 Json::Array(list) => return Value::count(list.len()),
                 Json::Object(map) => return Value::count(map.len()),
@@ -342,14 +342,14 @@ impl Operand {
         matches!(self, Self::Field(field) if matches!(field.of, Of::Flag(_)))
     }
 
-    fn find<'f>(&self, facts: &'f Facts) -> Found<'f> {
+    fn find<'f>(&self, facts: &'f Facts) -> Resolved<'f> {
         match self {
             Self::Attribute(key) => match &facts.participant.attributes {
                 Fact::Known(attributes) => match attributes.get(&**key) {
-                    Some(text) => Found::Text(text),
-                    None => Found::Absent,
+                    Some(text) => Resolved::Text(text),
+                    None => Resolved::Absent,
                 },
-                Fact::Unknown => Found::Unknown,
+                Fact::Unknown => Resolved::Unknown,
             },
             Self::Metadata(whose, keys) => {
                 let metadata = match whose {
@@ -357,33 +357,33 @@ impl Operand {
                     Whose::Participant => &facts.participant.metadata,
                 };
                 let Fact::Known(root) = metadata else {
-                    return Found::Unknown;
+                    return Resolved::Unknown;
                 };
                 let end = keys
                     .iter()
                     .try_fold(root, |json, key| json.as_object()?.get(&**key));
-                end.map_or(Found::Absent, Found::Json)
+                end.map_or(Resolved::Absent, Resolved::Json)
             }
             Self::Literal(_)
             | Self::Field(_)
             | Self::Size(_)
             | Self::Attributes
-            | Self::KindDetails => Found::Absent,
+            | Self::KindDetails => Resolved::Absent,
         }
     }
 
     /// Whether the key is there, also where it holds null.
     fn is_there(&self, facts: &Facts) -> Tri {
         match self.find(facts) {
-            Found::Json(_) | Found::Text(_) => Tri::True,
-            Found::Absent => Tri::False,
-            Found::Unknown => Tri::Unknown,
+            Resolved::Json(_) | Resolved::Text(_) => Tri::True,
+            Resolved::Absent => Tri::False,
+            Resolved::Unknown => Tri::Unknown,
         }
     }
 
     /// What is shown of it to people: JSON where there is any, and the length of a list or map.
     pub(super) fn found(&self, facts: &Facts) -> Fact<Option<Json>> {
-        if let Found::Json(json) = self.find(facts) {
+        if let Resolved::Json(json) = self.find(facts) {
             return Fact::Known(Some(json.clone()));
         }
         if *self == Self::KindDetails {
@@ -401,6 +401,19 @@ impl Operand {
             Value::Number(number) => Fact::Known(Some(number.to_json())),
             Value::Nothing => Fact::Known(None),
             Value::Unknown => Fact::Unknown,
+        }
+    }
+
+    /// Its value, where it is a literal.
+    pub(super) fn literal(&self) -> Option<Value<'_>> {
+        match self {
+            Self::Literal(literal) => Some(literal.value()),
+            Self::Field(_)
+            | Self::Attribute(_)
+            | Self::Metadata(..)
+            | Self::Size(_)
+            | Self::Attributes
+            | Self::KindDetails => None,
         }
     }
 

@@ -21,9 +21,9 @@ const LENGTH_MAX: i64 = (1 << LENGTH_BITS) - 1;
 /// Threads that ask about different times write over one another's: each then works its own
 /// stretch out, and the answers are the same.
 #[derive(Default)]
-pub(super) struct Known(AtomicU64);
+pub(super) struct Cache(AtomicU64);
 
-impl Known {
+impl Cache {
     /// Whether the window is open then, where that is in the stretch.
     pub(super) fn at(&self, now: DateTime<Utc>) -> Option<bool> {
         let word = self.0.load(Ordering::Relaxed);
@@ -47,8 +47,8 @@ impl Known {
     }
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Known")
+        f.write_str("Cache")
     }
 }

@@ -1,6 +1,6 @@
 //! Regular expressions that somebody took for a glob, and the glob that says the same.
 
-use super::glob::Glob;
+use crate::glob::Glob;
 
 /// What follows an escape that stands for many characters.
 const CLASSES: [char; 6] = ['d', 'D', 'w', 'W', 's', 'S'];
@@ -9,7 +9,7 @@ const REPEATED_MAX: u32 = 4;
 
 /// Whether a text says what regular expressions are full of, and what no name has. Names have dots,
 /// brackets and signs of their own: `user.*` and `Team (Sales|EU)` are globs as they stand.
-pub(super) fn is_regex(text: &str) -> bool {
+pub(crate) fn is_regex(text: &str) -> bool {
     let chars: Vec<char> = text.chars().collect();
     let at = |index: usize| chars.get(index).copied();
     let before = |index: usize| index.checked_sub(1).and_then(at);
@@ -59,7 +59,7 @@ pub(super) fn is_regex(text: &str) -> bool {
 
 /// Whether a text has signs of a regular expression that a name or a value may well have, but
 /// a glob of rooms and identities hardly.
-pub(super) fn is_regex_in_glob(text: &str) -> bool {
+pub(crate) fn is_regex_in_glob(text: &str) -> bool {
     let ends = text
         .strip_suffix('$')
         .and_then(|text| text.chars().next_back());
@@ -71,7 +71,7 @@ pub(super) fn is_regex_in_glob(text: &str) -> bool {
 }
 
 /// Whether a room's glob ends in `.*` without any other dot: `webinar.*`. Identities have dots.
-pub(super) fn is_regex_of_room(text: &str) -> bool {
+pub(crate) fn is_regex_of_room(text: &str) -> bool {
     let stem = text.strip_suffix(".*").unwrap_or_default();
     stem.chars()
         .all(|c| c.is_alphabetic() || matches!(c, '-' | '_'))
@@ -89,7 +89,7 @@ fn is_anchored(text: &str) -> bool {
 }
 
 /// A pattern of SQL's LIKE: `webinar-%`, and not `100%`.
-pub(super) fn is_like(text: &str) -> bool {
+pub(crate) fn is_like(text: &str) -> bool {
     let ends = text
         .strip_suffix('%')
         .and_then(|text| text.chars().next_back());
@@ -110,7 +110,7 @@ fn repeats(chars: Option<&[char]>) -> bool {
 }
 
 /// The glob that was probably meant; none where no glob says the same.
-pub(super) fn as_glob(text: &str) -> Option<String> {
+pub(crate) fn as_glob(text: &str) -> Option<String> {
     let unslashed = text
         .strip_prefix('/')
         .and_then(|text| text.strip_suffix('/').or_else(|| text.strip_suffix("/i")));

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 
-use super::cron::Cron;
-use super::fault::Fault;
-use super::{CRON_CHARS_MAX, Length, Window, doubt, zone};
-use crate::document::Policy;
-use crate::node::{Node, Value, quoted};
+use crate::diagnostic::Diagnostic;
+use crate::keys::WINDOW_KEYS;
+use crate::limits::CRON_CHARS_MAX;
+use crate::node::{Node, Value};
+use crate::policy::Policy;
 use crate::reader::{Reader, join};
-use crate::window::Schedule;
+use crate::terminal::quoted;
+use crate::window::{Cron, Length, Window, lint, zone};
 
-pub(crate) const WINDOW_KEYS: &[&str] = &["cron", "duration", "timezone"];
 const DURATION_CHARS_MAX: usize = 32;
 const TIMEZONE_CHARS_MAX: usize = 64;
 const INSTANT_CHARS_MAX: usize = 64;
@@ -34,18 +34,18 @@ impl Reader<'_> {
             places.push((node.place, path.to_owned()));
             reader.window(node, path)
         });
-        if self.problems.len() > known || !self.judging {
+        if self.problems.len() > known || !self.linting {
             return windows;
         }
-        if let Some(message) = doubt::always_open(&windows, begins, ends) {
+        if let Some(message) = lint::always_open(&windows, begins, ends) {
             let hint = "take `active` out if that is meant";
             let warning = self.problem(node.place, path, message.to_owned(), hint.to_owned());
             self.warnings.push(warning);
             return windows;
         }
         for (window, (place, path)) in windows.iter().zip(places) {
-            if let Some(doubt) = doubt::of(window, begins, ends) {
-                let warning = self.problem(place, &path, doubt.message, doubt.hint.to_owned());
+            if let Some(lint) = lint::of(window, begins, ends) {
+                let warning = self.problem(place, &path, lint.message, lint.hint);
                 self.warnings.push(warning);
             }
         }
@@ -107,7 +107,7 @@ impl Reader<'_> {
         {
             let message = "`not_after` is not later than `not_before`, so it is never in force";
             ("not_after", message, "change one of them")
-        } else if Schedule::new(policy).never_opens() {
+        } else if policy.schedule().never_opens() {
             let message = "none of these opens between `not_before` and `not_after`";
             (
                 "active",
@@ -121,38 +121,40 @@ impl Reader<'_> {
         None
     }
 
-    fn fine<T>(&mut self, node: &Node, path: &str, read: Result<T, Fault>) -> Option<T> {
-        read.map_err(|fault| self.refuse(node.place, path, fault.message, fault.hint))
-            .ok()
+    fn fine<T>(&mut self, node: &Node, path: &str, read: Result<T, Diagnostic>) -> Option<T> {
+        read.map_err(|diagnostic| {
+            self.refuse(node.place, path, diagnostic.message, diagnostic.hint)
+        })
+        .ok()
     }
 }
 
-fn instant(text: &str) -> Result<DateTime<Utc>, Fault> {
+fn instant(text: &str) -> Result<DateTime<Utc>, Diagnostic> {
     let shown = quoted(text);
     let Ok(at) = DateTime::parse_from_rfc3339(text) else {
         return Err(
             if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
                 let hint = format!("write {date}T00:00:00Z for its first instant in UTC");
-                Fault::new(format!("{shown} is a date without a time"), hint)
+                Diagnostic::new(format!("{shown} is a date without a time"), hint)
             } else if let Some(local) = without_offset(text) {
                 let local = local.format("%Y-%m-%dT%H:%M:%S");
                 let hint = format!("write {local}Z for UTC, or an offset such as {local}+01:00");
-                Fault::new(format!("{shown} does not say in which time zone"), hint)
+                Diagnostic::new(format!("{shown} does not say in which time zone"), hint)
             } else {
-                Fault::new(format!("{shown} is no date and time"), INSTANT_HINT)
+                Diagnostic::new(format!("{shown} is no date and time"), INSTANT_HINT)
             },
         );
     };
     let at = at.to_utc();
     if !YEARS.contains(&at.year()) {
         let years = format!("a year from {} to {}", YEARS.start(), YEARS.end());
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             format!("{shown} is out of range"),
             format!("write {years}"),
         ));
     }
     if at.timestamp_subsec_nanos() >= 1_000_000_000 {
-        return Err(Fault::new(
+        return Err(Diagnostic::new(
             format!("{shown} is a leap second"),
             "write the second after it",
         ));

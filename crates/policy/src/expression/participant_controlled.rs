@@ -1,54 +1,54 @@
-//! Whether participants can make an expression come out as they like, by what they write
-//! themselves.
+//! Whether participants control how an expression comes out, by what they set themselves.
 
 use super::Expression;
-use super::lowered::{Comparison, Literal, Node, Operand, Test, What};
+use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
 use super::schema::Of;
 use super::value::Value;
 
-/// What makes a condition come out one way.
+/// Who controls that a condition comes out one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Sway {
-    /// Who the participant is by its token: nothing that it can change.
-    Bound,
-    /// Something else, which may be as it wants.
-    Open,
-    /// What it writes itself.
-    Own,
+pub(crate) enum Control {
+    /// Whoever issues the participant's token: it says who the participant is.
+    Token,
+    /// Somebody else, or nobody.
+    Other,
+    /// The participant, by what it sets itself.
+    Participant,
 }
 
-impl Sway {
-    /// What makes both come out that way.
+impl Control {
+    /// Who controls that two conditions both come out that way.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Bound, _) | (_, Self::Bound) => Self::Bound,
+            (Self::Token, _) | (_, Self::Token) => Self::Token,
             (one, other) => one.max(other),
         }
     }
 }
 
 impl Expression {
-    /// What makes it hold.
-    pub(crate) fn sway_to_hold(&self) -> Sway {
-        sway(&self.0.root, true, true)
+    /// Who controls that it holds.
+    pub(crate) fn holds_by(&self) -> Control {
+        control(&self.0.root, true, true)
     }
 
-    /// What makes it fail, where that takes a particular value (a role that is `host`) and not
-    /// just any other.
-    pub(crate) fn sway_to_fail(&self) -> Sway {
-        sway(&self.0.root, false, false)
+    /// Who controls that it fails. The participant does only where it has to set a particular value (a
+    /// role that is `host`), and not any other.
+    pub(crate) fn fails_by(&self) -> Control {
+        control(&self.0.root, false, false)
     }
 
-    /// What the participant writes of that which it names.
-    pub(crate) fn own_words(&self) -> Vec<&'static str> {
+    /// What the participant sets itself, of the fields that it reads.
+    pub(crate) fn participant_controlled(&self) -> Vec<&'static str> {
         let mut words = Vec::new();
         self.0.root.each_test(true, &mut |test, _| {
-            words.extend(own_words(test));
+            words.extend(participant_controlled(test));
         });
         words
     }
 
-    /// Whether it asks for the source `MICROPHONE` and not for `UNKNOWN`, which one may be as well.
+    /// Whether it asks for the source `MICROPHONE` and not for `UNKNOWN`, which a microphone may have
+    /// as well.
     pub(crate) fn misses_unnamed_microphones(&self) -> bool {
         let (mut microphone, mut unknown) = (false, false);
         self.0.root.each_test(true, &mut |test, wanted| {
@@ -81,45 +81,47 @@ impl Expression {
     }
 }
 
-fn own_words(test: &Test) -> impl Iterator<Item = &'static str> {
+fn participant_controlled(test: &Test) -> impl Iterator<Item = &'static str> {
     test.operands()
-        .filter_map(|operand| operand.field()?.own_word)
+        .filter_map(|operand| operand.field()?.participant_controlled)
 }
 
-/// What makes a condition come out as `wanted`; by their own words, also where `any_other` value
-/// than the one that is named does it.
-fn sway(node: &Node, wanted: bool, any_other: bool) -> Sway {
-    let below = |parts: &[Node]| -> Vec<Sway> {
+/// Who controls that a condition comes out as `wanted`. With `any_other`, participants control it also
+/// where any value but the one that it names will do.
+fn control(node: &Predicate, wanted: bool, any_other: bool) -> Control {
+    let below = |parts: &[Predicate]| -> Vec<Control> {
         parts
             .iter()
-            .map(|part| sway(part, wanted, any_other))
+            .map(|part| control(part, wanted, any_other))
             .collect()
     };
     match &node.what {
-        What::Not(inner) => sway(inner, !wanted, any_other),
+        Logic::Not(inner) => control(inner, !wanted, any_other),
         // All parts have to come out so ...
-        What::All(parts) if wanted => below(parts).into_iter().fold(Sway::Open, Sway::and),
-        What::Any(parts) if !wanted => below(parts).into_iter().fold(Sway::Open, Sway::and),
+        Logic::All(parts) if wanted => below(parts).into_iter().fold(Control::Other, Control::and),
+        Logic::Any(parts) if !wanted => below(parts).into_iter().fold(Control::Other, Control::and),
         // ... or one of them.
-        What::All(parts) | What::Any(parts) => below(parts).into_iter().max().unwrap_or(Sway::Open),
-        What::Test(test) => {
+        Logic::All(parts) | Logic::Any(parts) => {
+            below(parts).into_iter().max().unwrap_or(Control::Other)
+        }
+        Logic::Test(test) => {
             // To be one of the staff takes an identity; not to be one of them takes nothing.
             let named = wanted != matches!(test, Test::Compare(Comparison::NotEqual, ..));
-            if own_words(test).next().is_some() && (named || any_other) {
-                Sway::Own
-            } else if binds(test, wanted) {
-                Sway::Bound
+            if participant_controlled(test).next().is_some() && (named || any_other) {
+                Control::Participant
+            } else if needs_token(test, wanted) {
+                Control::Token
             } else {
-                Sway::Open
+                Control::Other
             }
         }
     }
 }
 
-/// Whether a test comes out as `wanted` only for some that their tokens tell from all others.
-/// Whoever has a client is `STANDARD` without details, and of everybody's identity something is so: its length,
-/// its place in an order.
-fn binds(test: &Test, wanted: bool) -> bool {
+/// Whether a test comes out as `wanted` only for participants with certain tokens. Anybody with a client
+/// is `STANDARD` without details, and an identity's length, or its place in an order, tells nobody
+/// from others.
+fn needs_token(test: &Test, wanted: bool) -> bool {
     const ANYBODY: Value<'_> = Value::Text("STANDARD");
     let any_text = Value::Text("");
     match test {
@@ -150,22 +152,22 @@ fn binds(test: &Test, wanted: bool) -> bool {
                 | Comparison::Greater
                 | Comparison::GreaterOrEqual => false,
             };
-            asked && left != right && (is_bound(left) || is_bound(right))
+            asked && left != right && (is_from_token(left) || is_from_token(right))
         }
-        Test::In(item, _) => wanted && is_bound(item),
+        Test::In(item, _) => wanted && is_from_token(item),
         Test::Text(_, of, with) => {
             let empty = |operand: &Operand| matches!(operand, Operand::Literal(literal) if literal.value() == any_text);
-            wanted && of != with && !empty(with) && (is_bound(of) || is_bound(with))
+            wanted && of != with && !empty(with) && (is_from_token(of) || is_from_token(with))
         }
         Test::Always(_) | Test::Flag(_) | Test::Has(_) => false,
     }
 }
 
-fn is_bound(operand: &Operand) -> bool {
-    matches!(operand, Operand::Field(field) if field.binds)
+fn is_from_token(operand: &Operand) -> bool {
+    matches!(operand, Operand::Field(field) if field.from_token)
 }
 
 fn is_kind(operand: &Operand) -> bool {
-    is_bound(operand)
+    is_from_token(operand)
         && matches!(operand, Operand::Field(field) if matches!(field.of, Of::Word { .. }))
 }
