@@ -14,7 +14,6 @@ mod answer;
 mod compare;
 mod event;
 mod given;
-mod json;
 mod live;
 mod sources;
 #[cfg(test)]
@@ -30,18 +29,20 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::task::{JoinError, spawn_blocking};
 
-pub use answer::{Answer, Candidate, Decided, Failed, Live, Recorded, Reply};
-pub(crate) use given::TEXT_CHARS_MAX;
-pub(crate) use json::{cut, read as read_json};
-pub use sources::{Asked, Source};
+pub use answer::{Answer, Decided, Live, Recorded, Reply};
+pub use sources::{FactSource, Provenance};
 
 use crate::livekit::{LiveKit, LiveKitError};
 use crate::mute::{Authority, Target, Unseen};
 use crate::policy_store::{self, At};
 use crate::postgres::{bounded, failed_query};
 use event::Event;
+use given::GivenError;
 use quell_policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use sources::Sources;
+
+/// What a parser says is cut here: it may quote all that it was given.
+pub(crate) const SAID_CHARS_MAX: usize = 300;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +164,15 @@ pub enum ExplainError {
     Broken(#[from] JoinError),
 }
 
+impl From<GivenError> for ExplainError {
+    fn from(error: GivenError) -> Self {
+        match error {
+            GivenError::Invalid(text) => Self::Invalid(text),
+            GivenError::OtherTenant(text) => Self::OtherTenant(text),
+        }
+    }
+}
+
 impl From<Unseen> for ExplainError {
     fn from(error: Unseen) -> Self {
         match error {
@@ -221,7 +231,14 @@ impl Explainer {
                 let tenant = asker.tenant().map(str::to_owned);
                 // What strangers send may be thousands of keys: not on a thread that webhooks need.
                 let read = move || given::read(&given, tenant.as_deref(), at);
-                let case = spawn_blocking(read).await??;
+                let given = spawn_blocking(read).await??;
+                let case = Case {
+                    facts: given.facts,
+                    sources: given.sources,
+                    at,
+                    event: None,
+                    warnings: given.warnings,
+                };
                 Ok(Reply::One(Box::new(self.answer(asker, which, case).await?)))
             }
             Subject::Event(id) => {
@@ -268,7 +285,7 @@ impl Explainer {
         // The event is theirs, so the room is: with an unknown tenant, others' policies would count.
         if let (Some(tenant), Fact::Unknown) = (asker.tenant(), &case.facts.room.tenant) {
             case.facts.room.tenant = Fact::Known(Some(tenant.to_owned()));
-            case.sources.insert("room.tenant", Source::Event);
+            case.sources.insert("room.tenant", FactSource::Event);
         }
         Ok(case)
     }

@@ -1,6 +1,7 @@
 //! Keys that a map does not have: what was probably meant, and where that belongs.
 
-use super::case::{CASE_KEYS, OUTCOME_KEYS, SECTIONS};
+use super::case::{CASE_KEYS, OUTCOME_KEYS};
+use super::facts::catalog::SECTIONS;
 use super::node::{Place, quoted};
 use super::read::{MATCH_KEYS, POLICY_KEYS};
 use super::reader::{Reader, SPACE_BEHIND_COLON, one_of};

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod expression;
 pub mod facts;
 pub mod glob;
+pub mod json;
 pub mod metadata;
 pub mod problem;
 pub mod reads;

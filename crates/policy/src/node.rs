@@ -63,10 +63,12 @@ impl fmt::Display for Value {
     }
 }
 
+/// Messages show at most this many characters of a text.
+pub(super) const SHOWN_CHARS_MAX: usize = 60;
+
 /// Text in quotes with escapes, cut where it is long: what came from outside goes into messages.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 60;
     if text.chars().count() <= SHOWN_CHARS_MAX {
         return format!("{text:?}");
     }
@@ -105,7 +107,7 @@ pub(super) fn from_json(text: &[u8]) -> Result<Node, String> {
 }
 
 /// What a parser of JSON has no words for: it is not even in UTF-8, or it is nothing.
-pub fn encoding(text: &[u8]) -> Result<(), String> {
+fn encoding(text: &[u8]) -> Result<(), String> {
     match text {
         [] => return Err("there is nothing in it".to_owned()),
         [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..] => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::DOCUMENT_BYTES_MAX;
 use super::facts::TrackType;
-use super::node::{Node, Place, Value, quoted};
+use super::node::{Node, Place, SHOWN_CHARS_MAX, Value, quoted};
 use super::problem::{Problem, Problems, did_you_mean};
 use super::unseen;
 
@@ -86,12 +86,17 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        if self.problems.len() == PROBLEMS_KEPT_MAX {
+        if self.is_full() {
             self.problems_left_off += 1;
             return;
         }
         let problem = self.problem(place, path, message.into(), hint.into());
         self.problems.push(problem);
+    }
+
+    /// Whether further problems are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() == PROBLEMS_KEPT_MAX
     }
 
     /// The word that was probably meant. Looking for it takes longer than reading does.
@@ -232,7 +237,8 @@ impl<'a> Reader<'a> {
         Some(text.to_owned())
     }
 
-    fn any_text(
+    /// Text without characters that are `forbidden`.
+    pub(super) fn any_text(
         &mut self,
         node: &Node,
         path: &str,
@@ -358,7 +364,8 @@ pub(super) fn one_of(words: &[&str]) -> String {
 
 pub(super) fn join(path: &str, key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !key.chars().all(plain) {
+    // In brackets it is cut where it is long.
+    if key.len() > SHOWN_CHARS_MAX || !key.chars().all(plain) {
         format!("{path}[{}]", quoted(key))
     } else if path.is_empty() {
         key.to_owned()

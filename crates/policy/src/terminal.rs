@@ -1,4 +1,13 @@
-//! Text that others wrote, as a terminal may be given it.
+//! Text that others wrote, as people may be shown it: cut, and without what a terminal obeys.
+
+/// The text, or its first characters and `...` where it has more than `chars_max`.
+#[must_use]
+pub fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
 
 /// A terminal obeys control characters, and what others wrote may have them: a participant's name, a document that nobody
 /// checked here. What is not seen, or turns around what is beside it, is replaced as well.

@@ -1,7 +1,7 @@
 //! `when`: one line of CEL about a track, checked once when it is read and then asked of facts.
 //!
 //! ```text
-//! text --scan--> tokens --parse (cel)--> tree --check (schema)--> Node --holds(facts)--> Tri
+//! text --scan--> tokens --parse (cel)--> tree --check (facts/catalog)--> Node --holds(facts)--> Tri
 //! ```
 //!
 //! The language is the part of CEL that always ends, never fails and needs no memory: comparisons,
@@ -20,7 +20,6 @@ mod own_words;
 mod parse;
 mod refuse;
 mod scan;
-mod schema;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -3,8 +3,8 @@
 
 use super::Expression;
 use super::lowered::{Comparison, Literal, Node, Operand, Test, What};
-use super::schema::Of;
 use super::value::Value;
+use crate::facts::catalog::{Control, Shape};
 
 /// What makes a condition come out one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl Expression {
 
 fn own_words(test: &Test) -> impl Iterator<Item = &'static str> {
     test.operands()
-        .filter_map(|operand| operand.field()?.own_word)
+        .filter_map(|operand| operand.field()?.participant_controlled())
 }
 
 /// What makes a condition come out as `wanted`; by their own words, also where `any_other` value
@@ -162,10 +162,10 @@ fn binds(test: &Test, wanted: bool) -> bool {
 }
 
 fn is_bound(operand: &Operand) -> bool {
-    matches!(operand, Operand::Field(field) if field.binds)
+    matches!(operand, Operand::Field(field) if field.control == Control::Token)
 }
 
 fn is_kind(operand: &Operand) -> bool {
     is_bound(operand)
-        && matches!(operand, Operand::Field(field) if matches!(field.of, Of::Word { .. }))
+        && matches!(operand, Operand::Field(field) if matches!(field.shape, Shape::Word { .. }))
 }

@@ -111,8 +111,8 @@ fn a_rooms_tenant_is_what_its_metadata_says() {
         ),
         (
             "{ metadata: {}, tenant: acme }",
-            "p.test.yaml:1:9: tests[0].facts: room.tenant is \"acme\", and room.metadata makes it \
-             null: take one of them out",
+            "p.test.yaml:1:9: tests[0].facts: room.tenant is \"acme\", and `auth_id` in \
+             room.metadata makes it null: take one of them out",
         ),
     ] {
         assert_eq!(tenant(room), expected, "{room}");

@@ -4,10 +4,10 @@
 use std::cmp::Ordering;
 
 use super::super::lowered::{Comparison, Literal, Node, Operand, Test};
-use super::super::schema::Of;
 use super::super::value::{Number, Value};
 use super::Limits;
 use super::texts::{self, Asked};
+use crate::facts::catalog::Shape;
 
 /// So many states may one thing have.
 const STATES_MAX: usize = 256;
@@ -194,8 +194,8 @@ impl<'n> Slot<'n> {
             return;
         };
         match operand {
-            Operand::Field(field) => match field.of {
-                Of::Text(_) | Of::Word { .. } => {
+            Operand::Field(field) => match field.shape {
+                Shape::Text(_) | Shape::Word { .. } => {
                     let limit = limits.iter().find(|(name, _)| *name == field.name);
                     match limit.filter(|(_, words)| !words.is_empty()) {
                         Some((_, words)) => {
@@ -204,9 +204,13 @@ impl<'n> Slot<'n> {
                         None => self.add_texts(),
                     }
                 }
-                Of::Flag(_) => self.add_bools(),
-                Of::Number { min, max, .. } => self.add_whole_numbers(min.into(), max.into()),
-                Of::KindDetails | Of::Attributes | Of::Metadata(_) => {}
+                Shape::Flag(_) => self.add_bools(),
+                Shape::Count(_) => self.add_whole_numbers(u32::MIN.into(), u32::MAX.into()),
+                Shape::Time(_) => self.add_whole_numbers(i64::MIN.into(), i64::MAX.into()),
+                Shape::KindDetails(_)
+                | Shape::Tenant(_)
+                | Shape::Attributes(_)
+                | Shape::Metadata(_) => {}
             },
             Operand::Attribute(_) => {
                 self.states.push(State::Absent);
@@ -360,9 +364,10 @@ pub(super) fn settled(test: &Test) -> Option<bool> {
 fn is_always_there(operand: &Operand) -> bool {
     match operand {
         Operand::Literal(_) => true,
-        Operand::Field(field) => {
-            !matches!(field.of, Of::KindDetails | Of::Attributes | Of::Metadata(_))
-        }
+        Operand::Field(field) => !matches!(
+            field.shape,
+            Shape::KindDetails(_) | Shape::Attributes(_) | Shape::Metadata(_)
+        ),
         Operand::Size(of) => {
             matches!(**of, Operand::Attributes | Operand::KindDetails) || is_always_there(of)
         }
