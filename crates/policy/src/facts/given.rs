@@ -197,23 +197,20 @@ impl Reader<'_> {
         words: &[&str],
         form: Form,
     ) -> Option<Json> {
-        match &node.value {
-            Value::Text(_) if form == Form::Stored => {
-                let word = self.fact_text(node, path, form)?;
-                if !words.contains(&word.as_str()) {
-                    let hint = match self.suggestion(&word, words) {
-                        Some(near) => format!("did you mean {near}?"),
-                        None => one_of(words),
-                    };
-                    let message = format!("{} is a word that no policy can name", quoted(&word));
-                    self.warn(node, path, message, hint);
-                }
-                Some(word.into())
-            }
-            _ => self
-                .word(node, path, what, words, str::to_owned)
-                .map(Json::from),
+        if form == Form::Test || node.value.text().is_none() {
+            let word = self.word(node, path, what, words, str::to_owned);
+            return word.map(Json::from);
         }
+        let word = self.fact_text(node, path, form)?;
+        if !words.contains(&word.as_str()) {
+            let hint = match self.suggestion(&word, words) {
+                Some(near) => format!("did you mean {near}?"),
+                None => one_of(words),
+            };
+            let message = format!("{} is a word that no policy can name", quoted(&word));
+            self.warn(node, path, message, hint);
+        }
+        Some(word.into())
     }
 
     /// Words in a list, which may have none.
