@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::{Case, ExplainError, sources};
 use crate::audit::without_nul;
 use crate::livekit::event::{self, TRACK_PUBLISHED};
-use crate::livekit::facts::told_by;
+use crate::livekit::facts::facts_of_event;
 use quell_policy::{Decision, Facts};
 
 /// The row of an event.
@@ -107,7 +107,7 @@ impl Row {
         }
         let read = event::read(self.body.as_bytes());
         let read = read.map_err(|error| unreadable(error.to_string()))?;
-        Ok(told_by(&read.event))
+        Ok(facts_of_event(&read.event))
     }
 
     fn decision(&self) -> Result<Option<Decision>, ExplainError> {

@@ -13,7 +13,7 @@ use quell_policy::facts::{
 use quell_policy::metadata::metadata_in;
 
 /// The facts that an event itself holds.
-pub(crate) fn told_by(event: &Event) -> Facts {
+pub(crate) fn facts_of_event(event: &Event) -> Facts {
     Facts {
         room: RoomFacts {
             name: event.room.name.clone(),

@@ -11,7 +11,7 @@ use crate::inbox::case::{self, Case, End};
 use crate::inbox::look::{self, Seen};
 use crate::inbox::settle::{self, Record, Retry, Settlement};
 use crate::livekit::LiveKit;
-use crate::livekit::facts::told_by;
+use crate::livekit::facts::facts_of_event;
 use crate::metrics::Step;
 use crate::postgres::bounded;
 use quell_policy::{Decision, Facts, PolicySet, Verdict, decide};
@@ -33,7 +33,7 @@ impl Worker {
             .metrics
             .observe(Step::Queue, job.held_since.elapsed());
         let mut case = Case {
-            facts: told_by(&job.event),
+            facts: facts_of_event(&job.event),
             decision: None,
         };
         let end = if job.is_spent {
