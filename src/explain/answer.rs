@@ -1,18 +1,18 @@
 //! The answer: what is decided and why, as far as whoever asks may know.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::compare::There;
-use super::sources::Asked;
+use super::sources::Provenance;
 use super::{Case, Which, compare, words};
 use crate::access::Viewer;
 use quell_policy::{
-    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, Part, PolicyKey,
-    PolicyRef, PolicySet, Tri, Verdict, explain_to,
+    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, PolicyKey, PolicyRef,
+    PolicySet, Tri, Verdict, explain_to,
 };
 
 /// What is answered.
@@ -52,13 +52,13 @@ pub struct Answer {
     /// Those that apply and want the opposite.
     pub losers: Vec<Arc<PolicyRef>>,
     /// The policies that see the room: those that apply, those that may, the rest.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Explained>,
     /// How many more there are.
     pub left_off: usize,
     /// What is known.
     pub facts: Facts,
-    /// From where.
-    pub asked: Asked,
+    /// Where that is from, and which facts are missing.
+    pub provenance: Provenance,
     /// What was decided on the event when it came; none where no event is asked about.
     pub recorded: Option<Recorded>,
     /// What is doubtful about the question.
@@ -91,40 +91,6 @@ impl Decided {
             dry_run: decision.dry_run.clone(),
         }
     }
-}
-
-/// What one policy has to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Candidate {
-    /// Which.
-    pub policy: Arc<PolicyRef>,
-    /// What it does.
-    pub effect: Effect,
-    /// Whether it acts.
-    pub mode: Mode,
-    /// Whether it applies to the track.
-    pub applies: Tri,
-    /// What it comes to.
-    #[serde(flatten)]
-    pub part: Part,
-    /// The first of its clauses that fails or depends on what is not known; none where it applies.
-    pub failed: Option<Failed>,
-}
-
-/// A clause that keeps a policy from being about the track.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failed {
-    /// The way to it, such as `match.room`.
-    pub clause: String,
-    /// What it asks for; none where that is not the asker's to know.
-    pub wanted: Option<String>,
-    /// What there is; none where that would tell what it asks for.
-    pub found: Option<String>,
-    /// Whether it fails (false), or depends on what is not known (unknown).
-    pub holds: Tri,
-    /// The unknown facts that it depends on.
-    #[serde(skip)]
-    pub(super) unknown: BTreeSet<Box<str>>,
 }
 
 /// What was decided on an event when it came, and what became of it.
@@ -172,11 +138,7 @@ pub(super) fn answer(
     let sees =
         |policy: &CompiledPolicy, applies| viewer.may_know_of(policy.owner(), policy.mode, applies);
     let explanation = explain_to(policies, &case.facts, case.at, sees);
-    let mut candidates: Vec<_> = explanation
-        .candidates
-        .into_iter()
-        .map(Candidate::from)
-        .collect();
+    let mut candidates = explanation.candidates;
     let there = There {
         now: case
             .event
@@ -184,7 +146,7 @@ pub(super) fn answer(
             .map(|_| there_now(policies, &case.facts)),
         which,
     };
-    let asked = Asked::new(case.sources, &candidates);
+    let provenance = Provenance::new(case.sources, &candidates);
     let mut decision = explanation.decision;
     hide_reasons(viewer, &mut decision);
     let recorded = case
@@ -196,12 +158,12 @@ pub(super) fn answer(
     }
     let winner = winner(&decision.enforced);
     let losers = losers(&decision.enforced, &candidates);
-    let (in_words, dry_run_in_words) = words::of(&decision, &candidates, &asked.wanted);
+    let (in_words, dry_run_in_words) = words::of(&decision, &candidates, &provenance.missing);
     for candidate in &mut candidates {
         if !viewer.may_read(&candidate.policy.owner)
             && let Some(failed) = &mut candidate.failed
         {
-            failed.hide();
+            hide(failed);
         }
     }
     Answer {
@@ -214,7 +176,7 @@ pub(super) fn answer(
         candidates,
         left_off: explanation.left_off,
         facts: case.facts,
-        asked,
+        provenance,
         recorded: case
             .event
             .map(|event| compare::recorded(event, &decision, &there, viewer)),
@@ -233,38 +195,11 @@ fn there_now(policies: &PolicySet, facts: &Facts) -> HashSet<PolicyKey> {
         .collect()
 }
 
-impl From<Explained> for Candidate {
-    fn from(explained: Explained) -> Self {
-        Self {
-            policy: explained.policy,
-            effect: explained.effect,
-            mode: explained.mode,
-            applies: explained.applies,
-            part: explained.part,
-            failed: explained.failed.map(Failed::from),
-        }
-    }
-}
-
-impl From<Clause> for Failed {
-    fn from(clause: Clause) -> Self {
-        Self {
-            clause: clause.clause,
-            wanted: Some(clause.wanted),
-            found: Some(clause.found),
-            holds: clause.holds,
-            unknown: clause.unknown,
-        }
-    }
-}
-
-impl Failed {
-    /// Leaves the kind of clause and no more: `match.attributes` of `match.attributes.vip`.
-    fn hide(&mut self) {
-        (self.wanted, self.found) = (None, None);
-        let parts: Vec<_> = self.clause.split('.').take(2).collect();
-        self.clause = parts.join(".");
-    }
+/// Leaves the kind of clause and no more: `match.attributes` of `match.attributes.vip`.
+fn hide(failed: &mut Clause) {
+    (failed.expected, failed.actual) = (None, None);
+    let parts: Vec<_> = failed.clause.split('.').take(2).collect();
+    failed.clause = parts.join(".");
 }
 
 fn winner(enforced: &Verdict) -> Option<Arc<PolicyRef>> {
@@ -275,7 +210,7 @@ fn winner(enforced: &Verdict) -> Option<Arc<PolicyRef>> {
     }
 }
 
-fn losers(enforced: &Verdict, candidates: &[Candidate]) -> Vec<Arc<PolicyRef>> {
+fn losers(enforced: &Verdict, candidates: &[Explained]) -> Vec<Arc<PolicyRef>> {
     let lost = match enforced {
         Verdict::Mute { .. } => Effect::Exempt,
         Verdict::Nothing { .. } => Effect::Mute,

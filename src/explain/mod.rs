@@ -14,7 +14,6 @@ mod answer;
 mod compare;
 mod event;
 mod given;
-mod json;
 mod live;
 mod sources;
 #[cfg(test)]
@@ -29,10 +28,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::{JoinError, spawn_blocking};
 
-pub use answer::{Answer, Candidate, Decided, Failed, Live, Recorded, Reply};
-pub(crate) use given::TEXT_CHARS_MAX;
-pub(crate) use json::{cut, read as read_json};
-pub use sources::{Asked, Source};
+pub use answer::{Answer, Decided, Live, Recorded, Reply};
+pub use sources::{FactSource, Provenance};
 
 use crate::access::{Principal, Viewer};
 use crate::action::{LookupError, Query};
@@ -40,8 +37,12 @@ use crate::livekit::{LiveKit, LiveKitError};
 use crate::policy_store::{self, At};
 use crate::postgres::{Pool, failed_query};
 use event::Event;
+use given::GivenError;
 use quell_policy::{Fact, Facts, PolicySet, StoredPolicy, Unreadable};
 use sources::Sources;
+
+/// What a parser says is cut here: it may quote all that it was given.
+pub(crate) const SAID_CHARS_MAX: usize = 300;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +126,15 @@ pub enum ExplainError {
     Broken(#[from] JoinError),
 }
 
+impl From<GivenError> for ExplainError {
+    fn from(error: GivenError) -> Self {
+        match error {
+            GivenError::Invalid(text) => Self::Invalid(text),
+            GivenError::OtherTenant(text) => Self::OtherTenant(text),
+        }
+    }
+}
+
 impl From<LookupError> for ExplainError {
     fn from(error: LookupError) -> Self {
         match error {
@@ -187,7 +197,14 @@ impl Explainer {
                 let viewer = asker.viewer();
                 // What strangers send may be thousands of keys: not on a thread that webhooks need.
                 let read = move || given::read(&given, &viewer, at);
-                let case = spawn_blocking(read).await??;
+                let given = spawn_blocking(read).await??;
+                let case = Case {
+                    facts: given.facts,
+                    sources: given.sources,
+                    at,
+                    event: None,
+                    warnings: given.warnings,
+                };
                 Ok(Reply::One(Box::new(self.answer(asker, which, case).await?)))
             }
             Subject::Event(id) => {
@@ -234,7 +251,7 @@ impl Explainer {
         // The event is theirs, so the room is: with an unknown tenant, others' policies would count.
         if let (Viewer::Tenant(tenant), Fact::Unknown) = (asker.viewer(), &case.facts.room.tenant) {
             case.facts.room.tenant = Fact::Known(Some(tenant));
-            case.sources.insert("room.tenant", Source::Event);
+            case.sources.insert("room.tenant", FactSource::Event);
         }
         Ok(case)
     }

@@ -1,7 +1,6 @@
 //! Decisions in a sentence.
 
-use super::answer::Candidate;
-use quell_policy::{Decision, Effect, Mode, Part, PolicyRef, Tri, Verdict};
+use quell_policy::{Decision, Effect, Explained, Mode, Part, PolicyRef, Tri, Verdict};
 
 /// So many policies that may apply are named in a sentence.
 const OPEN_NAMED_MAX: usize = 3;
@@ -15,14 +14,14 @@ pub(super) fn named(policy: &PolicyRef) -> String {
 /// What is decided, and what the dry-run policies would make of it where that is not the same.
 pub(super) fn of(
     decision: &Decision,
-    candidates: &[Candidate],
-    wanted: &[&str],
+    candidates: &[Explained],
+    missing: &[&str],
 ) -> (String, Option<String>) {
-    let enforced = sentence(&decision.enforced, candidates, wanted, false);
+    let enforced = sentence(&decision.enforced, candidates, missing, false);
     if decision.dry_run == decision.enforced {
         return (enforced, None);
     }
-    let dry_run = sentence(&decision.dry_run, candidates, wanted, true);
+    let dry_run = sentence(&decision.dry_run, candidates, missing, true);
     (enforced, Some(dry_run))
 }
 
@@ -45,14 +44,14 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 
 fn sentence(
     enforced: &Verdict,
-    candidates: &[Candidate],
-    wanted: &[&str],
+    candidates: &[Explained],
+    missing: &[&str],
     with_trials: bool,
 ) -> String {
     let counts = |mode| mode == Mode::Enforce || (with_trials && mode == Mode::DryRun);
     match enforced {
         Verdict::Mute { .. } => {
-            let is_also = |one: &&Candidate| !with_trials && one.part == Part::AlsoMutes;
+            let is_also = |one: &&Explained| !with_trials && one.part == Part::AlsoMutes;
             let decided = verdict(enforced);
             match candidates.iter().filter(is_also).count() {
                 0 => decided,
@@ -76,11 +75,11 @@ fn sentence(
             }
         }
         Verdict::Nothing { exempted: Some(_) } => verdict(enforced),
-        Verdict::Indeterminate => undecided(candidates, wanted, counts),
+        Verdict::Indeterminate => undecided(candidates, missing, counts),
     }
 }
 
-fn undecided(candidates: &[Candidate], wanted: &[&str], counts: impl Fn(Mode) -> bool) -> String {
+fn undecided(candidates: &[Explained], missing: &[&str], counts: impl Fn(Mode) -> bool) -> String {
     let open: Vec<_> = candidates
         .iter()
         .filter(|one| one.applies == Tri::Unknown && counts(one.mode))
@@ -94,7 +93,7 @@ fn undecided(candidates: &[Candidate], wanted: &[&str], counts: impl Fn(Mode) ->
     if more > 0 {
         policies.push(format!("{more} more"));
     }
-    match (wanted, policies.as_slice()) {
+    match (missing, policies.as_slice()) {
         ([], _) | (_, []) => verdict(&Verdict::Indeterminate),
         ([fact], policies) => format!(
             "not decided: {fact} is unknown, and {} may apply",

@@ -16,10 +16,11 @@ use super::log;
 use super::problem::{Problem, chain};
 use super::request::{ApiRequest, OwnerQuery, check_json};
 use super::state::AppState;
-use crate::explain::{
-    ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
-};
+use crate::explain::{ExplainError, Explainer, Question, SAID_CHARS_MAX, Subject, Which};
 use crate::livekit::LiveKitError;
+use quell_policy::facts::catalog::TEXT_CHARS_MAX;
+use quell_policy::json;
+use quell_policy::terminal::cut;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -143,20 +144,20 @@ const ONE_OF: &str =
     "send one of `facts`, `event_id`, or `room` and `identity` (with `track`, or all its tracks)";
 
 fn question(bytes: &[u8]) -> Result<Question, String> {
-    let value = read_json("the body", bytes)?;
+    let value = json::read(bytes).map_err(|error| format!("the body {error}"))?;
     if !value.is_object() {
         return Err(format!("the body must be a JSON object: {ONE_OF}"));
     }
     let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
         // It may quote a text, or a key, as long as the body.
-        let said = cut(&error.inner().to_string());
+        let said = cut(&error.inner().to_string(), SAID_CHARS_MAX);
         match error.path().to_string().as_str() {
             "." => said,
             // The one whose type says little of what is wanted.
             "at" => format!(
                 "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {said}"
             ),
-            path => format!("`{}`: {said}", cut(path)),
+            path => format!("`{}`: {said}", cut(path, SAID_CHARS_MAX)),
         }
     })?;
     for (name, text) in [

@@ -97,7 +97,7 @@ async fn facts_are_answered_with_every_candidate_and_its_first_clause_that_fails
         "muted by (operator)/webinar-mics (revision 1, priority 100)"
     );
     assert_eq!(answer["winner"]["name"], "webinar-mics");
-    assert_eq!(answer["asked"]["wanted"], json!([]));
+    assert_eq!(answer["provenance"]["missing"], json!([]));
     app.finish().await;
 }
 
@@ -139,10 +139,10 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
         assert_eq!(recorded_as_of(&then), as_of(6));
         assert_eq!(then["at"], decision["at"]);
         assert_eq!(
-            then["asked"]["calls"],
+            then["provenance"]["calls"],
             json!(["ListRooms", "GetParticipant"])
         );
-        let sources = &then["asked"]["sources"];
+        let sources = &then["provenance"]["sources"];
         assert_eq!(sources["room.name"], "event");
         assert_eq!(sources["room.tenant"], "ListRooms");
         assert_eq!(sources["participant.kind"], "GetParticipant");
@@ -242,10 +242,10 @@ async fn whatever_became_of_an_event_it_can_be_asked_about() {
     assert_eq!(open["recorded"]["settlement"], Value::Null);
     assert_eq!(open["recorded"]["decision"], Value::Null);
     assert_eq!(open["recorded"]["same_as_recorded"], Value::Null);
-    assert_eq!(open["asked"]["calls"], json!([]));
-    assert_eq!(open["asked"]["sources"]["track.source"], "event");
+    assert_eq!(open["provenance"]["calls"], json!([]));
+    assert_eq!(open["provenance"]["sources"]["track.source"], "event");
     assert_eq!(
-        open["asked"]["wanted"],
+        open["provenance"]["missing"],
         json!(["room.tenant", "participant.kind", "participant.attributes"])
     );
     assert_eq!(open["winner"], Value::Null);

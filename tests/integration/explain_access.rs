@@ -36,7 +36,7 @@ async fn a_tenant_is_told_of_its_own_events_and_policies_alone() {
     let own = told(&app, ACME, &question).await;
     assert_eq!(names(&own), ["webinar-mics", "quiet-rooms"]);
     let failed = &own["candidates"][1]["failed"];
-    assert_eq!(failed["wanted"], "\"quiet-*\"");
+    assert_eq!(failed["expected"], "\"quiet-*\"");
     let all = told(&app, OPERATOR, &question).await;
     assert_eq!(
         names(&all),
@@ -48,7 +48,7 @@ async fn a_tenant_is_told_of_its_own_events_and_policies_alone() {
             "quiet-rooms"
         ]
     );
-    for what in ["in_words", "winner", "losers", "facts", "at", "asked"] {
+    for what in ["in_words", "winner", "losers", "facts", "at", "provenance"] {
         assert_eq!(own[what], all[what], "{what}");
     }
     assert_eq!(own["decision"]["enforced"], all["decision"]["enforced"]);
@@ -109,11 +109,11 @@ async fn facts_of_anothers_room_are_refused_and_ones_own_tenant_is_filled_in() {
     }
     let own = ask(ACME, json!({"name": "quiet-1"})).await.json();
     assert_eq!(own["facts"]["room"]["tenant"], "acme");
-    assert_eq!(own["asked"]["sources"]["room.tenant"], "caller");
+    assert_eq!(own["provenance"]["sources"]["room.tenant"], "caller");
     assert_eq!(own["winner"]["name"], "phones");
     let unknown = ask(OPERATOR, json!({"name": "quiet-1"})).await.json();
     assert_eq!(unknown["facts"]["room"].get("tenant"), None);
-    assert_eq!(unknown["asked"]["wanted"], json!(["room.tenant"]));
+    assert_eq!(unknown["provenance"]["missing"], json!(["room.tenant"]));
     app.finish().await;
 }
 

@@ -268,7 +268,7 @@ async fn what_is_no_question_is_refused() {
         ),
         (
             &["--facts", &twice, "--file", &policies],
-            "twice.json has a key twice: \"room\"",
+            "twice.json has a key twice: room",
         ),
         (
             &["--facts", &rom, "--file", &policies],

@@ -49,10 +49,10 @@ async fn who_is_in_a_room_is_explained_track_by_track() {
     assert_eq!(track["facts"]["participant"]["attributes"]["role"], "guest");
     assert_eq!(track["facts"]["event"]["type"], "track_published");
     assert_eq!(
-        track["asked"]["calls"],
+        track["provenance"]["calls"],
         json!(["ListRooms", "GetParticipant"])
     );
-    let sources = track["asked"]["sources"].as_object().unwrap();
+    let sources = track["provenance"]["sources"].as_object().unwrap();
     assert_eq!(sources["room.name"], "request");
     assert_eq!(sources["event.type"], "assumed");
     assert_eq!(sources["room.num_participants"], "ListRooms");

@@ -9,6 +9,7 @@ use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
 use super::expression::{Reason, SHOWN_CHARS_MAX};
 use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
+use super::terminal::cut;
 use super::tri::Tri;
 use super::window::Unmet;
 
@@ -17,10 +18,10 @@ use super::window::Unmet;
 pub struct Clause {
     /// The way to it, such as `match.room` or `when`.
     pub clause: String,
-    /// What it asks for.
-    pub wanted: String,
-    /// What there is.
-    pub found: String,
+    /// What it asks for; none where that is hidden from whoever asks.
+    pub expected: Option<String>,
+    /// What there is; none where that would tell what the clause asks for.
+    pub actual: Option<String>,
     /// Whether it fails (false), or depends on what is not known (unknown).
     pub holds: Tri,
     /// The unknown facts that it depends on, such as `room.metadata`; the texts may be cut.
@@ -31,11 +32,11 @@ pub struct Clause {
 impl Clause {
     /// A clause in texts that are not longer than anybody reads: one answer has a thousand of them,
     /// and both policies and participants say what is in them.
-    pub(super) fn new(clause: &str, wanted: &str, found: &str, holds: Tri) -> Self {
+    pub(super) fn new(clause: &str, expected: &str, actual: &str, holds: Tri) -> Self {
         Self {
-            clause: cut(clause),
-            wanted: cut(wanted),
-            found: cut(found),
+            clause: cut(clause, SHOWN_CHARS_MAX),
+            expected: Some(cut(expected, SHOWN_CHARS_MAX)),
+            actual: Some(cut(actual, SHOWN_CHARS_MAX)),
             holds,
             unknown: BTreeSet::new(),
         }
@@ -62,7 +63,7 @@ impl CompiledPolicy {
         clauses.extend(when.map(Clause::from));
         let unless = self.unless.as_deref();
         clauses.extend(unless.and_then(|unless| excepting(unless, facts)));
-        let first = |wanted: Tri| clauses.iter().find(|clause| clause.holds == wanted);
+        let first = |holds: Tri| clauses.iter().find(|clause| clause.holds == holds);
         first(Tri::False).or_else(|| first(Tri::Unknown)).cloned()
     }
 }
@@ -70,24 +71,24 @@ impl CompiledPolicy {
 impl From<Unmet> for Clause {
     fn from(unmet: Unmet) -> Self {
         let key = unmet.key();
-        let wanted = match &unmet {
+        let expected = match &unmet {
             Unmet::NotBefore { .. } => "not_before to have passed".to_owned(),
             Unmet::NotAfter { .. } => "not_after to be in the future".to_owned(),
             Unmet::Active { .. } => "an open window".to_owned(),
             Unmet::First { first, .. } => format!("the first {first} of a room"),
         };
         let text = unmet.to_string();
-        let found = text.strip_prefix(key).unwrap_or(&text);
-        let found = found.trim_start_matches(": ");
-        Self::new(key, &wanted, found, unmet.tri()).hanging_on(["room.created_at"])
+        let actual = text.strip_prefix(key).unwrap_or(&text);
+        let actual = actual.trim_start_matches(": ");
+        Self::new(key, &expected, actual, unmet.tri()).hanging_on(["room.created_at"])
     }
 }
 
 impl From<Reason> for Clause {
     fn from(reason: Reason) -> Self {
-        let found: Vec<_> = reason.found.iter().map(ToString::to_string).collect();
+        let actual: Vec<_> = reason.found.iter().map(ToString::to_string).collect();
         let unknown = reason.found.iter().filter(|one| one.value.is_unknown());
-        Self::new("when", &reason.part, &found.join(", "), reason.holds)
+        Self::new("when", &reason.part, &actual.join(", "), reason.holds)
             .hanging_on(unknown.map(|one| fact_in(&one.name)))
     }
 }
@@ -109,22 +110,30 @@ fn excepting(unless: &Condition, facts: &Facts) -> Option<Clause> {
         return None;
     }
     let open = clauses.iter().find(|clause| clause.holds == Tri::Unknown);
-    let wanted: Vec<_> = clauses
+    let expected: Vec<_> = clauses
         .iter()
         .map(|clause| {
             let key = clause
                 .clause
                 .strip_prefix("unless.")
                 .unwrap_or(&clause.clause);
-            format!("{key} {}", clause.wanted)
+            format!("{key} {}", clause.expected.as_deref().unwrap_or_default())
         })
         .collect();
-    let found: Vec<_> = clauses.iter().map(|clause| clause.found.as_str()).collect();
-    let wanted = format!("not all of: {}", wanted.join("; "));
+    let actual: Vec<_> = clauses
+        .iter()
+        .filter_map(|clause| clause.actual.as_deref())
+        .collect();
+    let expected = format!("not all of: {}", expected.join("; "));
     Some(match open {
-        Some(open) => Clause::new("unless", &wanted, &open.found, Tri::Unknown)
-            .hanging_on(open.unknown.iter().map(|fact| &**fact)),
-        None => Clause::new("unless", &wanted, &found.join("; "), Tri::False),
+        Some(open) => Clause::new(
+            "unless",
+            &expected,
+            open.actual.as_deref().unwrap_or_default(),
+            Tri::Unknown,
+        )
+        .hanging_on(open.unknown.iter().map(|fact| &**fact)),
+        None => Clause::new("unless", &expected, &actual.join("; "), Tri::False),
     })
 }
 
@@ -132,25 +141,25 @@ impl Condition {
     /// Each of its fields that asks for something.
     fn clauses(&self, path: &str, facts: &Facts) -> Vec<Clause> {
         let mut clauses = Vec::new();
-        let mut add = |key: &str, wanted: String, found: String, holds: Tri| {
-            let clause = Clause::new(&format!("{path}.{key}"), &wanted, &found, holds);
+        let mut add = |key: &str, expected: String, actual: String, holds: Tri| {
+            let clause = Clause::new(&format!("{path}.{key}"), &expected, &actual, holds);
             let section = key.split('.').next().unwrap_or(key);
             clauses.push(clause.hanging_on([&*format!("participant.{section}")]));
         };
         let track = &facts.track;
         if self.type_ != ANY_WORD {
             let holds = Tri::from(self.type_ & track.type_.bit() != 0);
-            let wanted = words(
+            let expected = words(
                 TrackType::WORDS,
                 |word| TrackType::from(word).bit(),
                 self.type_,
             );
-            add("type", wanted, track.type_.to_string(), holds);
+            add("type", expected, track.type_.to_string(), holds);
         }
         if self.source != ANY_WORD {
             let holds = Tri::from(self.source & track.source.bit() != 0);
-            let wanted = words(Source::WORDS, |word| Source::from(word).bit(), self.source);
-            add("source", wanted, track.source.to_string(), holds);
+            let expected = words(Source::WORDS, |word| Source::from(word).bit(), self.source);
+            add("source", expected, track.source.to_string(), holds);
         }
         for (key, globs, name) in [
             ("room", &self.room, &facts.room.name),
@@ -167,17 +176,17 @@ impl Condition {
             }
         }
         if self.kind != ANY_WORD {
-            let wanted = words(Kind::WORDS, |word| Kind::from(word).bit(), self.kind);
-            let found = match &facts.participant.kind {
+            let expected = words(Kind::WORDS, |word| Kind::from(word).bit(), self.kind);
+            let actual = match &facts.participant.kind {
                 Fact::Known(kind) => kind.to_string(),
                 Fact::Unknown => "participant.kind is unknown".to_owned(),
             };
-            add("kind", wanted, found, self.kind_holds(facts));
+            add("kind", expected, actual, self.kind_holds(facts));
         }
         if self.kind_details != ANY_WORD {
             let bit = |word: &str| KindDetail::from(word).bit();
-            let wanted = words(KindDetail::WORDS, bit, self.kind_details);
-            let found = match &facts.participant.kind_details {
+            let expected = words(KindDetail::WORDS, bit, self.kind_details);
+            let actual = match &facts.participant.kind_details {
                 Fact::Known(details) if details.is_empty() => "none".to_owned(),
                 Fact::Known(details) => {
                     let words: Vec<_> = details.iter().map(KindDetail::as_str).collect();
@@ -185,11 +194,16 @@ impl Condition {
                 }
                 Fact::Unknown => "participant.kind_details are unknown".to_owned(),
             };
-            add("kind_details", wanted, found, self.kind_details_hold(facts));
+            add(
+                "kind_details",
+                expected,
+                actual,
+                self.kind_details_hold(facts),
+            );
         }
         for attribute in &self.attributes {
             let key = format!("attributes.{}", attribute.key);
-            let found = match &facts.participant.attributes {
+            let actual = match &facts.participant.attributes {
                 Fact::Known(attributes) => match attributes.get(&*attribute.key) {
                     Some(value) => quoted(value),
                     None => "no such attribute".to_owned(),
@@ -197,22 +211,15 @@ impl Condition {
                 Fact::Unknown => "participant.attributes are unknown".to_owned(),
             };
             let allowed = attribute.allowed.iter().map(|value| &**value);
-            add(&key, one_of(allowed), found, attribute.holds(facts));
+            add(&key, one_of(allowed), actual, attribute.holds(facts));
         }
         clauses
     }
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 /// Cut before it is quoted, so that little is done about a text of which little is shown.
 fn quoted(text: &str) -> String {
-    format!("{:?}", cut(text))
+    format!("{:?}", cut(text, SHOWN_CHARS_MAX))
 }
 
 fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {

@@ -30,7 +30,7 @@ pub struct Explanation {
 }
 
 /// What one policy has to say.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explained {
     /// Which.
     pub policy: Arc<PolicyRef>,
@@ -44,7 +44,6 @@ pub struct Explained {
     #[serde(flatten)]
     pub part: Part,
     /// The first of its clauses that fails or depends on what is not known; none where it applies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Clause>,
 }
 
@@ -174,7 +173,7 @@ fn part(
 
 fn unseen(seen: Tri) -> Option<Clause> {
     (seen != Tri::True).then(|| {
-        let found = "the room's tenant is unknown";
-        Clause::new("owner", "a room of its tenant", found, seen).hanging_on(["room.tenant"])
+        let actual = "the room's tenant is unknown";
+        Clause::new("owner", "a room of its tenant", actual, seen).hanging_on(["room.tenant"])
     })
 }

@@ -4,6 +4,9 @@
 //! form is stable: LiveKit's words for enums, integer Unix seconds for times, and an absent key
 //! for a fact that could not be had (which is not the same as a value that is not there: `null`).
 
+pub mod catalog;
+pub mod given;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +39,22 @@ impl<T> Fact<T> {
     /// Whether it could not be had.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown)
+    }
+
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> Fact<&T> {
+        match self {
+            Self::Known(value) => Fact::Known(value),
+            Self::Unknown => Fact::Unknown,
+        }
+    }
+
+    /// What comes of the value, where it is known.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Self::Known(value) => Fact::Known(of(value)),
+            Self::Unknown => Fact::Unknown,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of the maps of a document, and what is meant by a key that a map does not have.
 
+use super::facts::catalog::SECTIONS;
 use super::problem::one_of;
 
 /// The keys of a policy.
@@ -36,8 +37,6 @@ pub(super) const WINDOW_KEYS: &[&str] = &["cron", "duration", "timezone"];
 pub(super) const CASE_KEYS: &[&str] = &["name", "facts", "unknown", "at", "expect", "dry_run"];
 /// The keys of what a test case expects.
 pub(super) const OUTCOME_KEYS: &[&str] = &["mute", "exempted_by"];
-/// The keys of facts.
-pub(super) const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
 
 pub(super) const SPACE_BEHIND_COLON: &str = "put a space behind the `:`";
 

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod expression;
 pub mod facts;
 pub mod glob;
+pub mod json;
 pub mod limits;
 pub mod metadata;
 pub mod node;

@@ -97,7 +97,7 @@ pub(super) fn from_json(text: &[u8]) -> Result<Node, String> {
 }
 
 /// What a parser of JSON has no words for: it is not even in UTF-8, or it is nothing.
-pub fn encoding(text: &[u8]) -> Result<(), String> {
+fn encoding(text: &[u8]) -> Result<(), String> {
     match text {
         [] => return Err("there is nothing in it".to_owned()),
         [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, _, ..] | [_, 0, ..] => {

@@ -8,7 +8,7 @@ use super::keys::{self, SPACE_BEHIND_COLON};
 use super::limits::{DOCUMENT_BYTES_MAX, LIST_ITEMS_MAX, PROSE_CHARS_MAX};
 use super::node::{Node, Place, Value};
 use super::problem::{Problem, Problems, did_you_mean, one_of};
-use super::terminal::quoted;
+use super::terminal::{SHOWN_CHARS_MAX, quoted};
 
 /// The most problems that are kept, to be put in the order of the document and cut to
 /// `PROBLEMS_MAX`; further ones are only counted.
@@ -82,12 +82,17 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        if self.problems.len() == PROBLEMS_KEPT_MAX {
+        if self.is_full() {
             self.problems_left_off += 1;
             return;
         }
         let problem = self.problem(place, path, message.into(), hint.into());
         self.problems.push(problem);
+    }
+
+    /// Whether further problems are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() == PROBLEMS_KEPT_MAX
     }
 
     /// The word that was probably meant. Looking for it takes longer than reading does.
@@ -228,7 +233,8 @@ impl<'a> Reader<'a> {
         Some(text.to_owned())
     }
 
-    fn any_text(
+    /// Text without characters that are `forbidden`.
+    pub(super) fn any_text(
         &mut self,
         node: &Node,
         path: &str,
@@ -349,7 +355,8 @@ impl<'a> Reader<'a> {
 
 pub(super) fn join(path: &str, key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !key.chars().all(plain) {
+    // In brackets it is cut where it is long.
+    if key.len() > SHOWN_CHARS_MAX || !key.chars().all(plain) {
         format!("{path}[{}]", quoted(key))
     } else if path.is_empty() {
         key.to_owned()

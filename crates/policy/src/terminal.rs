@@ -1,23 +1,23 @@
 //! Text that others wrote, as messages and terminals may be given it: cut, quoted, without control
 //! characters.
 
-use std::borrow::Cow;
-
 use super::invisible::is_format;
 
 /// The first `chars_max` characters of a text, and `...` where there are more.
 #[must_use]
-pub fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()).into(),
-        None => text.into(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
+
+/// Messages show at most this many characters of a text.
+pub(crate) const SHOWN_CHARS_MAX: usize = 60;
 
 /// A text in quotes with escapes, of which at most 60 characters are shown.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 60;
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),

@@ -18,12 +18,13 @@ use super::output::{Format, print_out};
 use super::{configured, with_database};
 use crate::access::Principal;
 use crate::config::{Config, Environment};
-use crate::explain::{ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json};
+use crate::explain::{ExplainError, Explainer, Question, Reply, SAID_CHARS_MAX, Subject, Which};
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At};
 use crate::postgres::Pool;
 use quell_clock::Clock;
-use quell_policy::{CompiledPolicy, PolicySet};
+use quell_policy::terminal::cut;
+use quell_policy::{CompiledPolicy, PolicySet, json};
 
 const FACTS_BYTES_MAX: u64 = 1 << 20;
 const HOW_TO_WRITE_TIMES: &str = "write it with its offset, such as 2026-03-02T22:30:00+01:00";
@@ -168,7 +169,7 @@ fn facts(file: &Path) -> anyhow::Result<Given> {
     if u64::try_from(length)? > FACTS_BYTES_MAX {
         anyhow::bail!("{name} is longer than {FACTS_BYTES_MAX} bytes: these are no facts");
     }
-    let value = read_json(&name, text.as_bytes()).map_err(anyhow::Error::msg)?;
+    let value = json::read(text.as_bytes()).map_err(|error| anyhow::anyhow!("{name} {error}"))?;
     given(value).with_context(|| format!("{name} cannot be asked about"))
 }
 
@@ -190,7 +191,7 @@ fn given(mut value: Value) -> anyhow::Result<Given> {
         ),
         Some(key) => anyhow::bail!(
             "`{}` is no part of such a file: beside `facts` it may have `at`",
-            cut(key)
+            cut(key, SAID_CHARS_MAX)
         ),
         None => {}
     }

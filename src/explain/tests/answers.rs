@@ -110,8 +110,8 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
 }
 
 #[test]
-fn only_facts_that_a_policy_hangs_on_are_wanted() {
-    let wanted = |policy: &str| {
+fn only_facts_that_a_policy_depends_on_are_missing() {
+    let missing = |policy: &str| {
         let policies = set(&format!("policies: [{policy}]"));
         let unknown = [
             "participant.kind",
@@ -121,7 +121,10 @@ fn only_facts_that_a_policy_hangs_on_are_wanted() {
             "room.created_at",
         ];
         let facts = without(everything(), &unknown);
-        explained(&policies, &facts, None).asked.wanted.join(" ")
+        explained(&policies, &facts, None)
+            .provenance
+            .missing
+            .join(" ")
     };
     for (policy, expect) in [
         (
@@ -154,7 +157,7 @@ fn only_facts_that_a_policy_hangs_on_are_wanted() {
         ),
         ("{ name: a, match: {}, effect: mute }", ""),
     ] {
-        assert_eq!(wanted(policy), expect, "{policy}");
+        assert_eq!(missing(policy), expect, "{policy}");
     }
 }
 

@@ -1,42 +1,22 @@
 //! Facts as they are given, and where they come from.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::{everything, now, without};
-use crate::explain::sources::{self, FACTS, Source, Told};
-use crate::explain::{ExplainError, given};
+use crate::explain::FactSource;
+use crate::explain::given::{self, GivenError};
 use crate::test_data::{tenant, viewer};
-use quell_policy::{Fact, Facts};
+use quell_policy::Fact;
+use quell_policy::facts::catalog::{FIELDS, Provider};
 
 #[test]
-fn the_table_of_facts_is_all_that_facts_have() {
-    let facts: Facts = serde_json::from_value(everything()).unwrap();
-    let stored = serde_json::to_value(&facts).unwrap();
-    assert_eq!(stored, everything());
-    let mut found = BTreeSet::new();
-    for (section, fields) in stored.as_object().unwrap() {
-        let keys = fields.as_object().unwrap().keys();
-        found.extend(keys.map(|key| format!("{section}.{key}")));
+fn everything_is_every_fact() {
+    let case = given::read(&everything(), &viewer(None), now()).unwrap();
+    for field in FIELDS {
+        assert!(!field.is_unknown(&case.facts), "{}", field.name);
+        assert_eq!(case.sources[field.name], FactSource::Request);
     }
-    let table: BTreeSet<_> = FACTS.iter().map(|(path, _)| (*path).to_owned()).collect();
-    assert_eq!(table, found);
-    assert_eq!(table.len(), FACTS.len());
-    // What webhooks always tell is what is there without an answer of LiveKit's.
-    let told = json!({
-        "room": {"name": "", "sid": ""}, "participant": {"identity": "", "sid": ""},
-        "track": {"sid": "", "source": "", "type": ""}, "event": {"type": "", "created_at": 0},
-    });
-    let told: Facts = serde_json::from_value(told).unwrap();
-    let told = serde_json::to_value(told).unwrap();
-    for (path, by) in FACTS {
-        assert_eq!(
-            sources::is_known(&told, path),
-            *by == Told::Always,
-            "{path}"
-        );
-    }
+    assert_eq!(case.sources.len(), FIELDS.len());
 }
 
 #[test]
@@ -44,7 +24,10 @@ fn facts_of_an_answer_can_be_asked_about_again() {
     let case = given::read(&everything(), &viewer(None), now()).unwrap();
     assert_eq!(serde_json::to_value(&case.facts).unwrap(), everything());
     assert!(case.warnings.is_empty());
-    let not_asked = case.sources.values().find(|one| **one != Source::Request);
+    let not_asked = case
+        .sources
+        .values()
+        .find(|one| **one != FactSource::Request);
     assert_eq!(not_asked, None);
 }
 
@@ -60,13 +43,13 @@ fn what_a_webhook_always_tells_is_assumed_and_the_rest_is_unknown() {
             "event": {"type": "track_published", "created_at": now().timestamp()},
         })
     );
-    for (path, told) in FACTS {
-        let expect = match (*path, told) {
-            ("room.name" | "participant.identity", _) => Source::Request,
-            (_, Told::Always) => Source::Assumed,
-            _ => Source::Unknown,
+    for field in FIELDS {
+        let expect = match (field.name, field.provider) {
+            ("room.name" | "participant.identity", _) => FactSource::Request,
+            (_, Provider::Event) => FactSource::Assumed,
+            _ => FactSource::Unknown,
         };
-        assert_eq!(case.sources[path], expect, "{path}");
+        assert_eq!(case.sources[field.name], expect, "{}", field.name);
     }
 }
 
@@ -79,8 +62,8 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         facts
     };
     let cases = [
-        (json!([]), "`facts` must be an object"),
-        (json!("x"), "`facts` must be an object"),
+        (json!([]), "facts: a map is wanted here, found a list"),
+        (json!("x"), "facts: a map is wanted here, found the text"),
         (
             json!({}),
             "facts.room.name: this is missing\nfacts.participant.identity: this is missing",
@@ -91,35 +74,35 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/rooms", json!({})),
-            r#"facts: there is no "rooms" among the facts; did you mean room?"#,
+            r#"facts: there is no key "rooms"; did you mean room?"#,
         ),
         (
             change("/x", json!({})),
-            r#"facts: there is no "x" among the facts; there are room, participant, track, event"#,
+            r#"facts: there is no key "x"; one of room, participant, track, event"#,
         ),
         (
             change("/room", json!([])),
-            "facts.room: an object is wanted here",
+            "facts.room: a map is wanted here, found a list",
         ),
         (
             change("/track/mimetype", json!("")),
-            r#"facts.track: there is no "mimetype" among the facts; did you mean mime_type?"#,
+            r#"facts.track: there is no key "mimetype"; did you mean mime_type?"#,
         ),
         (
             change("/room/kind", json!("")),
-            r#"facts.room: there is no "kind" among the facts; there are name, sid"#,
+            r#"facts.room: there is no key "kind"; one of name, sid"#,
         ),
         (
             change("/room/name", json!(7)),
-            "facts.room.name: invalid type: integer `7`, expected a string",
+            "facts.room.name: text is wanted here, found the number 7; put it in quotes",
         ),
         (
             change("/room/num_participants", json!(-1)),
-            "facts.room.num_participants: invalid value: integer `-1`, expected u32",
+            "facts.room.num_participants: a whole number from 0 is wanted here, found the number -1",
         ),
         (
             change("/room/created_at", json!("today")),
-            r#"facts.room.created_at: invalid type: string "today", expected i64"#,
+            r#"facts.room.created_at: the text "today" is no time; write it in Unix seconds"#,
         ),
         (
             change("/room/active_recording", json!("no")),
@@ -127,23 +110,23 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/participant/kind_details", json!("CONNECTOR_TWILIO")),
-            r#"facts.participant.kind_details: invalid type: string "CONNECTOR_TWILIO", expected a sequence"#,
+            r#"facts.participant.kind_details: a list of words is wanted here, found the text "CONNECTOR_TWILIO""#,
         ),
         (
             change("/participant/kind_details", json!(vec!["SIP"; 101])),
-            "facts.participant.kind_details: these are 101; there may be 100",
+            "facts.participant.kind_details: at most 100 words are wanted here, found 101",
         ),
         (
             change("/participant/kind_details", json!(["x".repeat(1_025)])),
-            "facts.participant.kind_details: this is 1025 characters long; it may have 1024",
+            r#"facts.participant.kind_details[0]: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"... is longer than 1024 characters"#,
         ),
         (
             change("/participant/kind", json!(null)),
-            "facts.participant.kind: invalid type: null, expected a string; leave a fact out that is not known",
+            "facts.participant.kind: a value is wanted here, found nothing; leave a fact out that is not known",
         ),
         (
             change("/participant/attributes/role", json!(1)),
-            "facts.participant.attributes.role: invalid type: integer `1`, expected a string",
+            "facts.participant.attributes.role: text is wanted here, found the number 1",
         ),
         (change("/track/source", json!(2)), "facts.track.source: "),
         (
@@ -152,19 +135,19 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/room/tenant", json!("  ")),
-            "facts.room.tenant: it is blank",
+            "facts.room.tenant: the tenant is blank; write null for a room of no tenant",
         ),
         (
             change("/room/tenant", json!("globex")),
-            r#"facts.room.tenant: it is "globex", but `auth_id` in room.metadata makes it "acme""#,
+            r#"facts.room.tenant: room.tenant is "globex", and `auth_id` in room.metadata makes it "acme": take one of them out"#,
         ),
         (
             change("/room/metadata", json!({})),
-            r#"facts.room.tenant: it is "acme", but `auth_id` in room.metadata makes it null"#,
+            r#"facts.room.tenant: room.tenant is "acme", and `auth_id` in room.metadata makes it null"#,
         ),
     ];
     for (facts, expect) in cases {
-        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
+        let Err(GivenError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{facts} is taken");
         };
         assert!(error.starts_with(expect), "{error}\nis not\n{expect}");
@@ -181,9 +164,9 @@ fn words_that_no_policy_can_name_are_warned_of() {
     assert_eq!(
         case.warnings,
         [
+            r#"facts.participant.kind: "HOLOGRAM" is a word that no policy can name; one of STANDARD, INGRESS, EGRESS, SIP, AGENT, CONNECTOR, BRIDGE"#,
+            r#"facts.participant.kind_details[1]: "CONNECTOR_TWILO" is a word that no policy can name; did you mean CONNECTOR_TWILIO?"#,
             r#"facts.track.source: "microphone" is a word that no policy can name; did you mean MICROPHONE?"#,
-            r#"facts.participant.kind: "HOLOGRAM" is a word that no policy can name; there are STANDARD, INGRESS, EGRESS, SIP, AGENT, CONNECTOR, BRIDGE"#,
-            r#"facts.participant.kind_details: "CONNECTOR_TWILO" is a word that no policy can name; did you mean CONNECTOR_TWILIO?"#,
         ]
     );
 }
@@ -197,8 +180,8 @@ fn a_tenant_gives_facts_of_its_own_rooms_alone() {
                 assert_eq!(case.facts.room.tenant, Fact::Known(Some(tenant("acme"))));
                 format!("{:?}", case.sources["room.tenant"])
             }
-            Err(ExplainError::OtherTenant(error)) => error,
-            Err(error) => panic!("{error}"),
+            Err(GivenError::OtherTenant(error)) => error,
+            Err(error) => panic!("{error:?}"),
         }
     };
     assert_eq!(of(json!({"name": "r"})), "Caller");
@@ -229,22 +212,24 @@ fn a_tenant_gives_facts_of_its_own_rooms_alone() {
 #[test]
 fn texts_are_not_longer_than_any_of_livekits() {
     let long = "a".repeat(1_025);
-    let table = FACTS.iter().filter(|(path, _)| {
+    let table = FIELDS.iter().map(|field| field.name).filter(|path| {
         let fact = everything()
             .pointer(&format!("/{}", path.replace('.', "/")))
             .cloned();
         fact.is_some_and(|fact| fact.is_string())
     });
-    let paths: Vec<_> = table.map(|(path, _)| *path).collect();
+    let paths: Vec<_> = table.collect();
     assert_eq!(paths.len(), 13, "{paths:?}");
     for path in paths {
         let (section, key) = path.split_once('.').unwrap();
         let mut facts = everything();
         facts[section][key] = json!(long);
-        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
+        let Err(GivenError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{path} is taken");
         };
-        let expect = format!("facts.{path}: this is 1025 characters long; it may have 1024");
+        let shown = "a".repeat(60);
+        let expect =
+            format!("facts.{path}: {shown:?}... is longer than 1024 characters; shorten it");
         assert_eq!(error, expect);
     }
     let mut facts = everything();
@@ -261,8 +246,7 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
         given::read(&facts, &viewer(None), now())
     };
     for section in ["room", "participant"] {
-        let Err(ExplainError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#))
-        else {
+        let Err(GivenError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#)) else {
             panic!("{section}.metadata is taken");
         };
         let expect = format!("facts.{section}.metadata: this is text; write it as a map");
@@ -287,7 +271,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
         given::read(&facts, &viewer(None), now())
     };
     assert!(given(64).is_ok());
-    let Err(ExplainError::Invalid(error)) = given(65) else {
+    let Err(GivenError::Invalid(error)) = given(65) else {
         panic!("it is taken");
     };
     let expect = "facts.participant.metadata: at most 64 levels are kept of metadata";
@@ -297,7 +281,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
 #[test]
 fn however_much_is_wrong_as_much_is_said_as_somebody_reads() {
     let refused = |facts: &Value| match given::read(facts, &viewer(None), now()) {
-        Err(ExplainError::Invalid(error)) => error,
+        Err(GivenError::Invalid(error)) => error,
         other => panic!("{:?}", other.map(|case| case.facts)),
     };
     let mut facts = everything();

@@ -55,7 +55,12 @@ fn set(yaml: &str) -> PolicySet {
 }
 
 fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Answer {
-    let case = given::read(facts, &viewer(tenant), now()).unwrap();
+    let given = given::read(facts, &viewer(tenant), now()).unwrap();
+    let case = Case {
+        sources: given.sources,
+        warnings: given.warnings,
+        ..case(given.facts, None)
+    };
     answer(policies, Which::Now, case, &viewer(tenant))
 }
 

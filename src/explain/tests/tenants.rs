@@ -16,8 +16,8 @@ fn lines(answer: &Answer) -> Vec<String> {
                 format!(
                     " {} {} {}",
                     failed.clause,
-                    failed.wanted.as_deref().unwrap_or("-"),
-                    failed.found.as_deref().unwrap_or("-")
+                    failed.expected.as_deref().unwrap_or("-"),
+                    failed.actual.as_deref().unwrap_or("-")
                 )
             });
             format!(
@@ -68,7 +68,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
     assert_eq!(acmes.decision.enforced, all.decision.enforced);
     assert_eq!(acmes.decision.dry_run, all.decision.dry_run);
     assert_eq!(acmes.in_words, all.in_words);
-    assert_eq!(acmes.asked.wanted, ["participant.attributes"]);
+    assert_eq!(acmes.provenance.missing, ["participant.attributes"]);
 }
 
 #[test]

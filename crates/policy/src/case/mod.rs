@@ -47,20 +47,30 @@ pub struct Case {
     pub facts: Facts,
     /// When.
     pub at: DateTime<Utc>,
-    expect: Expected,
-    dry_run: Option<Expected>,
+    expect: Expected<Name>,
+    dry_run: Option<Expected<Name>>,
     place: Place,
 }
 
-/// An outcome that a case asks for.
-#[derive(Debug, Clone)]
-enum Expected {
+/// An outcome that a case asks for: with the names of policies, or with those policies themselves.
+#[derive(Debug, Clone, Copy)]
+enum Expected<P> {
     Nothing,
     Indeterminate,
     /// By this policy.
-    Mute(Name),
+    Mute(P),
     /// By this exemption.
-    ExemptedBy(Name),
+    ExemptedBy(P),
+}
+
+impl<P> Expected<P> {
+    /// The policy that it names.
+    fn policy(self) -> Option<P> {
+        match self {
+            Self::Mute(policy) | Self::ExemptedBy(policy) => Some(policy),
+            Self::Nothing | Self::Indeterminate => None,
+        }
+    }
 }
 
 /// A policy's name as a case writes it, and where.

@@ -9,25 +9,6 @@ use crate::terminal::quoted;
 /// Of several policies of one name, so many are told of.
 const NAMES_SHOWN_MAX: usize = 5;
 
-/// An outcome that a case asks for, with the policies that it names.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Wanted<'p> {
-    Nothing,
-    Indeterminate,
-    Mute(&'p Policy),
-    ExemptedBy(&'p Policy),
-}
-
-impl<'p> Wanted<'p> {
-    /// The policy that it names.
-    pub(super) fn policy(self) -> Option<&'p Policy> {
-        match self {
-            Self::Mute(policy) | Self::ExemptedBy(policy) => Some(policy),
-            Self::Nothing | Self::Indeterminate => None,
-        }
-    }
-}
-
 /// A policy's name for people: with its tenant, where it has one.
 pub(super) fn display(owner: &Owner, name: &str) -> String {
     match owner {
@@ -38,27 +19,31 @@ pub(super) fn display(owner: &Owner, name: &str) -> String {
 
 impl Reader<'_> {
     /// What a case expects, enforced and in dry run; what is wrong with it is refused.
-    pub(super) fn wanted<'p>(
+    pub(super) fn expected_of<'p>(
         &mut self,
         case: &Case,
         policies: &'p [Policy],
-    ) -> Option<(Wanted<'p>, Option<Wanted<'p>>)> {
-        let enforced = self.bind(&case.expect, policies);
+    ) -> Option<(Expected<&'p Policy>, Option<Expected<&'p Policy>>)> {
+        let enforced = self.resolve(&case.expect, policies);
         let dry_run = match &case.dry_run {
-            Some(expected) => Some(self.bind(expected, policies)?),
+            Some(expected) => Some(self.resolve(expected, policies)?),
             None => None,
         };
         Some((enforced?, dry_run))
     }
 
-    fn bind<'p>(&mut self, expected: &Expected, policies: &'p [Policy]) -> Option<Wanted<'p>> {
-        let bound = match expected {
-            Expected::Nothing => return Some(Wanted::Nothing),
-            Expected::Indeterminate => return Some(Wanted::Indeterminate),
+    fn resolve<'p>(
+        &mut self,
+        expected: &Expected<Name>,
+        policies: &'p [Policy],
+    ) -> Option<Expected<&'p Policy>> {
+        let named = match expected {
+            Expected::Nothing => return Some(Expected::Nothing),
+            Expected::Indeterminate => return Some(Expected::Indeterminate),
             Expected::Mute(name) => (name, Effect::Mute),
             Expected::ExemptedBy(name) => (name, Effect::Exempt),
         };
-        let (name, effect) = bound;
+        let (name, effect) = named;
         let policy = self.find(name, policies)?;
         if policy.effect != effect {
             let (message, hint) = match policy.effect {
@@ -73,16 +58,16 @@ impl Reader<'_> {
             return None;
         }
         Some(match effect {
-            Effect::Mute => Wanted::Mute(policy),
-            Effect::Exempt => Wanted::ExemptedBy(policy),
+            Effect::Mute => Expected::Mute(policy),
+            Effect::Exempt => Expected::ExemptedBy(policy),
         })
     }
 
-    fn find<'p>(&mut self, wanted: &Name, policies: &'p [Policy]) -> Option<&'p Policy> {
-        let (owner, name) = match wanted.text.rsplit_once('/') {
+    fn find<'p>(&mut self, sought: &Name, policies: &'p [Policy]) -> Option<&'p Policy> {
+        let (owner, name) = match sought.text.rsplit_once('/') {
             Some((OPERATOR, name)) => (Some(None), name),
             Some((tenant, name)) => (Some(Some(tenant)), name),
-            None => (None, wanted.text.as_str()),
+            None => (None, sought.text.as_str()),
         };
         let found: Vec<_> = policies
             .iter()
@@ -105,14 +90,14 @@ impl Reader<'_> {
                     known.extend(policies.iter().map(|policy| policy.name.as_str()));
                 }
                 let hint = self
-                    .suggestion(&wanted.text, &known)
+                    .suggestion(&sought.text, &known)
                     .map(|near| format!("did you mean {near}?"))
                     .unwrap_or_default();
                 let message = format!(
                     "there is no policy {} in the files that this is a test of",
-                    quoted(&wanted.text)
+                    quoted(&sought.text)
                 );
-                self.refuse(wanted.place, &wanted.path, message, hint);
+                self.refuse(sought.place, &sought.path, message, hint);
                 None
             }
             several => {
@@ -123,7 +108,7 @@ impl Reader<'_> {
                     0 => format!("write one of {}", names.join(", ")),
                     more => format!("write one of {} ({more} more)", names.join(", ")),
                 };
-                self.refuse(wanted.place, &wanted.path, message, hint);
+                self.refuse(sought.place, &sought.path, message, hint);
                 None
             }
         }

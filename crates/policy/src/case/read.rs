@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
-use super::facts::{ROWS, Row, are_too_much, merged};
+use super::facts::{are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
+use crate::facts::catalog::{FIELDS, Field};
+use crate::facts::given::Form;
 use crate::invisible;
 use crate::keys::{CASE_KEYS, OUTCOME_KEYS};
 use crate::node::{Node, Value};
@@ -147,7 +149,7 @@ impl Reader<'_> {
     /// The facts, where they are what they look like: else a test may pass for another reason.
     fn seen_facts(&mut self, node: &Node, path: &str) -> Json {
         self.refuse_unclear(node, path);
-        self.facts(node, path)
+        self.facts(node, path, Form::Test)
     }
 
     fn refuse_unclear(&mut self, node: &Node, path: &str) {
@@ -177,19 +179,16 @@ impl Reader<'_> {
     }
 
     /// A fact that is to be unknown.
-    fn unknown(&mut self, node: &Node, path: &str) -> Option<&'static Row> {
-        if let Value::Text(word) = &node.value
-            && ROWS.iter().any(|row| row.always && row.path() == *word)
-        {
-            let message = format!("{word} is never unknown: every webhook has it");
+    fn unknown(&mut self, node: &Node, path: &str) -> Option<&'static Field> {
+        let field = node.value.text().and_then(Field::named);
+        if let Some(field) = field.filter(|field| !field.may_be_unknown()) {
+            let message = format!("{} is never unknown: every webhook has it", field.name);
             self.refuse(node.place, path, message, "take it out");
             return None;
         }
-        let rows = || ROWS.iter().filter(|row| !row.always);
-        let paths: Vec<_> = rows().map(Row::path).collect();
-        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
-        let fact = self.word(node, path, "fact", &paths, str::to_owned)?;
-        rows().find(|row| row.path() == fact)
+        let names = FIELDS.iter().filter(|field| field.may_be_unknown());
+        let names: Vec<_> = names.map(|field| field.name).collect();
+        self.word(node, path, "fact", &names, Field::named)?
     }
 
     fn at(&mut self, fields: &Fields<'_>, path: &str) -> Option<DateTime<Utc>> {
@@ -207,7 +206,7 @@ impl Reader<'_> {
         None
     }
 
-    fn expected(&mut self, node: &Node, path: &str) -> Option<Expected> {
+    fn expected(&mut self, node: &Node, path: &str) -> Option<Expected<Name>> {
         let message = match &node.value {
             Value::Text(word) => match word.as_str() {
                 "nothing" => return Some(Expected::Nothing),
@@ -232,7 +231,7 @@ impl Reader<'_> {
         None
     }
 
-    fn by_policy(&mut self, node: &Node, path: &str) -> Option<Expected> {
+    fn by_policy(&mut self, node: &Node, path: &str) -> Option<Expected<Name>> {
         let fields = self.fields(node, path, OUTCOME_KEYS)?;
         let (key, node) = fields.into_iter().next()?;
         let path = join(path, key);

@@ -42,8 +42,8 @@ pub struct Failure {
 pub struct Difference {
     /// What the case asks for.
     pub expected: String,
-    /// What came.
-    pub found: String,
+    /// What is decided.
+    pub actual: String,
 }
 
 impl Report {
@@ -90,9 +90,9 @@ impl Report {
 impl fmt::Display for Failure {
     /// Lines below the one that names the case.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Difference { expected, found } in &self.differences {
-            let (expected, found) = (without_controls(expected), without_controls(found));
-            write!(f, "\n    expected  {expected}\n    found     {found}")?;
+        for Difference { expected, actual } in &self.differences {
+            let (expected, actual) = (without_controls(expected), without_controls(actual));
+            write!(f, "\n    expected  {expected}\n    actual    {actual}")?;
         }
         for (index, line) in self.why.iter().enumerate() {
             let head = if index == 0 { "why" } else { "" };
@@ -117,7 +117,7 @@ mod tests {
                 failure: Some(Failure {
                     differences: vec![Difference {
                         expected: hostile("expected"),
-                        found: hostile("found"),
+                        actual: hostile("actual"),
                     }],
                     why: vec![hostile("why")],
                 }),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{Wanted, display};
+use super::names::display;
 use super::report::{CaseResult, Difference, Failure, Report};
 use super::why;
-use super::{Case, CaseFile};
+use super::{Case, CaseFile, Expected};
 use crate::compile::PolicyRef;
 use crate::evaluate::{Verdict, decide};
 use crate::explain::explain;
@@ -20,10 +20,10 @@ impl CaseFile {
     /// problem of the file, and nothing is run.
     pub fn run(&self, policies: &[Policy]) -> Result<Report, Problems> {
         let mut reader = Reader::new(Some(&self.file));
-        let wanted: Vec<_> = self
+        let expected: Vec<_> = self
             .cases
             .iter()
-            .map(|case| (case, reader.wanted(case, policies)))
+            .map(|case| (case, reader.expected_of(case, policies)))
             .collect();
         // As they would be stored: what is read back is what will decide.
         let set = PolicySet::from_stored(policies.iter().map(stored));
@@ -36,14 +36,14 @@ impl CaseFile {
         }
         let mut named = BTreeSet::new();
         let mut results = Vec::with_capacity(self.cases.len());
-        for (case, wanted) in wanted {
-            let Some((enforced, dry_run)) = wanted else {
+        for (case, expected) in expected {
+            let Some((enforced, dry_run)) = expected else {
                 continue;
             };
             for policy in [Some(enforced), dry_run]
                 .into_iter()
                 .flatten()
-                .filter_map(Wanted::policy)
+                .filter_map(Expected::policy)
             {
                 named.insert(policy.key());
             }
@@ -71,8 +71,8 @@ pub(super) fn stored(policy: &Policy) -> StoredPolicy {
 
 fn run(
     case: &Case,
-    enforced: Wanted<'_>,
-    dry_run: Option<Wanted<'_>>,
+    enforced: Expected<&Policy>,
+    dry_run: Option<Expected<&Policy>>,
     policies: &[Policy],
     set: &PolicySet,
 ) -> Option<Failure> {
@@ -82,11 +82,11 @@ fn run(
         ("dry_run: ", dry_run, &decision.dry_run),
     ]
     .into_iter()
-    .filter_map(|(of, wanted, found)| {
-        let wanted = wanted?;
-        (!wanted.is(found)).then(|| Difference {
-            expected: format!("{of}{}", wanted.in_words()),
-            found: format!("{of}{}", in_words(found)),
+    .filter_map(|(of, expected, actual)| {
+        let expected = expected?;
+        (!expected.is(actual)).then(|| Difference {
+            expected: format!("{of}{}", expected.in_words()),
+            actual: format!("{of}{}", in_words(actual)),
         })
     })
     .collect();
@@ -96,7 +96,7 @@ fn run(
     let first: Vec<_> = [Some(enforced), dry_run]
         .into_iter()
         .flatten()
-        .filter_map(Wanted::policy)
+        .filter_map(Expected::policy)
         .collect();
     let explanation = explain(set, &case.facts, case.at);
     Some(Failure {
@@ -110,18 +110,18 @@ pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
     named.owner == policy.owner && *named.name == *policy.name
 }
 
-impl Wanted<'_> {
-    fn is(self, found: &Verdict) -> bool {
-        match (self, found) {
+impl Expected<&Policy> {
+    fn is(self, actual: &Verdict) -> bool {
+        match (self, actual) {
             (Self::Nothing, Verdict::Nothing { exempted: None })
             | (Self::Indeterminate, Verdict::Indeterminate) => true,
-            (Self::Mute(wanted), Verdict::Mute { policy }) => is(policy, wanted),
+            (Self::Mute(expected), Verdict::Mute { policy }) => is(policy, expected),
             (
-                Self::ExemptedBy(wanted),
+                Self::ExemptedBy(expected),
                 Verdict::Nothing {
                     exempted: Some(exempted),
                 },
-            ) => is(&exempted.by, wanted),
+            ) => is(&exempted.by, expected),
             _ => false,
         }
     }
@@ -137,9 +137,9 @@ impl Wanted<'_> {
     }
 }
 
-fn in_words(found: &Verdict) -> String {
+fn in_words(actual: &Verdict) -> String {
     let name = |policy: &PolicyRef| display(&policy.owner, &policy.name);
-    match found {
+    match actual {
         Verdict::Nothing { exempted: None } => "nothing".to_owned(),
         Verdict::Nothing {
             exempted: Some(exempted),

@@ -3,10 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::CASES_MAX;
-use super::facts::{ROWS, Row, Shape, TEXT_CHARS_MAX};
 use super::read::{NAME_CHARS_MAX, REFERENCE_CHARS_MAX};
-use crate::facts::Facts;
-use crate::keys::SECTIONS;
+use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape, TEXT_CHARS_MAX};
+use crate::facts::{Facts, KindDetail};
 use crate::limits::LIST_ITEMS_MAX;
 use crate::schema::{generator, instant, line, not_blank, one_or_many};
 
@@ -15,8 +14,9 @@ use crate::schema::{generator, instant, line, not_blank, one_or_many};
 pub fn json_schema() -> Json {
     let described = generator().into_root_schema_for::<Facts>().to_value();
     let facts = facts(&described);
-    let unknowable = ROWS.iter().filter(|row| !row.always).map(Row::path);
-    let unknowable = json!({"type": "string", "enum": unknowable.collect::<Vec<_>>()});
+    let unknowable = FIELDS.iter().filter(|field| field.may_be_unknown());
+    let unknowable: Vec<_> = unknowable.map(|field| field.name).collect();
+    let unknowable = json!({"type": "string", "enum": unknowable});
     json!({
         "$schema": described.get("$schema"),
         "title": "Tests of policies",
@@ -89,11 +89,10 @@ fn outcome() -> Json {
 fn facts(described: &Json) -> Json {
     let sections = SECTIONS.iter().map(|section| {
         let described = described.pointer(&format!("/properties/{section}"));
-        let rows = ROWS.iter().filter(|row| row.section == *section);
-        let properties = rows.map(|row| {
-            let fact = described.and_then(|it| it.pointer(&format!("/properties/{}", row.key)));
-            let schema = describe(description(fact), row.shape.schema());
-            (row.key.to_owned(), schema)
+        let properties = Field::of_section(section).map(|(key, field)| {
+            let fact = described.and_then(|it| it.pointer(&format!("/properties/{key}")));
+            let schema = describe(description(fact), schema(field.shape));
+            (key.to_owned(), schema)
         });
         let schema = json!({
             "type": "object",
@@ -125,33 +124,31 @@ fn describe(description: &str, mut schema: Json) -> Json {
     schema
 }
 
-impl Shape {
-    fn schema(self) -> Json {
-        let text = || line(0, TEXT_CHARS_MAX).to_value();
-        match self {
-            Self::Text => text(),
-            Self::Word(_, words) => json!({"type": "string", "enum": words}),
-            Self::Words(_, words) => {
-                let word = json!({"type": "string", "enum": words});
-                let list = json!({"type": "array", "maxItems": LIST_ITEMS_MAX, "items": word});
-                json!({"anyOf": [word, list]})
-            }
-            Self::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-            Self::Time => json!({"anyOf": [
-                {"type": "integer"},
-                instant().to_value(),
-            ]}),
-            Self::Flag => json!({"type": "boolean"}),
-            Self::Tenant => json!({
-                "anyOf": [not_blank(TEXT_CHARS_MAX).to_value(), {"type": "null"}],
-            }),
-            Self::Attributes => json!({
-                "type": "object",
-                "maxProperties": LIST_ITEMS_MAX,
-                "propertyNames": text(),
-                "additionalProperties": {"anyOf": [text(), {"type": "null"}]},
-            }),
-            Self::Json => json!({}),
+fn schema(shape: Shape) -> Json {
+    let text = || line(0, TEXT_CHARS_MAX).to_value();
+    match shape {
+        Shape::Text(_) => text(),
+        Shape::Word { words, .. } => json!({"type": "string", "enum": words}),
+        Shape::KindDetails(_) => {
+            let word = json!({"type": "string", "enum": KindDetail::WORDS});
+            let list = json!({"type": "array", "maxItems": LIST_ITEMS_MAX, "items": word});
+            json!({"anyOf": [word, list]})
         }
+        Shape::Count(_) => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        Shape::Time(_) => json!({"anyOf": [
+            {"type": "integer"},
+            instant().to_value(),
+        ]}),
+        Shape::Flag(_) => json!({"type": "boolean"}),
+        Shape::Tenant(_) => json!({
+            "anyOf": [not_blank(TEXT_CHARS_MAX).to_value(), {"type": "null"}],
+        }),
+        Shape::Attributes(_) => json!({
+            "type": "object",
+            "maxProperties": LIST_ITEMS_MAX,
+            "propertyNames": text(),
+            "additionalProperties": {"anyOf": [text(), {"type": "null"}]},
+        }),
+        Shape::Metadata(_) => json!({}),
     }
 }

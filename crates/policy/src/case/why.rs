@@ -9,11 +9,12 @@ use crate::explain::{Explained, Explanation, Part, explain};
 use crate::facts::Fact;
 use crate::policy::{Effect, Mode, Policy};
 use crate::set::PolicySet;
+use crate::terminal::cut;
 use crate::tri::Tri;
 
-/// So many policies are told of.
+/// At most this many policies are shown.
 const LINES_MAX: usize = 10;
-/// Of what a clause wants, and of what it found, so many characters.
+/// Of what a clause expects, and of what there is, at most this many characters are shown.
 const SHOWN_CHARS_MAX: usize = 200;
 
 /// A line on each policy: `first` ones, then those that have to do with the track. Where no mute is
@@ -35,17 +36,17 @@ pub(super) fn lines(
         let policy = &explained.policy;
         all.iter().find(|other| is(policy, other))
     });
-    let mut told: Vec<&Policy> = first.iter().copied().chain(about).collect();
-    if !told.iter().any(|policy| policy.effect == Effect::Mute) {
-        told.extend(all);
+    let mut policies: Vec<&Policy> = first.iter().copied().chain(about).collect();
+    if !policies.iter().any(|policy| policy.effect == Effect::Mute) {
+        policies.extend(all);
     }
     let mut seen = HashSet::new();
-    told.retain(|policy| seen.insert((&policy.owner, &policy.name)));
-    let shown = told.iter().take(LINES_MAX);
+    policies.retain(|policy| seen.insert((&policy.owner, &policy.name)));
+    let shown = policies.iter().take(LINES_MAX);
     let mut lines: Vec<_> = shown
         .map(|policy| line(case, explanation, policy))
         .collect();
-    let left_off = told.len().saturating_sub(LINES_MAX);
+    let left_off = policies.len().saturating_sub(LINES_MAX);
     if left_off > 0 {
         lines.push(format!("and {left_off} more policies"));
     }
@@ -107,10 +108,10 @@ fn comes_to(explained: &Explained) -> String {
         Part::Off => "is as if it were not there".to_owned(),
         Part::DoesNotApply => match by_clause() {
             Some(clause) => format!(
-                "is not about it: {} wants {}, found {}",
+                "is not about it: {}: expected {}, actual {}",
                 clause.clause,
-                cut(&clause.wanted),
-                cut(&clause.found)
+                shown(clause.expected.as_deref()),
+                shown(clause.actual.as_deref())
             ),
             None => "is not about it".to_owned(),
         },
@@ -120,16 +121,13 @@ fn comes_to(explained: &Explained) -> String {
             }
             Some(clause) => format!(
                 "may be about it: {}; add that to facts or defaults",
-                cut(&clause.found)
+                shown(clause.actual.as_deref())
             ),
             None => "may be about it".to_owned(),
         },
     }
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+fn shown(text: Option<&str>) -> String {
+    cut(text.unwrap_or_default(), SHOWN_CHARS_MAX)
 }

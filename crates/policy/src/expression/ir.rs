@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::diagnostic::Span;
-use super::schema::{Field, Of, Whose};
 use super::value::{Number, Value};
+use crate::facts::catalog::{Field, Shape};
 use crate::facts::{Fact, Facts, KindDetail};
 use crate::tri::Tri;
 
@@ -75,7 +75,7 @@ pub(super) enum Operand {
     /// One of the participant's attributes.
     Attribute(Box<str>),
     /// What the keys lead to in metadata.
-    Metadata(Whose, Box<[Box<str>]>),
+    Metadata(&'static Field, Box<[Box<str>]>),
     /// How long it is, or how many are in it.
     Size(Box<Operand>),
     /// All attributes, of which only their number is asked.
@@ -271,6 +271,13 @@ impl Literal {
     }
 }
 
+fn known<'f, T>(fact: Fact<T>, value: impl FnOnce(T) -> Value<'f>) -> Value<'f> {
+    match fact {
+        Fact::Known(it) => value(it),
+        Fact::Unknown => Value::Unknown,
+    }
+}
+
 /// What is found at the end of a path.
 enum Resolved<'f> {
     Json(&'f Json),
@@ -283,12 +290,15 @@ impl Operand {
     pub(super) fn value<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
         match self {
             Self::Literal(literal) => literal.value(),
-            Self::Field(field) => match field.of {
-                Of::Text(read)
-                | Of::Flag(read)
-                | Of::Number { read, .. }
-                | Of::Word { read, .. } => read(facts),
-                Of::KindDetails | Of::Attributes | Of::Metadata(_) => Value::Nothing,
+            Self::Field(field) => match field.shape {
+                Shape::Text(read) | Shape::Word { read, .. } => known(read(facts), Value::Text),
+                Shape::Flag(read) => known(read(facts), Value::Bool),
+                Shape::Count(read) => known(read(facts), Value::int),
+                Shape::Time(read) => known(read(facts), Value::int),
+                Shape::KindDetails(_)
+                | Shape::Tenant(_)
+                | Shape::Attributes(_)
+                | Shape::Metadata(_) => Value::Nothing,
             },
             Self::Attribute(_) | Self::Metadata(..) => match self.find(facts) {
                 Resolved::Text(text) => Value::Text(text),
@@ -327,19 +337,19 @@ impl Operand {
 
     /// Whether it is text, if anything.
     fn is_text(&self) -> bool {
-        let of_text = |field: &Field| matches!(field.of, Of::Text(_) | Of::Word { .. });
+        let of_text = |field: &Field| matches!(field.shape, Shape::Text(_) | Shape::Word { .. });
         matches!(self, Self::Field(field) if of_text(field)) || matches!(self, Self::Attribute(_))
     }
 
     /// Whether it is a number, if anything.
     fn is_number(&self) -> bool {
-        let of_number = |field: &Field| matches!(field.of, Of::Number { .. });
+        let of_number = |field: &Field| matches!(field.shape, Shape::Count(_) | Shape::Time(_));
         matches!(self, Self::Field(field) if of_number(field)) || matches!(self, Self::Size(_))
     }
 
     /// Whether it is true or false, if anything.
     fn is_flag(&self) -> bool {
-        matches!(self, Self::Field(field) if matches!(field.of, Of::Flag(_)))
+        matches!(self, Self::Field(field) if matches!(field.shape, Shape::Flag(_)))
     }
 
     fn find<'f>(&self, facts: &'f Facts) -> Resolved<'f> {
@@ -351,12 +361,11 @@ impl Operand {
                 },
                 Fact::Unknown => Resolved::Unknown,
             },
-            Self::Metadata(whose, keys) => {
-                let metadata = match whose {
-                    Whose::Room => &facts.room.metadata,
-                    Whose::Participant => &facts.participant.metadata,
+            Self::Metadata(field, keys) => {
+                let Shape::Metadata(read) = field.shape else {
+                    return Resolved::Absent;
                 };
-                let Fact::Known(root) = metadata else {
+                let Fact::Known(root) = read(facts) else {
                     return Resolved::Unknown;
                 };
                 let end = keys
@@ -421,13 +430,11 @@ impl Operand {
     pub(super) fn field(&self) -> Option<&'static Field> {
         let name = match self {
             Self::Literal(_) => return None,
-            Self::Field(field) => return Some(field),
+            Self::Field(field) | Self::Metadata(field, _) => return Some(field),
             Self::Size(inner) => return inner.field(),
             Self::KindDetails => "participant.kind_details",
             Self::Attribute(_) | Self::Attributes => "participant.attributes",
-            Self::Metadata(Whose::Room, _) => "room.metadata",
-            Self::Metadata(Whose::Participant, _) => "participant.metadata",
         };
-        super::schema::find(name)
+        Field::named(name)
     }
 }

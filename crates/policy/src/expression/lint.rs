@@ -11,9 +11,9 @@ use std::cmp::Ordering;
 
 use super::diagnostic::{Diagnostic, Span};
 use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
-use super::schema::Of;
 use super::value::Value;
 use super::{Expression, ExpressionProblem};
+use crate::facts::catalog::Shape;
 use crate::tri::Tri;
 
 /// Fields with the words that `match` allows them; any word, where the list is empty.
@@ -156,17 +156,21 @@ fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
     let flags = [is(Value::Bool(false)), is(Value::Bool(true))];
     match nodes.iter().flat_map(|node| operands(node)).next() {
         None => vec![ABSENT],
-        Some(Operand::Field(field)) => match field.of {
-            Of::Text(_) | Of::Word { .. } => {
+        Some(Operand::Field(field)) => match field.shape {
+            Shape::Text(_) | Shape::Word { .. } => {
                 let mut limits = limits.iter();
                 match limits.find(|(name, words)| *name == field.name && !words.is_empty()) {
                     Some((_, words)) => words.iter().map(|word| is(Value::Text(word))).collect(),
                     None => with_gaps(&text),
                 }
             }
-            Of::Flag(_) => flags.to_vec(),
-            Of::Number { min, max, .. } => whole_numbers(min, max),
-            Of::KindDetails | Of::Attributes | Of::Metadata(_) => Vec::new(),
+            Shape::Flag(_) => flags.to_vec(),
+            Shape::Count(_) => whole_numbers(0, u32::MAX.into()),
+            Shape::Time(_) => whole_numbers(i64::MIN, i64::MAX),
+            Shape::KindDetails(_)
+            | Shape::Tenant(_)
+            | Shape::Attributes(_)
+            | Shape::Metadata(_) => Vec::new(),
         },
         Some(Operand::Attribute(_)) => [with_gaps(&text), vec![ABSENT]].concat(),
         Some(Operand::Metadata(..)) => {

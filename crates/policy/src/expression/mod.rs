@@ -1,7 +1,7 @@
 //! `when`: one line of CEL about a track, checked once when it is read and then asked of facts.
 //!
 //! ```text
-//! text --scan--> tokens --parse (cel)--> tree --check (schema)--> Predicate --holds(facts)--> Tri
+//! text --scan--> tokens --parse (cel)--> tree --check (facts/catalog)--> Predicate --holds(facts)--> Tri
 //! ```
 //!
 //! The language is the part of CEL that always ends, never fails and needs no memory: comparisons,
@@ -19,7 +19,6 @@ mod names;
 mod parse;
 mod participant_controlled;
 mod scan;
-mod schema;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -7,8 +7,8 @@ use cel::common::ast::{Expr, LiteralValue, operators};
 use super::check::Checker;
 use super::diagnostic::{Diagnostic, Span};
 use super::ir::Operand;
-use super::schema::{FIELDS, Field, Of, THINGS, fields_of, find};
 use super::types::{Type, Typed, storable};
+use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape};
 use crate::problem::did_you_mean;
 use crate::terminal::quoted;
 
@@ -35,31 +35,33 @@ impl Checker {
             span,
             literal: false,
         };
-        let type_ = match field.of {
-            Of::Text(_) => Type::Text,
-            Of::Number { .. } => Type::Number,
-            Of::Flag(_) => Type::Flag,
-            Of::Word { words, .. } => Type::Word(words),
-            Of::KindDetails if keys.is_empty() => {
+        let type_ = match field.shape {
+            Shape::Text(_) => Type::Text,
+            Shape::Count(_) | Shape::Time(_) => Type::Number,
+            Shape::Flag(_) => Type::Flag,
+            Shape::Word { words, .. } => Type::Word(words),
+            Shape::KindDetails(_) if keys.is_empty() => {
                 return Ok(value(Operand::KindDetails, Type::KindDetails));
             }
-            Of::KindDetails => Type::KindDetails,
-            Of::Attributes => {
+            Shape::KindDetails(_) => Type::KindDetails,
+            Shape::Attributes(_) => {
                 let key = attribute(keys, span)?;
                 return Ok(match key {
                     Some(key) => value(Operand::Attribute(key.into()), Type::Text),
                     None => value(Operand::Attributes, Type::Attributes),
                 });
             }
-            Of::Metadata(_) if keys.is_empty() => {
+            Shape::Metadata(_) if keys.is_empty() => {
                 let message = format!("`{}` is asked for key by key", field.name);
                 let hint = format!("name a key of it, such as `{}.theme`", field.name);
                 return Err(Diagnostic::new(span, message, hint));
             }
-            Of::Metadata(whose) => {
+            Shape::Metadata(_) => {
                 let keys = keys.iter().map(|key| key.name.into()).collect();
-                return Ok(value(Operand::Metadata(whose, keys), Type::Json));
+                return Ok(value(Operand::Metadata(field, keys), Type::Json));
             }
+            // No expression names it.
+            Shape::Tenant(_) => return Err(self.unsupported(expr)),
         };
         if let Some(key) = keys.first() {
             let message = format!("`{}` has nothing below it", field.name);
@@ -120,7 +122,7 @@ fn known_field<'p>(
     span: Span,
 ) -> Result<(&'static Field, &'p [Key<'p>]), Diagnostic> {
     let Path { root, keys } = path;
-    if !THINGS.contains(root) {
+    if !SECTIONS.contains(root) {
         return Err(Diagnostic::new(
             span,
             format!("there is no {}", quoted(root)),
@@ -137,7 +139,8 @@ fn known_field<'p>(
         let hint = format!("write `{root}.{}`", key.name);
         return Err(Diagnostic::new(span, message, hint));
     }
-    if let Some(field) = find(&format!("{root}.{}", key.name)) {
+    let field = Field::named(&format!("{root}.{}", key.name));
+    if let Some(field) = field.filter(|field| field.is_in_expressions) {
         return Ok((field, below));
     }
     let hint = match did_you_mean(key.name, &fields) {
@@ -154,11 +157,12 @@ fn known_field<'p>(
 /// What was probably meant by a name that starts with none of the things.
 fn meant_by(root: &str) -> String {
     let bare = root.trim_start_matches('.');
-    if THINGS.contains(&bare) {
+    if SECTIONS.contains(&bare) {
         return format!("write `{bare}` without a dot before it");
     }
     let meant: Vec<_> = FIELDS
         .iter()
+        .filter(|field| field.is_in_expressions)
         .map(|field| field.name)
         .filter(|name| name.rsplit('.').next() == Some(bare))
         .map(|name| format!("`{name}`"))
@@ -166,13 +170,21 @@ fn meant_by(root: &str) -> String {
     if !meant.is_empty() {
         return format!("did you mean {}?", meant.join(" or "));
     }
-    match did_you_mean(bare, THINGS) {
+    match did_you_mean(bare, SECTIONS) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
             "fields are those of {}; text stands in quotes",
-            THINGS.join(", ")
+            SECTIONS.join(", ")
         ),
     }
+}
+
+/// The keys of a section that an expression can name.
+fn fields_of(section: &str) -> Vec<&'static str> {
+    Field::of_section(section)
+        .filter(|(_, field)| field.is_in_expressions)
+        .map(|(key, _)| key)
+        .collect()
 }
 
 fn one_of(thing: &str, fields: &[&str]) -> String {

@@ -2,8 +2,8 @@
 
 use super::Expression;
 use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
-use super::schema::Of;
 use super::value::Value;
+use crate::facts::catalog::{SetBy, Shape};
 
 /// Who controls that a condition comes out one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl Expression {
 
 fn participant_controlled(test: &Test) -> impl Iterator<Item = &'static str> {
     test.operands()
-        .filter_map(|operand| operand.field()?.participant_controlled)
+        .filter_map(|operand| operand.field()?.participant_controlled())
 }
 
 /// Who controls that a condition comes out as `wanted`. With `any_other`, participants control it also
@@ -164,10 +164,10 @@ fn needs_token(test: &Test, wanted: bool) -> bool {
 }
 
 fn is_from_token(operand: &Operand) -> bool {
-    matches!(operand, Operand::Field(field) if field.from_token)
+    matches!(operand, Operand::Field(field) if field.set_by == SetBy::Token)
 }
 
 fn is_kind(operand: &Operand) -> bool {
     is_from_token(operand)
-        && matches!(operand, Operand::Field(field) if matches!(field.of, Of::Word { .. }))
+        && matches!(operand, Operand::Field(field) if matches!(field.shape, Shape::Word { .. }))
 }

@@ -111,12 +111,41 @@ fn a_rooms_tenant_is_what_its_metadata_says() {
         ),
         (
             "{ metadata: {}, tenant: acme }",
-            "p.test.yaml:1:9: tests[0].facts: room.tenant is \"acme\", and room.metadata makes it \
-             null: take one of them out",
+            "p.test.yaml:1:9: tests[0].facts: room.tenant is \"acme\", and `auth_id` in \
+             room.metadata makes it null: take one of them out",
         ),
     ] {
         assert_eq!(tenant(room), expected, "{room}");
     }
+}
+
+/// By the reader that questions have as well.
+#[test]
+fn facts_of_tests_are_read_as_strictly_as_those_of_questions() {
+    let refused = |facts: &str| {
+        read(&format!(
+            "tests: [{{ name: a, facts: {facts}, expect: nothing }}]"
+        ))
+    };
+    for (facts, says) in [
+        (
+            r#"{ room: { metadata: '{"auth_id":"acme"}' } }"#.to_owned(),
+            "room.metadata: this is text; write it as a map, without the quotes around it",
+        ),
+        (
+            "{ participant: { kind: null } }".to_owned(),
+            "a value is wanted here, found nothing; leave a fact out that is not known",
+        ),
+        (
+            format!("{{ track: {{ name: {} }} }}", "a".repeat(1_025)),
+            "is longer than 1024 characters; shorten it",
+        ),
+    ] {
+        let error = refused(&facts).unwrap_err();
+        assert!(error.ends_with(says), "{error}");
+    }
+    let longest = format!("{{ track: {{ name: {} }} }}", "a".repeat(1_024));
+    assert!(refused(&longest).is_ok());
 }
 
 /// Every field of the facts can be given, and nothing else: a new one must not be forgotten here.

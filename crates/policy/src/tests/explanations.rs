@@ -16,8 +16,11 @@ fn lines(yaml: &str, facts: &Facts) -> String {
         };
         let why = explained.failed.as_ref().map(|clause| {
             format!(
-                " ({}: wanted {}, found {}: {:?})",
-                clause.clause, clause.wanted, clause.found, clause.holds
+                " ({}: expected {}, actual {}: {:?})",
+                clause.clause,
+                clause.expected.as_deref().unwrap(),
+                clause.actual.as_deref().unwrap(),
+                clause.holds
             )
         });
         format!(
@@ -69,7 +72,7 @@ fn an_attribute_that_is_not_there_is_said_to_be_so() {
     let mut facts = facts();
     facts.participant.attributes = Fact::Known(attributes(&[]));
     let yaml = "policies: [{ name: p, match: { attributes: { role: host } }, effect: mute }]";
-    let expected = "p: DoesNotApply (match.attributes.role: wanted \"host\", found no such attribute: False)\n";
+    let expected = "p: DoesNotApply (match.attributes.role: expected \"host\", actual no such attribute: False)\n";
     assert_eq!(lines(yaml, &facts), expected);
 }
 

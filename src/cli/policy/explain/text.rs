@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::cli::policy::output::TIME;
-use crate::explain::{Answer, Candidate, Reply, Source, Which};
+use crate::explain::{Answer, FactSource, Reply, Which};
+use quell_policy::facts::catalog::FIELDS;
 use quell_policy::terminal::without_controls;
-use quell_policy::{Part, PolicyRef, Tri};
+use quell_policy::{Explained, Part, PolicyRef, Tri};
 
-/// The facts in the order in which people ask for them.
-const SECTIONS: [&str; 4] = ["room.", "participant.", "track.", "event."];
 /// So many policies that do not apply are shown: those that come closest to it.
 const FAILING_MAX: usize = 20;
 /// What is longer is cut.
@@ -134,7 +133,7 @@ fn policies(shown: &mut String, answer: &Answer, all: bool) {
     }
     let mut rows = vec![
         [
-            "POLICY", "EFFECT", "PRIORITY", "COMES TO", "CLAUSE", "WANTED", "FOUND",
+            "POLICY", "EFFECT", "PRIORITY", "COMES TO", "CLAUSE", "EXPECTED", "ACTUAL",
         ]
         .map(str::to_owned),
     ];
@@ -154,7 +153,7 @@ fn policies(shown: &mut String, answer: &Answer, all: bool) {
 }
 
 /// How far a policy that does not apply was looked at.
-fn reached(candidate: &Candidate) -> usize {
+fn reached(candidate: &Explained) -> usize {
     let clause = candidate.failed.as_ref().map(|failed| &failed.clause);
     let place = CLAUSES.iter().position(|known| {
         clause.is_some_and(|clause| {
@@ -166,7 +165,7 @@ fn reached(candidate: &Candidate) -> usize {
     place.unwrap_or(CLAUSES.len())
 }
 
-fn row(candidate: &Candidate, is_open: bool) -> [String; 7] {
+fn row(candidate: &Explained, is_open: bool) -> [String; 7] {
     let failed = candidate.failed.as_ref();
     [
         named(&candidate.policy),
@@ -175,10 +174,10 @@ fn row(candidate: &Candidate, is_open: bool) -> [String; 7] {
         comes_to(&candidate.part, is_open),
         failed.map_or_else(String::new, |failed| failed.clause.clone()),
         failed
-            .and_then(|failed| failed.wanted.clone())
+            .and_then(|failed| failed.expected.clone())
             .unwrap_or_default(),
         failed
-            .and_then(|failed| failed.found.clone())
+            .and_then(|failed| failed.actual.clone())
             .unwrap_or_default(),
     ]
 }
@@ -204,37 +203,39 @@ fn named(policy: &PolicyRef) -> String {
 }
 
 fn facts(shown: &mut String, answer: &Answer) {
-    let calls = match answer.asked.calls.as_slice() {
+    let calls = match answer.provenance.calls.as_slice() {
         [] => "LiveKit told none of them".to_owned(),
         calls => format!("LiveKit answered {}", calls.join(" and ")),
     };
     shown.push('\n');
     line(shown, &format!("Facts ({calls}):"));
     let known = serde_json::to_value(&answer.facts).unwrap_or_default();
-    let mut sources: Vec<_> = answer.asked.sources.iter().collect();
-    sources.sort_by_key(|(path, _)| SECTIONS.iter().position(|start| path.starts_with(start)));
     let mut rows = Vec::new();
-    for (path, source) in sources {
-        let is_wanted = answer.asked.wanted.contains(path);
-        let (value, source) = match (source, is_wanted) {
-            (Source::Unknown, true) => ("unknown, and wanted".to_owned(), String::new()),
-            (Source::Unknown, false) => ("unknown".to_owned(), String::new()),
+    for field in FIELDS {
+        let path = field.name;
+        let Some(source) = answer.provenance.sources.get(path) else {
+            continue;
+        };
+        let is_missing = answer.provenance.missing.contains(&path);
+        let (value, source) = match (source, is_missing) {
+            (FactSource::Unknown, true) => ("unknown, and would decide".to_owned(), String::new()),
+            (FactSource::Unknown, false) => ("unknown".to_owned(), String::new()),
             (source, _) => (value(&known, path), said(*source).to_owned()),
         };
-        rows.push([(*path).to_owned(), source, value]);
+        rows.push([path.to_owned(), source, value]);
     }
     table(shown, &rows);
 }
 
-fn said(source: Source) -> &'static str {
+fn said(source: FactSource) -> &'static str {
     match source {
-        Source::Request => "as asked",
-        Source::Caller => "the caller",
-        Source::Assumed => "assumed",
-        Source::Event => "the event",
-        Source::ListRooms => "ListRooms",
-        Source::GetParticipant => "GetParticipant",
-        Source::Unknown => "unknown",
+        FactSource::Request => "as asked",
+        FactSource::Caller => "the caller",
+        FactSource::Assumed => "assumed",
+        FactSource::Event => "the event",
+        FactSource::ListRooms => "ListRooms",
+        FactSource::GetParticipant => "GetParticipant",
+        FactSource::Unknown => "unknown",
     }
 }
 
