@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
-use crate::postgres::{Heard, Listener, Pool};
+use crate::postgres::{Listener, Pool};
 use quell_policy::PolicySet;
 use quell_policy::set::Unreadable;
 
@@ -119,7 +119,7 @@ impl Policies {
                 told_of = trouble;
                 match &mut listener {
                     Some(listening) => {
-                        if listening.heard(POLL_INTERVAL).await == Heard::Gone {
+                        if listening.wait(POLL_INTERVAL).await.is_err() {
                             listener = None;
                         }
                     }

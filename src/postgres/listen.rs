@@ -11,14 +11,9 @@ use super::pooler::Sessions;
 /// What `LISTEN` was said for on one connection.
 pub(crate) struct Listener(PgListener);
 
-/// What a listener heard.
+/// A listener's connection is gone, and notifications may be lost: there must be another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// A notification, or nothing for as long as was waited.
-    SomethingOrNothing,
-    /// Its connection is gone, and notifications may be lost: there must be another.
-    Gone,
-}
+pub(crate) struct Gone;
 
 impl Pool {
     /// Listens on `channel`; none where a pooler shares sessions, which would send the news to
@@ -48,11 +43,11 @@ impl Pool {
 }
 
 impl Listener {
-    /// Waits for a notification, as long as `patience`.
-    pub(crate) async fn heard(&mut self, patience: Duration) -> Heard {
+    /// Returns when there is a notification, and after `patience` without one.
+    pub(crate) async fn wait(&mut self, patience: Duration) -> Result<(), Gone> {
         match timeout(patience, self.0.try_recv()).await {
-            Ok(Err(_) | Ok(None)) => Heard::Gone,
-            Ok(Ok(Some(_))) | Err(_) => Heard::SomethingOrNothing,
+            Ok(Err(_) | Ok(None)) => Err(Gone),
+            Ok(Ok(Some(_))) | Err(_) => Ok(()),
         }
     }
 }

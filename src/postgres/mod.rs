@@ -31,7 +31,7 @@ pub(crate) use database::unless;
 pub use database::{Database, demo_data_folder};
 pub(crate) use error::failed_query;
 pub use error::{DatabaseError, LocalPostgresError};
-pub(crate) use listen::{Heard, Listener};
+pub(crate) use listen::Listener;
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
 pub use maintenance::{

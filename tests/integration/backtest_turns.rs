@@ -15,7 +15,7 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     let request_of = |token| app.api(Method::POST, token, "/v1/backtest").json(&draft);
     let request = || request_of(ACME);
     // The first waits for the events; another of the same caller is told to come again at once.
-    let blocked = app.block_events().await;
+    let [table, blocked] = app.block_events_twice().await;
     let first = JoinSet::from_iter([Answer::to(request())]);
     app.wait_blocked().await;
     let busy = Answer::to(request()).await;
@@ -23,7 +23,11 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     assert_eq!(busy.header("retry-after"), Some("10"));
     assert!(busy.error().contains("under way or waiting"), "{busy:?}");
     // Somebody else waits for a while, and is told then.
-    let busy = Answer::to(request_of(OPERATOR)).await;
+    let waiting = async {
+        app.wait_blocked_for(3).await;
+        table.release().await;
+    };
+    let (busy, ()) = tokio::join!(Answer::to(request_of(OPERATOR)), waiting);
     assert_eq!(busy.outcome(), "503 BACKTEST_BUSY");
     assert_eq!(busy.header("retry-after"), Some("1"));
     // Its client goes away: the turn is free again, so that the next one waits in its place.

@@ -69,14 +69,30 @@ impl TestApp {
 
     /// Keeps every event from being stored.
     pub(crate) async fn block_events(&self) -> Blocked {
+        self.block("lock table webhook_event in access exclusive mode")
+            .await
+    }
+
+    /// Keeps every event from being read, for longer than one lock is waited for (5 s): the first
+    /// lock is the table's, the second its partitions'.
+    pub(crate) async fn block_events_twice(&self) -> [Blocked; 2] {
+        let partitions = "do $$ declare name regclass; begin
+                 for name in select inhrelid from pg_inherits
+                             where inhparent = 'webhook_event'::regclass loop
+                     execute format('lock table %s in access exclusive mode', name);
+                 end loop;
+             end $$";
+        let partitions = self.block(partitions).await;
+        let table = "lock table only webhook_event in access exclusive mode";
+        [self.block(table).await, partitions]
+    }
+
+    async fn block(&self, lock: &'static str) -> Blocked {
         let url = self.config.database.url.as_ref().unwrap();
         let url = secrecy::ExposeSecret::expose_secret(url);
         let mut connection = PgConnection::connect(url).await.unwrap();
         connection.execute("begin").await.unwrap();
-        connection
-            .execute("lock table webhook_event in access exclusive mode")
-            .await
-            .unwrap();
+        connection.execute(lock).await.unwrap();
         Blocked(connection)
     }
 
@@ -94,13 +110,18 @@ impl TestApp {
 
     /// Waits until a statement waits for the lock of [`Self::block_events`].
     pub(crate) async fn wait_blocked(&self) {
+        self.wait_blocked_for(0).await;
+    }
+
+    /// Waits until one has waited for so many seconds.
+    pub(crate) async fn wait_blocked_for(&self, seconds: u32) {
+        let waiting = "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'
+               and wait_event = 'relation'
+               and query_start <= clock_timestamp() - make_interval(secs => $1)";
         self.wait_for("a statement waits for the lock", async || {
-            self.count(
-                "select count(*) from pg_stat_activity
-                 where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .await
-                > 0
+            let waiting = sqlx::query_scalar::<_, i64>(waiting).bind(f64::from(seconds));
+            waiting.fetch_one(&self.pool).await.unwrap() > 0
         })
         .await;
     }
