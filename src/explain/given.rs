@@ -7,13 +7,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::json::cut;
+use super::json::SAID_CHARS_MAX;
 use super::sources::{self, FACTS, Source, Told};
 use super::{Case, ExplainError};
 use crate::livekit::event::TRACK_PUBLISHED;
 use quell_policy::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use quell_policy::terminal::quoted;
 use quell_policy::problem::{PROBLEMS_MAX, did_you_mean};
+use quell_policy::terminal::{cut, quoted};
 use quell_policy::{Fact, Facts, Kind, KindDetail, Source as TrackSource, TrackType};
 
 const SECTIONS: &[&str] = &["room", "participant", "track", "event"];
@@ -40,7 +40,11 @@ pub(super) fn read(
         };
         let (path, said) = (error.path().to_string(), error.inner().to_string());
         // Either may hold a text as long as the question.
-        ExplainError::Invalid(format!("facts.{}: {}{hint}", cut(&path), cut(&said)))
+        ExplainError::Invalid(format!(
+            "facts.{}: {}{hint}",
+            cut(&path, SAID_CHARS_MAX),
+            cut(&said, SAID_CHARS_MAX)
+        ))
     })?;
     let from_metadata = check_tenant(&mut facts)?;
     let mut sources = sources::all(|path, told| {
@@ -246,8 +250,8 @@ fn check_tenant(facts: &mut Facts) -> Result<bool, ExplainError> {
     match &facts.room.tenant {
         Fact::Known(tenant) if *tenant != said => invalid(format!(
             "facts.room.tenant: it is {}, but `auth_id` in room.metadata makes it {}; leave one of them out",
-            cut(&json!(tenant).to_string()),
-            cut(&json!(said).to_string()),
+            cut(&json!(tenant).to_string(), SAID_CHARS_MAX),
+            cut(&json!(said).to_string(), SAID_CHARS_MAX),
         )),
         Fact::Known(_) => Ok(false),
         Fact::Unknown => {

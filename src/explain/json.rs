@@ -9,10 +9,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 use quell_policy::node::encoding;
-use quell_policy::terminal::quoted;
+use quell_policy::terminal::{cut, quoted};
 
 /// What a parser says is cut here: it may quote all that it was given.
-const SAID_CHARS_MAX: usize = 300;
+pub(crate) const SAID_CHARS_MAX: usize = 300;
 
 /// Reads `text`, which is `what`: "the body".
 pub(crate) fn read(what: &str, text: &[u8]) -> Result<Value, String> {
@@ -24,18 +24,8 @@ pub(crate) fn read(what: &str, text: &[u8]) -> Result<Value, String> {
         }
         let said = error.to_string();
         let said = said.replace("recursion limit exceeded", "it is nested too deep");
-        format!("{what} is not JSON: {}", cut(&said))
+        format!("{what} is not JSON: {}", cut(&said, SAID_CHARS_MAX))
     })
-}
-
-/// As much of this as somebody reads.
-pub(crate) fn cut(said: &str) -> String {
-    let mut chars = said.chars();
-    let mut start: String = chars.by_ref().take(SAID_CHARS_MAX).collect();
-    if chars.next().is_some() {
-        start.push_str("...");
-    }
-    start
 }
 
 /// A value in whose maps every key stands once.

@@ -32,7 +32,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub use answer::{Answer, Candidate, Decided, Failed, Live, Recorded, Reply};
 pub(crate) use given::TEXT_CHARS_MAX;
-pub(crate) use json::{cut, read as read_json};
+pub(crate) use json::{SAID_CHARS_MAX, read as read_json};
 pub use sources::{Asked, Source};
 
 use crate::livekit::{LiveKit, LiveKitError};

@@ -20,11 +20,13 @@ use super::problem::{Problem, chain};
 use super::turns::{Busy, Limits, Turns};
 use crate::app::App;
 use crate::explain::{
-    Asker, ExplainError, Explainer, Question, Subject, TEXT_CHARS_MAX, Which, cut, read_json,
+    Asker, ExplainError, Explainer, Question, SAID_CHARS_MAX, Subject, TEXT_CHARS_MAX, Which,
+    read_json,
 };
 use crate::livekit::LiveKitError;
 use crate::threads::apart;
 use quell_clock::Clock;
+use quell_policy::terminal::cut;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -204,14 +206,15 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
     }
     let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
         // It may quote a text, or a key, as long as the body.
-        let said = cut(&error.inner().to_string());
+        let said = error.inner().to_string();
+        let said = cut(&said, SAID_CHARS_MAX);
         match error.path().to_string().as_str() {
-            "." => said,
+            "." => said.into_owned(),
             // The one whose type says little of what is wanted.
             "at" => format!(
                 "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {said}"
             ),
-            path => format!("`{}`: {said}", cut(path)),
+            path => format!("`{}`: {said}", cut(path, SAID_CHARS_MAX)),
         }
     })?;
     for (name, text) in [

@@ -9,6 +9,7 @@ use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
 use super::expression::{Reason, SHOWN_CHARS_MAX};
 use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
+use super::terminal::cut;
 use super::tri::Tri;
 use super::window::Unmet;
 
@@ -29,13 +30,13 @@ pub struct Clause {
 }
 
 impl Clause {
-    /// A clause in texts that are not longer than anybody reads: one answer has a thousand of them,
-    /// and both policies and participants say what is in them.
+    /// A clause whose texts are cut: one answer has up to a thousand clauses, and policies and
+    /// participants choose how long these texts are.
     pub(super) fn new(clause: &str, wanted: &str, found: &str, holds: Tri) -> Self {
         Self {
-            clause: cut(clause),
-            wanted: cut(wanted),
-            found: cut(found),
+            clause: shown(clause),
+            wanted: shown(wanted),
+            found: shown(found),
             holds,
             unknown: BTreeSet::new(),
         }
@@ -203,16 +204,13 @@ impl Condition {
     }
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+fn shown(text: &str) -> String {
+    cut(text, SHOWN_CHARS_MAX).into_owned()
 }
 
-/// Cut before it is quoted, so that little is done about a text of which little is shown.
+/// Cuts before it quotes: escaping all of a long text of which little is shown would take long.
 fn quoted(text: &str) -> String {
-    format!("{:?}", cut(text))
+    format!("{:?}", cut(text, SHOWN_CHARS_MAX))
 }
 
 fn one_of<'a>(values: impl Iterator<Item = &'a str>) -> String {

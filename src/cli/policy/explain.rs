@@ -19,11 +19,12 @@ use super::output::print_out;
 use super::{configured, with_database};
 use crate::config::{Config, Environment};
 use crate::explain::{
-    Asker, ExplainError, Explainer, Question, Reply, Subject, Which, cut, read_json,
+    Asker, ExplainError, Explainer, Question, Reply, SAID_CHARS_MAX, Subject, Which, read_json,
 };
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At, OwnerFilter};
 use quell_clock::Clock;
+use quell_policy::terminal::cut;
 use quell_policy::{CompiledPolicy, PolicySet};
 
 const FACTS_BYTES_MAX: u64 = 1 << 20;
@@ -200,7 +201,7 @@ fn given(mut value: Value) -> anyhow::Result<Given> {
         ),
         Some(key) => anyhow::bail!(
             "`{}` is no part of such a file: beside `facts` it may have `at`",
-            cut(key)
+            cut(key, SAID_CHARS_MAX)
         ),
         None => {}
     }

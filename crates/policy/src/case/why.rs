@@ -9,6 +9,7 @@ use crate::explain::{Explained, Explanation, Part, explain};
 use crate::facts::Fact;
 use crate::policy::{Effect, Mode, Policy};
 use crate::set::PolicySet;
+use crate::terminal::cut;
 use crate::tri::Tri;
 
 /// So many policies are told of.
@@ -109,8 +110,8 @@ fn comes_to(explained: &Explained) -> String {
             Some(clause) => format!(
                 "is not about it: {} wants {}, found {}",
                 clause.clause,
-                cut(&clause.wanted),
-                cut(&clause.found)
+                cut(&clause.wanted, SHOWN_CHARS_MAX),
+                cut(&clause.found, SHOWN_CHARS_MAX)
             ),
             None => "is not about it".to_owned(),
         },
@@ -120,16 +121,9 @@ fn comes_to(explained: &Explained) -> String {
             }
             Some(clause) => format!(
                 "may be about it: {}; add that to facts or defaults",
-                cut(&clause.found)
+                cut(&clause.found, SHOWN_CHARS_MAX)
             ),
             None => "may be about it".to_owned(),
         },
-    }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }

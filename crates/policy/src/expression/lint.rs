@@ -10,7 +10,8 @@
 use std::cmp::Ordering;
 
 use super::diagnostic::{Diagnostic, Span};
-use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
+use super::ir::{Comparison, Logic, Predicate, Test};
+use super::operand::{Literal, Operand};
 use super::schema::Of;
 use super::value::Value;
 use super::{Expression, ExpressionProblem};

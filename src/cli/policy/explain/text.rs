@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::policy::output::TIME;
 use crate::explain::{Answer, Candidate, Reply, Source, Which};
-use quell_policy::terminal::without_controls;
+use quell_policy::terminal::{cut, without_controls};
 use quell_policy::{Part, PolicyRef, Tri};
 
 /// The facts in the order in which people ask for them.
@@ -14,8 +14,8 @@ const SECTIONS: [&str; 4] = ["room.", "participant.", "track.", "event."];
 /// So many policies that do not apply are shown: those that come closest to it.
 const FAILING_MAX: usize = 20;
 /// What is longer is cut.
-const CELL_CHARS_MAX: usize = 48;
-const VALUE_CHARS_MAX: usize = 100;
+const CELL_CHARS_MAX: usize = 45;
+const VALUE_CHARS_MAX: usize = 97;
 /// The clauses of a policy in the order in which they are looked at.
 const CLAUSES: [&str; 12] = [
     "owner",
@@ -241,7 +241,7 @@ fn said(source: Source) -> &'static str {
 fn value(facts: &Value, path: &str) -> String {
     let pointer = format!("/{}", path.replace('.', "/"));
     let value = facts.pointer(&pointer).map(Value::to_string);
-    cut(&value.unwrap_or_default(), VALUE_CHARS_MAX)
+    cut(&value.unwrap_or_default(), VALUE_CHARS_MAX).into_owned()
 }
 
 /// Rows in columns as wide as their widest cell; the last column is as long as it is.
@@ -251,10 +251,10 @@ fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
         .map(|row| {
             let mut cells = row.clone();
             for cell in cells.iter_mut().take(N.saturating_sub(1)) {
-                *cell = cut(cell, CELL_CHARS_MAX);
+                *cell = cut(cell, CELL_CHARS_MAX).into_owned();
             }
             if let Some(last) = cells.last_mut() {
-                *last = cut(last, VALUE_CHARS_MAX);
+                *last = cut(last, VALUE_CHARS_MAX).into_owned();
             }
             cells
         })
@@ -271,14 +271,6 @@ fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
         }
         line(shown, text.trim_end());
     }
-}
-
-fn cut(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(chars_max.saturating_sub(3)).collect();
-    format!("{kept}...")
 }
 
 /// Participants choose much of what is in a line, and a terminal obeys control characters.
