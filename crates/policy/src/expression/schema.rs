@@ -72,7 +72,7 @@ impl Field {
         }
     }
 
-    const fn from_token(self) -> Self {
+    const fn set_by_token(self) -> Self {
         Self {
             from_token: true,
             ..self
@@ -122,7 +122,7 @@ pub(super) static FIELDS: &[Field] = &[
         "participant.identity",
         Of::Text(|facts| Value::Text(&facts.participant.identity)),
     )
-    .from_token(),
+    .set_by_token(),
     field(
         "participant.sid",
         Of::Text(|facts| Value::Text(&facts.participant.sid)),
@@ -139,8 +139,8 @@ pub(super) static FIELDS: &[Field] = &[
             words: Kind::WORDS,
         },
     )
-    .from_token(),
-    field("participant.kind_details", Of::KindDetails).from_token(),
+    .set_by_token(),
+    field("participant.kind_details", Of::KindDetails).set_by_token(),
     field(
         "participant.joined_at",
         time(|facts| known(&facts.participant.joined_at, |n| Value::int(*n))),
