@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use quell_policy::window::duration::split_unit;
+
 /// Nothing is kept for longer.
 const AGO_MAX: TimeDelta = TimeDelta::days(3660);
 /// What is looked at where nobody says.
@@ -87,11 +89,9 @@ fn ago(text: &str) -> Option<TimeDelta> {
     let mut total = TimeDelta::zero();
     let mut rest = text;
     loop {
-        let end = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, after) = rest.split_at_checked(end)?;
+        let (number, unit, after) = split_unit(rest);
         let number: i64 = number.parse().ok()?;
-        let mut letters = after.chars();
-        let part = match letters.next()? {
+        let part = match unit? {
             'd' => TimeDelta::try_days(number),
             'h' => TimeDelta::try_hours(number),
             'm' => TimeDelta::try_minutes(number),
@@ -99,7 +99,7 @@ fn ago(text: &str) -> Option<TimeDelta> {
             _ => None,
         }?;
         total = total.checked_add(&part).filter(|sum| *sum <= AGO_MAX)?;
-        rest = letters.as_str();
+        rest = after;
         if rest.is_empty() {
             return Some(total);
         }

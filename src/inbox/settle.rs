@@ -129,7 +129,7 @@ pub(super) async fn retry(
     record: Record,
 ) -> Result<Retried, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let is_dead = sqlx::query_scalar!(
+    let gave_up = sqlx::query_scalar!(
         r#"update job
            set state = case when clock_timestamp() + $3 > deadline then 'dead' else 'queued' end,
                run_at = clock_timestamp() + $3, leased_by = null, leased_until = null, last_error = $4
@@ -142,7 +142,7 @@ pub(super) async fn retry(
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let retried = match is_dead {
+    let retried = match gave_up {
         None => return Ok(Retried::Lost),
         Some(false) => Retried::Queued,
         Some(true) => {

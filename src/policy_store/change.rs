@@ -200,12 +200,13 @@ pub async fn apply(
     let mut applied = Vec::new();
     for policy in policies {
         let changed = put_in(&mut changing, policy, ManagedBy::Apply, Expected::Anything).await?;
-        applied.push(line(changed));
+        applied.push(line(&changed));
     }
     if let Some(owner) = prune {
         let stored = changing.list(owner).await?;
         for stored in left_out(stored, policies) {
-            applied.push(line(changing.delete(stored, ManagedBy::Apply).await?));
+            let changed = changing.delete(stored, ManagedBy::Apply).await?;
+            applied.push(line(&changed));
         }
     }
     changing.commit().await?;
@@ -250,7 +251,7 @@ async fn put_in(
     changing.write(write, before).await
 }
 
-fn line(changed: Changed) -> Applied {
+fn line(changed: &Changed) -> Applied {
     Applied {
         key: changed.policy.key(),
         revision: changed.policy.revision,

@@ -49,7 +49,7 @@ impl<'a> Probe<'a> {
     pub(super) fn new(facts: &'a Facts, hash: &'a RandomState) -> Self {
         let sought = |of: Name, name: &'a str| Sought {
             name,
-            hash: hash_of_name(hash, of, Place::Whole, name),
+            hash: hash_of_name(hash, of, Anchor::Whole, name),
         };
         Self {
             hash,
@@ -109,12 +109,12 @@ struct Entry {
 
 /// A part of a list.
 #[derive(Debug, Clone, Copy, Default)]
-struct Span {
+struct Range {
     start: u32,
     end: u32,
 }
 
-impl Span {
+impl Range {
     fn new(start: usize, end: usize) -> Self {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
@@ -136,7 +136,7 @@ struct Texts {
     by_hash: HashMap<u32, OfText, BuildHasherDefault<Hashed>>,
     /// Those of texts that have several, side by side.
     shared: Box<[Entry]>,
-    parts: Box<[Span]>,
+    parts: Box<[Range]>,
 }
 
 /// Mostly there is one entry, which is not worth a visit to another place in memory.
@@ -198,7 +198,7 @@ enum Name {
 
 /// Which text of a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Anchor {
     Whole,
     Start,
     End,
@@ -206,31 +206,31 @@ enum Place {
 
 /// One look into the texts: at names as a whole, or at their starts or ends of one length.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Lookup {
     name: Name,
-    place: Place,
+    place: Anchor,
     bytes: u32,
     /// The bytes that its texts start and end with: most names are told by these from all of them.
     first: Bytes,
     last: Bytes,
 }
 
-impl Look {
+impl Lookup {
     /// What to look for; none where the name is shorter, or no text is like it.
     fn hash(&self, probe: &Probe<'_>) -> Option<u32> {
         let Sought { name, hash } = probe.sought(self.name);
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let text = match self.place {
-            Place::Whole => name,
-            Place::Start => name.get(..bytes)?,
-            Place::End => name.get(name.len().checked_sub(bytes)?..)?,
+            Anchor::Whole => name,
+            Anchor::Start => name.get(..bytes)?,
+            Anchor::End => name.get(name.len().checked_sub(bytes)?..)?,
         };
         if !self.first.has(text.bytes().next()) || !self.last.has(text.bytes().next_back()) {
             return None;
         }
         Some(match self.place {
-            Place::Whole => hash,
-            Place::Start | Place::End => hash_of_name(probe.hash, self.name, self.place, text),
+            Anchor::Whole => hash,
+            Anchor::Start | Anchor::End => hash_of_name(probe.hash, self.name, self.place, text),
         })
     }
 }
@@ -267,7 +267,7 @@ struct Attributes {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// The looks that its globs need, and what they look into.
-    looks: SmallVec<[Look; 5]>,
+    lookups: SmallVec<[Lookup; 5]>,
     texts: Texts,
     inside: SmallVec<[(Name, Inside); 1]>,
     attributes: Attributes,
@@ -283,7 +283,7 @@ impl Index {
                 found(entry.position);
             }
         };
-        for look in &self.looks {
+        for look in &self.lookups {
             if let Some(hash) = look.hash(probe) {
                 self.texts.find(hash, &mut each);
             }
@@ -308,14 +308,14 @@ impl Index {
     }
 }
 
-fn hash_of_name(hash: &RandomState, name: Name, place: Place, text: &str) -> u32 {
+fn hash_of_name(hash: &RandomState, name: Name, place: Anchor, text: &str) -> u32 {
     let of_what = match (name, place) {
-        (Name::Room, Place::Whole) => 0,
-        (Name::Room, Place::Start) => 1,
-        (Name::Room, Place::End) => 2,
-        (Name::Identity, Place::Whole) => 3,
-        (Name::Identity, Place::Start) => 4,
-        (Name::Identity, Place::End) => 5,
+        (Name::Room, Anchor::Whole) => 0,
+        (Name::Room, Anchor::Start) => 1,
+        (Name::Room, Anchor::End) => 2,
+        (Name::Identity, Anchor::Whole) => 3,
+        (Name::Identity, Anchor::Start) => 4,
+        (Name::Identity, Anchor::End) => 5,
     };
     let mut hasher = hash.build_hasher();
     hasher.write(text.as_bytes());

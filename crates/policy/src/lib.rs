@@ -5,6 +5,40 @@
 //!                                                                          |
 //!                                     Facts, now ------------evaluate-> Decision
 //! ```
+//!
+//! A decision is [`decide`]: `set` looks up by `index` which policies may be about the track, each
+//! [`CompiledPolicy`] answers ([`CompiledPolicy::ask`]), and `evaluate` ranks those that apply.
+//!
+//! The modules from the bottom up; each uses only those above it in this list:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `limits` | what documents may hold at most |
+//! | `tri` | true, false, unknown |
+//! | `diagnostic` | what is wrong with one text or key, without its place |
+//! | `invisible` | characters that nobody sees |
+//! | `terminal` | text of others, cut, quoted, without control characters |
+//! | `glob` | `*`, `?`, `[ ]`, `{ }` |
+//! | `metadata` | JSON of rooms and participants, read leniently |
+//! | `lookalike` | texts that look like a glob or a regular expression |
+//! | `problem` | what is wrong with a document, with its place |
+//! | `node` | a document as a tree |
+//! | `keys` | the keys of maps, and what a wrong key was meant to be |
+//! | `facts`, `reads` | what is known of a track, and which facts a policy reads |
+//! | `reader` | reads maps, lists, words and texts from a tree, and collects problems |
+//! | `yaml` | YAML to a tree |
+//! | `expression` | `when`: a condition in CEL |
+//! | `window` | `active`, `not_before`, `not_after`, `first` |
+//! | `schema` | the parts of JSON Schemas |
+//! | `policy` | [`Policy`], the type that the others work on |
+//! | `lint` | what a policy allows and probably does not mean |
+//! | `read` | a tree to a [`Policy`] |
+//! | `document` | YAML and JSON to policies, and back |
+//! | `compile` | [`CompiledPolicy`], which answers for one track |
+//! | `index`, `set` | all policies, looked up by room, identity, attribute or source |
+//! | `evaluate` | the decision |
+//! | `clause`, `explain` | why it is what it is |
+//! | `case` | tests of policies |
 
 pub mod case;
 pub mod clause;

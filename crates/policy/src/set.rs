@@ -109,14 +109,14 @@ impl OwnerPolicies {
     }
 
     /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
-    fn ask<'a>(&'a self, asked: &Asked<'_>, seen: Tri, matched: &mut Found<'a>) {
+    fn ask<'a>(&'a self, query: &Query<'_>, seen: Tri, matched: &mut MatchedPolicies<'a>) {
         if self.live.is_empty() {
             return;
         }
         // Few are found, and nothing is allocated for them.
         let mut positions = SmallVec::<[u32; 32]>::new();
         self.index
-            .find(&asked.probe, |position| positions.push(position));
+            .find(&query.probe, |position| positions.push(position));
         // A policy can be found by more than one of its globs, and is asked once.
         positions.sort_unstable();
         positions.dedup();
@@ -125,7 +125,7 @@ impl OwnerPolicies {
             let Some(policy) = self.live.get(place) else {
                 continue;
             };
-            let answer = policy.ask(asked.facts, asked.now).if_seen(seen);
+            let answer = policy.ask(query.facts, query.now).if_seen(seen);
             if answer.matched != Tri::False {
                 matched.push(Matched { policy, answer });
             }
@@ -134,7 +134,7 @@ impl OwnerPolicies {
 }
 
 /// A question to a set.
-struct Asked<'a> {
+struct Query<'a> {
     facts: &'a Facts,
     now: DateTime<Utc>,
     probe: Probe<'a>,
@@ -148,7 +148,7 @@ pub(super) struct Matched<'a> {
 }
 
 /// Those that are found: mostly few.
-pub(super) type Found<'a> = SmallVec<[Matched<'a>; 4]>;
+pub(super) type MatchedPolicies<'a> = SmallVec<[Matched<'a>; 4]>;
 
 impl PolicySet {
     /// Builds a set of everything stored. One that cannot be read fails the whole: a set without
@@ -280,15 +280,15 @@ impl PolicySet {
     }
 
     /// The live policies whose `match` is not known to fail, in the order in which they are named.
-    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> Found<'_> {
-        let asked = Asked {
+    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> MatchedPolicies<'_> {
+        let query = Query {
             facts,
             now,
             probe: Probe::new(facts, &self.hash),
         };
-        let mut matched = Found::new();
+        let mut matched = MatchedPolicies::new();
         for (of_owner, seen) in self.seeing(facts) {
-            of_owner.ask(&asked, seen, &mut matched);
+            of_owner.ask(&query, seen, &mut matched);
         }
         if facts.room.tenant.is_unknown() {
             matched.sort_by(|one, other| one.policy.rank().cmp(&other.policy.rank()));

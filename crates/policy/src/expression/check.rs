@@ -4,7 +4,8 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::diagnostic::Diagnostic;
-use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test, TextTest};
+use super::ir::{Comparison, Logic, Predicate, TEXT_TESTS, Test, TextTest};
+use super::operand::{Literal, Operand};
 use super::parse::{Parsed, Spans};
 use super::types::{IN_DETAILS, Type, Typed, comparable, may_be_in, same_type, storable};
 use super::value::Number;
@@ -373,12 +374,6 @@ fn comparison(name: &str) -> Option<Comparison> {
         _ => return None,
     })
 }
-
-pub(super) const TEXT_TESTS: &[(&str, TextTest)] = &[
-    ("startsWith", TextTest::StartsWith),
-    ("endsWith", TextTest::EndsWith),
-    ("contains", TextTest::Contains),
-];
 
 fn text_test(name: &str) -> Option<TextTest> {
     let found = TEXT_TESTS.iter().find(|(known, _)| *known == name);

@@ -67,7 +67,7 @@ impl Diagnostic {
     }
 }
 
-/// What is wrong (or, as a warning, doubtful) in an expression, where, and what to do.
+/// What is wrong (or, as a warning, probably not meant) in an expression, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ExpressionProblem {
     /// Where; none where it is about the whole expression.

@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::Expression;
-use super::ir::{Logic, Operand, Predicate};
+use super::ir::{Logic, Predicate};
+use super::operand::Operand;
 use crate::facts::{Fact, Facts};
+use crate::terminal::cut;
 use crate::tri::Tri;
 
 /// A text that was found is shown to this length.
@@ -86,13 +88,10 @@ fn shortened(value: Fact<Option<Json>>) -> Fact<Option<Json>> {
         return value;
     };
     let short = match json {
-        Json::String(text) if text.chars().count() > SHOWN_CHARS_MAX => {
-            let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-            Json::String(format!("{shown}..."))
-        }
+        Json::String(text) => Json::String(cut(&text, SHOWN_CHARS_MAX)),
         Json::Array(list) => Json::String(format!("(a list of {})", list.len())),
         Json::Object(map) => Json::String(format!("(a map of {})", map.len())),
-        short @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => short,
+        short @ (Json::Null | Json::Bool(_) | Json::Number(_)) => short,
     };
     Fact::Known(Some(short))
 }

@@ -10,7 +10,8 @@
 use std::cmp::Ordering;
 
 use super::diagnostic::{Diagnostic, Span};
-use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
+use super::ir::{Comparison, Logic, Predicate, Test};
+use super::operand::{Literal, Operand};
 use super::value::Value;
 use super::{Expression, ExpressionProblem};
 use crate::facts::catalog::Shape;
@@ -136,17 +137,24 @@ fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
     };
     let whole_numbers = |min: i64, max: i64| -> Vec<_> {
         let (min, max) = (i128::from(min), i128::from(max));
-        let near = |value: &Value<'n>| match value {
-            Value::Number(number) => {
-                let (floor, ceiling) = number.floor_and_ceiling();
-                vec![
-                    floor.saturating_sub(1),
-                    floor,
-                    ceiling,
-                    ceiling.saturating_add(1),
-                ]
-            }
-            _ => Vec::new(),
+        let near = |value: &Value<'n>| {
+            let number = if let Value::Number(number) = value {
+                Some(number)
+            } else {
+                None
+            };
+            number
+                .into_iter()
+                .flat_map(|number| {
+                    let (floor, ceiling) = number.floor_and_ceiling();
+                    [
+                        floor.saturating_sub(1),
+                        floor,
+                        ceiling,
+                        ceiling.saturating_add(1),
+                    ]
+                })
+                .collect::<Vec<_>>()
         };
         let near = literals.iter().flat_map(near).chain([min, max]);
         let near = near.filter(|number| (min..=max).contains(number));

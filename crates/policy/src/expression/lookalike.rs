@@ -1,7 +1,8 @@
 //! Text in an expression that is compared as it is, and looks as if it stood for other text.
 
 use super::diagnostic::Diagnostic;
-use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test, TextTest};
+use super::ir::{Comparison, Logic, Predicate, Test, TextTest};
+use super::operand::{Literal, Operand};
 use super::{Expression, ExpressionProblem};
 use crate::lookalike::Lookalike;
 use crate::terminal::quoted;

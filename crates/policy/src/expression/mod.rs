@@ -16,6 +16,7 @@ mod ir;
 mod lint;
 mod lookalike;
 mod names;
+mod operand;
 mod parse;
 mod participant_controlled;
 mod scan;
@@ -38,7 +39,8 @@ pub(crate) use participant_controlled::Control;
 use super::facts::Facts;
 use super::reads::Reads;
 use super::tri::Tri;
-use ir::{Operand, Predicate};
+use ir::Predicate;
+use operand::Operand;
 
 /// A condition in CEL, checked. Equal to another where its text is.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use cel::common::ast::{Expr, LiteralValue, operators};
 
 use super::check::Checker;
 use super::diagnostic::{Diagnostic, Span};
-use super::ir::Operand;
+use super::operand::Operand;
 use super::types::{Type, Typed, storable};
 use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape};
 use crate::problem::did_you_mean;

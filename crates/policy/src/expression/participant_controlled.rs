@@ -1,7 +1,8 @@
 //! Whether participants control how an expression comes out, by what they set themselves.
 
 use super::Expression;
-use super::ir::{Comparison, Literal, Logic, Operand, Predicate, Test};
+use super::ir::{Comparison, Logic, Predicate, Test};
+use super::operand::{Literal, Operand};
 use super::value::Value;
 use crate::facts::catalog::{SetBy, Shape};
 

@@ -5,8 +5,8 @@
 
 use cel::parser::pratt_parser::{Lexer, TokenKind};
 
-use super::check::TEXT_TESTS;
 use super::diagnostic::{Diagnostic, Span};
+use super::ir::TEXT_TESTS;
 use crate::invisible::{is_invisible, named};
 use crate::terminal::quoted;
 

@@ -1,7 +1,8 @@
 //! The types of operands, and which of them compare.
 
 use super::diagnostic::{Diagnostic, Span};
-use super::ir::{Comparison, Literal, Operand};
+use super::ir::Comparison;
+use super::operand::{Literal, Operand};
 use crate::facts::{KindDetail, TrackType};
 use crate::problem::did_you_mean;
 use crate::terminal::quoted;

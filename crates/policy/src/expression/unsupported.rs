@@ -3,8 +3,9 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
-use super::check::{Checker, TEXT_TESTS};
+use super::check::Checker;
 use super::diagnostic::Diagnostic;
+use super::ir::TEXT_TESTS;
 use crate::problem::did_you_mean;
 use crate::terminal::quoted;
 

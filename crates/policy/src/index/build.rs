@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::inside::Inside;
 use super::{
-    Attributes, Bytes, Entry, Hashed, Index, Look, Name, OfText, Place, SOURCES, Span, Texts,
+    Anchor, Attributes, Bytes, Entry, Hashed, Index, Lookup, Name, OfText, Range, SOURCES, Texts,
     Words, hash_of_attribute, hash_of_name,
 };
 use crate::compile::{Attribute, CompiledPolicy};
@@ -22,7 +22,7 @@ impl Index {
     ) -> Self {
         let mut builder = Builder {
             hash: hash.clone(),
-            looks: BTreeMap::new(),
+            lookups: BTreeMap::new(),
             names: Keyed::default(),
             inside: BTreeMap::new(),
             attributes: Keyed::default(),
@@ -38,7 +38,7 @@ impl Index {
 
 struct Builder {
     hash: RandomState,
-    looks: BTreeMap<(Name, Place, u32), (Bytes, Bytes)>,
+    lookups: BTreeMap<(Name, Anchor, u32), (Bytes, Bytes)>,
     names: Keyed,
     inside: BTreeMap<Name, BTreeMap<String, Vec<Entry>>>,
     attributes: Keyed,
@@ -81,9 +81,9 @@ impl Builder {
     fn add_globs(&mut self, name: Name, globs: &[Glob], entry: Entry) {
         for glob in globs {
             match glob.shape() {
-                Shape::Whole(text) => self.add_text(name, Place::Whole, text, entry),
-                Shape::Start(text) => self.add_text(name, Place::Start, text, entry),
-                Shape::End(text) => self.add_text(name, Place::End, &text, entry),
+                Shape::Whole(text) => self.add_text(name, Anchor::Whole, text, entry),
+                Shape::Start(text) => self.add_text(name, Anchor::Start, text, entry),
+                Shape::End(text) => self.add_text(name, Anchor::End, &text, entry),
                 Shape::Inside(text) => {
                     let texts = self.inside.entry(name).or_default();
                     let entries = texts.entry(text).or_default();
@@ -99,13 +99,13 @@ impl Builder {
         }
     }
 
-    fn add_text(&mut self, name: Name, place: Place, text: &str, entry: Entry) {
+    fn add_text(&mut self, name: Name, place: Anchor, text: &str, entry: Entry) {
         let bytes = match place {
             // Whatever its length, it is looked up by all of it.
-            Place::Whole => 0,
-            Place::Start | Place::End => u32::try_from(text.len()).unwrap_or(u32::MAX),
+            Anchor::Whole => 0,
+            Anchor::Start | Anchor::End => u32::try_from(text.len()).unwrap_or(u32::MAX),
         };
-        let (first, last) = self.looks.entry((name, place, bytes)).or_default();
+        let (first, last) = self.lookups.entry((name, place, bytes)).or_default();
         first.add(text.bytes().next());
         last.add(text.bytes().next_back());
         let hash = hash_of_name(&self.hash, name, place, text);
@@ -121,12 +121,12 @@ impl Builder {
             }
             // Far more texts than policies may be stored: each could be in any name.
             for entry in of_texts.into_values().flatten() {
-                self.add_text(name, Place::Start, "", entry);
+                self.add_text(name, Anchor::Start, "", entry);
             }
         }
         let words = self.all_by_attributes.iter().map(|entry| entry.words);
         Index {
-            looks: self.looks.into_iter().map(look).collect(),
+            lookups: self.lookups.into_iter().map(look).collect(),
             texts: self.names.lay_out(),
             inside,
             attributes: Attributes {
@@ -139,8 +139,8 @@ impl Builder {
     }
 }
 
-fn look(((name, place, bytes), (first, last)): ((Name, Place, u32), (Bytes, Bytes))) -> Look {
-    Look {
+fn look(((name, place, bytes), (first, last)): ((Name, Anchor, u32), (Bytes, Bytes))) -> Lookup {
+    Lookup {
         name,
         place,
         bytes,
@@ -180,7 +180,7 @@ impl Keyed {
             } else {
                 let start = shared.len();
                 shared.extend(of_text.iter().map(|(_, entry)| *entry));
-                parts.push(Span::new(start, shared.len()));
+                parts.push(Range::new(start, shared.len()));
                 OfText::Several(u32::try_from(parts.len() - 1).unwrap_or(u32::MAX))
             });
         }

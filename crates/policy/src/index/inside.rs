@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use smallvec::{SmallVec, smallvec};
 
-use super::{Entry, Span};
+use super::{Entry, Range};
 
 /// Entries by texts that names may have in them.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Inside {
     grams: Grams,
     texts: AhoCorasick,
     /// The part of the entries that the text of this number has.
-    parts: Box<[Span]>,
+    parts: Box<[Range]>,
     entries: Box<[Entry]>,
 }
 
@@ -28,7 +28,7 @@ impl Inside {
         let parts = of_texts.values().map(|of_text| {
             let start = entries.len();
             entries.extend_from_slice(of_text);
-            Span::new(start, entries.len())
+            Range::new(start, entries.len())
         });
         Some(Self {
             grams: Grams::new(of_texts.keys()),

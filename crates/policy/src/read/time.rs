@@ -123,7 +123,7 @@ impl Reader<'_> {
 
     fn fine<T>(&mut self, node: &Node, path: &str, read: Result<T, Diagnostic>) -> Option<T> {
         read.map_err(|diagnostic| {
-            self.refuse(node.place, path, diagnostic.message, diagnostic.hint)
+            self.refuse(node.place, path, diagnostic.message, diagnostic.hint);
         })
         .ok()
     }

@@ -277,7 +277,7 @@ fn no_more_policies_than_allowed() {
 }
 
 #[test]
-fn doubts_are_warned_of() {
+fn lints_are_warnings() {
     let seen: Vec<_> = [
         "match: { source: [MICROPHONE], type: AUDIO }, effect: mute",
         "match: { source: MICROPHONE }, effect: mute",

@@ -4,9 +4,6 @@
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
-use super::fields;
-use crate::diagnostic::Diagnostic;
-
 /// From one 29 February to the next it can be 8 years (1896, 1904; 2096, 2104).
 const MONTHS_SEARCHED_MAX: usize = 8 * 12 + 1;
 const LAST_DAY: u32 = 31;
@@ -24,11 +21,6 @@ pub(crate) struct Cron {
 }
 
 impl Cron {
-    /// Reads the five fields; refuses what other programs understand in other ways.
-    pub(crate) fn parse(text: &str) -> Result<Self, Diagnostic> {
-        fields::parse(text)
-    }
-
     /// The last minute that it names, not after `at`.
     pub(super) fn previous(&self, at: NaiveDateTime) -> Option<NaiveDateTime> {
         let today = at.date();

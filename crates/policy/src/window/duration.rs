@@ -54,36 +54,45 @@ impl Serialize for Length {
     }
 }
 
+/// The number that a duration starts with, the unit behind it, and the rest: `1h30m` is `1`, `h` and
+/// `30m`.
+#[must_use]
+pub fn split_unit(text: &str) -> (&str, Option<char>, &str) {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, after) = text.split_at(digits);
+    let mut rest = after.chars();
+    (number, rest.next(), rest.as_str())
+}
+
 fn minutes(text: &str) -> Result<u32, Diagnostic> {
     let shown = quoted(text);
-    let fault = |what: &str| Diagnostic::new(format!("{shown} {what}"), HINT);
+    let error = |what: &str| Diagnostic::new(format!("{shown} {what}"), HINT);
     let mut units = [('d', 24 * 60_u32), ('h', 60), ('m', 1)].into_iter();
     let mut total = 0_u32;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, after) = rest.split_at(digits);
-        let Some(unit) = after.chars().next() else {
-            return Err(fault("ends in a number without a unit (d, h or m)"));
+        let (number, unit, after) = split_unit(rest);
+        let Some(unit) = unit else {
+            return Err(error("ends in a number without a unit (d, h or m)"));
         };
         if number.is_empty() {
-            return Err(fault("is no duration"));
+            return Err(error("is no duration"));
         }
         let Some((_, minutes)) = units.find(|(known, _)| *known == unit) else {
             return Err(match unit {
-                'd' | 'h' | 'm' => fault("has its units in another order than d, h, m"),
-                's' => fault("has seconds, and windows have whole minutes"),
-                '.' | ',' => fault("has a fraction, and windows have whole minutes"),
-                _ => fault("has a unit other than d, h and m"),
+                'd' | 'h' | 'm' => error("has its units in another order than d, h, m"),
+                's' => error("has seconds, and windows have whole minutes"),
+                '.' | ',' => error("has a fraction, and windows have whole minutes"),
+                _ => error("has a unit other than d, h and m"),
             });
         };
         // Of more than nine digits it is too long whatever they are.
         let number = number.parse().unwrap_or(u32::MAX);
         total = total.saturating_add(minutes.saturating_mul(number));
-        rest = after.strip_prefix(unit).unwrap_or_default();
+        rest = after;
     }
     match total {
-        0 if text.is_empty() => Err(fault("is no duration")),
+        0 if text.is_empty() => Err(error("is no duration")),
         1..=MINUTES_MAX => Ok(total),
         _ => {
             let hint = format!("the shortest is 1m, the longest {DURATION_DAYS_MAX}d");

@@ -74,61 +74,64 @@ const SHAPE: &str = "five fields: minute, hour, day of the month, month, weekday
                      `0 22 * * MON-FRI`";
 const FEBRUARY: u32 = 2;
 
-pub(super) fn parse(text: &str) -> Result<Cron, Diagnostic> {
-    let trimmed = text.trim();
-    if trimmed.starts_with('@') {
-        let message = format!("{} is a name that is not known here", quoted(trimmed));
-        let hint = "write the fields: `0 0 * * *` is every midnight, `0 * * * *` every hour";
-        return Err(Diagnostic::new(message, hint));
-    }
-    let mut texts = trimmed.split_ascii_whitespace();
-    let mut sets = [0_u64; 5];
-    let mut any_hour = false;
-    for ((field, set), at) in FIELDS.iter().zip(&mut sets).zip(0..) {
-        let Some(text) = texts.next() else {
-            let message = match at {
-                0 => "there is nothing here".to_owned(),
-                1 => "there is one field here".to_owned(),
-                _ => format!("there are {at} fields here"),
+impl Cron {
+    /// Reads the five fields; refuses what other programs understand in other ways.
+    pub(crate) fn parse(text: &str) -> Result<Self, Diagnostic> {
+        let trimmed = text.trim();
+        if trimmed.starts_with('@') {
+            let message = format!("{} is a name that is not known here", quoted(trimmed));
+            let hint = "write the fields: `0 0 * * *` is every midnight, `0 * * * *` every hour";
+            return Err(Diagnostic::new(message, hint));
+        }
+        let mut texts = trimmed.split_ascii_whitespace();
+        let mut sets = [0_u64; 5];
+        let mut any_hour = false;
+        for ((field, set), at) in FIELDS.iter().zip(&mut sets).zip(0..) {
+            let Some(text) = texts.next() else {
+                let message = match at {
+                    0 => "there is nothing here".to_owned(),
+                    1 => "there is one field here".to_owned(),
+                    _ => format!("there are {at} fields here"),
+                };
+                return Err(Diagnostic::new(message, SHAPE));
             };
-            return Err(Diagnostic::new(message, SHAPE));
+            *set = field.parse(text)?;
+            any_hour |= field.name == "hour" && text.contains('*');
+        }
+        let more = texts.count();
+        if more > 0 {
+            let message = format!("there are {} fields here", FIELDS.len() + more);
+            return Err(Diagnostic::new(
+                message,
+                format!("{SHAPE}; no seconds and no years"),
+            ));
+        }
+        let [minutes, hours, days, months, weekdays] = sets;
+        // Each of them has at most 32 values.
+        let small = |set: u64| u32::try_from(set).unwrap_or(0);
+        let cron = Cron {
+            minutes,
+            hours: small(hours),
+            days: small(days),
+            months: small(months),
+            weekdays: small(weekdays),
+            any_hour,
         };
-        *set = field.parse(text)?;
-        any_hour |= field.name == "hour" && text.contains('*');
+        let [_, _, day_field, _, weekday_field] = &FIELDS;
+        if days != day_field.all() && weekdays != weekday_field.all() {
+            return Err(Diagnostic::new(
+                "this names days of the month and weekdays as well; some programs want both, others either",
+                "write `*` for one of them, or two windows",
+            ));
+        }
+        if !any_date_exists(&cron) {
+            return Err(Diagnostic::new(
+                "there is no such date in any year, so this would never open",
+                "the shortest months have 30 days, and February 28 or 29",
+            ));
+        }
+        Ok(cron)
     }
-    let more = texts.count();
-    if more > 0 {
-        let message = format!("there are {} fields here", FIELDS.len() + more);
-        return Err(Diagnostic::new(
-            message,
-            format!("{SHAPE}; no seconds and no years"),
-        ));
-    }
-    let [minutes, hours, days, months, weekdays] = sets;
-    // Each of them has at most 32 values.
-    let small = |set: u64| u32::try_from(set).unwrap_or(0);
-    let cron = Cron {
-        minutes,
-        hours: small(hours),
-        days: small(days),
-        months: small(months),
-        weekdays: small(weekdays),
-        any_hour,
-    };
-    let [_, _, day_field, _, weekday_field] = &FIELDS;
-    if days != day_field.all() && weekdays != weekday_field.all() {
-        return Err(Diagnostic::new(
-            "this names days of the month and weekdays as well; some programs want both, others either",
-            "write `*` for one of them, or two windows",
-        ));
-    }
-    if !any_date_exists(&cron) {
-        return Err(Diagnostic::new(
-            "there is no such date in any year, so this would never open",
-            "the shortest months have 30 days, and February 28 or 29",
-        ));
-    }
-    Ok(cron)
 }
 
 fn any_date_exists(cron: &Cron) -> bool {

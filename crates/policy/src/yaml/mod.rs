@@ -155,8 +155,8 @@ impl Tree<'_, '_, '_> {
             }
             // The node that it stands before is in the tree already: the way to it is not known.
             Event::Anchor(..) => {
-                self.reader
-                    .refuse(place, "", diagnostic::sign('&'), OR_WRITTEN_OUT)
+                let message = diagnostic::sign('&');
+                self.reader.refuse(place, "", message, OR_WRITTEN_OUT);
             }
             Event::SequenceStart(..) => return self.enter(place, Collection::List(Vec::new())),
             Event::MappingStart(style, ..) => {

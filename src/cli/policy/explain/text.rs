@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::cli::policy::output::TIME;
 use crate::explain::{Answer, FactSource, Reply, Which};
 use quell_policy::facts::catalog::FIELDS;
-use quell_policy::terminal::without_controls;
+use quell_policy::terminal::{cut, without_controls};
 use quell_policy::{Explained, Part, PolicyRef, Tri};
 
 /// So many policies that do not apply are shown: those that come closest to it.
 const FAILING_MAX: usize = 20;
 /// What is longer is cut.
-const CELL_CHARS_MAX: usize = 48;
-const VALUE_CHARS_MAX: usize = 100;
+const CELL_CHARS_MAX: usize = 45;
+const VALUE_CHARS_MAX: usize = 97;
 /// The clauses of a policy in the order in which they are looked at.
 const CLAUSES: [&str; 12] = [
     "owner",
@@ -272,14 +272,6 @@ fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
         }
         line(shown, text.trim_end());
     }
-}
-
-fn cut(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(chars_max.saturating_sub(3)).collect();
-    format!("{kept}...")
 }
 
 /// Participants choose much of what is in a line, and a terminal obeys control characters.

@@ -1,6 +1,6 @@
 //! docs/POLICIES.md says what is so.
 
-use super::super::check::TEXT_TESTS;
+use super::super::ir::TEXT_TESTS;
 use super::super::parse::NODES_MAX;
 use super::super::scan::{BRACKET_DEPTH_MAX, EXPRESSION_BYTES_MAX};
 use super::parse;

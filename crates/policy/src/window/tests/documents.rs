@@ -60,7 +60,7 @@ fn bad_limits_are_refused_with_their_place() {
 }
 
 #[test]
-fn doubtful_windows_are_warned_of() {
+fn windows_that_are_probably_not_meant_are_warned_of() {
     let seen = told(&[
         // Nothing to say of these.
         "active: [{ cron: '0 22 * * MON-FRI', duration: 8h, timezone: Europe/Berlin }]",
@@ -122,7 +122,7 @@ fn doubtful_windows_are_warned_of() {
         "active: [{ cron: '30 2 25 3 *', duration: 1h, timezone: Europe/Berlin }]",
         "active: [{ cron: '0 22 * * *', duration: 8h, timezone: UTC }, { cron: '0 22 * * *', duration: 8h, timezone: Europe/Paris }]",
     ]);
-    insta::assert_snapshot!("doubtful_windows", seen);
+    insta::assert_snapshot!("window_lints", seen);
 }
 
 #[test]
