@@ -1,54 +1,54 @@
-//! How many tracks each policy mutes or exempts, by what is live and by the draft.
+//! How many tracks each policy mutes or exempts, by the live policies and by the draft.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::tally::{Ruling, View};
+use super::disposition::{DispositionRef, View};
 use quell_policy::{Owner, PolicyKey, TenantId};
 
-/// Tracks, by what is live and by the draft.
+/// How many tracks, by the live policies and by the draft.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Beside {
-    /// By what is live.
+pub struct LiveVsDraft {
+    /// By the live policies.
     pub live: u64,
     /// By the draft.
     pub draft: u64,
 }
 
-/// What one policy does, or would.
+/// How many tracks one policy acts on, by its effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Deeds {
+pub struct EffectCounts {
     /// Tracks that it mutes.
-    pub mutes: Beside,
+    pub mutes: LiveVsDraft,
     /// Tracks that it exempts, as an exemption.
-    pub exempts: Beside,
+    pub exempts: LiveVsDraft,
 }
 
-/// One policy and the tracks that are muted or exempted in its name.
+/// One policy, and how many tracks it mutes or exempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyRow {
-    /// Which.
+    /// The policy.
     #[serde(flatten)]
     pub policy: PolicyKey,
-    /// In earnest.
-    pub enforced: Deeds,
-    /// If the dry-run policies were enforced as well.
-    pub dry_run: Deeds,
+    /// What is done.
+    pub enforced: EffectCounts,
+    /// What would be done if the dry-run policies were enforced as well.
+    pub dry_run: EffectCounts,
 }
 
-impl Beside {
-    /// The draft's more, or less.
+impl LiveVsDraft {
+    /// How many more the draft has; negative where it has fewer.
     #[must_use]
     pub fn difference(self) -> i128 {
         i128::from(self.draft) - i128::from(self.live)
     }
 }
 
-type Names = HashMap<String, [Deeds; 2]>;
+type Names = HashMap<String, [EffectCounts; 2]>;
 
-/// Counts by policy; as many as there are policies.
+/// Counts by policy: its size grows with the policies, not with the tracks.
 #[derive(Debug, Default)]
 pub(super) struct ByPolicy {
     operator: Names,
@@ -56,27 +56,27 @@ pub(super) struct ByPolicy {
 }
 
 impl ByPolicy {
-    pub(super) fn add(&mut self, view: View, live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>) {
-        for (ruling, is_draft) in [(live, false), (draft, true)] {
-            let (policy, is_mute) = match ruling {
-                Some(Ruling::Muted(policy)) => (policy, true),
-                Some(Ruling::Exempted(exempted)) => (&*exempted.by, false),
-                Some(Ruling::Left) | None => continue,
+    pub(super) fn add(&mut self, view: View, live: DispositionRef<'_>, draft: DispositionRef<'_>) {
+        for (disposition, is_draft) in [(live, false), (draft, true)] {
+            let (policy, is_mute) = match disposition {
+                DispositionRef::Muted(policy) => (policy, true),
+                DispositionRef::Exempted(exempted) => (&*exempted.by, false),
+                DispositionRef::LeftAlone | DispositionRef::NotDecided => continue,
             };
-            let count = |[enforced, dry_run]: &mut [Deeds; 2]| {
-                let deeds = match view {
+            let count = |[enforced, dry_run]: &mut [EffectCounts; 2]| {
+                let counts = match view {
                     View::Enforced => enforced,
                     View::DryRun => dry_run,
                 };
-                let beside = if is_mute {
-                    &mut deeds.mutes
+                let tracks = if is_mute {
+                    &mut counts.mutes
                 } else {
-                    &mut deeds.exempts
+                    &mut counts.exempts
                 };
                 *(if is_draft {
-                    &mut beside.draft
+                    &mut tracks.draft
                 } else {
-                    &mut beside.live
+                    &mut tracks.live
                 }) += 1;
             };
             let names = match &policy.owner {
@@ -87,16 +87,16 @@ impl ByPolicy {
         }
     }
 
-    /// Those with the largest difference first, then those that do most.
+    /// The largest difference first, then the most tracks.
     pub(super) fn finish(self) -> Vec<PolicyRow> {
         let operator = self
             .operator
             .into_iter()
-            .map(|(name, deeds)| (Owner::Operator, name, deeds));
+            .map(|(name, counts)| (Owner::Operator, name, counts));
         let tenants = self.tenants.into_iter().flat_map(|(owner, names)| {
             names
                 .into_iter()
-                .map(move |(name, deeds)| (Owner::Tenant(owner.clone()), name, deeds))
+                .map(move |(name, counts)| (Owner::Tenant(owner.clone()), name, counts))
         });
         let mut rows: Vec<_> = operator
             .chain(tenants)
@@ -107,10 +107,10 @@ impl ByPolicy {
             })
             .collect();
         rows.sort_by_cached_key(|row| {
-            let besides = row.besides();
-            let difference = besides.map(|beside| beside.difference().abs());
-            let all: u64 = besides
-                .map(|beside| beside.live.max(beside.draft))
+            let counts = row.counts();
+            let difference = counts.map(|tracks| tracks.difference().abs());
+            let all: u64 = counts
+                .map(|tracks| tracks.live.max(tracks.draft))
                 .iter()
                 .sum();
             let difference: i128 = difference.iter().sum();
@@ -121,7 +121,7 @@ impl ByPolicy {
 }
 
 impl PolicyRow {
-    fn besides(&self) -> [Beside; 4] {
+    fn counts(&self) -> [LiveVsDraft; 4] {
         [
             self.enforced.mutes,
             self.enforced.exempts,
@@ -131,8 +131,8 @@ impl PolicyRow {
     }
 }
 
-/// Changes the entry of that name, which is copied only where it is new.
-fn with(map: &mut Names, name: &str, change: impl FnOnce(&mut [Deeds; 2])) {
+/// Changes the entry of this name; the name is copied only where it is new.
+fn with(map: &mut Names, name: &str, change: impl FnOnce(&mut [EffectCounts; 2])) {
     match map.get_mut(name) {
         Some(value) => change(value),
         None => change(map.entry(name.to_owned()).or_default()),

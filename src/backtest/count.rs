@@ -1,4 +1,4 @@
-//! Counts tracks, and the rooms and participants that they are in, under several headings at once.
+//! Counts tracks, and their distinct rooms and participants, under several headings at once.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -6,21 +6,21 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use serde::Serialize;
 
-/// So many different rooms, and participants, are told apart: some 35 MB each.
+/// At most this many distinct rooms, and as many participants, are counted: about 35 MB each.
 const DISTINCT_MAX: usize = 1_000_000;
 const HEADINGS_MAX: usize = 32;
 
-/// Headings: a bit each.
+/// A set of headings, one bit each; at most 32.
 pub(super) type Headings = u32;
 
-/// How many there are under one heading.
+/// How many tracks, rooms and participants are under one heading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counted {
     /// Tracks.
     pub tracks: u64,
-    /// The rooms that they are in, by SID.
+    /// Distinct rooms of these tracks, by SID.
     pub rooms: u64,
-    /// The participants that publish them, by room SID and identity.
+    /// Distinct participants that publish them, by room SID and identity.
     pub participants: u64,
 }
 
@@ -55,7 +55,7 @@ impl Counter {
         self.participants.add(participant, headings);
     }
 
-    /// What was counted under `heading`, a single bit.
+    /// The counts under `heading`, which is a single bit.
     pub(super) fn under(&self, heading: Headings) -> Counted {
         let at = |counts: &[u64; HEADINGS_MAX]| {
             let index = usize::try_from(heading.trailing_zeros()).ok();
@@ -68,14 +68,14 @@ impl Counter {
         }
     }
 
-    /// Whether there were more rooms or participants than could be told apart.
+    /// Whether there were more rooms or participants than are counted.
     pub(super) fn is_capped(&self) -> bool {
         self.rooms.is_capped || self.participants.is_capped
     }
 }
 
-/// Who was seen under which headings, by 64 bits of their name's hash: among a million, two that
-/// share them are one chance in thirty million.
+/// Under which headings each name was seen. Names are kept as 64-bit hashes: among a million names,
+/// the chance that any two share one is about one in thirty million.
 #[derive(Debug)]
 struct Distinct {
     max: usize,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_cap_the_known_ones_go_on_counting_and_it_is_said() {
+    fn beyond_the_cap_the_known_ones_go_on_counting_and_it_is_capped() {
         let mut counter = Counter::with_distinct_max(2);
         for identity in ["ann", "ben", "cat", "ann"] {
             counter.add("RM_1", identity, A);

@@ -1,4 +1,4 @@
-//! Two sets of policies to compare: what is stored, and what would be with a draft put over it.
+//! The two sets of policies to compare: those that are stored, and those with the draft over them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,47 +11,47 @@ use quell_policy::{
     StoredPolicy, TenantId,
 };
 
-/// What is to be tried.
+/// The policies to try.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
-    /// Policies that take the place of the stored ones of their owner and name, or are new.
+    /// Each replaces the stored policy of its owner and name, or is new.
     pub policies: Vec<Policy>,
-    /// Stored policies that are left out.
+    /// Stored policies to leave out.
     pub without: Vec<PolicyKey>,
-    /// Nothing else of what is stored is in it.
+    /// Leave out every stored policy that is not among `policies`.
     pub alone: bool,
 }
 
-/// Why there is nothing to compare.
+/// Why a draft cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     /// Neither policies nor a removal.
     #[error("there is no draft: name policies to try, or one to try without")]
     Empty,
-    /// One policy twice.
+    /// The draft holds one policy twice.
     #[error("{0} stands in the draft twice: keep one")]
     Twice(PolicyKey),
-    /// A policy in the draft and to be left out.
+    /// A policy is in the draft and is to be left out.
     #[error("{0} is in the draft and to be left out of it: take one of the two away")]
     InAndOut(PolicyKey),
-    /// Nothing to leave out.
+    /// The policy to leave out is not stored.
     #[error("there is no stored policy {0} to try without: `quell policy list` shows all")]
     NotStored(PolicyKey),
-    /// A policy that is about other rooms.
-    #[error("{0} is another tenant's policy: it is never about {1}'s rooms")]
+    /// A policy of another tenant: it never applies to this tenant's rooms.
+    #[error("{0} is another tenant's policy: it never applies to {1}'s rooms")]
     OtherTenant(PolicyKey, TenantId),
-    /// A stored policy that this version cannot use.
+    /// This version cannot read a stored policy; the text says why.
     #[error("the stored policy {0} cannot be read by this version: {1}")]
     Unreadable(PolicyKey, String),
 }
 
-/// How a policy of the draft stands to what is stored.
+/// How a policy of the draft differs from what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// There is none of its name.
+pub enum DraftChange {
+    /// None of its owner and name is stored.
     Created,
-    /// The stored one is another.
+    /// The stored one differs.
     Updated,
     /// The stored one is left out.
     Removed,
@@ -59,8 +59,8 @@ pub enum Change {
     Unchanged,
 }
 
-impl Change {
-    /// The word for it.
+impl DraftChange {
+    /// As in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,43 +74,43 @@ impl Change {
 
 /// One policy of the draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Changed {
-    /// Which.
+pub struct DraftPolicy {
+    /// The policy.
     #[serde(flatten)]
     pub policy: PolicyKey,
-    /// How it stands to what is stored.
-    pub change: Change,
-    /// What it does; of a removed one, what it did.
+    /// How it differs from what is stored.
+    pub change: DraftChange,
+    /// Its effect; of a removed one, the stored effect.
     pub effect: Effect,
-    /// Whether it acts; of a removed one, whether it did.
+    /// Its mode; of a removed one, the stored mode.
     pub mode: Mode,
     /// The fields of an updated one that differ, such as `match.room`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
 
-/// Policies that decide together.
+/// Compiled policies that decide together.
 #[derive(Debug, Default)]
-pub(super) struct Side {
+pub(super) struct ComparedSet {
     pub(super) set: PolicySet,
-    /// Those whose policies are in dry run.
+    /// Owners that have a policy in dry run.
     pub(super) dry_run: BTreeSet<Owner>,
-    /// Of those that ask for more than a webhook's own facts.
+    /// What each policy reads beyond the event's own facts; policies that read none are left out.
     reads: HashMap<PolicyKey, Reads>,
 }
 
-/// Live and draft.
+/// The live policies and the draft's.
 #[derive(Debug)]
-pub(super) struct Sides {
-    pub(super) live: Side,
-    pub(super) draft: Side,
-    /// The draft's policies, what changes first.
-    pub(super) changes: Vec<Changed>,
+pub(super) struct ComparedSets {
+    pub(super) live: ComparedSet,
+    pub(super) draft: ComparedSet,
+    /// The policies that the draft names; changed ones first.
+    pub(super) changes: Vec<DraftPolicy>,
     /// The stored policies that neither the draft holds nor `without` names.
     pub(super) others: Vec<PolicyKey>,
 }
 
-impl Sides {
+impl ComparedSets {
     /// Whether any policy that `viewer` may read is in dry run.
     pub(super) fn any_dry_run(&self, viewer: &Viewer) -> bool {
         let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
@@ -118,8 +118,8 @@ impl Sides {
     }
 }
 
-impl Side {
-    /// What a policy of it reads.
+impl ComparedSet {
+    /// What one of its policies reads beyond the event's own facts.
     pub(super) fn reads(&self, policy: &PolicyRef) -> Reads {
         self.reads.get(&policy.key()).copied().unwrap_or_default()
     }
@@ -143,12 +143,12 @@ impl Side {
 }
 
 impl Draft {
-    /// Puts the draft over what is stored. With a tenant, all is about that tenant's rooms.
+    /// Puts the draft over what is stored. With a tenant, other tenants' policies are refused.
     pub(super) fn over(
         self,
         stored: impl IntoIterator<Item = StoredPolicy>,
         tenant: Option<&TenantId>,
-    ) -> Result<Sides, DraftError> {
+    ) -> Result<ComparedSets, DraftError> {
         if self.policies.is_empty() && self.without.is_empty() {
             return Err(DraftError::Empty);
         }
@@ -160,17 +160,17 @@ impl Draft {
             let (policy, compiled) = read(&row)?;
             let key = compiled.id.key();
             if let Some(new) = drafted.remove(&key) {
-                let fields = changed_names(&policy, &new);
+                let fields = changed_field_names(&policy, &new);
                 let change = if fields.is_empty() {
                     draft.push(compiled.clone());
-                    Change::Unchanged
+                    DraftChange::Unchanged
                 } else {
                     draft.push(compile(&new, row.revision.saturating_add(1))?);
-                    Change::Updated
+                    DraftChange::Updated
                 };
-                changes.push(changed(&new, change, fields));
+                changes.push(draft_policy(&new, change, fields));
             } else if without.remove(&key) {
-                changes.push(changed(&policy, Change::Removed, Vec::new()));
+                changes.push(draft_policy(&policy, DraftChange::Removed, Vec::new()));
             } else {
                 if !self.alone {
                     draft.push(compiled.clone());
@@ -184,12 +184,12 @@ impl Draft {
         }
         for new in drafted.values() {
             draft.push(compile(new, 1)?);
-            changes.push(changed(new, Change::Created, Vec::new()));
+            changes.push(draft_policy(new, DraftChange::Created, Vec::new()));
         }
         changes.sort_by(|a, b| (a.change, &a.policy).cmp(&(b.change, &b.policy)));
-        Ok(Sides {
-            live: Side::new(live),
-            draft: Side::new(draft),
+        Ok(ComparedSets {
+            live: ComparedSet::new(live),
+            draft: ComparedSet::new(draft),
             changes,
             others,
         })
@@ -238,8 +238,8 @@ fn compile(policy: &Policy, revision: i32) -> Result<CompiledPolicy, DraftError>
         .map_err(|error| DraftError::Unreadable(policy.key(), error.to_string()))
 }
 
-fn changed(policy: &Policy, change: Change, fields: Vec<String>) -> Changed {
-    Changed {
+fn draft_policy(policy: &Policy, change: DraftChange, fields: Vec<String>) -> DraftPolicy {
+    DraftPolicy {
         policy: policy.key(),
         change,
         effect: policy.effect,
@@ -249,7 +249,7 @@ fn changed(policy: &Policy, change: Change, fields: Vec<String>) -> Changed {
 }
 
 /// The fields in which two policies differ, such as `mode` or `match.room`.
-fn changed_names(old: &Policy, new: &Policy) -> Vec<String> {
+fn changed_field_names(old: &Policy, new: &Policy) -> Vec<String> {
     let changes = changed_fields(Some(&old.to_json()), Some(&new.to_json()));
     changes.into_iter().map(|change| change.field).collect()
 }

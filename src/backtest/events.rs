@@ -1,8 +1,8 @@
 //! Reads stored `track_published` events, oldest first, a page at a time.
 //!
-//! Why pages by key and no one long query: each is a short statement in a read-only transaction of
-//! its own, so that no snapshot stays open that would keep vacuum back, no partition is held that
-//! is to be dropped, and the connection is everybody else's in between.
+//! Pages by key, and not one long query: each page is a short statement in a read-only transaction of
+//! its own. So no open snapshot holds vacuum back, no lock keeps a partition from being dropped, and
+//! others can use the connection between pages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,14 +13,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
-use super::since::Range;
+use super::time_range::TimeRange;
 use crate::postgres::Pool;
 use quell_policy::TenantId;
 
-/// A page that nobody read lately comes from slow disks.
+/// Events that nobody has read lately come from disk, which may be slow.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A track that was published, as it is stored.
+/// A stored `track_published` event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Published {
     pub(super) created_at: DateTime<Utc>,
@@ -31,21 +31,21 @@ pub(super) struct Published {
     pub(super) identity: Option<String>,
     pub(super) track_sid: Option<String>,
     pub(super) settlement: Option<String>,
-    /// JSON as text: it is read once, on a thread that nobody waits for.
+    /// JSON as text: it is parsed on a blocking thread.
     pub(super) facts: Option<String>,
     pub(super) decision: Option<String>,
 }
 
-/// Up to and with which event is read already.
+/// The last event that is read: the next page begins after it.
 ///
-/// As text it goes to clients and comes back; what is in it is nothing to rely on.
+/// Clients send it back as an opaque text (base64url).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub(super) created_at: DateTime<Utc>,
     event_id: String,
 }
 
-/// It is not one that a report had.
+/// The text is not a cursor from a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`after` is not what `truncated.next` of a report says")]
 pub struct CursorError;
@@ -86,13 +86,13 @@ impl Serialize for Cursor {
 }
 
 impl Cursor {
-    /// At which time it stands.
+    /// The time of the last event that is read.
     #[must_use]
     pub fn at(&self) -> DateTime<Utc> {
         self.created_at
     }
 
-    /// Before everything at or after `instant`: no event's id is empty.
+    /// Before every event at or after `instant`: no event's id is empty.
     pub(super) fn before(instant: DateTime<Utc>) -> Self {
         Self {
             created_at: instant,
@@ -101,31 +101,31 @@ impl Cursor {
     }
 }
 
-/// What is looked at.
+/// Reads the events of a time range, page by page.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct EventReader {
     pub(super) pool: Pool,
-    pub(super) range: Range,
-    /// This tenant's rooms; none is all rooms.
+    pub(super) range: TimeRange,
+    /// Only this tenant's rooms; none is all rooms.
     pub(super) tenant: Option<TenantId>,
-    /// So many events of any kind are passed over with each page.
+    /// Each page covers at most this many events of any kind.
     pub(super) page_events: i64,
 }
 
-/// Some events, and where the next page begins; none where there is no more.
+/// Some events, and the cursor for the next page; none at the end.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct EventPage {
     pub(super) tracks: Vec<Published>,
     pub(super) next: Option<Cursor>,
 }
 
-impl Source {
+impl EventReader {
     /// The page after `cursor`.
-    pub(super) async fn page(&self, cursor: &Cursor) -> Result<Page, sqlx::Error> {
+    pub(super) async fn page(&self, cursor: &Cursor) -> Result<EventPage, sqlx::Error> {
         let mut tx = self.pool.within(PAGE_TIMEOUT).begin_read_only().await?;
-        // Where the page ends is looked up first, in the index alone: where few events are asked
-        // for out of many, a page is bounded by what it passes over and not by what it finds.
-        // (Row comparisons are what the index takes; the plain ones leave partitions out.)
+        // The index alone says where the page ends: a page is bounded by the events that it passes
+        // over, and not by those that it finds, which may be few.
+        // (The row comparison uses the index; the plain ones skip partitions.)
         let end = sqlx::query!(
             "select created_at, event_id from webhook_event
              where created_at >= $1 and created_at < $3 and (created_at, event_id) > ($1, $2)
@@ -162,16 +162,16 @@ impl Source {
         .fetch_all(&mut *tx)
         .await?;
         tx.commit().await?;
-        // Here and not there: Postgres would carry the facts through a sort on disk.
+        // Not in SQL: Postgres would sort rows with their facts on disk.
         tracks.sort_by(|a, b| (a.created_at, &a.event_id).cmp(&(b.created_at, &b.event_id)));
-        Ok(Page { tracks, next })
+        Ok(EventPage { tracks, next })
     }
 
-    /// From where to go on as from `end`, when all from `start` on is read up to there, the last track
-    /// at `last`; none where that would be no further than `start`.
+    /// The cursor to continue from, when all events between `start` and `end` are read and `last` is
+    /// the time of the last track among them. None where it would not be after `start`.
     ///
-    /// A tenant goes on from its own last track or, where it has none in between, from a whole hour:
-    /// it is not told of others when their events were.
+    /// A tenant continues from its own last track or, without one, from the last whole hour before
+    /// `end`: `end` would tell it when another tenant's event was.
     pub(super) async fn resume(
         &self,
         start: &Cursor,
@@ -187,8 +187,7 @@ impl Source {
             let hour = hour.filter(|hour| *hour > start.created_at);
             return Ok(hour.map(Cursor::before));
         };
-        // Of those of one time Postgres says which is the last: only it knows the order that it has
-        // read in.
+        // Among events of one time only Postgres knows its own order of ids.
         let event_id = sqlx::query_scalar!(
             "select max(event_id) from webhook_event
              where created_at = $1 and (created_at, event_id) <= ($2, $3)
@@ -205,7 +204,7 @@ impl Source {
         }))
     }
 
-    /// When the oldest event of all that are stored was; none where nothing is.
+    /// The time of the oldest stored event; none where no event is stored.
     pub(super) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
         sqlx::query_scalar!("select min(created_at) from webhook_event")
             .fetch_one(&self.pool)

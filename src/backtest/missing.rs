@@ -1,19 +1,24 @@
-//! Which facts were not recorded that a decision hangs on.
+//! The facts that a decision depends on and that were not recorded.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::draft::Side;
+use super::draft::ComparedSet;
 use crate::access::Viewer;
 use quell_policy::{Decision, Facts, Reads, Tri};
 
-/// So many different sets of missing facts are told apart.
+/// At most this many sets of missing facts are counted on their own.
 const GROUPS_MAX: usize = 30;
 
-/// What the policies of `side` read that may turn `decision`, and that is not in `facts`. What
-/// others' policies read is not for `viewer` to know.
-pub(super) fn missing(side: &Side, decision: &Decision, facts: &Facts, viewer: &Viewer) -> Reads {
+/// The facts that are unknown in `facts` and that may change `decision`, since a policy of `set` that
+/// may apply reads them. Policies that `viewer` may not read are left out.
+pub(super) fn missing(
+    set: &ComparedSet,
+    decision: &Decision,
+    facts: &Facts,
+    viewer: &Viewer,
+) -> Reads {
     if !decision.is_indeterminate() {
         return Reads::default();
     }
@@ -21,7 +26,7 @@ pub(super) fn missing(side: &Side, decision: &Decision, facts: &Facts, viewer: &
         candidate.applies == Tri::Unknown && viewer.may_read(&candidate.policy.owner)
     });
     let read = candidates.fold(Reads::default(), |reads, candidate| {
-        reads.or(side.reads(&candidate.policy))
+        reads.or(set.reads(&candidate.policy))
     });
     read.and(Reads::unknown_in(facts))
 }
@@ -29,15 +34,15 @@ pub(super) fn missing(side: &Side, decision: &Decision, facts: &Facts, viewer: &
 /// Tracks that lack the same facts for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MissingFacts {
-    /// What lacks; empty where only policies of others ask for it.
+    /// The names of the missing facts; empty where only others' policies read them.
     pub facts: Vec<&'static str>,
-    /// Whether `LiveKit` was never asked for it: the event alone had decided.
+    /// Whether `LiveKit` was never asked: the event alone had decided.
     pub by_event_alone: bool,
-    /// How many.
+    /// How many tracks.
     pub tracks: u64,
 }
 
-/// Counts them.
+/// Counts tracks by their missing facts.
 #[derive(Debug, Default)]
 pub(super) struct MissingTally {
     groups: BTreeMap<(Reads, bool), u64>,
@@ -54,7 +59,7 @@ impl MissingTally {
         }
     }
 
-    /// The most frequent first, and how many tracks are in none of them.
+    /// The most frequent first, and how many tracks are in no group.
     pub(super) fn finish(self) -> (Vec<MissingFacts>, u64) {
         let mut groups: Vec<_> = self
             .groups

@@ -1,4 +1,4 @@
-//! What a backtest answers: the same for people (`Display`) and for programs (JSON).
+//! The report of a backtest, as text (`Display`) and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,97 +7,98 @@ use serde::Serialize;
 
 use super::by_policy::PolicyRow;
 use super::count::Counted;
-use super::draft::{Changed, Sides};
+use super::draft::{ComparedSets, DraftPolicy};
 use super::events::Cursor;
 use super::sample::Sample;
-use super::since::Range;
-use super::tally::{Apart, Comparison, Totals};
+use super::tally::{DraftComparison, Excluded, Totals};
+use super::time_range::TimeRange;
 use crate::access::Viewer;
 use quell_policy::TenantId;
 
-/// So many policies are listed; further ones are only counted.
+/// At most this many policies are listed; more are only counted.
 const POLICIES_MAX: usize = 200;
 
-/// What came of a backtest. Fields are added, never renamed or removed.
+/// The result of a backtest. Fields are added, never renamed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Over which time.
+    /// The time of the events.
     #[serde(flatten)]
-    pub range: Range,
-    /// The tenant whose rooms it is about; none is all rooms.
+    pub range: TimeRange,
+    /// The tenant whose rooms are replayed; none is all rooms.
     pub owner: Option<TenantId>,
-    /// What is tried.
+    /// What the draft holds.
     pub draft: DraftReport,
-    /// What was published.
+    /// The tracks that were published.
     pub published: Counted,
-    /// When the first and the last of it was.
+    /// The times of the first and the last of them.
     pub between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// What is done.
-    pub enforced: Comparison,
+    pub enforced: DraftComparison,
     /// What would be done if the dry-run policies (`mode: dry_run`) were enforced as well.
-    pub dry_run: Comparison,
-    /// Whether any policy is in dry run, live or in the draft: else the two are the same. Of others'
-    /// policies a tenant is told only where they are about a track of its rooms, or may be.
+    pub dry_run: DraftComparison,
+    /// Whether any policy is in dry run, live or in the draft: without one, `enforced` and `dry_run`
+    /// are the same. For a tenant, others' policies count only where they apply to one of its tracks,
+    /// or may.
     pub any_dry_run: bool,
-    /// How the tracks' jobs ended then, by settlement; `open` is not yet.
+    /// How many tracks' jobs ended with each settlement then; `open` has not ended.
     pub recorded: BTreeMap<String, u64>,
-    /// What could not be compared.
-    pub apart: Apart,
-    /// What each policy does; the largest difference first.
+    /// The tracks that could not be compared.
+    pub excluded: Excluded,
+    /// How many tracks each policy mutes and exempts; the largest difference first.
     pub policies: Vec<PolicyRow>,
-    /// How many more policies there are than are listed.
+    /// How many more policies there are.
     pub policies_left_off: usize,
-    /// Examples, spread over the time.
+    /// Example tracks, spread over the time.
     pub samples: Vec<Sample>,
-    /// Rooms and participants are at least so many: there were more than are told apart.
+    /// Whether numbers of rooms and participants are lower bounds: there were more than are counted.
     pub at_least: bool,
-    /// Where it stopped before the end.
+    /// Where it stopped, if before the end.
     pub truncated: Option<Truncated>,
-    /// What is to be known of these numbers.
+    /// What a reader of the numbers must know.
     pub notes: Vec<String>,
-    /// What is doubtful about the draft's policies.
+    /// Warnings about the draft's policies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What is tried.
+/// What the draft holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DraftReport {
-    /// Only the draft's policies are in it, and nothing that is stored.
+    /// Whether the draft's policies are tried alone, without the other stored ones.
     pub alone: bool,
-    /// The policies that it names.
-    pub policies: Vec<Changed>,
-    /// How many more it names than are listed.
+    /// The policies that it holds or leaves out; changed ones first.
+    pub policies: Vec<DraftPolicy>,
+    /// How many more there are.
     pub policies_left_off: usize,
-    /// How many stored ones it does not name.
+    /// How many other policies are stored; of those, only what the viewer may read.
     pub others: usize,
 }
 
-/// Where it stopped.
+/// Where a backtest stopped before the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Truncated {
-    /// Events up to about this time are in it.
+    /// Events up to about this time are in the report.
     pub at: DateTime<Utc>,
-    /// Why.
+    /// Which limit stopped it.
     pub by: TruncatedBy,
-    /// From where to go on, so that no track is left out or counted twice.
+    /// The cursor to continue from: no track is left out or counted twice.
     pub next: Cursor,
 }
 
-/// What was enough.
+/// The limit that stopped a backtest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TruncatedBy {
-    /// So many tracks.
+    /// The number of tracks.
     Tracks,
-    /// So much time.
+    /// The time.
     Time,
 }
 
-/// What was asked, as far as the report repeats it.
+/// What was asked for, as far as the report repeats it.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) range: Range,
+pub(super) struct ReportScope {
+    pub(super) range: TimeRange,
     pub(super) tenant: Option<TenantId>,
     pub(super) viewer: Viewer,
     pub(super) alone: bool,
@@ -106,46 +107,46 @@ pub(super) struct Asked {
 }
 
 impl Report {
-    pub(super) fn new(asked: Asked, sides: &Sides, totals: Totals) -> Self {
-        let notes = notes(&asked, &totals);
+    pub(super) fn new(scope: ReportScope, sets: &ComparedSets, totals: Totals) -> Self {
+        let notes = notes(&scope, &totals);
         let mut policies = totals.by_policy.finish();
         let policies_left_off = left_off(&mut policies);
-        let mut changes = sides.changes.clone();
+        let mut changes = sets.changes.clone();
         let changes_left_off = left_off(&mut changes);
-        // How many policies others have is not for a tenant to know.
-        let any_dry_run = totals.dry_run_seen || sides.any_dry_run(&asked.viewer);
-        let others = sides.others.iter();
+        let any_dry_run = totals.dry_run_seen || sets.any_dry_run(&scope.viewer);
+        // A tenant may not know how many policies others have.
+        let others = sets.others.iter();
         Self {
-            range: asked.range,
+            range: scope.range,
             draft: DraftReport {
-                alone: asked.alone,
+                alone: scope.alone,
                 policies: changes,
                 policies_left_off: changes_left_off,
                 others: others
-                    .filter(|key| asked.viewer.may_read(&key.owner))
+                    .filter(|key| scope.viewer.may_read(&key.owner))
                     .count(),
             },
-            owner: asked.tenant,
+            owner: scope.tenant,
             published: totals.published,
             between: totals.between,
             enforced: totals.enforced,
             dry_run: totals.dry_run,
             any_dry_run,
             recorded: totals.recorded,
-            apart: totals.apart,
+            excluded: totals.excluded,
             policies,
             policies_left_off,
             samples: totals.samples,
             at_least: totals.is_capped,
-            truncated: asked.truncated,
+            truncated: scope.truncated,
             notes,
             warnings: Vec::new(),
         }
     }
 
-    /// Why it is about nothing.
+    /// Why there are no tracks.
     pub(super) fn nothing(&self, oldest: Option<DateTime<Utc>>) -> String {
-        let Range { since, until } = self.range;
+        let TimeRange { since, until } = self.range;
         let why = match (&self.owner, oldest) {
             (Some(tenant), None) => format!(
                 " in rooms of which {tenant} was recorded as the tenant, as it is while any tenant has a live policy"
@@ -171,17 +172,17 @@ fn left_off<T>(items: &mut Vec<T>) -> usize {
     left_off
 }
 
-fn notes(asked: &Asked, totals: &Totals) -> Vec<String> {
+fn notes(scope: &ReportScope, totals: &Totals) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(oldest) = asked.oldest
-        && oldest > asked.range.since
+    if let Some(oldest) = scope.oldest
+        && oldest > scope.range.since
     {
         notes.push(format!(
             "stored events go back to {} only; what is older than QUELL_EVENT_RETENTION is dropped",
             rfc3339(oldest)
         ));
     }
-    if let Some(Truncated { at, by, .. }) = &asked.truncated {
+    if let Some(Truncated { at, by, .. }) = &scope.truncated {
         let enough = match by {
             TruncatedBy::Tracks => "as many tracks as one request may take",
             TruncatedBy::Time => "as much time as one request may take",
@@ -191,17 +192,17 @@ fn notes(asked: &Asked, totals: &Totals) -> Vec<String> {
             rfc3339(*at)
         ));
     }
-    if asked.tenant.is_some() {
+    if scope.tenant.is_some() {
         notes.push(
             "rooms are counted whose tenant was recorded; it is while any tenant has a live policy, or one asks for more than the event"
                 .to_owned(),
         );
     }
     if totals.is_capped {
-        notes.push("there were more rooms or participants than are told apart: those numbers are lower bounds".to_owned());
+        notes.push("there were more rooms or participants than are counted: those numbers are lower bounds".to_owned());
     }
     if totals
-        .apart
+        .excluded
         .missing
         .iter()
         .any(|group| group.by_event_alone)
@@ -214,7 +215,7 @@ fn notes(asked: &Asked, totals: &Totals) -> Vec<String> {
     notes
 }
 
-/// As `since` takes it.
+/// In the form that `since` reads.
 fn rfc3339(at: DateTime<Utc>) -> impl std::fmt::Display {
     at.format("%Y-%m-%dT%H:%M:%SZ")
 }

@@ -3,105 +3,84 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::disposition::{ChangeKind, Disposition, DispositionRef, View};
 use super::events::Published;
-use super::replay::Decided;
-use super::tally::{Shift, View};
+use super::replay::ReplayedTrack;
 use crate::access::Viewer;
-use quell_policy::{Decision, PolicyKey, PolicyRef, Verdict};
+use quell_policy::{Decision, PolicyKey, PolicyRef};
 
-/// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Word {
-    /// It is muted.
-    Muted,
-    /// An exemption cancels its mute.
-    Exempted,
-    /// No mute is about it.
-    LeftAlone,
-    /// A fact that it hangs on was not recorded.
-    NotDecided,
-}
-
-/// What one set of policies does to a track, and why.
+/// What one set of policies does with a track, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SampleRuling {
+pub struct SampleDecision {
     /// What is done.
-    pub ruling: Word,
-    /// The policy that mutes it, or exempts it; of one left alone, the mute that would be about it
-    /// but for its own `unless`.
+    pub disposition: Disposition,
+    /// The policy that mutes it, or exempts it. Of a track that is left alone: the mute that would
+    /// apply without its own `unless`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<PolicyKey>,
-    /// Of one that is exempted, the mute that is cancelled.
+    /// Of a track that is exempted: the mute that is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mute: Option<PolicyKey>,
-    /// Why, as the exemption says.
+    /// The exemption's reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// One track.
+/// One track of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sample {
-    /// Which policies act in earnest.
+    /// Which policies are enforced.
     pub view: View,
     /// What the draft changes for it.
-    pub change: Shift,
+    pub change: ChangeKind,
     /// When it was decided.
     pub at: DateTime<Utc>,
-    /// The event that told of it.
+    /// The id of its event.
     pub event_id: String,
-    /// The room.
+    /// The room's name.
     pub room: String,
     /// The room's SID.
     pub room_sid: String,
-    /// Who publishes.
+    /// The identity of the participant who publishes.
     pub identity: String,
-    /// The track.
+    /// The track's SID.
     pub track_sid: String,
-    /// What it is a track of.
+    /// The track's source, as `LiveKit` names it: `MICROPHONE`.
     pub source: String,
-    /// By what is live.
-    pub live: SampleRuling,
+    /// By the live policies.
+    pub live: SampleDecision,
     /// By the draft.
-    pub draft: SampleRuling,
-    /// What was not recorded and one of the two hangs on.
+    pub draft: SampleDecision,
+    /// Of a track that is not compared: the facts that were not recorded and a decision depends on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<&'static str>,
-    /// How it ended then; none where it was not over.
+    /// How its job ended then; none where it is open.
     pub recorded: Option<String>,
-}
-
-/// For whose eyes a sample is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SampleOf<'a> {
-    /// To whom others' policies are names.
-    pub(super) viewer: &'a Viewer,
 }
 
 impl Sample {
     pub(super) fn new(
         view: View,
-        change: Shift,
+        change: ChangeKind,
         event: &Published,
-        decided: &Decided,
-        of: SampleOf<'_>,
+        track: &ReplayedTrack,
+        viewer: &Viewer,
     ) -> Self {
-        let facts = &decided.facts;
+        let facts = &track.facts;
         Self {
             view,
             change,
-            at: decided.at,
+            at: track.at,
             event_id: event.event_id.clone(),
             room: facts.room.name.clone(),
             room_sid: facts.room.sid.clone(),
             identity: facts.participant.identity.clone(),
             track_sid: facts.track.sid.clone(),
             source: facts.track.source.as_str().to_owned(),
-            live: of.ruling(view, &decided.live),
-            draft: of.ruling(view, &decided.draft),
-            missing: if change == Shift::NotCompared {
-                decided.missing.names()
+            live: SampleDecision::new(view, &track.live, viewer),
+            draft: SampleDecision::new(view, &track.draft, viewer),
+            missing: if change == ChangeKind::NotCompared {
+                track.missing.names()
             } else {
                 Vec::new()
             },
@@ -110,33 +89,31 @@ impl Sample {
     }
 }
 
-impl SampleOf<'_> {
-    fn ruling(self, view: View, decision: &Decision) -> SampleRuling {
-        let ruling = |ruling, by: Option<&PolicyRef>| SampleRuling {
-            ruling,
+impl SampleDecision {
+    /// The reason of an exemption, and an `unless`, are told only to those who may read the policy.
+    fn new(view: View, decision: &Decision, viewer: &Viewer) -> Self {
+        let of = |disposition, by: Option<&PolicyRef>| Self {
+            disposition,
             by: by.map(PolicyRef::key),
             mute: None,
             reason: None,
         };
-        match view.of(decision) {
-            Verdict::Mute { policy } => ruling(Word::Muted, Some(policy)),
-            Verdict::Indeterminate => ruling(Word::NotDecided, None),
-            Verdict::Nothing { exempted: None } => {
-                let by = decision
-                    .excepted_by()
-                    .filter(|policy| self.viewer.may_read(&policy.owner));
-                ruling(Word::LeftAlone, by)
+        let may_read = |policy: &PolicyRef| viewer.may_read(&policy.owner);
+        match DispositionRef::of(view.of(decision)) {
+            DispositionRef::Muted(policy) => of(Disposition::Muted, Some(policy)),
+            DispositionRef::NotDecided => of(Disposition::NotDecided, None),
+            DispositionRef::LeftAlone => {
+                let by = decision.exempted_by_unless();
+                of(Disposition::LeftAlone, by.filter(|policy| may_read(policy)))
             }
-            Verdict::Nothing {
-                exempted: Some(exempted),
-            } => SampleRuling {
+            DispositionRef::Exempted(exempted) => Self {
                 mute: Some(exempted.mute.key()),
                 reason: exempted
                     .reason
                     .as_deref()
-                    .filter(|_| self.viewer.may_read(&exempted.by.owner))
+                    .filter(|_| may_read(&exempted.by))
                     .map(str::to_owned),
-                ..ruling(Word::Exempted, Some(&exempted.by))
+                ..of(Disposition::Exempted, Some(&exempted.by))
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Adds up what live policies and a draft make of the same tracks; pure.
+//! Adds up what the live policies and the draft do with the same tracks; pure.
 
 use std::collections::BTreeMap;
 
@@ -7,99 +7,22 @@ use serde::Serialize;
 
 use super::by_policy::ByPolicy;
 use super::count::{Counted, Counter, Headings};
+use super::disposition::{ChangeKind, DispositionRef, View};
 use super::events::Published;
 use super::missing::{MissingFacts, MissingTally};
-use super::replay::{Decided, Replayed};
-use super::sample::{Sample, SampleOf};
-use super::spread::Spread;
+use super::replay::{Replayed, ReplayedTrack};
+use super::sample::Sample;
+use super::stride_sample::StrideSample;
 use crate::access::Viewer;
-use quell_policy::{Decision, Exempted, Mode, PolicyRef, Tri, Verdict};
-
-/// Which policies act in earnest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum View {
-    /// Those with `mode: enforce`: what is done.
-    Enforced,
-    /// Those in dry run (`mode: dry_run`) as well: what would be done if they were enforced.
-    DryRun,
-}
-
-impl View {
-    pub(super) const ALL: [Self; 2] = [Self::Enforced, Self::DryRun];
-
-    pub(super) fn of(self, decision: &Decision) -> &Verdict {
-        match self {
-            Self::Enforced => &decision.enforced,
-            Self::DryRun => &decision.dry_run,
-        }
-    }
-}
-
-/// What the draft changes for one track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shift {
-    /// Not muted by what is live, muted by the draft.
-    NewlyMuted,
-    /// Muted by what is live, not by the draft.
-    NoLongerMuted,
-    /// Muted by both, but in the name of another policy.
-    MutedByAnother,
-    /// Nothing.
-    Same,
-    /// One of the two hangs on a fact that was not recorded.
-    NotCompared,
-}
-
-/// What policies do to one track.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Ruling<'d> {
-    Muted(&'d PolicyRef),
-    Exempted(&'d Exempted),
-    Left,
-}
-
-impl<'d> Ruling<'d> {
-    pub(super) fn of(verdict: &'d Verdict) -> Option<Self> {
-        match verdict {
-            Verdict::Mute { policy } => Some(Self::Muted(policy)),
-            Verdict::Nothing { exempted } => {
-                Some(exempted.as_deref().map_or(Self::Left, Self::Exempted))
-            }
-            Verdict::Indeterminate => None,
-        }
-    }
-}
-
-impl Shift {
-    fn of(live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>) -> Self {
-        use Ruling::{Exempted, Left, Muted};
-        match (live, draft) {
-            (None, _) | (_, None) => Self::NotCompared,
-            (Some(Muted(one)), Some(Muted(other))) => {
-                // Another revision of the same policy is the same policy.
-                let is_same = one.owner == other.owner && one.name == other.name;
-                if is_same {
-                    Self::Same
-                } else {
-                    Self::MutedByAnother
-                }
-            }
-            (Some(Exempted(_) | Left), Some(Muted(_))) => Self::NewlyMuted,
-            (Some(Muted(_)), Some(Exempted(_) | Left)) => Self::NoLongerMuted,
-            (Some(Exempted(_) | Left), Some(Exempted(_) | Left)) => Self::Same,
-        }
-    }
-}
+use quell_policy::{Decision, Mode, Tri};
 
 const PUBLISHED: Headings = 1;
-const APART: Headings = 1 << 1;
-// The headings of one view; the other's are shifted.
+const EXCLUDED: Headings = 1 << 1;
+// The headings of `View::Enforced`; those of `View::DryRun` are shifted by `TO_DRY_RUN`.
 const MUTED: Headings = 1 << 2;
 const EXEMPTED: Headings = 1 << 3;
-const LEFT: Headings = 1 << 4;
-/// From a heading of what is live to that of the draft.
+const LEFT_ALONE: Headings = 1 << 4;
+/// From a disposition's heading by the live policies to that by the draft.
 const TO_DRAFT: u32 = 3;
 const NEWLY_MUTED: Headings = 1 << 8;
 const NO_LONGER_MUTED: Headings = 1 << 9;
@@ -107,59 +30,59 @@ const MUTED_BY_ANOTHER: Headings = 1 << 10;
 const SAME: Headings = 1 << 11;
 const NOT_COMPARED: Headings = 1 << 12;
 const TO_DRY_RUN: u32 = 11;
-const NOTHING_KNOWN: Headings = APART | NOT_COMPARED | (NOT_COMPARED << TO_DRY_RUN);
+const NOTHING_KNOWN: Headings = EXCLUDED | NOT_COMPARED | (NOT_COMPARED << TO_DRY_RUN);
 
-/// What one set of policies does.
+/// How many tracks have each disposition by one set of policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Rulings {
+pub struct DispositionCounts {
     /// Muted.
     pub muted: Counted,
-    /// Left alone for an exemption that cancels a mute.
+    /// Left alone because an exemption cancels a mute.
     pub exempted: Counted,
-    /// Left alone because no mute is about them.
+    /// Left alone because no mute applies.
     pub left_alone: Counted,
 }
 
-/// What the draft changes.
+/// How many tracks the draft changes, by the kind of change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Shifts {
-    /// Not muted by what is live, muted by the draft.
+pub struct ChangeCounts {
+    /// Not muted by the live policies, muted by the draft.
     pub newly_muted: Counted,
-    /// Muted by what is live, not by the draft.
+    /// Muted by the live policies, not by the draft.
     pub no_longer_muted: Counted,
-    /// Muted by both, but in the name of another policy.
+    /// Muted by both, but by another policy.
     pub muted_by_another: Counted,
-    /// Neither.
+    /// Unchanged.
     pub same: Counted,
 }
 
-/// Live and draft beside each other, over the tracks that both can decide.
+/// Compares the live policies and the draft over the tracks that both can decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Comparison {
-    /// What is live.
-    pub live: Rulings,
-    /// The draft.
-    pub draft: Rulings,
+pub struct DraftComparison {
+    /// By the live policies.
+    pub live: DispositionCounts,
+    /// By the draft.
+    pub draft: DispositionCounts,
     /// The difference, track by track.
-    pub changes: Shifts,
-    /// Those that one of the two cannot decide, and those of which nothing is known.
+    pub changes: ChangeCounts,
+    /// Tracks that one of the two cannot decide, and those without readable facts.
     pub not_compared: Counted,
 }
 
-/// Tracks that are in no comparison, or not in both.
+/// Tracks that are excluded from a comparison, by the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Apart {
-    /// All of them.
+pub struct Excluded {
+    /// All of them: the sum of the fields below.
     pub tracks: u64,
-    /// Their jobs are not over: nothing is recorded yet.
+    /// Their jobs are open: nothing is recorded yet.
     pub not_settled: u64,
     /// Their jobs were given up before anything was recorded.
     pub without_facts: u64,
-    /// What was recorded is not what this version reads.
+    /// This version cannot read what was recorded.
     pub unreadable: u64,
-    /// A fact that a decision hangs on was not recorded.
+    /// A fact that a decision depends on was not recorded: the most frequent sets of such facts.
     pub missing: Vec<MissingFacts>,
-    /// More of those.
+    /// How many more tracks lack facts.
     pub missing_left_off: u64,
 }
 
@@ -168,18 +91,18 @@ pub struct Apart {
 pub(super) struct Totals {
     pub(super) published: Counted,
     pub(super) between: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    pub(super) enforced: Comparison,
-    pub(super) dry_run: Comparison,
+    pub(super) enforced: DraftComparison,
+    pub(super) dry_run: DraftComparison,
     pub(super) recorded: BTreeMap<String, u64>,
-    pub(super) apart: Apart,
+    pub(super) excluded: Excluded,
     pub(super) by_policy: ByPolicy,
     pub(super) samples: Vec<Sample>,
     pub(super) is_capped: bool,
-    /// A dry-run policy applied to one of the tracks, or may have.
+    /// Whether a dry-run policy applied to one of the tracks, or may have.
     pub(super) dry_run_seen: bool,
 }
 
-/// Counts, track by track.
+/// Counts track by track.
 #[derive(Debug)]
 pub(super) struct Tally {
     /// Who reads the report.
@@ -188,11 +111,11 @@ pub(super) struct Tally {
     counter: Counter,
     between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     recorded: BTreeMap<String, u64>,
-    apart: Apart,
+    excluded: Excluded,
     missing: MissingTally,
     by_policy: ByPolicy,
     samples_max: usize,
-    samples: BTreeMap<(View, Shift), Spread<Sample>>,
+    samples: BTreeMap<(View, ChangeKind), StrideSample<Sample>>,
 }
 
 impl Tally {
@@ -204,7 +127,7 @@ impl Tally {
             counter: Counter::new(),
             between: None,
             recorded: BTreeMap::new(),
-            apart: Apart::default(),
+            excluded: Excluded::default(),
             missing: MissingTally::default(),
             by_policy: ByPolicy::default(),
             samples_max,
@@ -235,55 +158,52 @@ impl Tally {
         }
         let headings = match replayed {
             Replayed::NoFacts if event.settlement.is_none() => {
-                self.apart.not_settled += 1;
+                self.excluded.not_settled += 1;
                 NOTHING_KNOWN
             }
             Replayed::NoFacts => {
-                self.apart.without_facts += 1;
+                self.excluded.without_facts += 1;
                 NOTHING_KNOWN
             }
             Replayed::Unreadable => {
-                self.apart.unreadable += 1;
+                self.excluded.unreadable += 1;
                 NOTHING_KNOWN
             }
-            Replayed::Decided(decided) => self.decided(event, decided),
+            Replayed::Decided(track) => self.add_decided(event, track),
         };
         let room = event.room_sid.as_deref().unwrap_or_default();
         let identity = event.identity.as_deref().unwrap_or_default();
         self.counter.add(room, identity, headings | PUBLISHED);
     }
 
-    fn decided(&mut self, event: &Published, decided: &Decided) -> Headings {
-        self.dry_run_seen |= dry_run(&decided.live) || dry_run(&decided.draft);
+    fn add_decided(&mut self, event: &Published, track: &ReplayedTrack) -> Headings {
+        self.dry_run_seen |= dry_run(&track.live) || dry_run(&track.draft);
         let [enforced, dry_run] = View::ALL.map(|view| {
-            let live = Ruling::of(view.of(&decided.live));
-            let draft = Ruling::of(view.of(&decided.draft));
-            let shift = Shift::of(live, draft);
-            if shift != Shift::NotCompared {
+            let live = DispositionRef::of(view.of(&track.live));
+            let draft = DispositionRef::of(view.of(&track.draft));
+            let change = ChangeKind::of(live, draft);
+            if change != ChangeKind::NotCompared {
                 self.by_policy.add(view, live, draft);
             }
-            (headings(live, draft, shift), shift)
+            (headings(live, draft, change), change)
         });
         let mut headings = enforced.0 | (dry_run.0 << TO_DRY_RUN);
-        let is_apart = [enforced.1, dry_run.1].contains(&Shift::NotCompared);
-        if is_apart {
-            headings |= APART;
-            self.missing.add(decided.missing, decided.by_event_alone);
+        let is_excluded = [enforced.1, dry_run.1].contains(&ChangeKind::NotCompared);
+        if is_excluded {
+            headings |= EXCLUDED;
+            self.missing.add(track.missing, track.by_event_alone);
         }
-        // What trial changes in the same way as what is enforced is shown once.
+        // A change that is the same in both views is shown once.
         let shown = [
             (View::Enforced, enforced.1, true),
             (View::DryRun, dry_run.1, dry_run.1 != enforced.1),
         ];
-        for (view, shift, is_shown) in shown {
-            if is_shown && shift != Shift::Same {
-                let of = SampleOf {
-                    viewer: &self.viewer,
-                };
+        for (view, change, is_shown) in shown {
+            if is_shown && change != ChangeKind::Same {
                 self.samples
-                    .entry((view, shift))
-                    .or_insert_with(|| Spread::new(self.samples_max))
-                    .offer(|| Sample::new(view, shift, event, decided, of));
+                    .entry((view, change))
+                    .or_insert_with(|| StrideSample::new(self.samples_max))
+                    .offer(|| Sample::new(view, change, event, track, &self.viewer));
             }
         }
         headings
@@ -298,17 +218,17 @@ impl Tally {
             enforced: comparison(0),
             dry_run: comparison(TO_DRY_RUN),
             recorded: self.recorded,
-            apart: Apart {
-                tracks: self.counter.under(APART).tracks,
+            excluded: Excluded {
+                tracks: self.counter.under(EXCLUDED).tracks,
                 missing,
                 missing_left_off,
-                ..self.apart
+                ..self.excluded
             },
             by_policy: self.by_policy,
             samples: self
                 .samples
                 .into_values()
-                .flat_map(Spread::finish)
+                .flat_map(StrideSample::finish)
                 .collect(),
             is_capped: self.counter.is_capped(),
             dry_run_seen: self.dry_run_seen,
@@ -325,36 +245,34 @@ fn dry_run(decision: &Decision) -> bool {
     is_dry_run || decision.enforced != decision.dry_run
 }
 
-fn headings(live: Option<Ruling<'_>>, draft: Option<Ruling<'_>>, shift: Shift) -> Headings {
-    let of = |ruling| match ruling {
-        Ruling::Muted(_) => MUTED,
-        Ruling::Exempted(_) => EXEMPTED,
-        Ruling::Left => LEFT,
+fn headings(live: DispositionRef<'_>, draft: DispositionRef<'_>, change: ChangeKind) -> Headings {
+    let of = |disposition| match disposition {
+        DispositionRef::Muted(_) => MUTED,
+        DispositionRef::Exempted(_) => EXEMPTED,
+        DispositionRef::LeftAlone => LEFT_ALONE,
+        DispositionRef::NotDecided => 0,
     };
-    let change = match shift {
-        Shift::NewlyMuted => NEWLY_MUTED,
-        Shift::NoLongerMuted => NO_LONGER_MUTED,
-        Shift::MutedByAnother => MUTED_BY_ANOTHER,
-        Shift::Same => SAME,
-        Shift::NotCompared => NOT_COMPARED,
+    let heading = match change {
+        ChangeKind::NotCompared => return NOT_COMPARED,
+        ChangeKind::NewlyMuted => NEWLY_MUTED,
+        ChangeKind::NoLongerMuted => NO_LONGER_MUTED,
+        ChangeKind::MutedByAnother => MUTED_BY_ANOTHER,
+        ChangeKind::Same => SAME,
     };
-    match (live, draft) {
-        (Some(live), Some(draft)) => change | of(live) | (of(draft) << TO_DRAFT),
-        _ => change,
-    }
+    heading | of(live) | (of(draft) << TO_DRAFT)
 }
 
-fn comparison(counter: &Counter, shift: u32) -> Comparison {
+fn comparison(counter: &Counter, shift: u32) -> DraftComparison {
     let under = |heading: Headings| counter.under(heading << shift);
-    let rulings = |to: u32| Rulings {
+    let dispositions = |to: u32| DispositionCounts {
         muted: under(MUTED << to),
         exempted: under(EXEMPTED << to),
-        left_alone: under(LEFT << to),
+        left_alone: under(LEFT_ALONE << to),
     };
-    Comparison {
-        live: rulings(0),
-        draft: rulings(TO_DRAFT),
-        changes: Shifts {
+    DraftComparison {
+        live: dispositions(0),
+        draft: dispositions(TO_DRAFT),
+        changes: ChangeCounts {
             newly_muted: under(NEWLY_MUTED),
             no_longer_muted: under(NO_LONGER_MUTED),
             muted_by_another: under(MUTED_BY_ANOTHER),

@@ -1,21 +1,22 @@
-//! A report as people read it in a terminal.
+//! The report as text for a terminal.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::by_policy::{Beside, Deeds, PolicyRow};
+use super::by_policy::{EffectCounts, LiveVsDraft, PolicyRow};
 use super::count::Counted;
-use super::draft::{Change, Changed};
+use super::disposition::{ChangeKind, Disposition, View};
+use super::draft::{DraftChange, DraftPolicy};
 use super::report::Report;
-use super::sample::{Sample, SampleRuling, Word};
-use super::tally::{Comparison, Shift, View};
+use super::sample::{Sample, SampleDecision};
+use super::tally::DraftComparison;
 use quell_policy::PolicyKey;
-use quell_policy::terminal::without_controls;
+use quell_policy::terminal::{cut, without_controls};
 
-/// So many policies are shown; JSON has more.
+/// At most this many policies are shown; JSON has more.
 const POLICIES_SHOWN_MAX: usize = 20;
-/// Names of rooms and participants are as long as LiveKit lets them.
+/// Names are cut here: LiveKit allows long ones.
 const NAME_CHARS_MAX: usize = 48;
 
 impl fmt::Display for Report {
@@ -30,7 +31,7 @@ impl fmt::Display for Report {
             time(self.range.since),
             time(self.range.until)
         )?;
-        writeln!(f, "{} published", in_words(self.published))?;
+        writeln!(f, "{} published", counts_text(self.published))?;
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -41,7 +42,7 @@ impl fmt::Display for Report {
             write_comparison(f, title, &self.dry_run)?;
         }
         self.write_recorded(f)?;
-        self.write_apart(f)?;
+        self.write_excluded(f)?;
         self.write_policies(f)?;
         self.write_samples(f)
     }
@@ -50,22 +51,22 @@ impl fmt::Display for Report {
 impl Report {
     fn write_draft(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nTHE DRAFT")?;
-        for changed in &self.draft.policies {
-            let Changed {
+        for drafted in &self.draft.policies {
+            let DraftPolicy {
                 policy,
                 change,
                 effect,
                 mode,
                 fields,
-            } = changed;
+            } = drafted;
             write!(
                 f,
                 "  {:<9}  {}  {effect}, {mode}",
                 change.as_str(),
                 shown(&policy.to_string())
             )?;
-            if *change == Change::Updated {
-                write!(f, "; other than before: {}", fields.join(", "))?;
+            if *change == DraftChange::Updated {
+                write!(f, "; changed: {}", fields.join(", "))?;
             }
             writeln!(f)?;
         }
@@ -88,17 +89,17 @@ impl Report {
         writeln!(f, "\nAs it ended then: {}", recorded.join(", "))
     }
 
-    fn write_apart(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let apart = &self.apart;
-        if apart.tracks == 0 {
+    fn write_excluded(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let excluded = &self.excluded;
+        if excluded.tracks == 0 {
             return Ok(());
         }
         writeln!(
             f,
             "\nNOT COMPARED: {} tracks, for what was not recorded",
-            grouped(apart.tracks)
+            grouped(excluded.tracks)
         )?;
-        for group in &apart.missing {
+        for group in &excluded.missing {
             let facts = if group.facts.is_empty() {
                 "facts that policies of others ask for".to_owned()
             } else {
@@ -112,14 +113,14 @@ impl Report {
             writeln!(f, "{:>12}  without {facts} ({why})", grouped(group.tracks))?;
         }
         for (tracks, what) in [
-            (apart.missing_left_off, "without other facts"),
+            (excluded.missing_left_off, "without other facts"),
             (
-                apart.not_settled,
+                excluded.not_settled,
                 "still to be dealt with: nothing is recorded yet",
             ),
-            (apart.without_facts, "given up before anything was known"),
+            (excluded.without_facts, "given up before anything was known"),
             (
-                apart.unreadable,
+                excluded.unreadable,
                 "recorded in a way that this version does not read",
             ),
         ] {
@@ -151,10 +152,10 @@ impl Report {
         if self.any_dry_run && row.dry_run != row.enforced {
             views.push((" with those in dry run", row.dry_run));
         }
-        for (with, Deeds { mutes, exempts }) in views {
-            for (what, beside) in [("mutes", mutes), ("exempts", exempts)] {
-                if beside != Beside::default() {
-                    line(f, &format!("    {what}{with}"), beside.live, beside.draft)?;
+        for (with, EffectCounts { mutes, exempts }) in views {
+            for (what, tracks) in [("mutes", mutes), ("exempts", exempts)] {
+                if tracks != LiveVsDraft::default() {
+                    line(f, &format!("    {what}{with}"), tracks.live, tracks.draft)?;
                 }
             }
         }
@@ -176,14 +177,16 @@ impl Report {
                     View::DryRun => &self.dry_run,
                 };
                 let (title, all) = match sample.change {
-                    Shift::NewlyMuted => ("newly muted", comparison.changes.newly_muted),
-                    Shift::NoLongerMuted => ("no longer muted", comparison.changes.no_longer_muted),
-                    Shift::MutedByAnother => (
+                    ChangeKind::NewlyMuted => ("newly muted", comparison.changes.newly_muted),
+                    ChangeKind::NoLongerMuted => {
+                        ("no longer muted", comparison.changes.no_longer_muted)
+                    }
+                    ChangeKind::MutedByAnother => (
                         "muted by another policy",
                         comparison.changes.muted_by_another,
                     ),
-                    Shift::Same => ("the same", comparison.changes.same),
-                    Shift::NotCompared => ("not compared", comparison.not_compared),
+                    ChangeKind::Same => ("the same", comparison.changes.same),
+                    ChangeKind::NotCompared => ("not compared", comparison.not_compared),
                 };
                 let dry_run = match sample.view {
                     View::Enforced => "",
@@ -213,40 +216,40 @@ fn write_sample(f: &mut fmt::Formatter<'_>, sample: &Sample) -> fmt::Result {
         writeln!(
             f,
             "    live: {}; draft: {}",
-            ruling(&sample.live),
-            ruling(&sample.draft)
+            decision_text(&sample.live),
+            decision_text(&sample.draft)
         )
     } else {
         let missing = sample.missing.join(", ");
         writeln!(
             f,
             "    live: {}; draft: {}; without {missing}",
-            ruling(&sample.live),
-            ruling(&sample.draft)
+            decision_text(&sample.live),
+            decision_text(&sample.draft)
         )
     }
 }
 
-fn ruling(ruling: &SampleRuling) -> String {
+fn decision_text(decision: &SampleDecision) -> String {
     let name = |policy: &PolicyKey| shown(&policy.to_string());
-    let by = ruling.by.as_ref().map(name).unwrap_or_default();
-    match ruling.ruling {
-        Word::Muted => format!("muted by {by}"),
-        Word::Exempted => {
-            let mute = ruling.mute.as_ref().map(name).unwrap_or_default();
-            let reason = ruling.reason.as_deref().map(shown);
+    let by = decision.by.as_ref().map(name).unwrap_or_default();
+    match decision.disposition {
+        Disposition::Muted => format!("muted by {by}"),
+        Disposition::Exempted => {
+            let mute = decision.mute.as_ref().map(name).unwrap_or_default();
+            let reason = decision.reason.as_deref().map(shown);
             let reason = reason
                 .map(|reason| format!(": {reason}"))
                 .unwrap_or_default();
             format!("exempted from {mute} by {by}{reason}")
         }
-        Word::LeftAlone if by.is_empty() => "left alone".to_owned(),
-        Word::LeftAlone => format!("left alone by the `unless` of {by}"),
-        Word::NotDecided => "not decided".to_owned(),
+        Disposition::LeftAlone if by.is_empty() => "left alone".to_owned(),
+        Disposition::LeftAlone => format!("left alone by the `unless` of {by}"),
+        Disposition::NotDecided => "not decided".to_owned(),
     }
 }
 
-fn write_comparison(f: &mut fmt::Formatter<'_>, title: &str, of: &Comparison) -> fmt::Result {
+fn write_comparison(f: &mut fmt::Formatter<'_>, title: &str, of: &DraftComparison) -> fmt::Result {
     heading(f, title)?;
     for (what, live, draft) in [
         ("muted", of.live.muted, of.draft.muted),
@@ -269,13 +272,13 @@ fn write_comparison(f: &mut fmt::Formatter<'_>, title: &str, of: &Comparison) ->
         ("the same", of.changes.same),
         ("not compared", of.not_compared),
     ] {
-        writeln!(f, "  {what:<26}{}", in_words(counted))?;
+        writeln!(f, "  {what:<26}{}", counts_text(counted))?;
     }
     Ok(())
 }
 
 fn heading(f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
-    // Too long for the column of a table's first: the columns' names stand below it.
+    // A title that is too long for the first column has the column names below it.
     if title.chars().count() > 34 {
         writeln!(f, "\n{title}")?;
         return writeln!(
@@ -292,7 +295,7 @@ fn heading(f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
 }
 
 fn line(f: &mut fmt::Formatter<'_>, what: &str, live: u64, draft: u64) -> fmt::Result {
-    let difference = Beside { live, draft }.difference();
+    let difference = LiveVsDraft { live, draft }.difference();
     let sign = match difference {
         0 => "",
         1.. => "+",
@@ -308,7 +311,7 @@ fn line(f: &mut fmt::Formatter<'_>, what: &str, live: u64, draft: u64) -> fmt::R
     )
 }
 
-fn in_words(counted: Counted) -> String {
+fn counts_text(counted: Counted) -> String {
     let Counted {
         tracks,
         rooms,
@@ -347,14 +350,10 @@ fn time(at: DateTime<Utc>) -> impl fmt::Display {
     at.format("%Y-%m-%d %H:%M:%SZ")
 }
 
-/// Text that others chose, in one line of a terminal: it moves and hides nothing, and is not for ever.
+/// Text that others chose, safe for one line of a terminal: without control characters, and cut.
 fn shown(text: &str) -> String {
-    let kept: String = text.chars().take(NAME_CHARS_MAX).collect();
-    let mut shown = without_controls(&kept).replace('\t', "\u{fffd}");
-    if text.chars().count() > NAME_CHARS_MAX {
-        shown.push('…');
-    }
-    shown
+    let text = without_controls(text).replace('\t', "\u{fffd}");
+    cut(&text, NAME_CHARS_MAX)
 }
 
 #[cfg(test)]
@@ -362,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_participants_call_themselves_moves_and_hides_nothing() {
+    fn names_cannot_move_the_cursor_or_hide_text() {
         for c in [
             '\u{1b}', '\n', '\t', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}',
         ] {
@@ -371,6 +370,6 @@ mod tests {
         assert_eq!(shown("ä 漢字"), "ä 漢字");
         let long = "x".repeat(NAME_CHARS_MAX);
         assert_eq!(shown(&long), long);
-        assert_eq!(shown(&format!("{long}y")), format!("{long}…"));
+        assert_eq!(shown(&format!("{long}y")), format!("{long}..."));
     }
 }

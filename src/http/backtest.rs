@@ -14,8 +14,8 @@ use super::problem::{Problem, chain};
 use super::request::{ApiRequest, OwnerParam, check_json};
 use super::state::AppState;
 use crate::backtest::{
-    self, BacktestError, Cursor, Draft, DraftError, Pace, Question, Range, RangeError,
-    SAMPLES_DEFAULT, SINCE_DEFAULT,
+    self, BacktestError, BacktestRequest, Cursor, Draft, DraftError, Pace, SAMPLES_DEFAULT,
+    SINCE_DEFAULT, TimeRange, TimeRangeError,
 };
 use quell_clock::Clock;
 use quell_policy::limits::POLICIES_MAX;
@@ -64,8 +64,8 @@ fn stopping() -> Problem {
     Problem::unavailable("quell is being stopped")
 }
 
-impl From<RangeError> for Problem {
-    fn from(error: RangeError) -> Self {
+impl From<TimeRangeError> for Problem {
+    fn from(error: TimeRangeError) -> Self {
         Self::invalid_request(error.to_string())
     }
 }
@@ -99,19 +99,27 @@ pub(super) async fn handler(
     let admitted = state.queues.backtest.admit(request.caller_id.as_str());
     let slot = stop.run_until_cancelled(admitted).await;
     let slot = slot.ok_or_else(stopping)??;
-    let parse = move || question(&request, &clock);
-    admission::answer(slot, failed, parse, async |slot, (question, warnings)| {
-        // Dropped, because the client is gone or the server stops, it ends soon.
-        let running = backtest::run_holding(slot, &pool, question, PACE, |_| ());
-        let done = stop.run_until_cancelled(Box::pin(running)).await;
-        let mut report = done.ok_or_else(stopping)??;
-        report.warnings = warnings;
-        Ok(report)
-    })
+    let parse = move || backtest_request(&request, &clock);
+    admission::answer(
+        slot,
+        failed,
+        parse,
+        async |slot, (backtest_request, warnings)| {
+            // Dropped, because the client is gone or the server stops, it ends soon.
+            let running = backtest::run_holding(slot, &pool, backtest_request, PACE, |_| ());
+            let done = stop.run_until_cancelled(Box::pin(running)).await;
+            let mut report = done.ok_or_else(stopping)??;
+            report.warnings = warnings;
+            Ok(report)
+        },
+    )
     .await
 }
 
-fn question(request: &ApiRequest, clock: &Clock) -> Result<(Question, Vec<String>), Problem> {
+fn backtest_request(
+    request: &ApiRequest,
+    clock: &Clock,
+) -> Result<(BacktestRequest, Vec<String>), Problem> {
     check_json(&request.parts.headers)?;
     let body: Body = serde_json::from_slice(&request.body)
         .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
@@ -140,15 +148,15 @@ fn question(request: &ApiRequest, clock: &Clock) -> Result<(Question, Vec<String
     };
     let (until, now) = (body.until.as_deref(), clock.now());
     let range = match &after {
-        Some(after) => Range::since(after.at(), until, now)?,
-        None => Range::read(body.since.as_deref().unwrap_or(SINCE_DEFAULT), until, now)?,
+        Some(after) => TimeRange::since(after.at(), until, now)?,
+        None => TimeRange::read(body.since.as_deref().unwrap_or(SINCE_DEFAULT), until, now)?,
     };
     let (policies, warnings) = drafted(&body.policies, &request.owner)?;
     let without = body.without.into_iter().map(|name| PolicyKey {
         owner: request.owner.clone(),
         name,
     });
-    let question = Question {
+    let backtest_request = BacktestRequest {
         draft: Draft {
             policies,
             without: without.collect(),
@@ -160,7 +168,7 @@ fn question(request: &ApiRequest, clock: &Clock) -> Result<(Question, Vec<String
         viewer: request.principal().viewer(),
         samples_max,
     };
-    Ok((question, warnings))
+    Ok((backtest_request, warnings))
 }
 
 /// The policies of a body, or everything that is wrong with any of them.

@@ -61,7 +61,7 @@ pub(crate) async fn backtest(app: &TestApp, token: &str, path: &str, body: &Valu
 /// `live muted-exempted-left, draft muted-exempted-left: +newly muted -no longer ~by another =same ?not compared`
 pub(crate) fn tracks(view: &Value) -> String {
     let count = |of: &Value| of["tracks"].as_u64().unwrap().to_string();
-    let rulings = |of: &Value| {
+    let dispositions = |of: &Value| {
         ["muted", "exempted", "left_alone"]
             .map(|key| count(&of[key]))
             .join("-")
@@ -69,8 +69,8 @@ pub(crate) fn tracks(view: &Value) -> String {
     let changes = &view["changes"];
     format!(
         "{}, {}: +{} -{} ~{} ={} ?{}",
-        rulings(&view["live"]),
-        rulings(&view["draft"]),
+        dispositions(&view["live"]),
+        dispositions(&view["draft"]),
         count(&changes["newly_muted"]),
         count(&changes["no_longer_muted"]),
         count(&changes["muted_by_another"]),
@@ -81,9 +81,9 @@ pub(crate) fn tracks(view: &Value) -> String {
 
 /// `change room/identity: live by -> draft by` of each sample.
 fn samples(report: &Value) -> Vec<String> {
-    let by = |ruling: &Value| {
-        let by = ruling["by"]["name"].as_str().unwrap_or("-");
-        format!("{} {by}", ruling["ruling"].as_str().unwrap())
+    let by = |decision: &Value| {
+        let by = decision["by"]["name"].as_str().unwrap_or("-");
+        format!("{} {by}", decision["disposition"].as_str().unwrap())
     };
     let samples = report["samples"].as_array().unwrap().iter();
     samples
@@ -223,7 +223,7 @@ async fn what_was_not_recorded_is_counted_apart_and_never_guessed() {
         .json();
     assert_eq!(tracks(&report["enforced"]), "0-0-0, 0-0-0: +0 -0 ~0 =0 ?2");
     assert_eq!(
-        report["apart"]["missing"],
+        report["excluded"]["missing"],
         json!([{"facts": ["participant.kind"], "by_event_alone": true, "tracks": 2}])
     );
     let told = report["notes"].to_string();

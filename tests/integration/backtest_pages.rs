@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use quell::access::Viewer;
 use quell::backtest::{
-    BacktestError, Draft, Pace, Progress, Question, Range, Report, Truncated, TruncatedBy,
+    BacktestError, BacktestRequest, Draft, Pace, Progress, Report, TimeRange, Truncated,
+    TruncatedBy,
 };
 use quell_clock::Clock;
 use quell_policy::{Document, PolicyKey, TenantId};
@@ -59,10 +60,10 @@ async fn fill_with(app: &TestApp, at_once: i64) -> DateTime<Utc> {
     start
 }
 
-fn question(range: Range, tenant: Option<&str>) -> Question {
+fn request(range: TimeRange, tenant: Option<&str>) -> BacktestRequest {
     let yaml = "policies: [{ name: quiet, match: { room: room-7 }, effect: mute }]";
     let draft = Document::load([("draft.yaml", yaml)]).unwrap().value;
-    Question {
+    BacktestRequest {
         draft: Draft {
             policies: draft.policies,
             ..Draft::default()
@@ -75,9 +76,9 @@ fn question(range: Range, tenant: Option<&str>) -> Question {
     }
 }
 
-async fn run(app: &TestApp, range: Range, tenant: Option<&str>, pace: Pace) -> Report {
-    let question = question(range, tenant);
-    quell::backtest::run(&app.state().pool, question, pace, |_| ())
+async fn run(app: &TestApp, range: TimeRange, tenant: Option<&str>, pace: Pace) -> Report {
+    let request = request(range, tenant);
+    quell::backtest::run(&app.state().pool, request, pace, |_| ())
         .await
         .unwrap()
 }
@@ -95,7 +96,7 @@ const NEVER: Duration = Duration::from_hours(1);
 async fn every_event_is_taken_once_whatever_the_pace() {
     let app = TestApp::new().await;
     let start = fill(&app).await;
-    let range = Range {
+    let range = TimeRange {
         since: start,
         until: start + TimeDelta::days(2),
     };
@@ -111,7 +112,7 @@ async fn every_event_is_taken_once_whatever_the_pace() {
         let newly = report.enforced.changes.newly_muted;
         assert_eq!(i64::try_from(newly.tracks).unwrap(), in_room.await);
         assert_eq!((newly.rooms, newly.participants), (1, newly.tracks));
-        assert_eq!(report.apart.without_facts, 80);
+        assert_eq!(report.excluded.without_facts, 80);
         assert_eq!(report.truncated, None);
         assert_eq!(report.notes, [""; 0]);
         assert_eq!(report.samples.len(), 3);
@@ -123,7 +124,7 @@ async fn every_event_is_taken_once_whatever_the_pace() {
     let middle = start + TimeDelta::minutes(811);
     let mut halves = 0;
     for (since, until) in [(range.since, middle), (middle, range.until)] {
-        let report = run(&app, Range { since, until }, None, Pace::Full).await;
+        let report = run(&app, TimeRange { since, until }, None, Pace::Full).await;
         halves += report.published.tracks;
     }
     assert_eq!(halves, PUBLISHED);
@@ -134,7 +135,7 @@ async fn every_event_is_taken_once_whatever_the_pace() {
 async fn it_stops_where_it_is_enough_and_says_where() {
     let app = TestApp::new().await;
     let start = fill(&app).await;
-    let range = Range {
+    let range = TimeRange {
         since: start - TimeDelta::days(1),
         until: start + TimeDelta::days(2),
     };
@@ -160,10 +161,10 @@ async fn it_stops_where_it_is_enough_and_says_where() {
     let mut after = None;
     let mut hours = 0;
     loop {
-        let mut question = question(range, Some("nobody"));
-        question.after = after;
+        let mut request = request(range, Some("nobody"));
+        request.after = after;
         let pace = gentle(1, Duration::ZERO);
-        let report = quell::backtest::run(&app.state().pool, question, pace, |_| ()).await;
+        let report = quell::backtest::run(&app.state().pool, request, pace, |_| ()).await;
         let report = report.unwrap();
         assert_eq!(report.published.tracks, 0);
         let Some(truncated) = report.truncated else {
@@ -176,8 +177,8 @@ async fn it_stops_where_it_is_enough_and_says_where() {
         after = Some(truncated.next);
     }
     assert!(hours > 3, "{hours}");
-    let question = question(range, Some("nobody"));
-    let refused = quell::backtest::run(&app.state().pool, question, Pace::Full, |_| ()).await;
+    let request = request(range, Some("nobody"));
+    let refused = quell::backtest::run(&app.state().pool, request, Pace::Full, |_| ()).await;
     assert!(matches!(refused, Err(BacktestError::NoEvents(_))));
     app.finish().await;
 }
@@ -185,16 +186,16 @@ async fn it_stops_where_it_is_enough_and_says_where() {
 /// Goes on for as long as reports say that there is more; how many tracks each part had.
 async fn parts(
     app: &TestApp,
-    range: Range,
+    range: TimeRange,
     tenant: Option<&str>,
     pace: Pace,
     at_once: i64,
 ) -> Vec<u64> {
     let start = range.since;
-    let mut question = question(range, tenant);
+    let mut request = request(range, tenant);
     let mut parts = Vec::new();
     loop {
-        let report = quell::backtest::run(&app.state().pool, question, pace, |_| ())
+        let report = quell::backtest::run(&app.state().pool, request, pace, |_| ())
             .await
             .unwrap();
         parts.push(report.published.tracks);
@@ -205,12 +206,12 @@ async fn parts(
         if tenant.is_some() {
             assert_only_acmes(&truncated, start, at_once);
         }
-        let range = Range {
+        let range = TimeRange {
             since: truncated.next.at(),
             ..range
         };
-        question = self::question(range, tenant);
-        question.after = Some(truncated.next);
+        request = self::request(range, tenant);
+        request.after = Some(truncated.next);
     }
 }
 
@@ -244,7 +245,7 @@ async fn parts_that_follow_each_other_are_the_whole() {
     for (at_once, parts_at_least) in [(70, 5), (4_000, 3)] {
         let app = TestApp::new().await;
         let start = fill_with(&app, at_once).await;
-        let range = Range {
+        let range = TimeRange {
             since: start,
             until: start + TimeDelta::days(2),
         };
@@ -264,14 +265,14 @@ async fn parts_that_follow_each_other_are_the_whole() {
 async fn progress_goes_forward_to_the_end() {
     let app = TestApp::new().await;
     let start = fill(&app).await;
-    let range = Range {
+    let range = TimeRange {
         since: start,
         until: start + TimeDelta::days(2),
     };
     let mut seen: Vec<Progress> = Vec::new();
     quell::backtest::run(
         &app.state().pool,
-        question(range, None),
+        request(range, None),
         Pace::Full,
         |progress| {
             seen.push(progress);
@@ -288,7 +289,7 @@ async fn progress_goes_forward_to_the_end() {
 #[tokio::test]
 async fn a_report_that_stopped_is_gone_on_with_after_it() {
     let app = a_day().await;
-    let first = Question {
+    let first = BacktestRequest {
         draft: Draft {
             without: vec![PolicyKey {
                 owner: owner(Some("acme")),
@@ -296,7 +297,7 @@ async fn a_report_that_stopped_is_gone_on_with_after_it() {
             }],
             ..Draft::default()
         },
-        range: Range::read("7d", None, Clock::system().now()).unwrap(),
+        range: TimeRange::read("7d", None, Clock::system().now()).unwrap(),
         after: None,
         tenant: owner(Some("acme")).into(),
         viewer: Viewer::Tenant(TenantId::new("acme").unwrap()),

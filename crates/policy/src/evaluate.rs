@@ -145,7 +145,7 @@ impl Decision {
     /// The first enforced mute that would be about the track but for its own `unless`: why a
     /// track is left alone where nothing else says it.
     #[must_use]
-    pub fn excepted_by(&self) -> Option<&PolicyRef> {
+    pub fn exempted_by_unless(&self) -> Option<&PolicyRef> {
         self.trace
             .iter()
             .find(|candidate| {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{key, policy, sides, stored, totals, track};
-use crate::backtest::draft::{Draft, Sides};
+use super::{key, policy, sets, stored, totals, track};
+use crate::backtest::draft::{ComparedSets, Draft};
 use crate::test_data::tenant;
 use quell_policy::Policy;
 
@@ -16,9 +16,8 @@ fn live() -> Vec<Policy> {
 }
 
 /// `change name: fields` of each of the draft's policies.
-fn changes(sides: &Sides) -> Vec<String> {
-    sides
-        .changes
+fn changes(sets: &ComparedSets) -> Vec<String> {
+    sets.changes
         .iter()
         .map(|changed| {
             let name = changed.policy.to_string();
@@ -44,18 +43,18 @@ fn a_draft_takes_the_place_of_its_namesakes() {
         alone,
     };
     for (alone, in_draft) in [(false, 4), (true, 3)] {
-        let sides = sides(&live(), draft(alone));
+        let sets = sets(&live(), draft(alone));
         assert_eq!(
-            changes(&sides),
+            changes(&sets),
             [
                 "created globex/quiet: ",
                 "updated (operator)/quiet: match.room priority",
                 "unchanged acme/quiet: ",
             ]
         );
-        assert_eq!((sides.live.set.len(), sides.draft.set.len()), (3, in_draft));
-        assert_eq!(sides.others, [key("kept")]);
-        assert!(!sides.live.dry_run.is_empty() && !sides.draft.dry_run.is_empty());
+        assert_eq!((sets.live.set.len(), sets.draft.set.len()), (3, in_draft));
+        assert_eq!(sets.others, [key("kept")]);
+        assert!(!sets.live.dry_run.is_empty() && !sets.draft.dry_run.is_empty());
     }
 }
 
@@ -65,10 +64,10 @@ fn a_draft_may_be_what_is_stored_without_a_policy() {
         without: vec![key("acme/quiet")],
         ..Draft::default()
     };
-    let sides = sides(&live(), draft);
-    assert_eq!(changes(&sides), ["removed acme/quiet: "]);
-    assert_eq!((sides.live.set.len(), sides.draft.set.len()), (3, 2));
-    assert!(!sides.live.dry_run.is_empty() && sides.draft.dry_run.is_empty());
+    let sets = sets(&live(), draft);
+    assert_eq!(changes(&sets), ["removed acme/quiet: "]);
+    assert_eq!((sets.live.set.len(), sets.draft.set.len()), (3, 2));
+    assert!(!sets.live.dry_run.is_empty() && sets.draft.dry_run.is_empty());
 }
 
 #[test]
@@ -132,7 +131,7 @@ fn another_owners_policy_of_the_same_name_is_another_and_another_revision_is_not
             without: Vec::new(),
             alone: true,
         };
-        let changes = totals(&sides(&live, draft), &tracks, 0).enforced.changes;
+        let changes = totals(&sets(&live, draft), &tracks, 0).enforced.changes;
         assert_eq!(changes.muted_by_another.tracks, is_another, "{drafted}");
         assert_eq!(changes.same.tracks, 1 - is_another, "{drafted}");
     }

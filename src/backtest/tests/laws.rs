@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
-use super::{policy, sides, totals, track};
+use super::{policy, sets, totals, track};
+use crate::backtest::disposition::View;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
-use crate::backtest::tally::{Comparison, Rulings, Shifts, Totals, View};
+use crate::backtest::tally::{ChangeCounts, DispositionCounts, DraftComparison, Totals};
 use quell_policy::Policy;
 
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
@@ -95,22 +96,22 @@ fn of(live: &[Policy], draft: &[Policy], tracks: &[Published]) -> Totals {
         without: Vec::new(),
         alone: true,
     };
-    totals(&sides(live, draft), tracks, 5)
+    totals(&sets(live, draft), tracks, 5)
 }
 
-fn all(of: &Rulings) -> u64 {
+fn all(of: &DispositionCounts) -> u64 {
     of.muted.tracks + of.exempted.tracks + of.left_alone.tracks
 }
 
-fn shifted(of: &Shifts) -> u64 {
+fn shifted(of: &ChangeCounts) -> u64 {
     of.newly_muted.tracks + of.no_longer_muted.tracks + of.muted_by_another.tracks
 }
 
-fn mirrored(of: &Comparison) -> Comparison {
-    Comparison {
+fn mirrored(of: &DraftComparison) -> DraftComparison {
+    DraftComparison {
         live: of.draft,
         draft: of.live,
-        changes: Shifts {
+        changes: ChangeCounts {
             newly_muted: of.changes.no_longer_muted,
             no_longer_muted: of.changes.newly_muted,
             ..of.changes
@@ -139,14 +140,14 @@ proptest! {
         let published = totals.published.tracks;
         prop_assert_eq!(usize::try_from(published).unwrap(), tracks.len());
         prop_assert_eq!(totals.recorded.values().sum::<u64>(), published);
-        let apart = &totals.apart;
-        let unknown = apart.not_settled + apart.without_facts + apart.unreadable;
-        for Comparison { live, draft, changes, not_compared } in [totals.enforced, totals.dry_run] {
+        let excluded = &totals.excluded;
+        let unknown = excluded.not_settled + excluded.without_facts + excluded.unreadable;
+        for DraftComparison { live, draft, changes, not_compared } in [totals.enforced, totals.dry_run] {
             let compared = published - not_compared.tracks;
             prop_assert_eq!(all(&live), compared);
             prop_assert_eq!(all(&draft), compared);
             prop_assert_eq!(shifted(&changes) + changes.same.tracks, compared);
-            prop_assert!(unknown <= not_compared.tracks && not_compared.tracks <= apart.tracks);
+            prop_assert!(unknown <= not_compared.tracks && not_compared.tracks <= excluded.tracks);
             let more = changes.newly_muted.tracks + live.muted.tracks;
             prop_assert_eq!(more, draft.muted.tracks + changes.no_longer_muted.tracks);
             for counted in [live.muted, draft.exempted, changes.newly_muted, changes.same] {
@@ -155,8 +156,8 @@ proptest! {
                 prop_assert_eq!(counted.rooms == 0, counted.tracks == 0);
             }
         }
-        let missing: u64 = apart.missing.iter().map(|group| group.tracks).sum();
-        prop_assert_eq!(missing + apart.missing_left_off + unknown, apart.tracks);
+        let missing: u64 = excluded.missing.iter().map(|group| group.tracks).sum();
+        prop_assert_eq!(missing + excluded.missing_left_off + unknown, excluded.tracks);
     }
 
     #[test]
@@ -164,15 +165,15 @@ proptest! {
         let totals = of(&live, &draft, &tracks);
         let rows = totals.by_policy.finish();
         for view in View::ALL {
-            let (comparison, deeds): (_, Vec<_>) = match view {
+            let (comparison, counts): (_, Vec<_>) = match view {
                 View::Enforced => (totals.enforced, rows.iter().map(|row| row.enforced).collect()),
                 View::DryRun => (totals.dry_run, rows.iter().map(|row| row.dry_run).collect()),
             };
-            let sum = |of: fn(&super::super::Deeds) -> u64| deeds.iter().map(of).sum::<u64>();
-            prop_assert_eq!(sum(|deeds| deeds.mutes.live), comparison.live.muted.tracks);
-            prop_assert_eq!(sum(|deeds| deeds.mutes.draft), comparison.draft.muted.tracks);
-            prop_assert_eq!(sum(|deeds| deeds.exempts.live), comparison.live.exempted.tracks);
-            prop_assert_eq!(sum(|deeds| deeds.exempts.draft), comparison.draft.exempted.tracks);
+            let sum = |of: fn(&crate::backtest::EffectCounts) -> u64| counts.iter().map(of).sum::<u64>();
+            prop_assert_eq!(sum(|counts| counts.mutes.live), comparison.live.muted.tracks);
+            prop_assert_eq!(sum(|counts| counts.mutes.draft), comparison.draft.muted.tracks);
+            prop_assert_eq!(sum(|counts| counts.exempts.live), comparison.live.exempted.tracks);
+            prop_assert_eq!(sum(|counts| counts.exempts.draft), comparison.draft.exempted.tracks);
         }
     }
 
@@ -181,7 +182,7 @@ proptest! {
         let (one, other) = (of(&live, &draft, &tracks), of(&draft, &live, &tracks));
         prop_assert_eq!(one.enforced, mirrored(&other.enforced));
         prop_assert_eq!(one.dry_run, mirrored(&other.dry_run));
-        prop_assert_eq!(one.apart, other.apart);
+        prop_assert_eq!(one.excluded, other.excluded);
         prop_assert_eq!(one.samples.len(), other.samples.len());
     }
 }

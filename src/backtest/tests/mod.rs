@@ -8,9 +8,9 @@ mod work;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::draft::{Draft, Sides};
+use super::draft::{ComparedSets, Draft};
 use super::events::Published;
-use super::replay::{Known, replay};
+use super::replay::{RecordedFacts, replay};
 use super::tally::{Tally, Totals};
 use crate::test_data::{tenant, viewer};
 use quell_policy::{Owner, Policy, PolicyKey, StoredPolicy};
@@ -83,26 +83,26 @@ fn track(number: i64, room: &str, identity: &str, known: &Value) -> Published {
     }
 }
 
-fn sides(live: &[Policy], draft: Draft) -> Sides {
+fn sets(live: &[Policy], draft: Draft) -> ComparedSets {
     draft
         .over(stored(live), None)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn totals(sides: &Sides, tracks: &[Published], samples_max: usize) -> Totals {
-    totals_for(None, sides, tracks, samples_max)
+fn totals(sets: &ComparedSets, tracks: &[Published], samples_max: usize) -> Totals {
+    totals_for(None, sets, tracks, samples_max)
 }
 
 fn totals_for(
     reader: Option<&str>,
-    sides: &Sides,
+    sets: &ComparedSets,
     tracks: &[Published],
     samples_max: usize,
 ) -> Totals {
     let own = viewer(reader);
     let mut tally = Tally::new(samples_max, viewer(reader));
     for event in tracks {
-        let replayed = replay(event, Known::of(event), sides, own.tenant(), &own);
+        let replayed = replay(event, RecordedFacts::of(event), sets, own.tenant(), &own);
         tally.add(event, &replayed);
     }
     tally.finish()

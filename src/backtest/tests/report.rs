@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{key, now, policy, sides, stored, totals, totals_for, track};
+use super::{key, now, policy, sets, stored, totals, totals_for, track};
 use crate::access::Viewer;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::{Cursor, Published};
-use crate::backtest::report::{Asked, Report, Truncated, TruncatedBy};
-use crate::backtest::since::Range;
+use crate::backtest::report::{Report, ReportScope, Truncated, TruncatedBy};
+use crate::backtest::time_range::TimeRange;
 use crate::test_data::viewer;
 use quell_policy::Policy;
 
@@ -82,16 +82,16 @@ fn tracks() -> Vec<Published> {
 }
 
 fn report(truncated: Option<Truncated>) -> Report {
-    let sides = sides(&live(), draft());
-    let asked = Asked {
-        range: Range::read("7d", None, now()).unwrap(),
+    let sets = sets(&live(), draft());
+    let scope = ReportScope {
+        range: TimeRange::read("7d", None, now()).unwrap(),
         tenant: None,
         viewer: Viewer::Operator,
         alone: false,
         oldest: Some("2026-03-04T00:00:00Z".parse().unwrap()),
         truncated,
     };
-    Report::new(asked, &sides, totals(&sides, &tracks(), 2))
+    Report::new(scope, &sets, totals(&sets, &tracks(), 2))
 }
 
 #[test]
@@ -117,18 +117,18 @@ fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
     };
     let tenant = Some("acme");
     let own = viewer(tenant);
-    let sides = draft.over(stored(live), own.tenant()).unwrap();
+    let sets = draft.over(stored(live), own.tenant()).unwrap();
     let known = json!({"tenant": "acme", "kind": "STANDARD"});
     let tracks = [track(1, "lobby", "ann", &known)];
-    let asked = Asked {
-        range: Range::read("7d", None, now()).unwrap(),
+    let scope = ReportScope {
+        range: TimeRange::read("7d", None, now()).unwrap(),
         tenant: own.tenant().cloned(),
         viewer: own,
         alone: false,
         oldest: None,
         truncated: None,
     };
-    Report::new(asked, &sides, totals_for(tenant, &sides, &tracks, 2)).any_dry_run
+    Report::new(scope, &sets, totals_for(tenant, &sets, &tracks, 2)).any_dry_run
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn every_field_of_a_report_is_in_the_manual() {
     for (row, field) in [
         ("draft", "policies_left_off"),
         ("policies_left_off", "policies_left_off"),
-        ("apart", "missing_left_off"),
+        ("excluded", "missing_left_off"),
         ("truncated", "next"),
     ] {
         let mut rows = fields.lines().filter(|line| {

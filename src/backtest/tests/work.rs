@@ -8,12 +8,12 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{now, policy, sides, track};
+use super::{now, policy, sets, track};
 use crate::access::Viewer;
-use crate::backtest::Pace;
 use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
-use crate::backtest::work::{Bounds, LOOK_EVERY_TRACKS, Work};
+use crate::backtest::pace::{Bounds, Pace};
+use crate::backtest::work::{CHECK_EVERY_TRACKS, Work};
 use crate::threads::spawn_blocking_holding;
 
 fn work() -> Work {
@@ -21,7 +21,7 @@ fn work() -> Work {
         policies: vec![policy("quiet", &json!({}))],
         ..Draft::default()
     };
-    Work::new(sides(&[], draft), None, Viewer::Operator, 0)
+    Work::new(sets(&[], draft), None, Viewer::Operator, 0)
 }
 
 /// So many tracks of each of some minutes.
@@ -76,7 +76,7 @@ fn what_nobody_waits_for_ends_within_some_tracks() {
     assert_eq!(all.tally.tracks(), 1_000);
     drop(told);
     let (some, _, _) = work().decide(&tracks, &of_a_thread);
-    assert!(some.tally.tracks() < u64::try_from(LOOK_EVERY_TRACKS).unwrap());
+    assert!(some.tally.tracks() < u64::try_from(CHECK_EVERY_TRACKS).unwrap());
 }
 
 #[tokio::test]

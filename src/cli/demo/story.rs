@@ -228,7 +228,7 @@ fn why(settlement: &str, decision: Option<&Decision>) -> String {
     if let Some(policy) = decision.dry_run.mute() {
         return format!("{} would mute it, but is in dry run (dry_run)", policy.name);
     }
-    if let Some(policy) = decision.excepted_by() {
+    if let Some(policy) = decision.exempted_by_unless() {
         return format!("{} says: unless ...", policy.name);
     }
     "no policy is about it".to_owned()

@@ -13,8 +13,8 @@ use super::output::{Format, TIME, print_out};
 use super::{OwnerArguments, with_database};
 use crate::access::Viewer;
 use crate::backtest::{
-    self, Draft, Pace, Progress, Question, Range, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
-    grouped,
+    self, BacktestRequest, Draft, Pace, Progress, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
+    TimeRange, grouped,
 };
 use crate::cli::told_to_stop;
 use quell_clock::Clock;
@@ -55,12 +55,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let question = question(arguments)?;
+    let request = request(arguments)?;
     with_database(async |pool| {
         let stop = told_to_stop()?;
-        let shown = Shown::new(question.range, ProgressDrawTarget::stderr());
+        let shown = Shown::new(request.range, ProgressDrawTarget::stderr());
         let report = tokio::select! {
-            report = backtest::run(pool, question, Pace::Full, |progress| shown.show(progress, |line| eprintln!("{line}"))) => report,
+            report = backtest::run(pool, request, Pace::Full, |progress| shown.show(progress, |line| eprintln!("{line}"))) => report,
             () = stop => {
                 shown.clear();
                 // The page that is being read is waited for.
@@ -79,7 +79,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     .await
 }
 
-fn question(arguments: &Arguments) -> anyhow::Result<Question> {
+fn request(arguments: &Arguments) -> anyhow::Result<BacktestRequest> {
     let owner = arguments.owner.owner();
     if arguments.samples > SAMPLES_MAX {
         anyhow::bail!("--samples is at most {SAMPLES_MAX}");
@@ -93,13 +93,13 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
         owner: owner.clone(),
         name: name.clone(),
     });
-    Ok(Question {
+    Ok(BacktestRequest {
         draft: Draft {
             policies,
             without: without.collect(),
             alone: arguments.alone,
         },
-        range: Range::read(
+        range: TimeRange::read(
             &arguments.since,
             arguments.until.as_deref(),
             Clock::system().now(),
@@ -121,7 +121,7 @@ struct Shown {
 
 impl Shown {
     /// How many events there will be is not known without reading them: the bar goes by their time.
-    fn new(range: Range, target: ProgressDrawTarget) -> Self {
+    fn new(range: TimeRange, target: ProgressDrawTarget) -> Self {
         let seconds = (range.until - range.since).num_seconds();
         let bar =
             ProgressBar::with_draw_target(Some(u64::try_from(seconds).unwrap_or_default()), target);
@@ -214,10 +214,10 @@ mod tests {
         }
     }
 
-    fn range() -> Range {
+    fn range() -> TimeRange {
         let since = "2026-03-01T00:00:00Z".parse().unwrap();
         let until = since + TimeDelta::hours(10);
-        Range { since, until }
+        TimeRange { since, until }
     }
 
     fn progress(hours: i64) -> Progress {

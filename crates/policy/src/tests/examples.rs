@@ -93,7 +93,7 @@ fn they_tell_the_story_of_a_webinar() {
                         exempted.mute.name, exempted.by.name
                     )
                 }
-                (None, None) => match decision.excepted_by() {
+                (None, None) => match decision.exempted_by_unless() {
                     Some(policy) => format!("left alone by {} itself", policy.name),
                     None => "nothing".to_owned(),
                 },

@@ -1,15 +1,16 @@
-//! Some of many, evenly spread over them in the order in which they come, in bounded memory.
+//! A sample of a stream, evenly spaced over it, in bounded memory.
 
-/// Keeps at most twice what is wanted: every `step`th, a step that doubles whenever it is full.
+/// Keeps every `step`th item, at most `2 * wanted` of them: whenever it is full, it drops every other
+/// item and doubles the step.
 #[derive(Debug)]
-pub(super) struct Spread<T> {
+pub(super) struct StrideSample<T> {
     wanted: usize,
     step: usize,
     seen: usize,
     kept: Vec<T>,
 }
 
-impl<T> Spread<T> {
+impl<T> StrideSample<T> {
     pub(super) fn new(wanted: usize) -> Self {
         Self {
             wanted,
@@ -19,7 +20,7 @@ impl<T> Spread<T> {
         }
     }
 
-    /// Takes what `make` makes, where it is to be kept.
+    /// Offers the next item; `make` is called only where the item is kept.
     pub(super) fn offer(&mut self, make: impl FnOnce() -> T) {
         if self.wanted == 0 {
             return;
@@ -37,7 +38,7 @@ impl<T> Spread<T> {
         self.seen += 1;
     }
 
-    /// What is wanted of it, the first among them.
+    /// At most `wanted` items, the first item of the stream among them.
     pub(super) fn finish(mut self) -> Vec<T> {
         if self.kept.len() > self.wanted {
             let (len, wanted) = (self.kept.len(), self.wanted);
@@ -68,11 +69,11 @@ mod tests {
     use super::*;
 
     fn of(wanted: usize, count: usize) -> Vec<usize> {
-        let mut spread = Spread::new(wanted);
+        let mut sample = StrideSample::new(wanted);
         for item in 0..count {
-            spread.offer(|| item);
+            sample.offer(|| item);
         }
-        spread.finish()
+        sample.finish()
     }
 
     #[test]

@@ -1,74 +1,83 @@
-//! A span of time as people name it, `7d` ago or from `2026-03-01` on, becomes two instants.
+//! Reads a time range as people write it (`7d` ago, or from `2026-03-01`) as two instants.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use quell_policy::terminal::quoted;
 use quell_policy::window::duration::split_unit;
 
-/// Nothing is kept for longer.
+/// The longest time ago that is read; events are kept for less.
 const AGO_MAX: TimeDelta = TimeDelta::days(3660);
-/// What is looked at where nobody says.
+/// Where a range begins when the request does not say.
 pub const SINCE_DEFAULT: &str = "7d";
 
-/// From (with) and to (without).
+/// From `since`, inclusive, to `until`, exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Range {
-    /// The first instant that is in it.
+pub struct TimeRange {
+    /// The first instant.
     pub since: DateTime<Utc>,
-    /// The first one after it.
+    /// The first instant after the range.
     pub until: DateTime<Utc>,
 }
 
-/// Why a text is no time, or two of them no span.
+/// Why a range cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RangeError {
-    /// It cannot be read.
+pub enum TimeRangeError {
+    /// A text is not a time.
     #[error(
-        "`{what}`: {text:?} is no time; write how long ago (7d, 36h, 90m, 1d12h) or when (2026-03-01, 2026-03-01T12:00:00Z)"
+        "`{what}`: {text} is no time; write how long ago (7d, 36h, 90m, 1d12h) or when (2026-03-01, 2026-03-01T12:00:00Z)"
     )]
     Unreadable {
         /// `since` or `until`.
         what: &'static str,
-        /// What was given, cut where it is long.
+        /// The text in quotes, cut at 60 characters.
         text: String,
     },
-    /// There is nothing between the two.
+    /// It ends before it begins.
     #[error("`since` ({since}) is not before `until` ({until})")]
     Empty {
-        /// From.
+        /// Its beginning.
         since: DateTime<Utc>,
-        /// To.
+        /// Its end.
         until: DateTime<Utc>,
     },
 }
 
-impl Range {
-    /// Reads both; without `until` it ends at `now`, and it never ends later.
-    pub fn read(since: &str, until: Option<&str>, now: DateTime<Utc>) -> Result<Self, RangeError> {
+impl TimeRange {
+    /// Reads both ends. It ends at `now` at the latest, and without `until`.
+    pub fn read(
+        since: &str,
+        until: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, TimeRangeError> {
         Self::since(read("since", since, now)?, until, now)
     }
 
-    /// Reads the end alone.
+    /// Reads only the end, as `read` does.
     pub fn since(
         since: DateTime<Utc>,
         until: Option<&str>,
         now: DateTime<Utc>,
-    ) -> Result<Self, RangeError> {
+    ) -> Result<Self, TimeRangeError> {
         let until = until
             .map_or(Ok(now), |until| read("until", until, now))?
             .min(now);
         if since < until {
             Ok(Self { since, until })
         } else {
-            Err(RangeError::Empty { since, until })
+            Err(TimeRangeError::Empty { since, until })
         }
     }
 }
 
-fn read(what: &'static str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, RangeError> {
-    instant(text, now).ok_or_else(|| RangeError::Unreadable {
+fn read(
+    what: &'static str,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, TimeRangeError> {
+    instant(text, now).ok_or_else(|| TimeRangeError::Unreadable {
         what,
-        text: text.chars().take(60).collect(),
+        text: quoted(text),
     })
 }
 
@@ -84,7 +93,7 @@ fn instant(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(instant.to_utc())
 }
 
-/// `7d`, `36h`, `90m`, `45s`, and several of them in a row.
+/// A duration: `7d`, `36h`, `90m`, `45s`, or several in a row.
 fn ago(text: &str) -> Option<TimeDelta> {
     let mut total = TimeDelta::zero();
     let mut rest = text;
@@ -145,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_range_is_not_empty_and_ends_now_at_the_latest() {
-        let range = Range::read("7d", Some("2027-01-01"), now()).unwrap();
+        let range = TimeRange::read("7d", Some("2027-01-01"), now()).unwrap();
         assert_eq!(range.until, now());
-        let range = Range::read("7d", Some("1d"), now()).unwrap();
+        let range = TimeRange::read("7d", Some("1d"), now()).unwrap();
         assert_eq!(range.until, now() - TimeDelta::days(1));
         for (since, until, error) in [
             ("1h", Some("2h"), "is not before `until`"),
@@ -156,7 +165,9 @@ mod tests {
             ("yesterday", None, "`since`: \"yesterday\" is no time"),
             ("7d", Some("now"), "`until`: \"now\" is no time"),
         ] {
-            let refused = Range::read(since, until, now()).unwrap_err().to_string();
+            let refused = TimeRange::read(since, until, now())
+                .unwrap_err()
+                .to_string();
             assert!(refused.contains(error), "{refused}");
         }
     }
