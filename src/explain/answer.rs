@@ -1,4 +1,4 @@
-//! The answer: what is decided and why, as far as whoever asks may know.
+//! The answer: what is decided and why, as far as the viewer may know.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,116 +6,70 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::compare::There;
+use super::compare::CurrentPolicies;
+use super::question::PolicySource;
+use super::recorded::{Recorded, Verdicts};
 use super::sources::Provenance;
-use super::{Case, Which, compare, words};
+use super::summary;
+use super::track_question::TrackQuestion;
 use crate::access::Viewer;
 use quell_policy::{
     Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, PolicyKey, PolicyRef,
     PolicySet, Tri, Verdict, explain_to,
 };
 
-/// What is answered.
+/// The answer to a question.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// To facts, or to an event.
-    One(Box<Answer>),
-    /// To a participant in a room.
-    Live(Live),
+    /// About one track: to facts, or to an event.
+    One(Box<TrackAnswer>),
+    /// About the tracks of a participant in a room.
+    Live(LiveReply),
 }
 
-/// The tracks of a participant.
+/// Answers about the tracks of a participant.
 #[derive(Debug, Clone, Serialize)]
-pub struct Live {
-    /// One answer a track.
-    pub tracks: Vec<Answer>,
-    /// How many more there are.
+pub struct LiveReply {
+    /// One answer for each track; at most 20.
+    pub tracks: Vec<TrackAnswer>,
+    /// How many more tracks there are.
     pub left_off: usize,
 }
 
 /// Why one track is muted or not.
 #[derive(Debug, Clone, Serialize)]
-pub struct Answer {
+pub struct TrackAnswer {
     /// The time that it is decided for.
     pub at: DateTime<Utc>,
-    /// By which policies.
-    pub policies: Which,
-    /// What is decided, in a sentence.
-    pub in_words: String,
-    /// What would be with the dry-run policies, where that is something else.
-    pub dry_run_in_words: Option<String>,
-    /// What is decided.
-    pub decision: Decided,
-    /// The policy that has its way: the mute, or the exemption that cancels it.
+    /// The policies that decide.
+    pub policies: PolicySource,
+    /// The decision in a sentence.
+    pub summary: String,
+    /// What would be done if dry-run policies were enforced, in a sentence; none where it is the same.
+    pub dry_run_summary: Option<String>,
+    /// The decision.
+    pub decision: Verdicts,
+    /// The policy that decides: the mute, or the exemption that cancels it.
     pub winner: Option<Arc<PolicyRef>>,
-    /// Those that apply and want the opposite.
+    /// The enforced policies of the other effect that apply too.
     pub losers: Vec<Arc<PolicyRef>>,
-    /// The policies that see the room: those that apply, those that may, the rest.
+    /// The policies that see the room: first those that apply, then those that may, then the rest.
     pub candidates: Vec<Explained>,
-    /// How many more there are.
+    /// How many more policies there are.
     pub left_off: usize,
-    /// What is known.
+    /// The known facts.
     pub facts: Facts,
-    /// Where that is from, and which facts are missing.
+    /// Where the facts are from, and which are missing.
     pub provenance: Provenance,
-    /// What was decided on the event when it came; none where no event is asked about.
+    /// What was recorded of the event; none where the question is not about one.
     pub recorded: Option<Recorded>,
-    /// What is doubtful about the question.
+    /// Warnings about the question.
     pub warnings: Vec<String>,
 }
 
-/// A decision without its trace, which the candidates tell better.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Decided {
-    /// The time it is made for.
-    pub at: DateTime<Utc>,
-    /// The number of the newest change of policies that it knows of; none with files, before the
-    /// first change, in decisions that do not say so, and for a tenant, whom the number would tell of
-    /// others' changes.
-    pub as_of: Option<i64>,
-    /// What is done.
-    pub enforced: Verdict,
-    /// What would be done if dry-run policies were enforced as well.
-    pub dry_run: Verdict,
-}
-
-impl Decided {
-    pub(super) fn new(decision: &Decision, viewer: &Viewer) -> Self {
-        // How many changes others make is not for a tenant to know.
-        let is_told = |as_of: &i64| *as_of > 0 && *viewer == Viewer::Operator;
-        Self {
-            at: decision.at,
-            as_of: decision.as_of.filter(is_told),
-            enforced: decision.enforced.clone(),
-            dry_run: decision.dry_run.clone(),
-        }
-    }
-}
-
-/// What was decided on an event when it came, and what became of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Recorded {
-    /// The event's id.
-    pub event_id: String,
-    /// When it was, by LiveKit's clock.
-    pub created_at: DateTime<Utc>,
-    /// When it came in, by Postgres's clock.
-    pub received_at: DateTime<Utc>,
-    /// How it ended; none where it has not ended yet.
-    pub settlement: Option<String>,
-    /// When that was.
-    pub settled_at: Option<DateTime<Utc>>,
-    /// What was decided; none where nothing was.
-    pub decision: Option<Decided>,
-    /// Whether the same is decided here; none where nothing was decided then.
-    pub same_as_recorded: Option<bool>,
-    /// What is different.
-    pub differs: Vec<String>,
-}
-
-/// Takes out of a decision why others' exemptions exempt, before anything is said of it: whoever
-/// may not read a policy may not read its reason.
+/// Removes the reasons of exemptions that `viewer` may not read. It comes before anything is derived
+/// from the decision.
 fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
     for verdict in [&mut decision.enforced, &mut decision.dry_run] {
         if let Verdict::Nothing {
@@ -131,34 +85,30 @@ fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
 /// Explains one track to `viewer`.
 pub(super) fn answer(
     policies: &PolicySet,
-    which: Which,
-    mut case: Case,
+    source: PolicySource,
+    track: TrackQuestion,
     viewer: &Viewer,
-) -> Answer {
+) -> TrackAnswer {
     let sees =
         |policy: &CompiledPolicy, applies| viewer.may_know_of(policy.owner(), policy.mode, applies);
-    let explanation = explain_to(policies, &case.facts, case.at, sees);
+    let explanation = explain_to(policies, &track.facts, track.at, sees);
     let mut candidates = explanation.candidates;
-    let there = There {
-        now: case
-            .event
-            .as_ref()
-            .map(|_| there_now(policies, &case.facts)),
-        which,
-    };
-    let provenance = Provenance::new(case.sources, &candidates);
+    let provenance = Provenance::new(track.sources, &candidates);
     let mut decision = explanation.decision;
     hide_reasons(viewer, &mut decision);
-    let recorded = case
-        .event
-        .as_mut()
-        .and_then(|event| event.decision.as_mut());
-    if let Some(recorded) = recorded {
-        hide_reasons(viewer, recorded);
-    }
+    let recorded = track.event.map(|mut event| {
+        if let Some(recorded) = &mut event.decision {
+            hide_reasons(viewer, recorded);
+        }
+        let current = CurrentPolicies {
+            keys: existing(policies, &track.facts),
+            source,
+        };
+        Recorded::new(event, &decision, &current, viewer)
+    });
     let winner = winner(&decision.enforced);
     let losers = losers(&decision.enforced, &candidates);
-    let (in_words, dry_run_in_words) = words::of(&decision, &candidates, &provenance.missing);
+    let (summary, dry_run_summary) = summary::of(&decision, &candidates, &provenance.missing);
     for candidate in &mut candidates {
         if !viewer.may_read(&candidate.policy.owner)
             && let Some(failed) = &mut candidate.failed
@@ -166,36 +116,34 @@ pub(super) fn answer(
             hide(failed);
         }
     }
-    Answer {
-        at: case.at,
-        policies: which,
-        in_words,
-        dry_run_in_words,
+    TrackAnswer {
+        at: track.at,
+        policies: source,
+        summary,
+        dry_run_summary,
         winner,
         losers,
         candidates,
         left_off: explanation.left_off,
-        facts: case.facts,
+        facts: track.facts,
         provenance,
-        recorded: case
-            .event
-            .map(|event| compare::recorded(event, &decision, &there, viewer)),
-        warnings: case.warnings,
-        decision: Decided::new(&decision, viewer),
+        recorded,
+        warnings: track.warnings,
+        decision: Verdicts::new(&decision, viewer),
     }
 }
 
-/// Every policy that there is, also those that do not see the room.
-fn there_now(policies: &PolicySet, facts: &Facts) -> HashSet<PolicyKey> {
-    let mut of_anybody = facts.clone();
-    of_anybody.room.tenant = Fact::Unknown;
+/// All policies, also those that do not see the room.
+fn existing(policies: &PolicySet, facts: &Facts) -> HashSet<PolicyKey> {
+    let mut of_any_tenant = facts.clone();
+    of_any_tenant.room.tenant = Fact::Unknown;
     policies
-        .visible(&of_anybody)
+        .visible(&of_any_tenant)
         .map(|(policy, _)| policy.id.key())
         .collect()
 }
 
-/// Leaves the kind of clause and no more: `match.attributes` of `match.attributes.vip`.
+/// Keeps only the kind of the clause: `match.attributes` of `match.attributes.vip`.
 fn hide(failed: &mut Clause) {
     (failed.expected, failed.actual) = (None, None);
     let parts: Vec<_> = failed.clause.split('.').take(2).collect();

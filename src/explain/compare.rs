@@ -1,69 +1,61 @@
-//! The decision that was recorded with an event, beside the one that is made now.
+//! How the decision that was recorded with an event and the one that is made now differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::answer::{Decided, Recorded};
-use super::event::Event;
-use super::{Which, words};
+use super::question::PolicySource;
+use super::summary;
+use super::track_question::RecordedEvent;
 use crate::access::Viewer;
 use quell_policy::{Candidate, Decision, PolicyKey, PolicyRef, Tri, Verdict};
 
-/// So many policies that differ are named; further ones are only counted.
+/// At most this many policies that differ are named; more are only counted.
 const DIFFERS_MAX: usize = 20;
 
-/// Which policies there are, beside those of then.
-pub(super) struct There {
-    /// None where there is nothing to compare them with.
-    pub(super) now: Option<HashSet<PolicyKey>>,
-    pub(super) which: Which,
+/// The policies that decide now.
+pub(super) struct CurrentPolicies {
+    /// All that exist, also those that do not see the room.
+    pub(super) keys: HashSet<PolicyKey>,
+    pub(super) source: PolicySource,
 }
 
-pub(super) fn recorded(event: Event, again: &Decision, there: &There, viewer: &Viewer) -> Recorded {
-    let differs = event.decision.as_ref().map(|then| {
-        let comparison = Comparison {
-            then,
-            again,
-            there_then: event.there_then.as_ref(),
-            there,
-            viewer,
-        };
-        let mut differs = comparison.differences();
-        let is_late = matches!(event.settlement.as_deref(), Some("gone" | "stale"));
-        if is_late && !differs.is_empty() {
-            differs.push(
-                "it was decided by the event alone; LiveKit was asked after that, and some facts are from then"
-                    .to_owned(),
-            );
-        }
-        differs
-    });
-    Recorded {
-        event_id: event.id,
-        created_at: event.created_at,
-        received_at: event.received_at,
-        settlement: event.settlement,
-        settled_at: event.settled_at,
-        decision: event
-            .decision
-            .as_ref()
-            .map(|decision| Decided::new(decision, viewer)),
-        same_as_recorded: differs.as_ref().map(Vec::is_empty),
-        differs: differs.unwrap_or_default(),
+/// How `then`, the decision that was recorded with `event`, and `again` differ, one sentence each.
+pub(super) fn differences(
+    event: &RecordedEvent,
+    then: &Decision,
+    again: &Decision,
+    current: &CurrentPolicies,
+    viewer: &Viewer,
+) -> Vec<String> {
+    let diff = DecisionDiff {
+        then,
+        again,
+        policies_then: event.policies_then.as_ref(),
+        current,
+        viewer,
+    };
+    let mut differs = diff.differences();
+    let is_late = matches!(event.settlement.as_deref(), Some("gone" | "stale"));
+    if is_late && !differs.is_empty() {
+        differs.push(
+            "it was decided by the event alone; LiveKit was asked after that, and some facts are from then"
+                .to_owned(),
+        );
     }
+    differs
 }
 
-/// Two decisions, and which policies there were for each.
-struct Comparison<'a> {
+/// Two decisions, and the policies that existed for each.
+struct DecisionDiff<'a> {
     then: &'a Decision,
     again: &'a Decision,
-    there_then: Option<&'a HashSet<PolicyKey>>,
-    there: &'a There,
+    policies_then: Option<&'a HashSet<PolicyKey>>,
+    current: &'a CurrentPolicies,
     viewer: &'a Viewer,
 }
 
-impl Comparison<'_> {
-    /// What is not the same, as far as the asker may know; nothing where all is. The time it is made
-    /// for may differ, and so may how much was known of the policies.
+impl DecisionDiff<'_> {
+    /// The differences that the viewer may know. The times that the decisions are made for, and the
+    /// snapshots of policies, are not compared.
     fn differences(&self) -> Vec<String> {
         let (then, again) = (self.then, self.again);
         let mut differs = Vec::new();
@@ -72,18 +64,21 @@ impl Comparison<'_> {
             ("enforced", &then.enforced, &again.enforced),
             ("dry_run", &then.dry_run, &again.dry_run),
         ] {
-            // What would be with the dry-run policies is mostly the same.
+            // Mostly the two views differ in the same way, which is said once.
             if !self.is_same_verdict(then, again)
                 && said.replace((then, again)) != Some((then, again))
             {
                 differs.push(format!(
                     "{what}: then {}, now {}",
-                    words::verdict(then),
-                    words::verdict(again)
+                    summary::verdict(then),
+                    summary::verdict(again)
                 ));
             }
         }
-        let (then, again) = (traced(then, self.viewer), traced(again, self.viewer));
+        let (then, again) = (
+            candidates(then, self.viewer),
+            candidates(again, self.viewer),
+        );
         let names: BTreeSet<_> = then.keys().chain(again.keys()).collect();
         let mut policies: Vec<_> = names
             .into_iter()
@@ -101,7 +96,7 @@ impl Comparison<'_> {
         differs
     }
 
-    /// What is not the same about one policy, which is in at least one of the two traces.
+    /// The difference in one policy, which is in at least one of the two traces.
     fn policy(&self, then: Option<&Candidate>, again: Option<&Candidate>) -> Option<String> {
         match (then, again) {
             (Some(then), Some(again)) => {
@@ -113,8 +108,8 @@ impl Comparison<'_> {
             }
             (None, Some(again)) => {
                 let is_new = self
-                    .there_then
-                    .is_some_and(|there| self.lacks(there, again));
+                    .policies_then
+                    .is_some_and(|existing| self.lacks(existing, again));
                 let now = standing(again);
                 Some(if is_new {
                     format!("it is new, and now {now}")
@@ -123,12 +118,11 @@ impl Comparison<'_> {
                 })
             }
             (Some(then), None) => {
-                let there = self.there.now.as_ref();
-                let is_gone = there.is_some_and(|there| self.lacks(there, then));
+                let is_gone = self.lacks(&self.current.keys, then);
                 let was = standing(then);
-                Some(match (is_gone, self.there.which) {
+                Some(match (is_gone, self.current.source) {
                     (false, _) => format!("then {was}, now not about it"),
-                    (true, Which::Files) => format!("then {was}; it is not in the files"),
+                    (true, PolicySource::Files) => format!("then {was}; it is not in the files"),
                     (true, _) => format!("then {was}; it is not there any more"),
                 })
             }
@@ -136,10 +130,10 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether the policy was, or is, not there at all. Of policies that are not the asker's, it is
-    /// not told whether they are there where they do not apply.
-    fn lacks(&self, there: &HashSet<PolicyKey>, candidate: &Candidate) -> bool {
-        self.viewer.may_read(&candidate.policy.owner) && !there.contains(&candidate.policy.key())
+    /// Whether the policy is not among `existing`. A viewer may not know this of policies that it may
+    /// not read.
+    fn lacks(&self, existing: &HashSet<PolicyKey>, candidate: &Candidate) -> bool {
+        self.viewer.may_read(&candidate.policy.owner) && !existing.contains(&candidate.policy.key())
     }
 
     fn is_same_verdict(&self, then: &Verdict, again: &Verdict) -> bool {
@@ -163,23 +157,21 @@ impl Comparison<'_> {
         }
     }
 
-    /// Policies of files have no revisions: they are the same where all else is.
+    /// Policies of files have no revisions: they are compared without.
     fn is_same(&self, then: &PolicyRef, again: &PolicyRef) -> bool {
         let is_same_revision = then.revision == again.revision;
-        (is_same_revision || self.there.which == Which::Files)
+        (is_same_revision || self.current.source == PolicySource::Files)
             && (&then.owner, &then.name) == (&again.owner, &again.name)
             && (then.priority, then.overridable) == (again.priority, again.overridable)
     }
 }
 
-type Traced<'a> = BTreeMap<String, &'a Candidate>;
-
-/// The trace, by the names of policies.
-fn traced<'a>(decision: &'a Decision, viewer: &Viewer) -> Traced<'a> {
+/// The candidates that the viewer may know of, by their policies' names.
+fn candidates<'a>(decision: &'a Decision, viewer: &Viewer) -> BTreeMap<String, &'a Candidate> {
     let seen = decision.trace.iter().filter(|candidate| {
         viewer.may_know_of(&candidate.policy.owner, candidate.mode, candidate.applies)
     });
-    seen.map(|candidate| (words::named(&candidate.policy), candidate))
+    seen.map(|candidate| (summary::named(&candidate.policy), candidate))
         .collect()
 }
 

@@ -1,17 +1,17 @@
-//! What is recorded of a webhook event: its facts, what was decided on them, and how it ended.
-
-use std::collections::HashSet;
+//! Reads what is recorded of a webhook event: its facts, the decision on them, and how it ended.
 
 use chrono::{DateTime, Utc};
 
-use super::{Case, ExplainError, sources};
+use super::error::ExplainError;
+use super::sources;
+use super::track_question::{RecordedEvent, TrackQuestion};
 use crate::livekit::event::{self, TRACK_PUBLISHED};
 use crate::livekit::facts::facts_from_event;
 use crate::postgres::{Pool, to_pg_key};
-use quell_policy::{Decision, Facts, PolicyKey, TenantId};
+use quell_policy::{Decision, Facts, TenantId};
 
-/// The row of an event.
-pub(super) struct Row {
+/// A row of `webhook_event`.
+pub(super) struct EventRow {
     event_id: String,
     created_at: DateTime<Utc>,
     received_at: DateTime<Utc>,
@@ -23,37 +23,14 @@ pub(super) struct Row {
     settled_at: Option<DateTime<Utc>>,
 }
 
-/// An event, and what was decided then.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) id: String,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) received_at: DateTime<Utc>,
-    pub(super) settlement: Option<String>,
-    pub(super) settled_at: Option<DateTime<Utc>>,
-    pub(super) decision: Option<Decision>,
-    /// The snapshot of policies that the decision was made by, where it says so.
-    pub(super) snapshot: Option<i64>,
-    /// The policies that there were then, where others are asked now.
-    pub(super) there_then: Option<HashSet<PolicyKey>>,
-}
-
-impl Event {
-    /// When it was decided on; where it was not, when it came in.
-    pub(super) fn decided_at(&self) -> DateTime<Utc> {
-        let decision = self.decision.as_ref();
-        decision.map_or(self.received_at, |decision| decision.at)
-    }
-}
-
-/// The newest event of this id; of `tenant`'s rooms only, where there is one.
+/// The newest event of this id; with a tenant, only of its rooms.
 pub(super) async fn find(
     pool: &Pool,
     id: &str,
     tenant: Option<&TenantId>,
-) -> Result<Option<Row>, sqlx::Error> {
+) -> Result<Option<EventRow>, sqlx::Error> {
     sqlx::query_as!(
-        Row,
+        EventRow,
         r#"select event_id, created_at, received_at, event, body::text as "body!",
                   facts::text, decision::text, settlement, settled_at
            from webhook_event
@@ -67,16 +44,19 @@ pub(super) async fn find(
     .await
 }
 
-impl Row {
-    /// What is to be explained, for `at` or else for the time of the decision.
-    pub(super) fn into_case(self, at: Option<DateTime<Utc>>) -> Result<Case, ExplainError> {
+impl EventRow {
+    /// The event's track, to be decided for `at`, or else for the time of the decision then.
+    pub(super) fn into_track_question(
+        self,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<TrackQuestion, ExplainError> {
         if self.event != TRACK_PUBLISHED {
             return Err(ExplainError::NotDecidedOn(self.event));
         }
         let facts = self.facts()?;
         let decision = self.decision()?;
         let snapshot = decision.as_ref().and_then(|decision| decision.as_of);
-        let event = Event {
+        let event = RecordedEvent {
             id: self.event_id,
             created_at: self.created_at,
             received_at: self.received_at,
@@ -84,9 +64,9 @@ impl Row {
             settled_at: self.settled_at,
             decision,
             snapshot,
-            there_then: None,
+            policies_then: None,
         };
-        Ok(Case {
+        Ok(TrackQuestion {
             sources: sources::of_event(&facts),
             facts,
             at: at.unwrap_or_else(|| event.decided_at()),
@@ -95,7 +75,7 @@ impl Row {
         })
     }
 
-    /// The facts that were recorded; before the event is settled, those that it holds itself.
+    /// The facts that were recorded; before the event is settled, those of the event itself.
     fn facts(&self) -> Result<Facts, ExplainError> {
         let unreadable = |what: String| ExplainError::Recorded(what);
         if let Some(facts) = &self.facts {

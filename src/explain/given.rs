@@ -1,13 +1,15 @@
-//! Facts as a question gives them: the form in which they are stored, read strictly.
+//! Reads the facts in a question, strictly, in the form in which facts are stored.
 //!
-//! Only `room.name` and `participant.identity` have to be there. What a webhook always holds is
-//! assumed where it is left out, as LiveKit's own form on the wire reads: no source is `UNKNOWN`,
-//! no type is `AUDIO`. All else is unknown.
+//! Only `room.name` and `participant.identity` are required. Facts that a webhook always holds have
+//! the defaults of LiveKit's wire format where they are left out: `UNKNOWN` for the source, `AUDIO` for
+//! the type. All others are unknown.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::sources::{self, FactSource, Sources};
+use super::error::ExplainError;
+use super::sources::{self, FactSource};
+use super::track_question::TrackQuestion;
 use crate::access::Viewer;
 use crate::livekit::event::TRACK_PUBLISHED;
 use quell_policy::facts::given;
@@ -15,28 +17,14 @@ use quell_policy::{Fact, Facts, TenantId};
 
 const REQUIRED: [&str; 2] = ["room.name", "participant.identity"];
 
-/// What a question gives.
-#[derive(Debug)]
-pub(super) struct Given {
-    pub(super) facts: Facts,
-    pub(super) sources: Sources,
-    /// What is doubtful about the facts.
-    pub(super) warnings: Vec<String>,
-}
-
-/// Why facts are refused.
-#[derive(Debug)]
-pub(super) enum GivenError {
-    /// What is wrong with them.
-    Invalid(String),
-    /// They are of a room that is not the tenant's.
-    OtherTenant(String),
-}
-
-/// Reads facts, of rooms that `viewer` may see.
-pub(super) fn read(facts: &Value, viewer: &Viewer, at: DateTime<Utc>) -> Result<Given, GivenError> {
+/// Reads the facts of a track, to be decided for `at`. A tenant may give facts of its own rooms only.
+pub(super) fn read(
+    facts: &Value,
+    viewer: &Viewer,
+    at: DateTime<Utc>,
+) -> Result<TrackQuestion, ExplainError> {
     let read = given::read(facts, assumed(at), &REQUIRED);
-    let read = read.map_err(|problems| GivenError::Invalid(problems.to_string()))?;
+    let read = read.map_err(|problems| ExplainError::Invalid(problems.to_string()))?;
     let mut facts = read.facts;
     let mut sources = sources::of_given(&read.fields);
     if let Viewer::Tenant(tenant) = viewer
@@ -44,9 +32,11 @@ pub(super) fn read(facts: &Value, viewer: &Viewer, at: DateTime<Utc>) -> Result<
     {
         sources.insert("room.tenant", FactSource::Caller);
     }
-    Ok(Given {
+    Ok(TrackQuestion {
         facts,
         sources,
+        at,
+        event: None,
         warnings: read.warnings.iter().map(ToString::to_string).collect(),
     })
 }
@@ -60,15 +50,15 @@ fn assumed(at: DateTime<Utc>) -> Value {
     })
 }
 
-/// Refuses facts of another's room; whether the tenant was filled in.
-fn only_own(facts: &mut Facts, tenant: &TenantId) -> Result<bool, GivenError> {
+/// Refuses facts of another tenant's room. Returns whether the tenant was unknown and is now filled in.
+fn only_own(facts: &mut Facts, tenant: &TenantId) -> Result<bool, ExplainError> {
     match &facts.room.tenant {
         Fact::Known(Some(owner)) if owner == tenant => Ok(false),
-        Fact::Known(Some(_)) => Err(GivenError::OtherTenant(
+        Fact::Known(Some(_)) => Err(ExplainError::OtherTenant(
             "facts.room: this is another tenant's room; only an operator may ask about it"
                 .to_owned(),
         )),
-        Fact::Known(None) => Err(GivenError::OtherTenant(
+        Fact::Known(None) => Err(ExplainError::OtherTenant(
             "facts.room: this is a room of no tenant; only an operator may ask about it. Leave `tenant` out to mean your own, and write your `auth_id` where you give `metadata`"
                 .to_owned(),
         )),

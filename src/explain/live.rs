@@ -1,11 +1,13 @@
-//! A participant that is in a room now: its tracks, as if they were published now.
+//! The tracks of a participant who is in a room now, as if they were published now.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::{Case, ExplainError, sources};
+use super::error::ExplainError;
+use super::sources;
+use super::track_question::TrackQuestion;
 use crate::access::Authority;
 use crate::action::{Query, fetch};
 use crate::livekit::LiveKit;
@@ -13,17 +15,17 @@ use crate::livekit::event::TRACK_PUBLISHED;
 use crate::livekit::facts::facts_from_live;
 use quell_policy::EventFacts;
 
-/// So many tracks of one participant are explained; further ones are only counted.
+/// At most this many tracks of one participant are explained; more are only counted.
 const TRACKS_MAX: usize = 20;
 
-/// The tracks that `query` means, and how many more there are.
-pub(super) async fn cases(
+/// The tracks that `query` selects, and how many more there are.
+pub(super) async fn track_questions(
     livekit: &LiveKit,
     authority: &Authority,
     query: &Query<'_>,
     timeout: Duration,
     at: DateTime<Utc>,
-) -> Result<(Vec<Case>, usize), ExplainError> {
+) -> Result<(Vec<TrackQuestion>, usize), ExplainError> {
     let deadline = Instant::now() + timeout;
     let view = fetch(livekit, authority, query, deadline).await?;
     let tracks = view.participant().tracks.iter();
@@ -31,10 +33,10 @@ pub(super) async fn cases(
         .filter(|track| query.track.is_none_or(|sid| track.sid == sid))
         .collect();
     let left_off = tracks.len().saturating_sub(TRACKS_MAX);
-    let cases = tracks
+    let questions = tracks
         .into_iter()
         .take(TRACKS_MAX)
-        .map(|track| Case {
+        .map(|track| TrackQuestion {
             facts: facts_from_live(view.room(), view.participant(), track, event(at)),
             sources: sources::of_live(),
             at,
@@ -42,7 +44,7 @@ pub(super) async fn cases(
             warnings: Vec::new(),
         })
         .collect();
-    Ok((cases, left_off))
+    Ok((questions, left_off))
 }
 
 /// The tracks are explained as if they were published at `at`.

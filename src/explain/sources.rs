@@ -1,4 +1,4 @@
-//! Where each fact comes from, which calls of LiveKit told them, and which unknown ones would decide.
+//! Where each fact comes from, which LiveKit calls answered, and which missing facts would decide.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use quell_policy::{Explained, Facts, Part};
 /// Where a fact comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum FactSource {
-    /// It stands in the question.
+    /// The question gives it.
     #[serde(rename = "request")]
     Request,
-    /// It is the caller's own id.
+    /// It is the caller's own tenant id.
     #[serde(rename = "caller")]
     Caller,
-    /// Nobody said it: it is what a webhook would most likely say.
+    /// Not given: the default of LiveKit's wire format.
     #[serde(rename = "assumed")]
     Assumed,
     /// The webhook event itself.
     #[serde(rename = "event")]
     Event,
-    /// LiveKit, asked for the room.
+    /// LiveKit's answer about the room.
     ListRooms,
-    /// LiveKit, asked for the participant.
+    /// LiveKit's answer about the participant.
     GetParticipant,
-    /// Nowhere.
+    /// It is unknown.
     #[serde(rename = "unknown")]
     Unknown,
 }
@@ -41,7 +41,7 @@ pub struct Provenance {
     pub calls: Vec<&'static str>,
     /// The source of every fact.
     pub sources: BTreeMap<&'static str, FactSource>,
-    /// The unknown facts that clauses depend on, of policies that may apply.
+    /// The unknown facts that decide whether a policy applies.
     pub missing: Vec<&'static str>,
 }
 
@@ -70,7 +70,7 @@ impl Provenance {
     }
 }
 
-/// Whether it is this unknown fact that keeps it open whether the policy applies.
+/// Whether the policy may apply, depending on this unknown fact.
 fn depends_on(candidate: &Explained, name: &str) -> bool {
     let failed = candidate.failed.as_ref();
     candidate.part == Part::Depends && failed.is_some_and(|failed| failed.unknown.contains(name))
@@ -81,7 +81,7 @@ pub(super) fn of_event(facts: &Facts) -> Sources {
     let has_participant = !facts.participant.kind.is_unknown();
     let has_track = !facts.track.muted.is_unknown();
     all(|field| match (field.provider, field.name) {
-        // LiveKit's present word on these beats the event's.
+        // LiveKit's answer about these replaces the event's.
         (Provider::Event, "participant.sid") if has_participant => FactSource::GetParticipant,
         (Provider::Event, "track.source" | "track.type" | "track.mime_type") if has_track => {
             FactSource::GetParticipant
@@ -103,7 +103,7 @@ pub(super) fn of_live() -> Sources {
     })
 }
 
-/// The sources of facts of a question that gives these fields.
+/// The sources of facts in a question that gives these fields.
 pub(super) fn of_given(given: &[&Field]) -> Sources {
     all(|field| {
         if given.contains(&field) {

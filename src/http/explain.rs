@@ -16,7 +16,9 @@ use super::log;
 use super::problem::{Problem, chain};
 use super::request::{ApiRequest, OwnerQuery, check_json};
 use super::state::AppState;
-use crate::explain::{ExplainError, Explainer, Question, SAID_CHARS_MAX, Subject, Which};
+use crate::explain::{
+    ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Subject,
+};
 use crate::livekit::LiveKitError;
 use quell_policy::facts::catalog::TEXT_CHARS_MAX;
 use quell_policy::json;
@@ -45,7 +47,7 @@ impl From<ExplainError> for Problem {
             ExplainError::NotDecidedOn(_) => Self::new(conflict, "EVENT_NOT_DECIDED_ON", text),
             ExplainError::Recorded(_) => Self::new(conflict, "EVENT_NOT_READABLE", text),
             ExplainError::NotRepeatable(policy) => {
-                // Which policy it is, and what it holds, may be another tenant's.
+                // PolicySource policy it is, and what it holds, may be another tenant's.
                 Self::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
             }
             ExplainError::NotFound => Self::participant_not_found(),
@@ -82,7 +84,7 @@ struct Body {
     identity: Option<String>,
     track: Option<String>,
     at: Option<DateTime<Utc>>,
-    policies: Option<Which>,
+    policies: Option<PolicySource>,
 }
 
 pub(super) async fn handler(
@@ -125,7 +127,7 @@ pub(super) async fn handler(
             pool: Some(state.pool.clone()),
             livekit: livekit.map(|livekit| (livekit, state.livekit_timeout)),
             policies: state.policies.snapshot(),
-            which: Which::Now,
+            policy_source: PolicySource::Now,
             now: state.clock.now(),
         };
         // The threads that it starts do not end with this future: a task keeps their slot.
@@ -150,14 +152,14 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
     }
     let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
         // It may quote a text, or a key, as long as the body.
-        let said = cut(&error.inner().to_string(), SAID_CHARS_MAX);
+        let said = cut(&error.inner().to_string(), PARSER_MESSAGE_CHARS_MAX);
         match error.path().to_string().as_str() {
             "." => said,
             // The one whose type says little of what is wanted.
             "at" => format!(
                 "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {said}"
             ),
-            path => format!("`{}`: {said}", cut(path, SAID_CHARS_MAX)),
+            path => format!("`{}`: {said}", cut(path, PARSER_MESSAGE_CHARS_MAX)),
         }
     })?;
     for (name, text) in [

@@ -93,7 +93,7 @@ async fn facts_are_answered_with_every_candidate_and_its_first_clause_that_fails
     let question = json!({"facts": facts, "at": "2026-03-02T21:30:00Z"});
     let answer = told(&app, OPERATOR, &question).await;
     assert_eq!(
-        answer["in_words"],
+        answer["summary"],
         "muted by (operator)/webinar-mics (revision 1, priority 100)"
     );
     assert_eq!(answer["winner"]["name"], "webinar-mics");
@@ -124,7 +124,7 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
         let question = json!({"event_id": id});
         let then = told(&app, token, &question).await;
         assert_eq!(then["policies"], "then");
-        assert_eq!(then["in_words"], muted);
+        assert_eq!(then["summary"], muted);
         assert_eq!(then["facts"], facts);
         assert_eq!(then["decision"]["enforced"], decision["enforced"]);
         // How many changes all of them have made is not a tenant's to know.
@@ -160,7 +160,7 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
         let question = json!({"event_id": id, "policies": "now"});
         let now = told(&app, token, &question).await;
         assert_eq!(now["policies"], "now");
-        assert_eq!(now["in_words"], "left alone: no mute applies");
+        assert_eq!(now["summary"], "left alone: no mute applies");
         assert_eq!(now["facts"], facts);
         assert_eq!(now["at"], decision["at"]);
         assert_eq!(now["decision"]["as_of"], as_of(8));
@@ -219,7 +219,7 @@ async fn a_decision_before_the_first_policy_is_repeated_without_any() {
     sqlx::query(later).execute(&app.pool).await.unwrap();
     let question = json!({"event_id": event_id(&app, &ann.sid)});
     let then = told(&app, OPERATOR, &question).await;
-    assert_eq!(then["in_words"], "left alone: no mute applies");
+    assert_eq!(then["summary"], "left alone: no mute applies");
     assert_eq!(candidates(&then), [""; 0]);
     assert_eq!(then["recorded"]["same_as_recorded"], true);
     app.finish().await;
@@ -250,7 +250,7 @@ async fn whatever_became_of_an_event_it_can_be_asked_about() {
     );
     assert_eq!(open["winner"], Value::Null);
     assert_eq!(open["decision"]["enforced"]["verdict"], "indeterminate");
-    let words = open["in_words"].as_str().unwrap();
+    let words = open["summary"].as_str().unwrap();
     assert!(words.starts_with("not decided: room.tenant, "), "{words}");
     assert_eq!(
         candidates(&open),

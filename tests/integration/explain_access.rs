@@ -48,7 +48,7 @@ async fn a_tenant_is_told_of_its_own_events_and_policies_alone() {
             "quiet-rooms"
         ]
     );
-    for what in ["in_words", "winner", "losers", "facts", "at", "provenance"] {
+    for what in ["summary", "winner", "losers", "facts", "at", "provenance"] {
         assert_eq!(own[what], all[what], "{what}");
     }
     assert_eq!(own["decision"]["enforced"], all["decision"]["enforced"]);
@@ -81,9 +81,9 @@ async fn the_operators_reasons_are_told_to_operators_alone() {
     ] {
         for (token, may_read) in [(ACME, is_acmes), (OPERATOR, true)] {
             let answer = told(&app, token, question).await;
-            let in_words = answer["in_words"].as_str().unwrap();
-            assert!(in_words.starts_with("left alone: "), "{in_words}");
-            assert_eq!(answer.to_string().contains(reason), may_read, "{in_words}");
+            let summary = answer["summary"].as_str().unwrap();
+            assert!(summary.starts_with("left alone: "), "{summary}");
+            assert_eq!(answer.to_string().contains(reason), may_read, "{summary}");
         }
     }
     app.finish().await;

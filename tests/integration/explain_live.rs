@@ -26,8 +26,8 @@ async fn who_is_in_a_room_is_explained_track_by_track() {
             let sid = track["facts"]["track"]["sid"].as_str().unwrap();
             (
                 sid,
-                track["in_words"].as_str().unwrap(),
-                &track["dry_run_in_words"],
+                track["summary"].as_str().unwrap(),
+                &track["dry_run_summary"],
             )
         })
         .collect();

@@ -18,7 +18,9 @@ use super::output::{Format, print_out};
 use super::{configured, with_database};
 use crate::access::Principal;
 use crate::config::{Config, Environment};
-use crate::explain::{ExplainError, Explainer, Question, Reply, SAID_CHARS_MAX, Subject, Which};
+use crate::explain::{
+    ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Reply, Subject,
+};
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At};
 use crate::postgres::Pool;
@@ -82,7 +84,14 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(policies) if arguments.event.is_none() => {
             // Neither the policies nor the facts are in the database.
             let config = arguments.room.as_ref().map(|_| configured()).transpose()?;
-            explain(None, config.as_ref(), policies, Which::Files, question).await?
+            explain(
+                None,
+                config.as_ref(),
+                policies,
+                PolicySource::Files,
+                question,
+            )
+            .await?
         }
         of_files => {
             let config = arguments
@@ -91,11 +100,11 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 .map(|_| Config::from_environment(&Environment::of_process()));
             let config = config.transpose()?;
             with_database(async |pool| {
-                let (policies, which) = match of_files {
-                    Some(policies) => (policies, Which::Files),
-                    None => (in_force(pool).await?, Which::Now),
+                let (policies, source) = match of_files {
+                    Some(policies) => (policies, PolicySource::Files),
+                    None => (in_force(pool).await?, PolicySource::Now),
                 };
-                explain(Some(pool), config.as_ref(), policies, which, question).await
+                explain(Some(pool), config.as_ref(), policies, source, question).await
             })
             .await?
         }
@@ -130,8 +139,8 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
         }
     };
     let policies = match (arguments.then, arguments.now) {
-        (true, _) => Some(Which::Then),
-        (_, true) => Some(Which::Now),
+        (true, _) => Some(PolicySource::Then),
+        (_, true) => Some(PolicySource::Now),
         _ => None,
     };
     Ok(Question {
@@ -142,14 +151,14 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
 }
 
 /// What a file says.
-struct Given {
+struct FactsFile {
     facts: Value,
     /// For when, where it says so.
     at: Option<DateTime<Utc>>,
 }
 
 /// The facts in a file: as such, or as they stand in what was asked or answered (`facts`, `at`).
-fn facts(file: &Path) -> anyhow::Result<Given> {
+fn facts(file: &Path) -> anyhow::Result<FactsFile> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin {
         "stdin".to_owned()
@@ -173,16 +182,16 @@ fn facts(file: &Path) -> anyhow::Result<Given> {
     given(value).with_context(|| format!("{name} cannot be asked about"))
 }
 
-fn given(mut value: Value) -> anyhow::Result<Given> {
+fn given(mut value: Value) -> anyhow::Result<FactsFile> {
     let Some(facts) = value.get_mut("facts").map(Value::take) else {
-        return Ok(Given {
+        return Ok(FactsFile {
             facts: value,
             at: None,
         });
     };
     let fields = value.as_object().into_iter().flatten();
     // What an answer has beside the facts is what came of them, and not asked for again.
-    let is_answer = value.get("in_words").is_some();
+    let is_answer = value.get("summary").is_some();
     let strange = fields.map(|(key, _)| key.as_str());
     let mut strange = strange.filter(|key| !is_answer && !matches!(*key, "facts" | "at"));
     match strange.next() {
@@ -191,7 +200,7 @@ fn given(mut value: Value) -> anyhow::Result<Given> {
         ),
         Some(key) => anyhow::bail!(
             "`{}` is no part of such a file: beside `facts` it may have `at`",
-            cut(key, SAID_CHARS_MAX)
+            cut(key, PARSER_MESSAGE_CHARS_MAX)
         ),
         None => {}
     }
@@ -202,7 +211,7 @@ fn given(mut value: Value) -> anyhow::Result<Given> {
         }
         Some(_) => anyhow::bail!("`at` is no time: {HOW_TO_WRITE_TIMES}"),
     };
-    Ok(Given { facts, at })
+    Ok(FactsFile { facts, at })
 }
 
 /// The policies of files; they have no revisions yet.
@@ -227,7 +236,7 @@ async fn explain(
     pool: Option<&Pool>,
     config: Option<&Config>,
     policies: PolicySet,
-    which: Which,
+    policy_source: PolicySource,
     question: Question,
 ) -> anyhow::Result<Reply> {
     let clock = Clock::system();
@@ -240,7 +249,7 @@ async fn explain(
         pool: pool.cloned(),
         livekit,
         policies: Arc::new(policies),
-        which,
+        policy_source,
         now: clock.now(),
     };
     let reply = explainer.explain(&Principal::CommandLine, question).await;

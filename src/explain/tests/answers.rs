@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::{POLICIES, case, event, everything, explained, now, set, without};
+use super::{POLICIES, event, everything, explained, now, set, track_question, without};
+use crate::explain::PolicySource;
 use crate::explain::answer::answer;
-use crate::explain::event::Event;
-use crate::explain::{Case, Which};
+use crate::explain::track_question::{RecordedEvent, TrackQuestion};
 use crate::test_data::viewer;
 use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicyRef, PolicySet, decide};
 
@@ -34,10 +34,10 @@ fn decisions_are_said_in_a_sentence() {
         };
         let winner: Vec<_> = answer.winner.clone().into_iter().collect();
         let (winner, losers) = (names(&winner), names(&answer.losers));
-        let dry_run = answer.dry_run_in_words.unwrap_or_else(|| "-".to_owned());
+        let dry_run = answer.dry_run_summary.unwrap_or_else(|| "-".to_owned());
         format!(
             "{}\n    in dry run: {dry_run}\n    {winner} > {losers}",
-            answer.in_words
+            answer.summary
         )
     };
     let said = [
@@ -77,15 +77,15 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
         // As it comes back from the database.
         let text = serde_json::to_string(&then).unwrap();
         let decision: Decision = serde_json::from_str(&text).unwrap();
-        let event = Event {
+        let event = RecordedEvent {
             settlement: Some(settlement.to_owned()),
             ..event(decision)
         };
-        let case = Case {
+        let track = TrackQuestion {
             at: at + TimeDelta::hours(1),
-            ..case(facts, Some(event))
+            ..track_question(facts, Some(event))
         };
-        let answer = answer(&set(POLICIES), Which::Now, case, &viewer(tenant));
+        let answer = answer(&set(POLICIES), PolicySource::Now, track, &viewer(tenant));
         let recorded = answer.recorded.unwrap();
         assert_eq!(recorded.same_as_recorded, Some(recorded.differs.is_empty()));
         recorded.differs.join("\n")
@@ -101,7 +101,7 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
     let exempt = POLICIES.replace("{}, unless: { identity: ann }", "{ identity: bob }");
     let seen = recorded(&exempt, "muted", None);
     assert!(
-        seen.contains("op-excepts-secret: then not about it"),
+        seen.contains("op-exempts-secret: then not about it"),
         "{seen}"
     );
     assert_eq!(recorded(&exempt, "muted", Some("acme")), "");
@@ -183,8 +183,8 @@ fn every_field_of_an_answer_is_in_the_manual() {
     let facts: Facts = serde_json::from_value(everything()).unwrap();
     let policies = set(POLICIES);
     let event = event(decide(&policies, &facts, now()));
-    let case = case(facts, Some(event));
-    let answer = answer(&policies, Which::Then, case, &viewer(None));
+    let track = track_question(facts, Some(event));
+    let answer = answer(&policies, PolicySource::Then, track, &viewer(None));
     let mut found = BTreeSet::new();
     keys(&serde_json::to_value(&answer).unwrap(), &mut found);
     assert!(found.len() > 35, "{found:?}");
@@ -239,8 +239,8 @@ fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
     facts.participant.attributes =
         quell_policy::Fact::Known([(key.clone(), long('\0'))].into_iter().collect());
     let given = serde_json::to_vec(&facts).unwrap().len();
-    let case = case(facts, None);
-    let answer = answer(&policies, Which::Now, case, &viewer(None));
+    let track = track_question(facts, None);
+    let answer = answer(&policies, PolicySource::Now, track, &viewer(None));
     assert_eq!(answer.candidates.len(), 1_000);
     let bytes = serde_json::to_vec(&answer).unwrap().len();
     assert!(bytes < given + (2 << 20), "{bytes} bytes, {given} of facts");
@@ -248,27 +248,27 @@ fn an_answer_is_no_longer_than_somebody_reads_whatever_its_texts_are() {
 
 #[test]
 fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
-    let now_and_then = |then: &str, again: &str, which: Which, tenant: Option<&str>| {
+    let now_and_then = |then: &str, again: &str, source: PolicySource, tenant: Option<&str>| {
         let facts: Facts = serde_json::from_value(everything()).unwrap();
         let policies = |yaml: &str| set(&format!("policies: [{yaml}]"));
         let then = policies(then);
-        let there_then = then.visible(&facts);
-        let there_then = there_then.map(|(policy, _)| policy.id.key());
-        let event = Event {
-            there_then: Some(there_then.collect()),
+        let policies_then = then.visible(&facts);
+        let policies_then = policies_then.map(|(policy, _)| policy.id.key());
+        let event = RecordedEvent {
+            policies_then: Some(policies_then.collect()),
             ..event(decide(&then, &facts, now()))
         };
-        let case = case(facts, Some(event));
-        let again = match which {
-            Which::Files => {
+        let track = track_question(facts, Some(event));
+        let again = match source {
+            PolicySource::Files => {
                 let yaml = format!("policies: [{again}]");
                 let document = Document::load([("test.yaml", &*yaml)]).unwrap().value;
                 let compiled = document.policies.iter();
                 PolicySet::new(compiled.map(|policy| CompiledPolicy::new(policy, 0).unwrap()))
             }
-            Which::Now | Which::Then => policies(again),
+            PolicySource::Now | PolicySource::Then => policies(again),
         };
-        let recorded = answer(&again, which, case, &viewer(tenant))
+        let recorded = answer(&again, source, track, &viewer(tenant))
             .recorded
             .unwrap();
         recorded.differs.join("\n")
@@ -280,41 +280,41 @@ fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
     let beside = format!("{base}, {far}");
     let stands = "revision 1 (mute, enforce) applies";
     for tenant in [None, Some("acme")] {
-        let ask = |then: &str, again: &str, which| now_and_then(then, again, which, tenant);
+        let ask = |then: &str, again: &str, source| now_and_then(then, again, source, tenant);
         assert_eq!(
-            ask(&without_it, &with, Which::Now),
+            ask(&without_it, &with, PolicySource::Now),
             format!("acme/quiet: it is new, and now {stands}")
         );
         assert_eq!(
-            ask(&beside, &with, Which::Now),
+            ask(&beside, &with, PolicySource::Now),
             format!("acme/quiet: then not about it, now {stands}")
         );
         assert_eq!(
-            ask(&with, &without_it, Which::Now),
+            ask(&with, &without_it, PolicySource::Now),
             format!("acme/quiet: then {stands}; it is not there any more")
         );
         assert_eq!(
-            ask(&with, &beside, Which::Now),
+            ask(&with, &beside, PolicySource::Now),
             format!("acme/quiet: then {stands}, now not about it")
         );
         assert_eq!(
-            ask(&with, &without_it, Which::Files),
+            ask(&with, &without_it, PolicySource::Files),
             format!("acme/quiet: then {stands}; it is not in the files")
         );
         assert_eq!(
-            ask(&without_it, &with, Which::Files),
+            ask(&without_it, &with, PolicySource::Files),
             "acme/quiet: it is new, and now (mute, enforce) applies"
         );
         // Files that say the same decide the same.
-        assert_eq!(ask(&with, &with, Which::Files), "");
+        assert_eq!(ask(&with, &with, PolicySource::Files), "");
     }
     // Whether the operator has a policy that does not apply is not a tenant's to know.
-    let theirs = now_and_then(&with, quiet, Which::Now, Some("acme"));
+    let theirs = now_and_then(&with, quiet, PolicySource::Now, Some("acme"));
     assert!(
         theirs.ends_with(&format!("(operator)/base: then {stands}, now not about it")),
         "{theirs}"
     );
-    let operators = now_and_then(&with, quiet, Which::Now, None);
+    let operators = now_and_then(&with, quiet, PolicySource::Now, None);
     assert!(
         operators.ends_with("it is not there any more"),
         "{operators}"

@@ -3,28 +3,27 @@
 use serde_json::{Value, json};
 
 use super::{everything, now, without};
-use crate::explain::FactSource;
-use crate::explain::given::{self, GivenError};
+use crate::explain::{ExplainError, FactSource, given};
 use crate::test_data::{tenant, viewer};
 use quell_policy::Fact;
 use quell_policy::facts::catalog::{FIELDS, Provider};
 
 #[test]
 fn everything_is_every_fact() {
-    let case = given::read(&everything(), &viewer(None), now()).unwrap();
+    let track = given::read(&everything(), &viewer(None), now()).unwrap();
     for field in FIELDS {
-        assert!(!field.is_unknown(&case.facts), "{}", field.name);
-        assert_eq!(case.sources[field.name], FactSource::Request);
+        assert!(!field.is_unknown(&track.facts), "{}", field.name);
+        assert_eq!(track.sources[field.name], FactSource::Request);
     }
-    assert_eq!(case.sources.len(), FIELDS.len());
+    assert_eq!(track.sources.len(), FIELDS.len());
 }
 
 #[test]
 fn facts_of_an_answer_can_be_asked_about_again() {
-    let case = given::read(&everything(), &viewer(None), now()).unwrap();
-    assert_eq!(serde_json::to_value(&case.facts).unwrap(), everything());
-    assert!(case.warnings.is_empty());
-    let not_asked = case
+    let track = given::read(&everything(), &viewer(None), now()).unwrap();
+    assert_eq!(serde_json::to_value(&track.facts).unwrap(), everything());
+    assert!(track.warnings.is_empty());
+    let not_asked = track
         .sources
         .values()
         .find(|one| **one != FactSource::Request);
@@ -34,9 +33,9 @@ fn facts_of_an_answer_can_be_asked_about_again() {
 #[test]
 fn what_a_webhook_always_tells_is_assumed_and_the_rest_is_unknown() {
     let least = json!({"room": {"name": "r"}, "participant": {"identity": "p"}});
-    let case = given::read(&least, &viewer(None), now()).unwrap();
+    let track = given::read(&least, &viewer(None), now()).unwrap();
     assert_eq!(
-        serde_json::to_value(&case.facts).unwrap(),
+        serde_json::to_value(&track.facts).unwrap(),
         json!({
             "room": {"name": "r", "sid": ""}, "participant": {"identity": "p", "sid": ""},
             "track": {"sid": "", "name": "", "source": "UNKNOWN", "type": "AUDIO", "mime_type": ""},
@@ -49,7 +48,7 @@ fn what_a_webhook_always_tells_is_assumed_and_the_rest_is_unknown() {
             (_, Provider::Event) => FactSource::Assumed,
             _ => FactSource::Unknown,
         };
-        assert_eq!(case.sources[field.name], expect, "{}", field.name);
+        assert_eq!(track.sources[field.name], expect, "{}", field.name);
     }
 }
 
@@ -147,7 +146,7 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
     ];
     for (facts, expect) in cases {
-        let Err(GivenError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{facts} is taken");
         };
         assert!(error.starts_with(expect), "{error}\nis not\n{expect}");
@@ -160,9 +159,9 @@ fn words_that_no_policy_can_name_are_warned_of() {
     facts["track"]["source"] = "microphone".into();
     facts["participant"]["kind"] = "HOLOGRAM".into();
     facts["participant"]["kind_details"] = json!(["CONNECTOR_TWILIO", "CONNECTOR_TWILO"]);
-    let case = given::read(&facts, &viewer(None), now()).unwrap();
+    let track = given::read(&facts, &viewer(None), now()).unwrap();
     assert_eq!(
-        case.warnings,
+        track.warnings,
         [
             r#"facts.participant.kind: "HOLOGRAM" is a word that no policy can name; one of STANDARD, INGRESS, EGRESS, SIP, AGENT, CONNECTOR, BRIDGE"#,
             r#"facts.participant.kind_details[1]: "CONNECTOR_TWILO" is a word that no policy can name; did you mean CONNECTOR_TWILIO?"#,
@@ -176,11 +175,11 @@ fn a_tenant_gives_facts_of_its_own_rooms_alone() {
     let of = |room: Value| {
         let facts = json!({"room": room, "participant": {"identity": "p"}});
         match given::read(&facts, &viewer(Some("acme")), now()) {
-            Ok(case) => {
-                assert_eq!(case.facts.room.tenant, Fact::Known(Some(tenant("acme"))));
-                format!("{:?}", case.sources["room.tenant"])
+            Ok(track) => {
+                assert_eq!(track.facts.room.tenant, Fact::Known(Some(tenant("acme"))));
+                format!("{:?}", track.sources["room.tenant"])
             }
-            Err(GivenError::OtherTenant(error)) => error,
+            Err(ExplainError::OtherTenant(error)) => error,
             Err(error) => panic!("{error:?}"),
         }
     };
@@ -224,7 +223,7 @@ fn texts_are_not_longer_than_any_of_livekits() {
         let (section, key) = path.split_once('.').unwrap();
         let mut facts = everything();
         facts[section][key] = json!(long);
-        let Err(GivenError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
+        let Err(ExplainError::Invalid(error)) = given::read(&facts, &viewer(None), now()) else {
             panic!("{path} is taken");
         };
         let shown = "a".repeat(60);
@@ -246,7 +245,8 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
         given::read(&facts, &viewer(None), now())
     };
     for section in ["room", "participant"] {
-        let Err(GivenError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#)) else {
+        let Err(ExplainError::Invalid(error)) = given(section, json!(r#"{"auth_id":"acme"}"#))
+        else {
             panic!("{section}.metadata is taken");
         };
         let expect = format!("facts.{section}.metadata: this is text; write it as a map");
@@ -258,8 +258,8 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
         );
         assert_eq!(warned, [expect]);
     }
-    let case = given("room", json!({"auth_id": "acme"})).unwrap();
-    assert!(case.warnings.is_empty());
+    let track = given("room", json!({"auth_id": "acme"})).unwrap();
+    assert!(track.warnings.is_empty());
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
         given::read(&facts, &viewer(None), now())
     };
     assert!(given(64).is_ok());
-    let Err(GivenError::Invalid(error)) = given(65) else {
+    let Err(ExplainError::Invalid(error)) = given(65) else {
         panic!("it is taken");
     };
     let expect = "facts.participant.metadata: at most 64 levels are kept of metadata";
@@ -281,8 +281,8 @@ fn metadata_is_not_nested_deeper_than_a_fact_is() {
 #[test]
 fn however_much_is_wrong_as_much_is_said_as_somebody_reads() {
     let refused = |facts: &Value| match given::read(facts, &viewer(None), now()) {
-        Err(GivenError::Invalid(error)) => error,
-        other => panic!("{:?}", other.map(|case| case.facts)),
+        Err(ExplainError::Invalid(error)) => error,
+        other => panic!("{:?}", other.map(|track| track.facts)),
     };
     let mut facts = everything();
     for n in 0..20_000 {

@@ -7,9 +7,9 @@ mod tenants;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, answer};
-use super::event::Event;
-use super::{Case, Which, given, sources};
+use super::answer::{TrackAnswer, answer};
+use super::track_question::{RecordedEvent, TrackQuestion};
+use super::{PolicySource, given, sources};
 use crate::test_data::viewer;
 use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
 
@@ -19,7 +19,7 @@ policies:
   - { name: op-mutes, match: { room: "webinar-*" }, effect: mute, overridable: true }
   - { name: op-vip, match: { attributes: { vip-secret: gold-secret } }, effect: exempt, reason: x, priority: 50 }
   - { name: op-kind-secret, match: { kind: SIP }, effect: mute }
-  - { name: op-excepts-secret, match: {}, unless: { identity: ann }, effect: mute }
+  - { name: op-exempts-secret, match: {}, unless: { identity: ann }, effect: mute }
   - { name: op-off-secret, match: {}, effect: mute, mode: "off" }
   - { name: op-trial, match: {}, effect: mute, mode: dry_run }
   - { name: mutes, owner: acme, match: { identity: "a*" }, effect: mute }
@@ -54,19 +54,14 @@ fn set(yaml: &str) -> PolicySet {
     PolicySet::new(compiled.map(|policy| CompiledPolicy::new(policy, 1).unwrap()))
 }
 
-fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Answer {
-    let given = given::read(facts, &viewer(tenant), now()).unwrap();
-    let case = Case {
-        sources: given.sources,
-        warnings: given.warnings,
-        ..case(given.facts, None)
-    };
-    answer(policies, Which::Now, case, &viewer(tenant))
+fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> TrackAnswer {
+    let track = given::read(facts, &viewer(tenant), now()).unwrap();
+    answer(policies, PolicySource::Now, track, &viewer(tenant))
 }
 
 /// An event that was dealt with, by this decision.
-fn event(decision: Decision) -> Event {
-    Event {
+fn event(decision: Decision) -> RecordedEvent {
+    RecordedEvent {
         id: "EV_1".to_owned(),
         created_at: now(),
         received_at: now(),
@@ -74,12 +69,12 @@ fn event(decision: Decision) -> Event {
         settled_at: Some(now()),
         decision: Some(decision),
         snapshot: None,
-        there_then: None,
+        policies_then: None,
     }
 }
 
-fn case(facts: Facts, event: Option<Event>) -> Case {
-    Case {
+fn track_question(facts: Facts, event: Option<RecordedEvent>) -> TrackQuestion {
+    TrackQuestion {
         sources: sources::of_event(&facts),
         facts,
         at: now(),

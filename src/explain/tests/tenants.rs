@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{POLICIES, case, event, everything, explained, now, set, without};
-use crate::explain::Which;
-use crate::explain::answer::{Answer, answer};
+use super::{POLICIES, event, everything, explained, now, set, track_question, without};
+use crate::explain::PolicySource;
+use crate::explain::answer::{TrackAnswer, answer};
 use crate::test_data::viewer;
 use quell_policy::{Facts, decide};
 
-fn lines(answer: &Answer) -> Vec<String> {
+fn lines(answer: &TrackAnswer) -> Vec<String> {
     let candidates = answer.candidates.iter();
     candidates
         .map(|one| {
@@ -44,7 +44,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
             "draft Off",
             "mutes AlsoMutes",
             r#"op-vip Depends match.attributes.vip-secret "gold-secret" participant.attributes are unknown"#,
-            r#"op-excepts-secret DoesNotApply unless not all of: identity "ann" "ann""#,
+            r#"op-exempts-secret DoesNotApply unless not all of: identity "ann" "ann""#,
             "op-kind-secret DoesNotApply match.kind SIP STANDARD",
             r#"exempts DoesNotApply match.identity "b*" "ann""#,
         ]
@@ -67,7 +67,7 @@ fn a_tenant_is_told_of_the_operators_policies_only_where_they_may_apply() {
     // Nothing else is different.
     assert_eq!(acmes.decision.enforced, all.decision.enforced);
     assert_eq!(acmes.decision.dry_run, all.decision.dry_run);
-    assert_eq!(acmes.in_words, all.in_words);
+    assert_eq!(acmes.summary, all.summary);
     assert_eq!(acmes.provenance.missing, ["participant.attributes"]);
 }
 
@@ -106,8 +106,8 @@ policies:
         let facts: Facts = serde_json::from_value(facts).unwrap();
         let policies = set(yaml);
         let event = event(decide(&set(&then_yaml), &facts, now()));
-        let case = case(facts, Some(event));
-        let answer = answer(&policies, Which::Now, case, &viewer(tenant));
+        let track = track_question(facts, Some(event));
+        let answer = answer(&policies, PolicySource::Now, track, &viewer(tenant));
         let recorded = answer.recorded.as_ref().unwrap();
         let then = recorded.decision.as_ref().unwrap();
         let verdicts = [
@@ -119,21 +119,21 @@ policies:
         let said = verdicts.map(|verdict| verdict.exempted().unwrap().reason.clone());
         let said = said.map(|reason| reason.is_some());
         let json = serde_json::to_string(&answer).unwrap();
-        (said, json.matches("s-reason").count(), answer.in_words)
+        (said, json.matches("s-reason").count(), answer.summary)
     };
-    let (said, count, in_words) = answered("ann", None);
+    let (said, count, summary) = answered("ann", None);
     assert_eq!(said, [true; 4]);
     // In words, in four verdicts, and twice in what differs.
     assert_eq!(count, 7);
-    assert!(in_words.ends_with(": operators-reason"), "{in_words}");
-    let (said, count, in_words) = answered("ann", Some("acme"));
+    assert!(summary.ends_with(": operators-reason"), "{summary}");
+    let (said, count, summary) = answered("ann", Some("acme"));
     assert_eq!((said, count), ([false; 4], 0));
     assert_eq!(
-        in_words,
+        summary,
         "left alone: (operator)/vip (revision 1, priority 100) cancels acme/calm (revision 1, priority 100)"
     );
     // Its own reason is a tenant's to read.
-    let (said, _, in_words) = answered("bob", Some("acme"));
+    let (said, _, summary) = answered("bob", Some("acme"));
     assert_eq!(said, [true; 4]);
-    assert!(in_words.ends_with(": tenants-reason"), "{in_words}");
+    assert!(summary.ends_with(": tenants-reason"), "{summary}");
 }

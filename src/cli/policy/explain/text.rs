@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::cli::policy::output::TIME;
-use crate::explain::{Answer, FactSource, Reply, Which};
+use crate::explain::{FactSource, PolicySource, Reply, TrackAnswer};
 use quell_policy::facts::catalog::FIELDS;
 use quell_policy::terminal::{cut, without_controls};
 use quell_policy::{Explained, Part, PolicyRef, Tri};
@@ -51,14 +51,14 @@ pub(super) fn of(reply: &Reply, all: bool) -> String {
     }
 }
 
-fn one(answer: &Answer, all: bool) -> String {
+fn one(answer: &TrackAnswer, all: bool) -> String {
     let mut shown = String::new();
     for warning in &answer.warnings {
         line(&mut shown, &format!("warning: {warning}"));
     }
     line(&mut shown, &head(answer));
-    line(&mut shown, &format!("  {}", answer.in_words));
-    if let Some(dry_run) = &answer.dry_run_in_words {
+    line(&mut shown, &format!("  {}", answer.summary));
+    if let Some(dry_run) = &answer.dry_run_summary {
         line(
             &mut shown,
             &format!("  with the dry-run policies: {dry_run}"),
@@ -70,7 +70,7 @@ fn one(answer: &Answer, all: bool) -> String {
     shown
 }
 
-fn head(answer: &Answer) -> String {
+fn head(answer: &TrackAnswer) -> String {
     let (room, participant, track) = (
         &answer.facts.room,
         &answer.facts.participant,
@@ -82,9 +82,9 @@ fn head(answer: &Answer) -> String {
         &track.sid
     };
     let policies = match answer.policies {
-        Which::Now => "by the policies in force",
-        Which::Then => "by the policies in force then",
-        Which::Files => "by the policies in the files",
+        PolicySource::Now => "by the policies in force",
+        PolicySource::Then => "by the policies in force then",
+        PolicySource::Files => "by the policies in the files",
     };
     format!(
         "{sid} ({} {}) of {} in {}, {}, {policies}:",
@@ -96,7 +96,7 @@ fn head(answer: &Answer) -> String {
     )
 }
 
-fn recorded(shown: &mut String, answer: &Answer) {
+fn recorded(shown: &mut String, answer: &TrackAnswer) {
     let Some(recorded) = &answer.recorded else {
         return;
     };
@@ -115,7 +115,7 @@ fn recorded(shown: &mut String, answer: &Answer) {
     }
 }
 
-fn policies(shown: &mut String, answer: &Answer, all: bool) {
+fn policies(shown: &mut String, answer: &TrackAnswer, all: bool) {
     let (failing, others): (Vec<_>, Vec<_>) = answer
         .candidates
         .iter()
@@ -202,7 +202,7 @@ fn named(policy: &PolicyRef) -> String {
     crate::cli::policy::full_name(&policy.owner, &policy.name)
 }
 
-fn facts(shown: &mut String, answer: &Answer) {
+fn facts(shown: &mut String, answer: &TrackAnswer) {
     let calls = match answer.provenance.calls.as_slice() {
         [] => "LiveKit told none of them".to_owned(),
         calls => format!("LiveKit answered {}", calls.join(" and ")),

@@ -1,17 +1,17 @@
-//! Decisions in a sentence.
+//! Decisions as sentences.
 
 use quell_policy::{Decision, Effect, Explained, Mode, Part, PolicyRef, Tri, Verdict};
 
-/// So many policies that may apply are named in a sentence.
+/// At most this many policies that may apply are named in a sentence.
 const OPEN_NAMED_MAX: usize = 3;
 
-/// A policy's name with its owner's.
+/// A policy's owner and name: `acme/quiet`.
 pub(super) fn named(policy: &PolicyRef) -> String {
     let owner = &policy.owner;
     format!("{owner}/{}", policy.name)
 }
 
-/// What is decided, and what the dry-run policies would make of it where that is not the same.
+/// What is decided, and what would be if dry-run policies were enforced, where that differs.
 pub(super) fn of(
     decision: &Decision,
     candidates: &[Explained],
@@ -25,7 +25,7 @@ pub(super) fn of(
     (enforced, Some(dry_run))
 }
 
-/// A verdict by the names of policies alone.
+/// A verdict with the names of its policies.
 pub(super) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Mute { policy } => format!("muted by {}", ranked(policy)),

@@ -1,0 +1,80 @@
+//! What was recorded of an event, compared with the decision that is made now.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::compare::{CurrentPolicies, differences};
+use super::track_question::RecordedEvent;
+use crate::access::Viewer;
+use quell_policy::{Decision, Verdict};
+
+/// A decision without its trace, since the candidates of an answer tell more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdicts {
+    /// The time that it is made for.
+    pub at: DateTime<Utc>,
+    /// The number of the newest change of policies that it includes. None with files, before the
+    /// first change, in decisions that do not name one, and for tenants, since the number would tell
+    /// how often others change theirs.
+    pub as_of: Option<i64>,
+    /// What is done.
+    pub enforced: Verdict,
+    /// What would be done if dry-run policies were enforced as well.
+    pub dry_run: Verdict,
+}
+
+impl Verdicts {
+    pub(super) fn new(decision: &Decision, viewer: &Viewer) -> Self {
+        let is_told = |as_of: &i64| *as_of > 0 && *viewer == Viewer::Operator;
+        Self {
+            at: decision.at,
+            as_of: decision.as_of.filter(is_told),
+            enforced: decision.enforced.clone(),
+            dry_run: decision.dry_run.clone(),
+        }
+    }
+}
+
+/// What was decided on an event when it came, and how it ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// The event's id.
+    pub event_id: String,
+    /// When it was created, by LiveKit's clock.
+    pub created_at: DateTime<Utc>,
+    /// When it was received, by Postgres's clock.
+    pub received_at: DateTime<Utc>,
+    /// How its job ended; none while it is open.
+    pub settlement: Option<String>,
+    /// When its job ended.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// The decision; none where none was made.
+    pub decision: Option<Verdicts>,
+    /// Whether the decision made now is the same; none without a decision then.
+    pub same_as_recorded: Option<bool>,
+    /// The differences, one sentence each.
+    pub differs: Vec<String>,
+}
+
+impl Recorded {
+    /// `again` is the decision that is made now, by `current`.
+    pub(super) fn new(
+        event: RecordedEvent,
+        again: &Decision,
+        current: &CurrentPolicies,
+        viewer: &Viewer,
+    ) -> Self {
+        let then = event.decision.as_ref();
+        let differs = then.map(|then| differences(&event, then, again, current, viewer));
+        Self {
+            decision: then.map(|decision| Verdicts::new(decision, viewer)),
+            event_id: event.id,
+            created_at: event.created_at,
+            received_at: event.received_at,
+            settlement: event.settlement,
+            settled_at: event.settled_at,
+            same_as_recorded: differs.as_ref().map(Vec::is_empty),
+            differs: differs.unwrap_or_default(),
+        }
+    }
+}
