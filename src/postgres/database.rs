@@ -4,7 +4,6 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::time::timeout;
@@ -239,12 +238,11 @@ pub(crate) async fn unless<T>(
     stop: impl Future<Output = ()>,
     work: impl Future<Output = T>,
 ) -> Option<T> {
-    let mut work = pin!(work);
     tokio::select! {
+        // Work that is told to stop by itself has the last word.
         biased;
-        done = &mut work => Some(done),
-        // Work that listens for the same signal itself has the last word.
-        () = stop => work.now_or_never(),
+        done = work => Some(done),
+        () = stop => None,
     }
 }
 
