@@ -34,7 +34,7 @@ pub use sources::{FactSource, Provenance};
 use crate::access::{Principal, Viewer};
 use crate::action::{LookupError, Query};
 use crate::livekit::{LiveKit, LiveKitError};
-use crate::policy_store::{self, At};
+use crate::policy_store::{self, At, Seeing};
 use crate::postgres::{Pool, failed_query};
 use event::Event;
 use given::GivenError;
@@ -300,11 +300,12 @@ impl Explainer {
             None => policy_store::snapshot_at(pool, event.decided_at()).await?,
         };
         let at = At::Snapshot(snapshot);
-        let rows = match &facts.room.tenant {
-            Fact::Known(tenant) => policy_store::as_of_room(pool, at, tenant.as_ref()).await?,
+        let seeing = match &facts.room.tenant {
+            Fact::Known(tenant) => Seeing::RoomOf(tenant.as_ref()),
             // Then any tenant's might have been about it.
-            Fact::Unknown => policy_store::as_of(pool, at).await?,
+            Fact::Unknown => Seeing::AnyRoom,
         };
+        let rows = policy_store::as_of(pool, at, seeing).await?;
         Ok((snapshot, rows))
     }
 }
