@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-use anyhow::Context;
 
 use super::folder::{self, Found, Kind};
 use super::full_name;
 use super::text::text_of;
 use quell_clock::Clock;
 use quell_policy::case::CaseFile;
-use quell_policy::limits::DOCUMENT_BYTES_MAX;
 use quell_policy::{Checked, Document, Policy};
 
 /// The files that a command line names.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::files::Files;
+use super::files::{self, Files};
 use super::full_name;
 use super::text::text_of;
 use quell_policy::case::{CaseFile, Report};
