@@ -33,6 +33,8 @@ pub(super) fn text_of(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use quell_policy::Document;
+
     use super::*;
 
     fn text(bytes: &[u8]) -> Result<String, String> {
