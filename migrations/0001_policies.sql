@@ -61,3 +61,12 @@ end $$;
 create trigger policy_revision_notifies
     after insert on policy_revision
     for each row execute function quell_policy_changed();
+
+-- A revision with the document before it: what is shown as a change.
+create view policy_history as
+select r.id, r.owner, r.name, r.revision, r.change, r.document, previous.document as previous,
+       r.restored_from, r.author, r.managed_by, r.created_at
+from policy_revision r
+left join policy_revision previous
+    on previous.name = r.name and previous.owner is not distinct from r.owner
+       and previous.revision = r.revision - 1;

@@ -87,6 +87,7 @@ begin
     execute format('grant select, insert, delete on manual_unmute to %I', login);
     execute format('grant select, insert, delete on open_intent to %I', login);
     execute format('grant select, insert on policy_revision, audit_log to %I', login);
+    execute format('grant select on policy_history to %I', login);
     execute format('grant select, insert, update on webhook_event to %I', login);
     execute format('grant select on _sqlx_migrations, moderation_history, failed_actions, unsettled_actions,
         would_have_muted, actions_by_participant, policy_effect to %I', login);

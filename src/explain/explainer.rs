@@ -15,7 +15,7 @@ use super::{event, given, live};
 use crate::access::{Principal, Viewer};
 use crate::action::Query;
 use crate::livekit::LiveKit;
-use crate::policy_store::{self, At};
+use crate::policy_store::{self, At, Seeing};
 use crate::postgres::Pool;
 use quell_policy::{Fact, Facts, PolicySet, StoredPolicy};
 
@@ -169,11 +169,12 @@ impl Explainer {
             None => policy_store::snapshot_at(pool, event.decided_at()).await?,
         };
         let at = At::Snapshot(snapshot);
-        let rows = match &facts.room.tenant {
-            Fact::Known(tenant) => policy_store::as_of_room(pool, at, tenant.as_ref()).await?,
+        let seeing = match &facts.room.tenant {
+            Fact::Known(tenant) => Seeing::RoomOf(tenant.as_ref()),
             // Any tenant's policies may have applied.
-            Fact::Unknown => policy_store::as_of(pool, at).await?,
+            Fact::Unknown => Seeing::AnyRoom,
         };
+        let rows = policy_store::as_of(pool, at, seeing).await?;
         Ok((snapshot, rows))
     }
 }

@@ -22,6 +22,6 @@ pub use live::Policies;
 pub use plan::{Planned, plan};
 pub use read::{StoreError, Stored, get, list};
 pub use revisions::{
-    At, PAGE_MAX, Page, Revision, as_of, as_of_room, history, latest, revision, snapshot_at,
+    At, PAGE_MAX, Page, Revision, Seeing, as_of, history, latest, revision, snapshot_at,
 };
 pub use rollback::{Rollback, RollbackError, rollback};

@@ -87,16 +87,13 @@ pub async fn history(
     let limit = limit.min(PAGE_MAX);
     let revisions = sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
-                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
-                  r.created_at
-           from policy_revision r
-           left join policy_revision previous
-             on previous.name = r.name and previous.owner is not distinct from r.owner
-                and previous.revision = r.revision - 1
-           where r.name = $1 and r.owner is not distinct from $2
-             and r.revision < coalesce($3, 2147483647)
-           order by r.revision desc
+        r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
+                  change as "change!", document, previous, restored_from, author as "author!",
+                  managed_by as "managed_by!", created_at as "created_at!"
+           from policy_history
+           where name = $1 and owner is not distinct from $2
+             and revision < coalesce($3, 2147483647)
+           order by revision desc
            limit $4"#,
         name,
         owner.as_str(),
@@ -119,16 +116,13 @@ pub async fn latest(
     let (all, owner) = columns(owner);
     let revisions = sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
-                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
-                  r.created_at
-           from policy_revision r
-           left join policy_revision previous
-             on previous.name = r.name and previous.owner is not distinct from r.owner
-                and previous.revision = r.revision - 1
-           where ($1 or r.owner is not distinct from $2)
-             and r.id < coalesce($3, 9223372036854775807)
-           order by r.id desc
+        r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
+                  change as "change!", document, previous, restored_from, author as "author!",
+                  managed_by as "managed_by!", created_at as "created_at!"
+           from policy_history
+           where ($1 or owner is not distinct from $2)
+             and id < coalesce($3, 9223372036854775807)
+           order by id desc
            limit $4"#,
         all,
         owner,
@@ -149,14 +143,11 @@ pub async fn revision(
 ) -> Result<Option<Revision>, sqlx::Error> {
     sqlx::query_as!(
         Revision,
-        r#"select r.id, r.owner as "owner!: PgOwner", r.name, r.revision, r.change, r.document,
-                  previous.document as "previous?", r.restored_from, r.author, r.managed_by,
-                  r.created_at
-           from policy_revision r
-           left join policy_revision previous
-             on previous.name = r.name and previous.owner is not distinct from r.owner
-                and previous.revision = r.revision - 1
-           where r.name = $1 and r.owner is not distinct from $2 and r.revision = $3"#,
+        r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
+                  change as "change!", document, previous, restored_from, author as "author!",
+                  managed_by as "managed_by!", created_at as "created_at!"
+           from policy_history
+           where name = $1 and owner is not distinct from $2 and revision = $3"#,
         name,
         owner.as_str(),
         revision,
@@ -176,78 +167,53 @@ pub async fn snapshot_at(db: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result
     .await
 }
 
-/// A policy as it was at one point.
-struct Row {
-    owner: Owner,
-    name: String,
-    revision: i32,
-    document: Value,
+/// Which policies are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Seeing<'a> {
+    /// All.
+    AnyRoom,
+    /// Those that see a room of this tenant, or of none: the operator's and the tenant's.
+    RoomOf(Option<&'a TenantId>),
 }
 
-impl From<Row> for StoredPolicy {
-    fn from(row: Row) -> Self {
-        Self {
-            key: PolicyKey {
-                owner: row.owner,
-                name: row.name,
-            },
-            revision: row.revision,
-            document: row.document,
-        }
-    }
-}
-
-/// All policies as they were at one point, to decide again what was decided then.
-pub async fn as_of(pool: &Pool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let snapshot = match at {
-        At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(&mut connection, time).await?,
-    };
-    // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
-           from (
-               select distinct on (name, owner) name, owner, revision, document
-               from policy_revision
-               where id <= $1
-               order by name desc, owner desc, revision desc
-           ) latest
-           where document is not null"#,
-        snapshot,
-    )
-    .fetch_all(&mut connection)
-    .await?;
-    Ok(rows.into_iter().map(StoredPolicy::from).collect())
-}
-
-/// The same of those policies alone that see a room of `tenant` (none: a room of no tenant): the
-/// operator's and the tenant's.
-pub async fn as_of_room(
+/// Policies as they were at one point, to decide again what was decided then.
+pub async fn as_of(
     pool: &Pool,
     at: At,
-    tenant: Option<&TenantId>,
+    seeing: Seeing<'_>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
         At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
-    let rows = sqlx::query_as!(
-        Row,
+    let (all, tenant) = match seeing {
+        Seeing::AnyRoom => (true, None),
+        Seeing::RoomOf(tenant) => (false, tenant),
+    };
+    // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
+    let rows = sqlx::query!(
         r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
            from (
                select distinct on (name, owner) name, owner, revision, document
                from policy_revision
-               where id <= $1 and (owner is null or owner = $2)
+               where id <= $1 and ($2 or owner is null or owner = $3)
                order by name desc, owner desc, revision desc
            ) latest
            where document is not null"#,
         snapshot,
+        all,
         tenant.map(TenantId::as_str),
     )
     .fetch_all(&mut connection)
     .await?;
-    Ok(rows.into_iter().map(StoredPolicy::from).collect())
+    let policies = rows.into_iter().map(|row| StoredPolicy {
+        key: PolicyKey {
+            owner: row.owner.into(),
+            name: row.name,
+        },
+        revision: row.revision,
+        document: row.document,
+    });
+    Ok(policies.collect())
 }

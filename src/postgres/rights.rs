@@ -22,9 +22,10 @@ const VIEWS: [&str; 6] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 8] = [
+const SERVICE: [(&str, &[&str]); 9] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
+    ("policy_history", &["select"]),
     ("webhook_event", &["select", "insert", "update"]),
     ("job", &["select", "insert", "update", "delete"]),
     ("track_lease", &["select", "insert", "update", "delete"]),

@@ -1,7 +1,7 @@
 //! `POST /v1/explain`: by facts, by an event then and now, and by who is in a room.
 
 use livekit_double::{Join, Publish};
-use quell::policy_store::{self, At};
+use quell::policy_store::{self, At, Seeing};
 use quell_policy::StoredPolicy;
 use quell_policy::TenantId;
 use reqwest::Method as Verb;
@@ -180,9 +180,12 @@ async fn an_event_is_explained_by_the_policies_of_then_and_by_those_of_now() {
             format!("{rows:?}")
         };
         let at = At::Snapshot(7);
-        let mut all = policy_store::as_of(&app.state().pool, at).await.unwrap();
+        let mut all = policy_store::as_of(&app.state().pool, at, Seeing::AnyRoom)
+            .await
+            .unwrap();
         all.retain(|row| row.key.owner.is_operator() || row.key.owner.tenant() == tenant.as_ref());
-        let of_room = policy_store::as_of_room(&app.state().pool, at, tenant.as_ref()).await;
+        let of_room =
+            policy_store::as_of(&app.state().pool, at, Seeing::RoomOf(tenant.as_ref())).await;
         assert_eq!(sorted(of_room.unwrap()), sorted(all), "{tenant:?}");
     }
 

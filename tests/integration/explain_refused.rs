@@ -161,7 +161,7 @@ async fn no_question_is_too_hostile_to_be_refused_in_words() {
             "a long tenant",
             of_facts(&format!("\"metadata\":{{\"auth_id\":\"{text}\"}},")),
             "403 FORBIDDEN",
-            "another tenant's",
+            "a room of no tenant",
         ),
         (
             "a long name",

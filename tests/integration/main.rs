@@ -42,6 +42,7 @@ mod manual_access;
 mod manual_body;
 mod manual_trouble;
 mod own_postgres;
+mod pipeline;
 mod policies;
 mod policies_hostile;
 mod policies_live;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use livekit_double::{Join, Publish};
-use quell::policy_store::{self, At};
+use quell::policy_store::{self, At, Seeing};
 use quell_policy::{Facts, PolicySet, decide};
 use reqwest::Method;
 use serde_json::json;
@@ -346,7 +346,8 @@ async fn what_is_applied_together_comes_into_force_together_while_tracks_are_pub
         assert!(app.is_muted("hall", who, sid), "{who}");
         let decision = app.stored("decision", sid).await;
         let as_of = decision["as_of"].as_i64().unwrap();
-        let stored = policy_store::as_of(&app.state().pool, At::Snapshot(as_of)).await;
+        let stored =
+            policy_store::as_of(&app.state().pool, At::Snapshot(as_of), Seeing::AnyRoom).await;
         let set = PolicySet::from_stored(stored.unwrap()).unwrap();
         let facts: Facts = serde_json::from_value(app.stored("facts", sid).await).unwrap();
         let at = decision["at"].as_str().unwrap().parse().unwrap();

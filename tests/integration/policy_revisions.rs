@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::{EncodingKey, Header};
 use livekit_double::{Join, Publish};
 use quell::audit::{Actor, Origin};
-use quell::policy_store::{self, At, Author, Expected, Rollback};
+use quell::policy_store::{self, At, Author, Expected, Rollback, Seeing};
 use quell_clock::Clock;
 use quell_policy::{Document, Facts, Owner, PolicySet, StoredPolicy, decide};
 use reqwest::Method;
@@ -326,11 +326,15 @@ async fn all_policies_are_found_as_they_were_at_any_change_and_at_any_time() {
     }
     for (newest, time, live) in &past {
         for at in [At::Snapshot(*newest), At::Time(*time)] {
-            let then = policy_store::as_of(pool, at).await.unwrap();
+            let then = policy_store::as_of(pool, at, Seeing::AnyRoom)
+                .await
+                .unwrap();
             assert_eq!(found(then), *live, "{at:?}");
         }
     }
-    let before_all = policy_store::as_of(pool, At::Snapshot(0)).await.unwrap();
+    let before_all = policy_store::as_of(pool, At::Snapshot(0), Seeing::AnyRoom)
+        .await
+        .unwrap();
     assert!(before_all.is_empty());
     // No time falls into the middle of an apply: what it wrote has one time.
     let times = app
@@ -398,10 +402,10 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
         let facts: Facts = serde_json::from_value(app.stored("facts", &sid).await).unwrap();
         let decision = app.stored("decision", &sid).await;
         let newest = decision["as_of"].as_i64().unwrap();
-        let then = policy_store::as_of(&app.state().pool, At::Snapshot(newest))
+        let then = policy_store::as_of(&app.state().pool, At::Snapshot(newest), Seeing::AnyRoom)
             .await
             .unwrap();
-        let by_time = policy_store::as_of(&app.state().pool, At::Time(at))
+        let by_time = policy_store::as_of(&app.state().pool, At::Time(at), Seeing::AnyRoom)
             .await
             .unwrap();
         assert_eq!(then.len(), by_time.len());

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::ApiKey;
-use super::twirp::Refusal;
+use super::refusal::Refusal;
 use quell_clock::Clock;
 
 /// How far clocks may differ.

@@ -39,6 +39,7 @@ mod handle;
 mod json;
 mod log;
 mod model;
+mod refusal;
 mod state;
 mod twirp;
 mod webhooks;

@@ -12,11 +12,12 @@ use axum::response::{Html, IntoResponse, Response};
 use futures_util::stream;
 use livekit_protocol as proto;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{self, Grants};
 use super::faults::{FaultKind, Method};
 use super::json::{self, Answer};
+use super::refusal::Refusal;
 use super::{CallId, Shared};
 
 const SERVICE: &str = "/twirp/livekit.RoomService/";
@@ -25,102 +26,19 @@ const NAME_BYTES_MAX: usize = 256;
 const METADATA_BYTES_MAX: usize = 512 * 1024;
 const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 
-/// An answer that is not a success.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// What is not Twirp's own: bad tokens, unknown paths.
-    Text(StatusCode, String),
-    /// A Twirp error.
-    Twirp {
-        status: StatusCode,
-        code: &'static str,
-        msg: String,
-        meta: Option<(&'static str, String)>,
-    },
-}
-
-impl Refusal {
-    fn twirp(status: StatusCode, code: &'static str, msg: impl Into<String>) -> Self {
-        Self::Twirp {
-            status,
-            code,
-            msg: msg.into(),
-            meta: None,
-        }
-    }
-
-    pub(super) fn unauthenticated(msg: &str) -> Self {
-        Self::twirp(StatusCode::UNAUTHORIZED, "unauthenticated", msg)
-    }
-
-    /// What comes from behind LiveKit's message bus says "twirp error unknown: " first.
-    fn internal_bus(status: StatusCode, code: &'static str, msg: &str) -> Self {
-        Self::twirp(status, code, format!("twirp error unknown: {msg}"))
-    }
-
-    fn no_participant() -> Self {
-        let msg = "participant does not exist";
-        Self::internal_bus(StatusCode::NOT_FOUND, "not_found", msg)
-    }
-
-    fn no_response() -> Self {
-        let msg = "no response from servers";
-        Self::internal_bus(StatusCode::SERVICE_UNAVAILABLE, "unavailable", msg)
-    }
-
-    fn malformed(format: Format) -> Self {
-        let format = match format {
-            Format::Json => "json",
-            Format::Protobuf => "protobuf",
-        };
-        let msg = format!("the {format} request could not be decoded");
-        Self::twirp(StatusCode::BAD_REQUEST, "malformed", msg)
-    }
-
-    fn bad_route(msg: String, parts: &Parts) -> Self {
-        let route = format!("{} {}", parts.method, parts.uri.path());
-        Self::Twirp {
-            status: StatusCode::NOT_FOUND,
-            code: "bad_route",
-            msg,
-            meta: Some(("twirp_invalid_route", route)),
-        }
-    }
-
-    fn too_long(what: &str, max: usize) -> Self {
-        Self::Twirp {
-            status: StatusCode::BAD_REQUEST,
-            code: "invalid_argument",
-            msg: format!("{what} exceeds limits {max}"),
-            meta: Some(("argument", format!("{what} exceeds limits"))),
-        }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Text(status, text) => (status, text).into_response(),
-            Self::Twirp {
-                status,
-                code,
-                msg,
-                meta,
-            } => {
-                let mut body = json!({ "code": code, "msg": msg });
-                if let (Some((name, value)), Some(body)) = (meta, body.as_object_mut()) {
-                    body.insert("meta".to_owned(), json!({ name: value }));
-                }
-                (status, axum::Json(body)).into_response()
-            }
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Format {
     Json,
     Protobuf,
+}
+
+impl Format {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Protobuf => "protobuf",
+        }
+    }
 }
 
 /// Everything that is not the control API.
@@ -198,7 +116,7 @@ async fn rpc(
     only_post(parts)?;
     let format = format(parts)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await;
-    let body = body.map_err(|_| Refusal::malformed(format))?;
+    let body = body.map_err(|_| Refusal::malformed(format.as_str()))?;
     match method {
         Method::ListRooms => {
             let request: proto::ListRoomsRequest = decode(format, &body)?;
@@ -358,7 +276,7 @@ where
         Format::Json => decode_json(body),
         Format::Protobuf => M::decode(body).ok(),
     }
-    .ok_or_else(|| Refusal::malformed(format))
+    .ok_or_else(|| Refusal::malformed(format.as_str()))
 }
 
 /// Reads the first JSON value and lets what follows be, as Go's decoder does; null is absent.

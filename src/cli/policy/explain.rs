@@ -22,7 +22,7 @@ use crate::explain::{
     ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Reply, Subject,
 };
 use crate::livekit::LiveKit;
-use crate::policy_store::{self, At};
+use crate::policy_store::{self, At, Seeing};
 use crate::postgres::Pool;
 use quell_clock::Clock;
 use quell_policy::terminal::cut;
@@ -228,7 +228,7 @@ fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
 async fn in_force(pool: &Pool) -> anyhow::Result<PolicySet> {
     let page = policy_store::latest(pool, None, None, 1).await?;
     let newest = page.revisions.first().map_or(0, |newest| newest.id);
-    let rows = policy_store::as_of(pool, At::Snapshot(newest)).await?;
+    let rows = policy_store::as_of(pool, At::Snapshot(newest), Seeing::AnyRoom).await?;
     Ok(PolicySet::from_stored(rows)?.as_of_revision(newest))
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::files::text_of;
+use super::text::text_of;
 use quell_policy::terminal::without_controls;
 
 /// The endings of what is read, in any case; where a file of tests has several to be about, the

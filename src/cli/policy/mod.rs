@@ -13,6 +13,7 @@ mod rollback;
 mod schema;
 mod show;
 mod test;
+mod text;
 
 use std::pin::pin;
 use std::process::ExitCode;

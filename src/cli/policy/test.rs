@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::files::{self, Files};
 use super::full_name;
+use super::text::text_of;
 use quell_policy::case::{CaseFile, Report};
 use quell_policy::terminal::without_controls;
 use quell_policy::{Mode, Policy};
@@ -122,7 +123,7 @@ fn without_test(untested: &[String]) -> String {
 }
 
 fn run_file(file: &Path, brought_by: Option<&Path>) -> anyhow::Result<Report> {
-    let cases = CaseFile::read(&file.display().to_string(), &files::text_of(file)?)?;
+    let cases = CaseFile::read(&file.display().to_string(), &text_of(file)?)?;
     let about = if cases.policies.is_empty() {
         vec![match brought_by {
             Some(policies) => policies.to_owned(),

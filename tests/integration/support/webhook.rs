@@ -88,6 +88,15 @@ impl TestApp {
     }
 
     async fn block(&self, lock: &'static str) -> Blocked {
+        // Chores that a server does first of all would wait for the lock as well.
+        self.wait_for("every chore is done once", async || {
+            let text = self.state().metrics.text();
+            let mut chores = text.lines().filter(|line| {
+                line.starts_with("quell_maintenance_runs_total") && line.contains(r#"result="ok""#)
+            });
+            chores.all(|line| !line.ends_with(" 0"))
+        })
+        .await;
         let url = self.config.database.url.as_ref().unwrap();
         let url = secrecy::ExposeSecret::expose_secret(url);
         let mut connection = PgConnection::connect(url).await.unwrap();
