@@ -10,13 +10,12 @@ use tokio::time::Instant;
 
 use super::files::Files;
 use super::output::{Format, TIME, print_out};
-use super::{OwnerArguments, with_database};
+use super::{OwnerArguments, with_database_until_told};
 use crate::access::Viewer;
 use crate::backtest::{
     self, BacktestRequest, Draft, Pace, Progress, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
     TimeRange, grouped,
 };
-use crate::cli::told_to_stop;
 use quell_clock::Clock;
 use quell_policy::PolicyKey;
 
@@ -56,8 +55,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let request = request(arguments)?;
-    with_database(async |pool| {
-        let stop = told_to_stop()?;
+    with_database_until_told(async |pool, stop| {
         let shown = Shown::new(request.range, ProgressDrawTarget::stderr());
         let report = tokio::select! {
             report = backtest::run(pool, request, Pace::Full, |progress| shown.show(progress, |line| eprintln!("{line}"))) => report,

@@ -15,7 +15,7 @@ mod show;
 mod test;
 mod text;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -114,15 +114,32 @@ pub(super) async fn run(command: &Command) -> ExitCode {
 }
 
 async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    with_database_until_told(async |pool, stop| {
+        let done = unless(stop, Box::pin(work(pool))).await;
+        done.unwrap_or_else(|| Err(told()))
+    })
+    .await
+}
+
+/// The same for work that stops by itself when it is told to.
+async fn with_database_until_told<T>(
+    work: impl AsyncFnOnce(&Pool, Stop<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let config = configured()?;
     let mut stop = pin!(told_to_stop()?);
-    let told = || anyhow::anyhow!("told to stop before it was done");
     let Some(database) = Database::open(&config.database, &mut stop).await? else {
         return Err(told());
     };
-    let done = unless(&mut stop, Box::pin(work(&database.pool))).await;
+    let done = Box::pin(work(&database.pool, stop)).await;
     database.close().await;
-    done.unwrap_or_else(|| Err(told()))
+    done
+}
+
+/// Ready at Ctrl-C or SIGTERM.
+type Stop<'a> = Pin<&'a mut dyn Future<Output = ()>>;
+
+fn told() -> anyhow::Error {
+    anyhow::anyhow!("told to stop before it was done")
 }
 
 /// A change that whoever runs this command makes.
