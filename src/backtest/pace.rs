@@ -19,8 +19,8 @@ pub enum Pace {
     Gentle {
         /// Stops at the end of the page that reaches this many tracks.
         tracks_max: u64,
-        /// Stops after this time, where all tracks of one second are decided. A tenant that has no
-        /// track up to there continues from the last whole hour.
+        /// Stops after this time, as soon as all tracks of the same second are decided. Where a tenant
+        /// has no track so far, it stops only where a later whole hour is reached.
         time_max: Duration,
     },
 }

@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
 use crate::caller_id::{self, IdError};
 use quell_policy::TenantIdError;
+use quell_policy::terminal::quoted;
 
 /// Who may call, and what is wrong with that.
 pub(super) fn read(reader: &mut Reader<'_>) -> AuthConfig {
@@ -77,24 +78,24 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
         {
             reader.problems.push(format!(
                 "{API_SECRETS}: the id {} {why}: give it another",
-                shown(id)
+                quoted(id)
             ));
         }
         if secret.trim().is_empty() {
             reader.problems.push(format!(
                 "{API_SECRETS}: the secret of {} is empty: give each entry its own",
-                shown(id)
+                quoted(id)
             ));
         } else if secret.trim().len() < secret.len() {
             // A header's value is trimmed.
             reader.problems.push(format!(
                 "{API_SECRETS}: the secret of {} begins or ends with white space, and cannot be sent: take that off",
-                shown(id)
+                quoted(id)
             ));
         } else if secret.len() > SECRET_BYTES_MAX || secret.contains(char::is_control) {
             reader.problems.push(format!(
                 "{API_SECRETS}: the secret of {} cannot be sent: it has control characters, or more than {SECRET_BYTES_MAX} bytes",
-                shown(id)
+                quoted(id)
             ));
         }
         let others = secrets.iter().take(at);
@@ -104,8 +105,8 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
     for (one, other) in shared {
         reader.problems.push(format!(
             "{API_SECRETS}: {} and {} have the same secret, so that nobody can tell who calls: give each its own",
-            shown(one),
-            shown(other)
+            quoted(one),
+            quoted(other)
         ));
     }
 }
@@ -124,20 +125,12 @@ fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
         if let Err(why) = caller_id::read(id) {
             reader.problems.push(format!(
                 "QUELL_OPERATOR_IDS: the id {} {why}: no caller can have it",
-                shown(id)
+                quoted(id)
             ));
         }
         id.to_owned()
     })
     .collect()
-}
-
-/// An id in a message, without an end to be read where it is endless.
-fn shown(id: &str) -> String {
-    const CHARS_MAX: usize = 64;
-    let start: String = id.chars().take(CHARS_MAX).collect();
-    let dots = if start.len() < id.len() { "..." } else { "" };
-    format!("{start:?}{dots}")
 }
 
 /// Says that `name` is set for nothing, since none of `without` is.

@@ -27,7 +27,7 @@ async fn fill(app: &TestApp) -> DateTime<Utc> {
     fill_with(app, 7).await
 }
 
-/// So many of each time.
+/// How many tracks of each time.
 async fn fill_with(app: &TestApp, at_once: i64) -> DateTime<Utc> {
     let start = Clock::system().unix_seconds() - TimeDelta::hours(30).num_seconds();
     let start = DateTime::from_timestamp(start, 0).unwrap();

@@ -1,4 +1,4 @@
-//! What a draft is laid over, and what cannot be.
+//! Drafts put over stored policies, and drafts that are refused.
 
 use serde_json::json;
 

@@ -89,7 +89,7 @@ fn tracks() -> impl Strategy<Value = Vec<Published>> {
     })
 }
 
-/// The totals of `live` beside `draft` and nothing else.
+/// The totals of `live` and of `draft` alone.
 fn of(live: &[Policy], draft: &[Policy], tracks: &[Published]) -> Totals {
     let draft = Draft {
         policies: draft.to_vec(),

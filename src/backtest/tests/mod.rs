@@ -1,4 +1,4 @@
-//! Backtests without a database: what is laid over what, laws of the numbers, and the text.
+//! Backtests without a database: drafts, laws of the numbers, and the report.
 
 mod drafts;
 mod laws;

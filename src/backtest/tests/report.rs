@@ -152,10 +152,10 @@ fn a_tenant_learns_of_anothers_trial_only_where_it_is_about_its_rooms() {
     assert!(!any_dry_run(&elsewhere, own("enforce")));
     assert!(any_dry_run(&here, own("enforce")));
     assert!(any_dry_run(&maybe_here, own("enforce")));
-    // Its own are its to know, live or in the draft.
+    // It may know its own, live or in the draft.
     assert!(any_dry_run(&elsewhere, own("dry_run")));
     assert!(any_dry_run(&own("dry_run"), own("enforce")));
-    // One that exempts itself is not about it.
+    // One whose `unless` holds does not apply.
     let exempts = dry_run(json!({"match": {"room": "lobby"}, "unless": {"identity": "ann"}}));
     assert!(!any_dry_run(&exempts, own("enforce")));
 }
@@ -187,7 +187,7 @@ fn every_field_of_a_report_is_in_the_manual() {
     report.warnings.push("doubtful".to_owned());
     let mut found = BTreeSet::new();
     keys(&serde_json::to_value(&report).unwrap(), "", &mut found);
-    // Those that may be left out are there.
+    // Optional fields are present.
     for seldom in [
         "samples missing",
         "live mute",
@@ -203,7 +203,7 @@ fn every_field_of_a_report_is_in_the_manual() {
     let (_, section) = MANUAL.split_once("\n## Try it on what was\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let (_, fields) = section.split_once("Fields of the report").unwrap();
-    // One that stands in several places is told of in a row of each.
+    // A field in several places is documented in each row.
     for (row, field) in [
         ("draft", "policies_left_off"),
         ("policies_left_off", "policies_left_off"),

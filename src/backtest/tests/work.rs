@@ -24,7 +24,7 @@ fn work() -> Work {
     Work::new(sets(&[], draft), None, Viewer::Operator, 0)
 }
 
-/// So many tracks of each of some minutes.
+/// Tracks: `each[n]` of them in minute `n`.
 fn tracks(each: &[usize]) -> Vec<Published> {
     let mut tracks = Vec::new();
     for (minute, count) in each.iter().enumerate() {

@@ -19,34 +19,34 @@ use crate::backtest::{
 use quell_clock::Clock;
 use quell_policy::PolicyKey;
 
-/// How often a line says how far it is, where no bar can.
+/// How often progress is printed as a line, where stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
-    /// Policies to put over the stored ones: a file, or a folder of them; once or more
+    /// Policies to put over the stored ones: a file, or a folder of files; may be repeated
     #[arg(
         long = "file",
         value_name = "PATH",
         required_unless_present = "without"
     )]
     files: Vec<PathBuf>,
-    /// A stored policy to try without: of --owner, else of the operator; once or more
+    /// Leave out this stored policy, of --owner or else of the operator; may be repeated
     #[arg(long, value_name = "NAME")]
     without: Vec<String>,
-    /// Try the files alone, as if nothing else were stored
+    /// Try the files alone, without the other stored policies
     #[arg(long, requires = "files", conflicts_with = "without")]
     alone: bool,
-    /// From when on: how long ago (7d, 36h, 90m) or when (2026-03-01, 2026-03-01T12:00:00Z)
+    /// Begin this long ago (7d, 36h, 90m) or at this time (2026-03-01, 2026-03-01T12:00:00Z)
     #[arg(long, value_name = "TIME", default_value = SINCE_DEFAULT)]
     since: String,
-    /// Until when, in the same way; else until now
+    /// End at this time, in the same form; now by default
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many examples of each kind of change are shown
+    /// Show at most this many samples of each kind of change
     #[arg(long, value_name = "N", default_value_t = SAMPLES_DEFAULT)]
     samples: usize,
-    /// How to answer
+    /// The format of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -56,17 +56,17 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let request = request(arguments)?;
     with_database_until_told(async |pool, stop| {
-        let shown = Shown::new(request.range, ProgressDrawTarget::stderr());
+        let display = ProgressDisplay::new(request.range, ProgressDrawTarget::stderr());
         let report = tokio::select! {
-            report = backtest::run(pool, request, Pace::Full, |progress| shown.show(progress, |line| eprintln!("{line}"))) => report,
+            report = backtest::run(pool, request, Pace::Full, |progress| display.show(progress, |line| eprintln!("{line}"))) => report,
             () = stop => {
-                shown.clear();
-                // The page that is being read is waited for.
+                display.clear();
+                // The command ends when the page that is being read is there.
                 eprintln!("stopping");
                 anyhow::bail!("stopped before the end: there is no report");
             }
         };
-        shown.clear();
+        display.clear();
         let report = report?;
         let text = match arguments.format {
             Format::Text => report.to_string(),
@@ -109,21 +109,21 @@ fn request(arguments: &Arguments) -> anyhow::Result<BacktestRequest> {
     })
 }
 
-/// How far it is, on stderr: a bar in a terminal, else a line now and then.
-struct Shown {
+/// Shows progress on stderr: a bar in a terminal, else a line every 10 s.
+struct ProgressDisplay {
     bar: ProgressBar,
     since: DateTime<Utc>,
     begun: Instant,
     line_at: std::cell::Cell<Instant>,
 }
 
-impl Shown {
-    /// How many events there will be is not known without reading them: the bar goes by their time.
+impl ProgressDisplay {
+    /// The bar shows the time of the events, since their number is unknown before they are read.
     fn new(range: TimeRange, target: ProgressDrawTarget) -> Self {
         let seconds = (range.until - range.since).num_seconds();
         let bar =
             ProgressBar::with_draw_target(Some(u64::try_from(seconds).unwrap_or_default()), target);
-        // Only a template that cannot be read fails: then there is the crate's own.
+        // An invalid template would leave the crate's default style.
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  eta {eta}")
         {
             bar.set_style(style);
@@ -137,7 +137,7 @@ impl Shown {
         }
     }
 
-    /// `print` takes the lines where there is no bar.
+    /// `print` is called with a line where there is no bar.
     fn show(&self, progress: Progress, print: impl FnOnce(&str)) {
         let Progress { tracks, at } = progress;
         let millis = self.begun.elapsed().as_millis().max(1);
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written to a terminal of 80 columns, but for where the cursor goes.
+    /// Records what is written to a terminal of 80 columns, without the cursor's moves.
     #[derive(Debug, Clone, Default)]
     struct Terminal(Arc<Mutex<String>>);
 
@@ -229,35 +229,35 @@ mod tests {
     async fn a_terminal_has_a_bar_that_goes_by_the_time_of_the_events() {
         let terminal = Terminal::default();
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let shown = Shown::new(range(), target);
-        assert_eq!(shown.bar.length(), Some(36_000));
+        let display = ProgressDisplay::new(range(), target);
+        assert_eq!(display.bar.length(), Some(36_000));
         tokio::time::advance(Duration::from_secs(10)).await;
         for (hours, position, percent) in [(5, 18_000, " 50%"), (10, 36_000, "100%")] {
             terminal.written();
-            shown.show(progress(hours), |line| panic!("{line}"));
-            assert_eq!(shown.bar.position(), position);
-            assert_eq!(shown.bar.message(), "20,000 tracks, 2,000/s");
+            display.show(progress(hours), |line| panic!("{line}"));
+            assert_eq!(display.bar.position(), position);
+            assert_eq!(display.bar.message(), "20,000 tracks, 2,000/s");
             let written = terminal.written();
             let seen = format!("{percent}  20,000 tracks, 2,000/s  eta ");
             assert!(written.contains(&seen), "{written:?}");
         }
-        // An event before the beginning is no huge number.
-        shown.show(progress(-1), |line| panic!("{line}"));
-        assert_eq!(shown.bar.position(), 0);
+        // An event before the beginning does not wrap around.
+        display.show(progress(-1), |line| panic!("{line}"));
+        assert_eq!(display.bar.position(), 0);
         terminal.written();
-        shown.clear();
+        display.clear();
         assert_eq!(terminal.written(), "[cleared]");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_no_terminal_has_a_line_now_and_then() {
-        let shown = Shown::new(range(), ProgressDrawTarget::hidden());
+        let display = ProgressDisplay::new(range(), ProgressDrawTarget::hidden());
         let mut lines = Vec::new();
         for hours in 0..5 {
-            shown.show(progress(hours), |line| lines.push(line.to_owned()));
+            display.show(progress(hours), |line| lines.push(line.to_owned()));
             tokio::time::advance(LINE_EVERY / 2).await;
         }
-        shown.clear();
+        display.clear();
         let expected = [
             "20,000 tracks, 2,000/s, up to 2026-03-01 02:00:00Z",
             "20,000 tracks, 1,000/s, up to 2026-03-01 04:00:00Z",

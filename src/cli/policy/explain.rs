@@ -39,37 +39,37 @@ const USAGE: &str = "quell policy explain --event <ID> [--then | --now]
 #[command(override_usage = USAGE)]
 #[command(group(ArgGroup::new("subject").required(true).args(["event", "room", "facts"])))]
 pub(in crate::cli) struct Arguments {
-    /// The track that this webhook event told of, as it was recorded: `EV_...`, as the audit has it
+    /// Explain the track of this webhook event (`EV_...`, as in the audit), as it was recorded
     #[arg(long, value_name = "ID")]
     event: Option<String>,
-    /// The tracks of --identity in this room, as LiveKit shows them now
+    /// Explain the tracks of --identity in this room, as LiveKit shows them now
     #[arg(long, requires = "identity")]
     room: Option<String>,
-    /// Who publishes
+    /// The identity of the participant
     #[arg(long, requires = "room", conflicts_with_all = ["event", "facts"])]
     identity: Option<String>,
-    /// This track only
+    /// Only the track with this SID
     #[arg(long, value_name = "SID", requires = "room", conflicts_with_all = ["event", "facts"])]
     track: Option<String>,
-    /// A track of which these facts are known, as JSON; - reads them from stdin
+    /// Explain a track with these facts, in JSON; - reads stdin
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
-    /// Decide by the policies in force when the event was decided on (usual for an event)
+    /// Decide by the policies in force when the event was decided on (default for an event)
     #[arg(long, conflicts_with_all = ["now", "room", "facts"])]
     then: bool,
     /// Decide on the event by the policies in force now
     #[arg(long, conflicts_with_all = ["room", "facts"])]
     now: bool,
-    /// Decide by the policies in these files, or folders of them, instead of the stored ones
+    /// Decide by the policies in these files or folders instead of the stored ones
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["then", "now"])]
     file: Vec<PathBuf>,
-    /// For when, such as 2026-03-02T22:30:00+01:00; else now, or when the event was decided on
+    /// Decide for this time, such as 2026-03-02T22:30:00+01:00; by default now, or the time of the event's decision
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<DateTime<Utc>>,
-    /// How to answer
+    /// The format of the answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Show the policies that do not apply, not only the 20 nearest; 1,000 policies at most
+    /// Show all policies that do not apply, not only the 20 that come closest; at most 1,000 policies
     #[arg(long)]
     all: bool,
 }
@@ -150,14 +150,14 @@ fn question(arguments: &Arguments) -> anyhow::Result<Question> {
     })
 }
 
-/// What a file says.
+/// The content of a file for `--facts`.
 struct FactsFile {
     facts: Value,
-    /// For when, where it says so.
+    /// The time to decide for, where the file has one.
     at: Option<DateTime<Utc>>,
 }
 
-/// The facts in a file: as such, or as they stand in what was asked or answered (`facts`, `at`).
+/// Reads a file for `--facts`: the facts alone, or a question or an answer with `facts` and `at`.
 fn facts(file: &Path) -> anyhow::Result<FactsFile> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin {
@@ -172,7 +172,7 @@ fn facts(file: &Path) -> anyhow::Result<FactsFile> {
     } else {
         Box::new(File::open(file).with_context(failed)?)
     };
-    // One byte more than is allowed is enough to be told that it is too long.
+    // One byte more than the limit is enough to see that the file is too long.
     let read = input.by_ref().take(FACTS_BYTES_MAX + 1);
     let length = { read }.read_to_string(&mut text).with_context(failed)?;
     if u64::try_from(length)? > FACTS_BYTES_MAX {
@@ -190,7 +190,7 @@ fn given(mut value: Value) -> anyhow::Result<FactsFile> {
         });
     };
     let fields = value.as_object().into_iter().flatten();
-    // What an answer has beside the facts is what came of them, and not asked for again.
+    // Of an answer, only `facts` and `at` belong to the question.
     let is_answer = value.get("summary").is_some();
     let strange = fields.map(|(key, _)| key.as_str());
     let mut strange = strange.filter(|key| !is_answer && !matches!(*key, "facts" | "at"));
@@ -224,7 +224,7 @@ fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
     Ok(PolicySet::new(compiled?))
 }
 
-/// The stored policies, as of the last change.
+/// The stored policies in force, as of the newest revision.
 async fn in_force(pool: &Pool) -> anyhow::Result<PolicySet> {
     let page = policy_store::latest(pool, None, None, 1).await?;
     let newest = page.revisions.first().map_or(0, |newest| newest.id);

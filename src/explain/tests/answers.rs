@@ -1,4 +1,4 @@
-//! In which words it is told, and how much of it.
+//! The sentences and the size of an answer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn what_was_recorded_is_compared_with_what_is_decided_now() {
     assert_eq!(recorded(POLICIES, "muted", None), "");
     let other = POLICIES.replace("ann }, effect: mute", "bob }, effect: mute");
     insta::assert_snapshot!(recorded(&other, "muted", None));
-    // The operator's policy that does not apply now is not the tenant's to know of now.
+    // A tenant may not know of an operator's policy that does not apply now.
     insta::assert_snapshot!(
         "recorded_of_tenant",
         recorded(&other, "muted", Some("acme"))
@@ -170,7 +170,7 @@ fn every_field_of_an_answer_is_in_the_manual() {
             Value::Object(fields) => {
                 for (key, value) in fields {
                     found.insert(key.clone());
-                    // What is below is told of elsewhere, or is a path.
+                    // Their fields are documented elsewhere, or are paths.
                     if !matches!(key.as_str(), "facts" | "sources") {
                         keys(value, found);
                     }
@@ -305,10 +305,10 @@ fn what_is_new_or_gone_is_not_said_to_be_about_something_else() {
             ask(&without_it, &with, PolicySource::Files),
             "acme/quiet: it is new, and now (mute, enforce) applies"
         );
-        // Files that say the same decide the same.
+        // Files with the same policies decide the same.
         assert_eq!(ask(&with, &with, PolicySource::Files), "");
     }
-    // Whether the operator has a policy that does not apply is not a tenant's to know.
+    // A tenant may not know whether the operator has a policy that does not apply.
     let theirs = now_and_then(&with, quiet, PolicySource::Now, Some("acme"));
     assert!(
         theirs.ends_with(&format!("(operator)/base: then {stands}, now not about it")),

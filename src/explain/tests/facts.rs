@@ -1,4 +1,4 @@
-//! Facts as they are given, and where they come from.
+//! Given facts, and their sources.
 
 use serde_json::{Value, json};
 
@@ -251,7 +251,7 @@ fn metadata_is_a_map_and_not_the_text_of_one() {
         };
         let expect = format!("facts.{section}.metadata: this is text; write it as a map");
         assert!(error.starts_with(&expect), "{error}");
-        // LiveKit may have such metadata, and then it is what an answer says.
+        // LiveKit may hold such metadata, which an answer then shows.
         let warned = given(section, json!("hello")).unwrap().warnings;
         let expect = format!(
             "facts.{section}.metadata: this is text, in which no key is found; write it as a map"

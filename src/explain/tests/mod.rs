@@ -1,4 +1,4 @@
-//! Tests of explanations: facts as they are given, and what is told to whom.
+//! Tests of explanations: given facts, answers, and what a tenant may see.
 
 mod answers;
 mod facts;
@@ -13,7 +13,7 @@ use super::{PolicySource, given, sources};
 use crate::test_data::viewer;
 use quell_policy::{CompiledPolicy, Decision, Document, Facts, PolicySet};
 
-/// Policies of the operator and of two tenants; what has `secret` in it is not acme's to know.
+/// Policies of the operator and of two tenants; acme may not see any text with `secret`.
 const POLICIES: &str = r#"
 policies:
   - { name: op-mutes, match: { room: "webinar-*" }, effect: mute, overridable: true }
@@ -59,7 +59,7 @@ fn explained(policies: &PolicySet, facts: &Value, tenant: Option<&str>) -> Track
     answer(policies, PolicySource::Now, track, &viewer(tenant))
 }
 
-/// An event that was dealt with, by this decision.
+/// A settled event with this decision.
 fn event(decision: Decision) -> RecordedEvent {
     RecordedEvent {
         id: "EV_1".to_owned(),
@@ -83,7 +83,7 @@ fn track_question(facts: Facts, event: Option<RecordedEvent>) -> TrackQuestion {
     }
 }
 
-/// The facts at these paths are taken out.
+/// `facts` without those at these paths.
 fn without(mut facts: Value, paths: &[&str]) -> Value {
     for path in paths {
         let (section, key) = path.split_once('.').unwrap();

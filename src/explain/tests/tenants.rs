@@ -1,4 +1,4 @@
-//! What is told to whom.
+//! What a tenant may see.
 
 use serde_json::json;
 
@@ -92,7 +92,7 @@ fn a_tenants_own_policies_are_told_of_before_any_is_left_off() {
 
 /// As a backtest does: `the_operators_reasons_are_no_tenants_to_read`.
 #[test]
-fn why_an_exemption_spares_is_told_to_whoever_may_read_it() {
+fn the_reason_of_an_exemption_is_told_to_those_who_may_read_the_policy() {
     let yaml = r"
 policies:
   - { name: vip, match: { identity: ann }, effect: exempt, reason: operators-reason }
@@ -123,7 +123,7 @@ policies:
     };
     let (said, count, summary) = answered("ann", None);
     assert_eq!(said, [true; 4]);
-    // In words, in four verdicts, and twice in what differs.
+    // In the summary, in four verdicts, and twice in what differs.
     assert_eq!(count, 7);
     assert!(summary.ends_with(": operators-reason"), "{summary}");
     let (said, count, summary) = answered("ann", Some("acme"));
@@ -132,7 +132,7 @@ policies:
         summary,
         "left alone: (operator)/vip (revision 1, priority 100) cancels acme/calm (revision 1, priority 100)"
     );
-    // Its own reason is a tenant's to read.
+    // A tenant may read its own policy's reason.
     let (said, _, summary) = answered("bob", Some("acme"));
     assert_eq!(said, [true; 4]);
     assert!(summary.ends_with(": tenants-reason"), "{summary}");

@@ -1,4 +1,4 @@
-//! Answers for people: what is done and why, then every policy, then what is known.
+//! An answer as text: the decision and why, then the policies, then the facts.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ use quell_policy::facts::catalog::FIELDS;
 use quell_policy::terminal::{cut, without_controls};
 use quell_policy::{Explained, Part, PolicyRef, Tri};
 
-/// So many policies that do not apply are shown: those that come closest to it.
+/// At most this many policies that do not apply are shown: those that come closest to applying.
 const FAILING_MAX: usize = 20;
-/// What is longer is cut.
+/// Longer cells are cut.
 const CELL_CHARS_MAX: usize = 45;
 const VALUE_CHARS_MAX: usize = 97;
-/// The clauses of a policy in the order in which they are looked at.
+/// The clauses of a policy in the order in which they are evaluated.
 const CLAUSES: [&str; 12] = [
     "owner",
     "match.type",
@@ -31,7 +31,7 @@ const CLAUSES: [&str; 12] = [
     "when",
 ];
 
-/// What is answered, as text.
+/// The answer as text; with `all`, every policy that does not apply.
 pub(super) fn of(reply: &Reply, all: bool) -> String {
     match reply {
         Reply::One(answer) => one(answer, all),
@@ -152,7 +152,7 @@ fn policies(shown: &mut String, answer: &TrackAnswer, all: bool) {
     }
 }
 
-/// How far a policy that does not apply was looked at.
+/// How many clauses of a policy that does not apply hold before the one that fails.
 fn reached(candidate: &Explained) -> usize {
     let clause = candidate.failed.as_ref().map(|failed| &failed.clause);
     let place = CLAUSES.iter().position(|known| {
@@ -161,7 +161,7 @@ fn reached(candidate: &Explained) -> usize {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     });
-    // `unless` comes last: all else holds.
+    // `unless` is evaluated last.
     place.unwrap_or(CLAUSES.len())
 }
 
@@ -185,7 +185,7 @@ fn row(candidate: &Explained, is_open: bool) -> [String; 7] {
 fn comes_to(part: &Part, is_open: bool) -> String {
     match part {
         Part::Mutes => "mutes".to_owned(),
-        // Of all that want a mute, none has been found to be the one.
+        // While the decision is open, no mute comes first.
         Part::AlsoMutes if is_open => "wants a mute".to_owned(),
         Part::AlsoMutes => "mutes as well".to_owned(),
         Part::Cancelled { by } => format!("cancelled by {}", named(by)),
@@ -245,7 +245,7 @@ fn value(facts: &Value, path: &str) -> String {
     cut(&value.unwrap_or_default(), VALUE_CHARS_MAX)
 }
 
-/// Rows in columns as wide as their widest cell; the last column is as long as it is.
+/// Writes rows in columns as wide as their widest cell; the last column is not padded.
 fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
     let rows: Vec<[String; N]> = rows
         .iter()
@@ -274,8 +274,8 @@ fn table<const N: usize>(shown: &mut String, rows: &[[String; N]]) {
     }
 }
 
-/// Participants choose much of what is in a line, and a terminal obeys control characters.
+/// Writes a line without control characters: participants choose much of its text.
 fn line(shown: &mut String, text: &str) {
-    // Writing to a text does not fail.
+    // Writing to a `String` does not fail.
     writeln!(shown, "{}", without_controls(text)).ok();
 }
