@@ -1,6 +1,5 @@
 //! `POST /v1/explain`: why a track is muted or not, by facts, by an event, or by who is in a room.
 
-use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::admission::{self, Limits};
+use super::admission;
 use super::auth::{AuthError, Scope};
 use super::log;
 use super::problem::{Problem, chain};
@@ -24,15 +23,6 @@ use quell_policy::terminal::cut;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Each evaluates all policies, and for an event compiles those of its time: not all at once.
-pub(super) const LIMITS: Limits = Limits {
-    running_max: 2,
-    waiting_max: 16,
-    per_caller_max: 4,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 5,
-    code: "EXPLAIN_BUSY",
-};
 
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
@@ -75,7 +65,7 @@ fn failed(cause: &str) -> Problem {
 /// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct ExplainBody {
     facts: Option<Value>,
     event_id: Option<String>,
     room: Option<String>,
@@ -148,7 +138,7 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
     if !value.is_object() {
         return Err(format!("the body must be a JSON object: {ONE_OF}"));
     }
-    let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
+    let body: ExplainBody = serde_path_to_error::deserialize(&value).map_err(|error| {
         // It may quote a text, or a key, as long as the body.
         let said = cut(&error.inner().to_string(), SAID_CHARS_MAX);
         match error.path().to_string().as_str() {

@@ -15,10 +15,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use super::auth::Caller;
 use super::log_lines::RateLimit;
 use super::problem::Problem;
-use super::webhook::Lost;
 use crate::metrics::Metrics;
 
 /// The `route` of a path at which there is nothing: a stranger may make up any.
@@ -47,6 +45,10 @@ impl RequestId {
         id.unwrap_or_else(|| Self::new(&parts.headers)).0
     }
 }
+
+/// Marks an answer to a webhook of LiveKit that LiveKit will not send again: it takes a 4xx for success.
+#[derive(Debug, Clone)]
+pub(super) struct Lost;
 
 /// Where answers are counted and written.
 #[derive(Debug, Clone)]
@@ -161,10 +163,8 @@ pub(super) async fn unbroken(request: Request, next: Next) -> Response {
 }
 
 /// Says in the log whose request it is.
-pub(super) fn caller(caller: &Caller) {
-    if let Some(id) = caller.id() {
-        Span::current().record("caller", id.as_str());
-    }
+pub(super) fn caller(id: &str) {
+    Span::current().record("caller", id);
 }
 
 /// Says in the log which event it brings.

@@ -27,9 +27,10 @@ use axum::routing::{MethodRouter, get, post};
 use tower::util::MapRequest;
 
 use crate::metrics::Metrics;
+pub use admission::AdmissionQueues;
 use log::Log;
 use problem::Problem;
-pub use state::{AdmissionQueues, AppState};
+pub use state::AppState;
 
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;

@@ -42,10 +42,10 @@ pub struct WorkerParts {
 
 /// The worker; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Worker(Arc<Inner>);
+pub struct Worker(Arc<WorkerInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct WorkerInner {
     parts: WorkerParts,
     slots: Arc<Semaphore>,
     wake: Notify,
@@ -56,7 +56,7 @@ impl Worker {
     #[must_use]
     pub fn new(parts: WorkerParts) -> Self {
         let slots = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
-        Self(Arc::new(Inner {
+        Self(Arc::new(WorkerInner {
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             wake: Notify::new(),
             parts,

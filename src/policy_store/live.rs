@@ -22,10 +22,10 @@ const CHANNEL: &str = "quell_policy";
 
 /// The policies in force; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Policies(Arc<Inner>);
+pub struct Policies(Arc<PoliciesInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct PoliciesInner {
     snapshot: ArcSwap<PolicySet>,
     /// What the snapshot was read at; none where it never was, and is just the empty one to begin
     /// with. Held while a change is taken over: of two at once, the one with the older news could
@@ -37,7 +37,7 @@ struct Inner {
 impl Policies {
     /// Reads the policies in force.
     pub async fn load(pool: &Pool, metrics: Metrics) -> Result<Self, StoreError> {
-        let policies = Self(Arc::new(Inner {
+        let policies = Self(Arc::new(PoliciesInner {
             snapshot: ArcSwap::default(),
             seen: Mutex::new(None),
             metrics,

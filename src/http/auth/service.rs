@@ -24,11 +24,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::caller::Id;
-use super::fetch::{self, BodyError};
-use super::refusal::{Reason, Refusal};
+use super::fetch::{self, ResponseError};
+use super::refusal::Refusal;
 use super::signing::SigningKey;
 use super::{AuthError, AuthRequest};
 use crate::http::problem::chain;
+use crate::metrics::AuthFailure;
 use quell_clock::Clock;
 
 /// How long our request stays valid.
@@ -98,8 +99,8 @@ impl AuthService {
             StatusCode::OK => {
                 let body = match fetch::body(response, ANSWER_BYTES_MAX).await {
                     Ok(body) => body,
-                    Err(BodyError::Broken(error)) => return Err(self.unavailable(error)),
-                    Err(BodyError::TooLong(_)) => return Err(self.failed("a body over 64 KiB")),
+                    Err(ResponseError::Broken(error)) => return Err(self.unavailable(error)),
+                    Err(ResponseError::TooLong(_)) => return Err(self.failed("a body over 64 KiB")),
                 };
                 self.caller(&body)
             }
@@ -140,7 +141,7 @@ impl AuthService {
         match answer.get("id") {
             None | Some(Value::Null) if self.allow_no_id => Ok(None),
             None | Some(Value::Null) => Err(AuthError::Unauthorized(Refusal::new(
-                Reason::BadId,
+                AuthFailure::BadId,
                 "the auth service gave no id for this token",
             ))),
             Some(Value::String(id)) => Id::new(id).map(Some).map_err(AuthError::Unauthorized),
@@ -165,7 +166,7 @@ impl AuthService {
 }
 
 const REFUSED: AuthError = AuthError::Unauthorized(Refusal::new(
-    Reason::AuthService,
+    AuthFailure::AuthService,
     "the auth service refused the token",
 ));
 

@@ -61,7 +61,7 @@ fn no_precondition() -> Problem {
 
 /// A policy as it is answered.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PolicyResponse {
     owner: Owner,
     name: String,
     revision: i32,
@@ -73,7 +73,7 @@ struct Shown {
     warnings: Vec<String>,
 }
 
-impl Shown {
+impl PolicyResponse {
     fn new(stored: Stored, warnings: Vec<String>) -> Self {
         Self {
             owner: stored.owner,
@@ -116,7 +116,7 @@ pub(super) async fn list(
     let stored = policy_store::list(&state.pool, filter).await?;
     let policies: Vec<_> = stored
         .into_iter()
-        .map(|stored| Shown::new(stored, Vec::new()))
+        .map(|stored| PolicyResponse::new(stored, Vec::new()))
         .collect();
     Ok(Json(json!({ "policies": policies })).into_response())
 }
@@ -130,7 +130,7 @@ pub(super) async fn show(
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
     let stored = policy_store::get(&state.pool, &request.owner, &stored_name(name)?).await?;
     let stored = stored.ok_or_else(not_found)?;
-    Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
+    Ok(PolicyResponse::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
 
 pub(super) async fn create(
@@ -142,7 +142,8 @@ pub(super) async fn create(
     let (policy, warnings) = request.policy(None)?;
     let changed = request.put(&state, &policy, Expected::Absent).await?;
     let location = request.location(&policy.name);
-    let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
+    let mut response =
+        PolicyResponse::new(changed.policy, warnings).into_response(StatusCode::CREATED);
     if let Ok(location) = location.parse() {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -161,7 +162,7 @@ pub(super) async fn replace(
     let changed = request.put(&state, &policy, precondition.revision).await;
     let changed = changed.map_err(|error| precondition.explain(error))?;
     let status = status_of(changed.outcome);
-    Ok(Shown::new(changed.policy, warnings).into_response(status))
+    Ok(PolicyResponse::new(changed.policy, warnings).into_response(status))
 }
 
 pub(super) async fn delete(
