@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::{ActionError, ActionRunner, Cause, Correlation, Request, TrackState};
+use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 use super::view::{LookupError, Query, fetch};
 use crate::access::{Authority, Verb};
 use crate::audit::{self, Actor, Entry, Origin, Outcome};
@@ -86,7 +86,7 @@ pub async fn mute_by_hand(
         // What was asked for is there.
         return Err(ManualMuteError::NotFound);
     };
-    let request = Request {
+    let request = ActionRequest {
         verb: asked.verb(),
         authority,
         cause: &asked.cause(arrived),

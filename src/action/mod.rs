@@ -10,5 +10,5 @@ mod run;
 mod view;
 
 pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_untried};
-pub use run::{ActionError, ActionRunner, Cause, Correlation, Request, TrackState};
+pub use run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 pub use view::{AuthorizedView, LookupError, Query, fetch};

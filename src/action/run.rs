@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{
-    self, Action, Actor, Begun, End, Entry, Intent, Origin, Outcome, PolicyRevision, Proposal,
-    SETTLE_MARGIN,
+    self, Action, Actor, Begun, Completion, Entry, Intent, Origin, Outcome, PolicyRevision,
+    Proposal, SETTLE_MARGIN,
 };
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
@@ -70,7 +70,7 @@ impl Cause {
 
 /// One action that someone wants on a track.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct ActionRequest<'a> {
     /// What is to be done.
     pub verb: Verb,
     /// On whose authority.
@@ -128,7 +128,7 @@ pub enum ActionError {
 
 impl ActionRunner {
     /// Carries out `request`, if its authority reaches the room and nothing newer stands against it.
-    pub async fn run(&self, request: &Request<'_>) -> Result<TrackState, ActionError> {
+    pub async fn run(&self, request: &ActionRequest<'_>) -> Result<TrackState, ActionError> {
         let entry = entry(request);
         let target = Target {
             room_name: &request.room.info.name,
@@ -161,7 +161,7 @@ impl ActionRunner {
             self.metrics.observe(Step::WebhookToMute, latency);
         }
         let result = result_of(called, request.verb);
-        let end = End {
+        let end = Completion {
             outcome: outcome_of(&result),
             error: result.as_ref().err().map(ToString::to_string),
             muted: result.as_ref().ok().map(|state| state.muted),
@@ -213,7 +213,7 @@ impl ActionRunner {
     }
 }
 
-fn entry(request: &Request<'_>) -> Entry {
+fn entry(request: &ActionRequest<'_>) -> Entry {
     let actor = Actor::of(&request.authority);
     Entry {
         tenant: request.room.tenant.clone(),

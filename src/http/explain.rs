@@ -1,6 +1,5 @@
 //! `POST /v1/explain`: why a track is muted or not, by facts, by an event, or by who is in a room.
 
-
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;

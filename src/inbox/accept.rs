@@ -75,7 +75,7 @@ struct Incoming {
     body: String,
     _reservation: Reservation,
     arrived: Instant,
-    /// A worker's place, where one was free: the job is then taken as it is stored, which saves
+    /// A worker's slot, where one was free: the job is then leased as it is stored, which saves
     /// a commit on the way to the mute.
     slot: Option<OwnedSemaphorePermit>,
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
@@ -150,7 +150,7 @@ struct Writer {
     settings: InboxSettings,
 }
 
-struct Stored {
+struct StoredEvent {
     event_created_at: DateTime<Utc>,
     event_id: String,
     received_at: DateTime<Utc>,
@@ -188,7 +188,7 @@ impl Writer {
         }
     }
 
-    async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
+    async fn store(&self, batch: &[Incoming]) -> Result<Vec<StoredEvent>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         match self.insert(&mut connection, batch).await {
             // A day without a partition: maintenance was late, or a captured event is replayed.
@@ -211,7 +211,7 @@ impl Writer {
         &self,
         connection: &mut Connection,
         batch: &[Incoming],
-    ) -> Result<Vec<Stored>, sqlx::Error> {
+    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
@@ -234,16 +234,16 @@ impl Writer {
             .iter()
             .map(|i| i.event.name == TRACK_PUBLISHED)
             .collect();
-        let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
+        let is_leased: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
         let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
         sqlx::query_as!(
-            Stored,
+            StoredEvent,
             r#"with incoming as (
                 select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
                     $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
                     $11::bool[], $12::uuid[])
                 with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
-                     identity, track_sid, body, wants_job, is_taken, job_id, place)),
+                     identity, track_sid, body, wants_job, is_leased, job_id, place)),
             stored as (
                 insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
                                            identity, track_sid, body)
@@ -259,10 +259,10 @@ impl Writer {
                                  leased_by, leased_until, deadline)
                 select distinct on (s.created_at, s.event_id)
                        i.job_id, s.created_at, s.event_id, s.received_at,
-                       case when i.is_taken then 'leased' else 'queued' end,
-                       case when i.is_taken then 1 else 0 end,
-                       case when i.is_taken then $13::text end,
-                       case when i.is_taken then s.received_at + $14::interval end,
+                       case when i.is_leased then 'leased' else 'queued' end,
+                       case when i.is_leased then 1 else 0 end,
+                       case when i.is_leased then $13::text end,
+                       case when i.is_leased then s.received_at + $14::interval end,
                        s.received_at + $15::interval
                 from stored s join incoming i using (created_at, event_id)
                 where i.wants_job
@@ -283,7 +283,7 @@ impl Writer {
             &track_sids as _,
             &bodies as _,
             &wants_job,
-            &is_taken,
+            &is_leased,
             &job_ids,
             self.worker.replica(),
             interval(self.settings.lease),
@@ -294,7 +294,7 @@ impl Writer {
     }
 
     /// Hands what is committed on, and answers.
-    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<Stored>) {
+    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<StoredEvent>) {
         for incoming in batch {
             let Incoming {
                 event,
@@ -315,7 +315,7 @@ impl Writer {
             };
             // Who asked may have gone: its 2 s are over. What is stored is worked off all the same.
             drop(answer.send(Ok(accepted)));
-            let Some(Stored {
+            let Some(StoredEvent {
                 job_id: Some(job_id),
                 received_at,
                 ..
@@ -324,7 +324,7 @@ impl Writer {
                 continue;
             };
             match slot {
-                Some(slot) => self.worker.take(
+                Some(slot) => self.worker.start(
                     Job {
                         id: job_id,
                         attempt: 1,
@@ -332,7 +332,7 @@ impl Writer {
                         event,
                         received_at,
                         arrived,
-                        held_since: Instant::now(),
+                        leased_at: Instant::now(),
                     },
                     slot,
                 ),

@@ -11,7 +11,7 @@ use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
+pub struct PolicyRecord {
     /// Whose it is.
     pub owner: Owner,
     /// Its name.
@@ -33,7 +33,7 @@ pub(super) fn columns(owner: Option<&Owner>) -> (bool, Option<&str>) {
     (owner.is_none(), owner.and_then(Owner::as_str))
 }
 
-impl Stored {
+impl PolicyRecord {
     /// What names it.
     #[must_use]
     pub fn key(&self) -> PolicyKey {
@@ -44,8 +44,8 @@ impl Stored {
     }
 }
 
-impl From<Stored> for StoredPolicy {
-    fn from(stored: Stored) -> Self {
+impl From<PolicyRecord> for StoredPolicy {
+    fn from(stored: PolicyRecord) -> Self {
         Self {
             key: PolicyKey {
                 owner: stored.owner,
@@ -72,10 +72,10 @@ pub enum StoreError {
 pub async fn list(
     db: impl PgExecutor<'_>,
     owner: Option<&Owner>,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<PolicyRecord>, sqlx::Error> {
     let (all, owner) = columns(owner);
     sqlx::query_as!(
-        Stored,
+        PolicyRecord,
         r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
          where $1 or owner is not distinct from $2
@@ -92,9 +92,9 @@ pub async fn get(
     db: impl PgExecutor<'_>,
     owner: &Owner,
     name: &str,
-) -> Result<Option<Stored>, sqlx::Error> {
+) -> Result<Option<PolicyRecord>, sqlx::Error> {
     sqlx::query_as!(
-        Stored,
+        PolicyRecord,
         r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
          where owner is not distinct from $1 and name = $2"#,

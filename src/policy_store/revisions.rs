@@ -47,14 +47,14 @@ pub struct Revision {
 
 /// Some revisions, the newest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page {
+pub struct RevisionPage {
     /// The revisions.
     pub revisions: Vec<Revision>,
     /// Whether there are older ones.
     pub is_more: bool,
 }
 
-impl Page {
+impl RevisionPage {
     fn new(mut revisions: Vec<Revision>, limit: u16) -> Self {
         let is_more = revisions.len() > usize::from(limit);
         revisions.truncate(limit.into());
@@ -83,7 +83,7 @@ pub async fn history(
     name: &str,
     before: Option<i32>,
     limit: u16,
-) -> Result<Page, sqlx::Error> {
+) -> Result<RevisionPage, sqlx::Error> {
     let limit = limit.min(PAGE_MAX);
     let revisions = sqlx::query_as!(
         Revision,
@@ -105,7 +105,7 @@ pub async fn history(
     )
     .fetch_all(db)
     .await?;
-    Ok(Page::new(revisions, limit))
+    Ok(RevisionPage::new(revisions, limit))
 }
 
 /// The last changes of all policies of `owner` (none: everybody's): those below the id `before`, at most [`PAGE_MAX`].
@@ -114,7 +114,7 @@ pub async fn latest(
     owner: Option<&Owner>,
     before: Option<i64>,
     limit: u16,
-) -> Result<Page, sqlx::Error> {
+) -> Result<RevisionPage, sqlx::Error> {
     let limit = limit.min(PAGE_MAX);
     let (all, owner) = columns(owner);
     let revisions = sqlx::query_as!(
@@ -137,7 +137,7 @@ pub async fn latest(
     )
     .fetch_all(db)
     .await?;
-    Ok(Page::new(revisions, limit))
+    Ok(RevisionPage::new(revisions, limit))
 }
 
 /// One revision.
@@ -177,15 +177,15 @@ pub async fn snapshot_at(db: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result
 }
 
 /// A policy as it was at one point.
-struct Row {
+struct PolicyRow {
     owner: Owner,
     name: String,
     revision: i32,
     document: Value,
 }
 
-impl From<Row> for StoredPolicy {
-    fn from(row: Row) -> Self {
+impl From<PolicyRow> for StoredPolicy {
+    fn from(row: PolicyRow) -> Self {
         Self {
             key: PolicyKey {
                 owner: row.owner,
@@ -206,7 +206,7 @@ pub async fn as_of(pool: &Pool, at: At) -> Result<Vec<StoredPolicy>, sqlx::Error
     };
     // In the order of the index (name, owner, revision), backwards, so that nothing is sorted.
     let rows = sqlx::query_as!(
-        Row,
+        PolicyRow,
         r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
            from (
                select distinct on (name, owner) name, owner, revision, document
@@ -235,7 +235,7 @@ pub async fn as_of_room(
         At::Time(time) => snapshot_at(&mut connection, time).await?,
     };
     let rows = sqlx::query_as!(
-        Row,
+        PolicyRow,
         r#"select owner as "owner!: PgOwner", name, revision, document as "document!"
            from (
                select distinct on (name, owner) name, owner, revision, document

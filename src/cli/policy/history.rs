@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
-use crate::policy_store::{self, PAGE_MAX, Page, Revision, changed_fields};
+use crate::policy_store::{self, PAGE_MAX, Revision, RevisionPage, changed_fields};
 use crate::postgres::Pool;
 use quell_policy::Owner;
 use quell_policy::terminal::without_controls;
@@ -60,7 +60,7 @@ async fn page(
     arguments: &Arguments,
     oldest: Option<&Revision>,
     limit: u16,
-) -> anyhow::Result<Page> {
+) -> anyhow::Result<RevisionPage> {
     let page = if let Some(name) = &arguments.name {
         let before = oldest.map(|oldest| oldest.revision);
         policy_store::history(pool, &arguments.owner.owner(), name, before, limit).await?

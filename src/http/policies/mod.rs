@@ -19,7 +19,7 @@ use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam};
 use super::state::AppState;
-use crate::policy_store::{self, ChangeError, Expected, Stored};
+use crate::policy_store::{self, ChangeError, Expected, PolicyRecord};
 use quell_policy::{Owner, Problems};
 use request::{NameParam, stored_name};
 
@@ -74,7 +74,7 @@ struct PolicyResponse {
 }
 
 impl PolicyResponse {
-    fn new(stored: Stored, warnings: Vec<String>) -> Self {
+    fn new(stored: PolicyRecord, warnings: Vec<String>) -> Self {
         Self {
             owner: stored.owner,
             name: stored.name,
@@ -94,12 +94,12 @@ impl PolicyResponse {
 }
 
 /// The status of an answer that shows the policy after a change.
-const fn status_of(outcome: policy_store::Outcome) -> StatusCode {
+const fn status_of(outcome: policy_store::ChangeOutcome) -> StatusCode {
     match outcome {
-        policy_store::Outcome::Created => StatusCode::CREATED,
-        policy_store::Outcome::Updated
-        | policy_store::Outcome::Unchanged
-        | policy_store::Outcome::Deleted => StatusCode::OK,
+        policy_store::ChangeOutcome::Created => StatusCode::CREATED,
+        policy_store::ChangeOutcome::Updated
+        | policy_store::ChangeOutcome::Unchanged
+        | policy_store::ChangeOutcome::Deleted => StatusCode::OK,
     }
 }
 

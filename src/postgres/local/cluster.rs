@@ -79,7 +79,7 @@ impl LocalPostgres {
         let lock = lock(&self.instance.folder).await?;
         let folder = &self.instance.folder;
         let data = folder.display().to_string();
-        if !matches!(data::look(folder)?, Holds::Cluster { .. }) {
+        if !matches!(data::inspect(folder)?, Holds::Cluster { .. }) {
             tracing::info!(data, "making a new Postgres data folder");
             data::initialize(folder, &survey.programs, survey.account.as_ref()).await?;
         }

@@ -49,7 +49,7 @@ enum Process {
 
 /// How it ended, and the last lines of its log.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct ServerExit {
     pub(super) how: String,
     pub(super) log: String,
 }
@@ -92,7 +92,7 @@ impl Instance {
         loop {
             let command = command(&self.folder, &self.place, survey, connections_max);
             self.process = Process::Ours(Server::spawn(command)?);
-            let Err(End { how, log }) = self.ready().await else {
+            let Err(ServerExit { how, log }) = self.ready().await else {
                 return Ok(());
             };
             if !log.contains(MEMORY_IN_USE) || begun.elapsed() > START_TIMEOUT {
@@ -115,7 +115,7 @@ impl Instance {
     }
 
     /// Waits until our child answers.
-    async fn ready(&mut self) -> Result<(), End> {
+    async fn ready(&mut self) -> Result<(), ServerExit> {
         let mut patience = Patience::new(Instant::now(), START_TIMEOUT);
         let Process::Ours(server) = &mut self.process else {
             return Ok(());
@@ -144,7 +144,7 @@ impl Instance {
         };
         let log = server.last_lines().await;
         server.stop().await;
-        Err(End { how, log })
+        Err(ServerExit { how, log })
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -157,7 +157,7 @@ impl Instance {
     }
 
     /// Waits for its end, whoever ended it.
-    pub(super) async fn ended(&mut self) -> End {
+    pub(super) async fn ended(&mut self) -> ServerExit {
         let mut told: Option<Instant> = None;
         loop {
             match self.end().await {
@@ -176,16 +176,16 @@ impl Instance {
         }
     }
 
-    async fn end(&mut self) -> io::Result<Option<End>> {
+    async fn end(&mut self) -> io::Result<Option<ServerExit>> {
         Ok(match &mut self.process {
             Process::Ours(server) => match server.ended() {
-                Some(status) => Some(End {
+                Some(status) => Some(ServerExit {
                     how: status.to_string(),
                     log: server.last_lines().await,
                 }),
                 None => None,
             },
-            Process::Found(pid) => (!note::is_there(&self.folder, *pid)?).then(|| End {
+            Process::Found(pid) => (!note::is_there(&self.folder, *pid)?).then(|| ServerExit {
                 how: "its main process is gone".to_owned(),
                 log: "\n    (it went to the program that had started it)".to_owned(),
             }),

@@ -8,9 +8,9 @@ use sqlx::error::DatabaseError;
 
 /// Between two lines that it is still waited for.
 const TELL: Duration = Duration::from_mins(1);
-/// The first pause. Most are there by the second look.
+/// The first pause. Most answer when they are asked a second time.
 const POLL_MIN: Duration = Duration::from_millis(30);
-/// One that says that it is on its way writes a line for each look.
+/// One that is starting writes a line to its log each time that it is asked.
 const POLL_MAX: Duration = Duration::from_millis(250);
 
 /// How long one that says nothing is waited for.
@@ -35,7 +35,7 @@ impl Patience {
         now.duration_since(self.heard) > self.silence_max
     }
 
-    /// Until the next look: longer each time that it said that it is on its way.
+    /// The pause before the next question: longer each time that it said that it is on its way.
     pub(super) fn pause(&self) -> Duration {
         self.pause
     }

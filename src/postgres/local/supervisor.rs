@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cluster::LocalPostgres;
-use super::instance::End;
+use super::instance::ServerExit;
 use crate::postgres::error::LocalPostgresError;
 use crate::postgres::pool::Pool;
 
@@ -118,7 +118,7 @@ async fn watch_over(
     mut limit: Limit,
 ) -> LocalPostgresError {
     loop {
-        let End { how, log } = local.instance.ended().await;
+        let ServerExit { how, log } = local.instance.ended().await;
         let ended = Instant::now();
         let data = local.data().display().to_string();
         tracing::warn!(data, how, "the machine's own Postgres ended");

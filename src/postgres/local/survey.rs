@@ -25,7 +25,7 @@ impl Survey {
     pub(crate) async fn of(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
         let folder = data::folder(config)?;
         let account = Account::choose(&folder)?;
-        let holds = data::look(&folder)?;
+        let holds = data::inspect(&folder)?;
         let installed = Programs::find(config, account.as_ref()).await?;
         Ok(Self {
             programs: choose(installed, &holds, &folder)?,
