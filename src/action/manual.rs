@@ -120,8 +120,8 @@ fn entry(asked: &ManualMute<'_>, room: Option<&LiveRoom>) -> Entry {
     }
 }
 
-/// Writes down that `asked` was not even tried. LiveKit is asked, within `budget`, whose the room is:
-/// the row is that tenant's.
+/// Writes the row of a request that was not tried. LiveKit is asked, within `budget`, for the room's
+/// tenant, whose row it is.
 pub async fn record_untried(
     pool: &Pool,
     livekit: Option<&LiveKit>,

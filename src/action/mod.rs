@@ -2,8 +2,7 @@
 //!
 //! *Architecture invariant:* nothing else changes anything in LiveKit. LiveKit's client consumes an
 //! [`crate::audit::Intent`], which only `audit::begin` makes, out of a permit that only
-//! `access::authorize` makes. To look at a live room on somebody's behalf takes the same check
-//! ([`fetch`]).
+//! `access::authorize` makes. [`fetch`] makes the same check before it shows somebody a live room.
 
 mod manual;
 mod run;

@@ -15,7 +15,7 @@ use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
 use crate::postgres::Pool;
 
-/// How long an action waits before it looks again whether the one before it is over.
+/// The pause before an action that was `Busy` is begun again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the action path needs; cheap to clone.
@@ -34,8 +34,8 @@ pub struct ActionRunner {
 pub struct Cause {
     /// Where it comes from.
     pub origin: Origin,
-    /// None for a person. For a policy: when, by Postgres's clock, what it acts on became known. An action
-    /// gives way to a person's newer word.
+    /// For a policy, when the reason became known, by Postgres's clock: its action gives way to a person's
+    /// newer unmute. None for a person.
     pub as_of: Option<DateTime<Utc>>,
     /// What it answers to.
     pub correlation: Correlation,
@@ -127,7 +127,8 @@ pub enum ActionError {
 }
 
 impl ActionRunner {
-    /// Carries out `request`, if its authority reaches the room and nothing newer stands against it.
+    /// Carries out `request`, if its authority reaches the room and no newer unmute of a person stands
+    /// against it.
     pub async fn run(&self, request: &ActionRequest<'_>) -> Result<TrackState, ActionError> {
         let entry = entry(request);
         let target = Target {
@@ -188,7 +189,7 @@ impl ActionRunner {
                 }
                 Begun::Busy(again) if left > BUSY_PAUSE => {
                     proposal = again;
-                    // The other action may be another replica's: there is nothing to be woken by.
+                    // The other action may be another replica's, so nothing tells when it ends.
                     tokio::time::sleep(BUSY_PAUSE).await;
                     continue;
                 }

@@ -156,7 +156,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
     Ok(if superseded {
         Begun::Superseded(proposal)
     } else {
-        // Held by another; or free again since the first look, which the next try finds out.
+        // Another action has the lease; or it is free again by now, and the next try gets it.
         Begun::Busy(proposal)
     })
 }

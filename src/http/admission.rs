@@ -1,6 +1,6 @@
-//! An admission queue for expensive requests: a few run at once, some more wait in the order in
-//! which they came, and no caller takes all places. What is admitted is parsed, answered and written
-//! as JSON off the threads that webhooks need.
+//! Admission queues for expensive requests: a few run at once, some more wait in the order in which
+//! they came, and no caller can fill a queue. Admitted requests are parsed, and their answers are
+//! written, on threads that webhooks do not need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,8 +70,8 @@ impl Default for AdmissionQueues {
     }
 }
 
-/// A request that waited in vain should be in the queue again before the one that was ahead of it
-/// is done and comes back.
+/// `Retry-After` of a request whose wait ended without a slot. It is short, so that this request is in
+/// the queue again before a caller that was ahead of it has its answer and asks anew.
 const RETRY_AFTER_WAITING_SECS: u64 = 1;
 
 /// The queue of one kind of request in this process. Clones share it.
@@ -194,11 +194,11 @@ impl From<Rejected> for Problem {
 }
 
 /// Answers an admitted request: `parse`s it, `run`s what it asks for, and writes the result as JSON.
-/// `failed` makes the answer where that breaks off, of its cause.
+/// Where a thread panics, `failed` makes the answer from the cause.
 ///
-/// A parsed body is many times as large as its text, so that none is parsed before it has a slot.
-/// Threads keep the slot until they are done, also where the client is gone and this future dropped;
-/// so has `run` to, with what it starts.
+/// A parsed body is many times as large as its text, so no body is parsed before its request has a slot.
+/// Threads keep the slot until they are done, also where the client is gone and this future is dropped.
+/// `run` must do the same with whatever it starts.
 pub(super) async fn answer<Q, A: Serialize + Send + 'static>(
     slot: Slot,
     failed: fn(&str) -> Problem,

@@ -7,9 +7,9 @@
 //! | good | its caller | its caller |
 //! | bad | 401 | 401; where no way to check is configured, as if there were none |
 //!
-//! A token is bad too where it is empty, over 16 KiB, in another scheme than `Bearer`, or in more
-//! than one `Authorization` header. Whether a JWT is *ours*, so that our verdict on it is final, is
-//! told in `jwt`; how an auth service's answer is read, in `service`.
+//! A token is also bad where it is empty, over 16 KiB, in another scheme than `Bearer`, or in more
+//! than one `Authorization` header. `jwt` says which JWTs are *ours*: for those the auth service is not
+//! asked. `service` says how its answer is read.
 
 mod caller;
 mod fetch;

@@ -92,7 +92,7 @@ pub(super) async fn handler(
     let slot = slot.ok_or_else(stopping)??;
     let parse = move || question(&request, &clock);
     admission::answer(slot, failed, parse, async |slot, (question, warnings)| {
-        // Dropped, because the client is gone or the server stops, it ends soon.
+        // It ends soon after this future is dropped: the client is gone, or the server stops.
         let running = backtest::run_holding(slot, &pool, question, PACE, |_| ());
         let done = stop.run_until_cancelled(Box::pin(running)).await;
         let mut report = done.ok_or_else(stopping)??;

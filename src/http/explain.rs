@@ -104,7 +104,7 @@ pub(super) async fn handler(
         } = &question.subject
         {
             log::track(room, identity, track.as_deref().unwrap_or_default());
-            // Whoever looks into a room sees what a moderator sees there: it takes what a mute takes.
+            // The answer shows what a moderator sees in the room, so it takes the scope of a mute.
             if !caller.has(Scope::Mute) {
                 return Err(AuthError::Forbidden(Scope::Mute).into());
             }
@@ -117,7 +117,7 @@ pub(super) async fn handler(
             which: Which::Now,
             now: state.clock.now(),
         };
-        // The threads that it starts do not end with this future: a task keeps their slot.
+        // A task, because the threads that it starts go on when this future is dropped, and need the slot.
         let explaining = async move {
             let reply = explainer.explain(&asker, question).await;
             drop(slot);

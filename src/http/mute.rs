@@ -47,7 +47,7 @@ fn not_configured() -> Problem {
     )
 }
 
-/// What a client is told; what Postgres said is for the log only.
+/// The error's text in the answer. What Postgres said is for the log only.
 fn told(error: &ActionError) -> String {
     match error {
         ActionError::Database(_) => {
@@ -62,7 +62,7 @@ fn told(error: &ActionError) -> String {
     }
 }
 
-/// What is asked for, and, with what LiveKit reports, what is answered.
+/// The body of a request; and of its answer, where `muted` is what LiveKit reports.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct MuteBody {
     room_name: String,
@@ -71,8 +71,8 @@ struct MuteBody {
     muted: bool,
 }
 
-/// A task of its own: a client that hangs up ends this future, and must not leave an action in the
-/// middle, without an outcome and with the track held.
+/// Runs the action in a task of its own. A client that hangs up ends this future, and must not leave an
+/// action without its outcome, and its track under a lease.
 pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let tracker = state.tracker.clone();
     let answered = tracker.spawn(async move { answer(&state, request).await }.in_current_span());

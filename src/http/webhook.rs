@@ -25,7 +25,7 @@ const CONTENT_TYPE_OF_WEBHOOKS: &[u8] = b"application/webhook+json";
 /// in JSON, six bytes stand for a control character.
 const BODY_BYTES_MAX: usize = 8 << 20;
 const TEXT_CHARS_MAX: usize = 300;
-/// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
+/// `createdAt` is part of the key by which duplicates are found, so it has to be near the signature's time.
 const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
 #[derive(Debug, thiserror::Error)]

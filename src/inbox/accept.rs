@@ -1,8 +1,8 @@
 //! Commits events and their jobs, many webhooks to one commit where they come at once.
 //!
-//! One writer takes whatever has queued up while the last commit was under way: alone, an event
-//! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them. Events with metadata
-//! can be large (512 KiB of a room and of a participant), so queue and batches are bounded in bytes too.
+//! One writer commits whatever has queued up during its last commit, at most [`BATCH_MAX`] events at once.
+//! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
+//! a participant), so the queue and the batches are also bounded in bytes.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use quell_policy::TenantId;
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
-/// LiveKit waits for as long as we let it, and its room's other events wait behind it.
+/// LiveKit waits for the answer, and the room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How jobs are stored.
@@ -30,7 +30,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct InboxSettings {
     /// How long a job is tried for.
     pub deadline: Duration,
-    /// After how long without an end another replica may take a job over.
+    /// How long a job's lease lasts; after that, another replica may claim the job.
     pub lease: Duration,
 }
 
@@ -61,7 +61,7 @@ pub enum AcceptError {
     /// It took too long.
     #[error("the event could not be stored within {} s", COMMIT_TIMEOUT.as_secs())]
     Timeout,
-    /// The database said no.
+    /// The database refused it, or failed.
     #[error("the event could not be stored")]
     Database,
     /// quell is being stopped.
@@ -104,7 +104,7 @@ impl Inbox {
         (inbox, writer.run(receiver))
     }
 
-    /// For a body that is about to be read.
+    /// The room that a body will take up, to grow while it is read.
     #[must_use]
     pub fn reservation(&self) -> Reservation {
         self.bytes.reservation()
@@ -181,7 +181,7 @@ impl Writer {
             Err(error) => {
                 for incoming in batch {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
-                    // Who asked may have gone: its 2 s are over.
+                    // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
                 }
             }
@@ -293,7 +293,7 @@ impl Writer {
         .await
     }
 
-    /// Hands what is committed on, and answers.
+    /// Answers the senders, and starts the jobs of what is committed.
     fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<StoredEvent>) {
         for incoming in batch {
             let Incoming {
@@ -313,7 +313,7 @@ impl Writer {
                 Some(_) => Accepted::Stored,
                 None => Accepted::Duplicate,
             };
-            // Who asked may have gone: its 2 s are over. What is stored is worked off all the same.
+            // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
             let Some(StoredEvent {
                 job_id: Some(job_id),
@@ -349,8 +349,8 @@ fn is_no_partition(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Whether a row is the trouble (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
-/// deep), and not the database.
+/// Whether Postgres refused a row (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
+/// deep), so that the other rows may still be stored.
 fn is_about_data(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()

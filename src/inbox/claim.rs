@@ -1,4 +1,5 @@
-//! Claims jobs that nobody holds: retries, what another replica left, what came while all were busy.
+//! Claims jobs that nobody has a lease of: retries, those that another replica left, and those that
+//! came while all workers were busy.
 
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ pub(super) async fn claim(
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    // Each half reads its own index from the front (`statement_timestamp` is one value, which an
-    // index can be asked with), and MATERIALIZED looks once: as a subquery of the update the
-    // limit could be applied anew for each row.
+    // Each half reads its own index from the front: `statement_timestamp` is one value, so an index scan
+    // can use it. MATERIALIZED evaluates it once: as a subquery of the update, the limit could be applied
+    // anew for each row.
     let rows = sqlx::query!(
         r#"with queued as materialized (
             select id, deadline, null::timestamptz as lease_ended from job

@@ -26,7 +26,7 @@ pub(crate) struct Job {
     pub(crate) id: Uuid,
     /// Counts the claims of the job: only the newest may settle it.
     pub(crate) attempt: i32,
-    /// The last lease of it ran out after its deadline: it is not worked on again.
+    /// Its last lease ran out after its deadline: the job is not tried again.
     pub(crate) deadline_exceeded: bool,
     pub(crate) event: Event,
     /// When the event was committed, by Postgres's clock.

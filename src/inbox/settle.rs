@@ -1,4 +1,4 @@
-//! Ends a job, or puts it back, by id and attempt: who lost the lease ends nothing.
+//! Ends a job, or puts it back, by id and attempt: a replica that lost the lease ends nothing.
 
 use std::time::Duration;
 

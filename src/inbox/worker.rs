@@ -36,7 +36,7 @@ pub struct WorkerParts {
     pub tracker: TaskTracker,
     /// When to stop polling for jobs.
     pub stop: CancellationToken,
-    /// This process, as the holder of leases.
+    /// The name of this process in its leases.
     pub replica: String,
 }
 

@@ -1,4 +1,4 @@
-//! The audit rows that a decision leaves which no action stands for.
+//! Audit rows of decisions that lead to no action: dry runs, and tracks that are given up.
 
 use quell_policy::{Facts, TenantId, Verdict};
 
@@ -49,7 +49,7 @@ impl Handled {
         })
     }
 
-    /// The row of a track that is given up after so many tries.
+    /// The row of a track that is given up after `attempts` tries.
     #[must_use]
     pub fn given_up_row(&self, cause: &Cause, attempts: i32, error: &str) -> AuditRow {
         let (action, outcome) = if self.is_mute_decided() {

@@ -28,7 +28,7 @@ pub struct PolicyRecord {
     pub updated_by: String,
 }
 
-/// Whose policies, for SQL: whether everybody's, and else whose.
+/// An owner to select by, as SQL takes it: whether all owners are meant, and else which.
 pub(super) fn columns(owner: Option<&Owner>) -> (bool, Option<&str>) {
     (owner.is_none(), owner.and_then(Owner::as_str))
 }
@@ -114,15 +114,15 @@ pub(super) struct Newest {
     pub(super) at: Option<DateTime<Utc>>,
 }
 
-/// What became of the policies since a look.
+/// How the policies have changed since a read.
 pub(super) enum Since {
     /// These changed, and no others.
     Changed(Newest, Vec<Change>),
-    /// What was seen is no part of what is stored: the database was put back to an earlier state.
+    /// The revision that was read last is not stored any more: the database was put back to an earlier state.
     AnotherHistory,
 }
 
-/// The newest revision of all, and every policy with it: one look, so that both belong together.
+/// The newest revision of all, and every policy with it, read at once, so that both belong together.
 pub(super) async fn everything(
     db: impl PgExecutor<'_>,
 ) -> Result<(Newest, Vec<StoredPolicy>), sqlx::Error> {
@@ -152,7 +152,7 @@ pub(super) async fn everything(
 }
 
 /// The newest revision of all, and what is stored now of every policy with a revision after
-/// `seen`: one look, so that both belong together.
+/// `seen`, read at once, so that both belong together.
 pub(super) async fn changes_since(
     db: impl PgExecutor<'_>,
     seen: Newest,

@@ -15,7 +15,7 @@ use super::read::columns;
 use crate::postgres::Pool;
 use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 
-/// So many revisions are read at once.
+/// At most this many revisions are read at once.
 pub const PAGE_MAX: u16 = 100;
 
 /// A change of a policy, as it was written for ever.

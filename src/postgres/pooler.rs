@@ -1,6 +1,6 @@
-//! What stands between us and Postgres: a pooler may give every transaction another session.
+//! Finds out whether a pooler gives every transaction another session of Postgres.
 //!
-//! Then nothing of a session lasts: prepared statements, `set`, `listen`, locks of the session.
+//! Where it does, nothing of a session lasts: prepared statements, `set`, `listen`, session locks.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sqlx::{Connection, Row, query_scalar, raw_sql};
 /// A pooler with too few sessions for two connections lets the second wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Others who use the pooler at the same time may hide what it does from one probe.
+/// The number of probes: other users of the pooler may hide from one of them that sessions are shared.
 const PROBES: u32 = 3;
 
 const UNDEFINED_STATEMENT: &str = "26000";

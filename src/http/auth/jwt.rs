@@ -48,7 +48,7 @@ pub(super) struct Jwts {
     pub(super) clock: Clock,
 }
 
-/// What a token is, as far as our keys tell.
+/// What the check of a token came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum JwtVerdict {
     /// Ours and good.
@@ -59,7 +59,7 @@ pub(super) enum JwtVerdict {
     NotOurs,
     /// Ours, but the keys to check it with could not be fetched.
     NoKeys,
-    /// Perhaps ours: the keys that would tell could not be fetched.
+    /// Perhaps ours: the keys that it would be checked with could not be fetched.
     Unknown,
 }
 
@@ -112,7 +112,7 @@ impl Jwts {
         }
     }
 
-    /// The keys of the JWKS URL. A token that could not be accepted anyway is not worth a fetch.
+    /// The keys of the JWKS URL. Nothing is fetched for a token that would be refused anyway.
     async fn known(&self, fetch: bool) -> Arc<Known> {
         match &self.remote {
             Some(remote) if fetch => remote.current().await,

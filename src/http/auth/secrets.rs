@@ -7,7 +7,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use super::caller::Id;
 use crate::config::ApiSecret;
 
-/// The secrets, as digests: equal in length, so that comparing them tells nothing of a secret's.
+/// The secrets, as digests. Those are of one length, so the time of a comparison tells nothing of a secret's.
 pub(super) struct Secrets(Vec<Entry>);
 
 struct Entry {

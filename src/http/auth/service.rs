@@ -111,7 +111,7 @@ impl AuthService {
 
     fn request(&self, token: &str, request: &AuthRequest<'_>) -> Result<String, AuthError> {
         let iat = self.clock.unix_seconds();
-        // The caller may have left the query in: it holds the token itself where `?api_key=` is used.
+        // Not the query: it holds the token where `?api_key=` is used.
         let path = request.path.split_once('?').map_or(request.path, |it| it.0);
         let claims = Claims {
             sub: "quell",
@@ -119,7 +119,7 @@ impl AuthService {
             exp: iat.saturating_add(REQUEST_SECS),
             auth_data: AuthData {
                 token,
-                // What is no JSON is told as an empty object, as services of this protocol expect.
+                // Services of this protocol expect an empty object for a body that is not JSON.
                 request_body: serde_json::from_slice(request.body)
                     .unwrap_or_else(|_| Value::Object(Map::new())),
                 request_headers: harmless(request.headers, token),
@@ -133,7 +133,7 @@ impl AuthService {
         })
     }
 
-    /// Reads a 200. What cannot be understood lets nobody in.
+    /// Reads a 200. An answer that cannot be understood lets nobody in.
     fn caller(&self, body: &[u8]) -> Result<Option<Id>, AuthError> {
         let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
             return Err(self.failed("200 without a JSON object"));

@@ -1,4 +1,4 @@
-//! What happens to a job: the pipeline, and then a settlement or another try later.
+//! Handles one job: runs the pipeline, then settles the job or puts it back for a retry.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl JobContext<'_> {
         }
     }
 
-    /// What it is when there is no later try: a mute that is decided is not undecided for that.
+    /// The settlement where there is no other try: `undecided`, unless a mute was decided.
     fn exhausted(&self) -> Settlement {
         if self.handled.is_mute_decided() {
             Settlement::DeadLetter
@@ -166,9 +166,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Without a word from Postgres the lease runs out and the job is claimed again: nothing is lost.
-    /// What Postgres refuses to store it will refuse again, so then the job goes on towards its
-    /// deadline without it.
+    /// Where Postgres does not answer, the lease runs out and the job is claimed again: nothing is lost.
+    /// Where Postgres refuses to store the record, it will refuse it again, so the job is put back without
+    /// it, until its deadline.
     async fn not_settled(&self, job: &Job, error: &sqlx::Error) {
         tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
         if error.as_database_error().is_none() {

@@ -21,7 +21,7 @@ const OWNER: &str = "quell_owner";
 const SERVICE: &str = "quell";
 const DATABASE: &str = "quell";
 
-/// How often one that somebody else stops just then is looked for anew.
+/// How often opening is tried again where somebody else stops it just then.
 const ATTEMPTS_MAX: u32 = 3;
 /// To make the two logins and the database.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(1);

@@ -19,9 +19,9 @@ use crate::postgres::{data, files};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two lines that it is not known whether it still runs.
 const TELL: Duration = Duration::from_mins(1);
-/// Between two looks whether another quell has let go of the folder.
+/// Between two attempts to get the folder's lock.
 const POLL: Duration = Duration::from_millis(30);
-/// Between two looks whether it still runs, and between two attempts to start it while processes
+/// Between two checks whether it still runs, and between two attempts to start it while processes
 /// of the one before it are still there.
 const WATCH: Duration = Duration::from_millis(100);
 /// Beside quell's own pool: a second quell's, psql, and what Postgres keeps back.
