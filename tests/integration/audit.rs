@@ -294,7 +294,7 @@ async fn a_nul_in_a_name_hides_nobody() {
     assert_eq!(
         app.lines("action = 'mute'").await,
         [
-            "webhook mute done - ac\u{fffd}me webinar-\u{fffd} a\u{fffd}nn MICROPHONE silence@1",
+            "webhook mute done - - webinar-\u{fffd} a\u{fffd}nn MICROPHONE silence@1",
             "manual mute refused acme - no\u{fffd}room a\u{fffd}nn - -",
         ]
     );
