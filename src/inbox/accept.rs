@@ -110,7 +110,7 @@ impl Inbox {
         self.bytes.reservation()
     }
 
-    /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`].
+    /// Commits `event`, or says why not, within 2 s.
     pub async fn accept(
         &self,
         event: Event,

@@ -14,17 +14,17 @@ use crate::postgres::error::{LocalPostgresError, is_own_lack};
 use crate::postgres::process::{self, Server};
 use crate::postgres::{data, files};
 
-/// One that is started says something by then. Recovery after a crash may have a lot to read, and is
-/// begun anew where it is broken off: one that says that it comes up is waited for as long as it does.
+/// How long a Postgres that was started may say nothing. One that says that it is starting is waited for
+/// without a limit: recovery after a crash may take long, and would begin anew if it were broken off.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// Between two lines that it is not known whether it still runs.
+/// The time between two log lines that it is not known whether it still runs.
 const TELL: Duration = Duration::from_mins(1);
 /// Between two attempts to get the folder's lock.
 const POLL: Duration = Duration::from_millis(30);
 /// Between two checks whether it still runs, and between two attempts to start it while processes
 /// of the one before it are still there.
 const WATCH: Duration = Duration::from_millis(100);
-/// Beside quell's own pool: a second quell's, psql, and what Postgres keeps back.
+/// Connections beside quell's own pool: a second quell's, psql, and those that Postgres reserves.
 const CONNECTIONS_SPARE: u32 = 60;
 /// What Postgres says while a process that outlived the main one still has its memory.
 const MEMORY_IN_USE: &str = "pre-existing shared memory block";
@@ -131,7 +131,7 @@ impl Instance {
                     return Ok(());
                 }
                 Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder, &error),
-                // What we lack is no silence of its.
+                // This process lacks something, which is no silence of Postgres.
                 Err(sqlx::Error::Io(error)) if is_own_lack(&error) => {
                     patience.goes_on(&self.folder, &error);
                 }
@@ -213,7 +213,7 @@ impl Instance {
             Process::Ours(server) => server.stop().await,
             Process::None => {}
         }
-        // Tidying up, but not under the feet of another quell that starts just now. One that was
+        // Removes the socket's folder, unless another quell starts just now. A Postgres that was
         // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)
             && folder.try_lock().is_ok()
@@ -260,7 +260,7 @@ fn command(
     let connections = connections_max.saturating_add(CONNECTIONS_SPARE);
     command.arg("-D").arg(folder);
     for (name, value) in [
-        // No TCP: the socket's folder says who may come.
+        // No TCP: the rights of the socket's folder say who may connect.
         ("listen_addresses", String::new()),
         (
             "unix_socket_directories",
@@ -269,7 +269,7 @@ fn command(
         ("unix_socket_permissions", "0700".to_owned()),
         ("port", place.port.to_string()),
         ("max_connections", connections.to_string()),
-        // Its log comes to us, in the words that we know.
+        // Its log is written to our pipe, in English, which we can read.
         ("log_destination", "stderr".to_owned()),
         ("logging_collector", "off".to_owned()),
         ("lc_messages", "C".to_owned()),

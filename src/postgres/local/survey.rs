@@ -8,7 +8,7 @@ use crate::postgres::data::{self, Holds};
 use crate::postgres::error::LocalPostgresError;
 use crate::postgres::programs::Programs;
 
-/// What there is to start Postgres with. Looked at only: nothing is made.
+/// What there is to start Postgres with. Finding it out makes nothing.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// The data folder, which may not be there yet.
