@@ -52,14 +52,14 @@ pub(super) struct Lost;
 
 /// Where answers are counted and written.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
+pub(super) struct RequestLog {
     metrics: Metrics,
     refused: Arc<RateLimit>,
     failed: Arc<RateLimit>,
     lost: Arc<RateLimit>,
 }
 
-impl Log {
+impl RequestLog {
     pub(super) fn new(metrics: Metrics, tracker: TaskTracker) -> Self {
         Self {
             metrics,
@@ -116,7 +116,11 @@ impl Log {
 }
 
 /// Counts the answer to a request, and writes what there is to say of it.
-pub(super) async fn answered(State(log): State<Log>, mut request: Request, next: Next) -> Response {
+pub(super) async fn answered(
+    State(log): State<RequestLog>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let extensions = request.extensions();
     let route = extensions.get::<MatchedPath>().cloned();
     let peer = extensions
@@ -209,7 +213,7 @@ mod tests {
             .route("/a/{name}", post(panics))
             .layer(from_fn(unbroken))
             .layer(from_fn_with_state(
-                Log::new(metrics.clone(), tracker.clone()),
+                RequestLog::new(metrics.clone(), tracker.clone()),
                 answered,
             ));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

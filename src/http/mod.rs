@@ -28,7 +28,7 @@ use tower::util::MapRequest;
 
 use crate::metrics::Metrics;
 pub use admission::AdmissionQueues;
-use log::Log;
+use log::RequestLog;
 use problem::Problem;
 pub use state::AppState;
 
@@ -78,7 +78,7 @@ pub fn router(state: AppState) -> Service {
             unread::close,
         ))
         .layer(middleware::from_fn_with_state(
-            Log::new(metrics, tracker),
+            RequestLog::new(metrics, tracker),
             log::answered,
         ));
     MapRequest::new(routes, tidy)
