@@ -1,5 +1,5 @@
-//! What runs from time to time: every chore is on this page, and has a loop of its own, so that one
-//! that hangs stops no other. Every replica runs all of them; none minds another's.
+//! Every chore that runs from time to time. Each has a loop of its own, so that one that hangs stops no
+//! other. Every replica runs all of them, which does no harm.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct Means {
     pub(crate) retention_days: u32,
 }
 
-/// A chore; done, it says how much there was to do.
+/// A chore. `run` returns the number of rows or partitions that it changed.
 struct Chore {
     /// As metrics and the log name it.
     name: &'static str,
@@ -28,7 +28,7 @@ struct Chore {
     run: fn(Means) -> BoxFuture<'static, Result<u64, sqlx::Error>>,
 }
 
-/// The chores, each of which is done first when the server starts.
+/// The chores. Each runs for the first time when the server starts.
 const CHORES: [Chore; 6] = [
     // Actions whose replica ended, or lost the database, during LiveKit's call.
     Chore {
@@ -86,7 +86,7 @@ async fn close_overdue_intents(means: Means) -> Result<u64, sqlx::Error> {
     Ok(closed)
 }
 
-/// Begins all chores, which go on until the server stops. The clock is for metrics alone.
+/// Starts all chores, which go on until the server stops. The clock is for metrics alone.
 pub(crate) fn start(supervisor: &Supervisor, means: &Means, metrics: &Metrics, clock: &Clock) {
     begin(CHORES, supervisor, means, metrics, clock);
 }

@@ -1,5 +1,7 @@
 //! Where the time goes and what came of it, for `/metrics` (`OpenMetrics` text).
 
+mod auth_failure;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::http::auth::Reason;
+pub use auth_failure::AuthFailure;
 
 /// A step on the way from a webhook to a mute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -109,10 +111,10 @@ struct RunLabels {
 
 /// The process's metrics; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct MetricsInner {
     registry: Registry,
     steps: Family<StepLabel, Histogram>,
     webhooks: Family<ResultLabel, Counter>,
@@ -159,7 +161,7 @@ impl Metrics {
                 drop(family.get_or_create(&ResultLabel { result }));
             }
         }
-        for reason in Reason::ALL {
+        for reason in AuthFailure::ALL {
             let reason = reason.as_str();
             drop(auth_failures.get_or_create(&ReasonLabel { reason }));
         }
@@ -208,7 +210,7 @@ impl Metrics {
             Unit::Seconds,
             maintenance_last_success.clone(),
         );
-        Self(Arc::new(Inner {
+        Self(Arc::new(MetricsInner {
             registry,
             steps,
             webhooks,
@@ -266,7 +268,7 @@ impl Metrics {
     }
 
     /// Counts a request whose caller is not believed.
-    pub fn auth_failure(&self, reason: Reason) {
+    pub fn auth_failure(&self, reason: AuthFailure) {
         let reason = reason.as_str();
         let label = ReasonLabel { reason };
         self.0.auth_failures.get_or_create(&label).inc();
@@ -329,11 +331,11 @@ mod tests {
         let text = metrics.text();
         let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
         let manual = include_str!("../docs/OPERATIONS.md");
-        for reason in Reason::ALL {
+        for reason in AuthFailure::ALL {
             let reason = reason.as_str();
             let sample = format!("quell_auth_failures_total{{reason=\"{reason}\"}} 0\n");
             assert!(text.contains(&sample), "{sample} is not in:\n{text}");
-            metrics.auth_failure(Reason::ALL[0]);
+            metrics.auth_failure(AuthFailure::ALL[0]);
         }
         for word in WEBHOOK_RESULTS.iter().chain(SETTLEMENTS) {
             assert!(
@@ -351,7 +353,7 @@ mod tests {
         }
         assert_eq!(series(&metrics.text()), series(&text));
 
-        let words = Reason::ALL.map(Reason::as_str);
+        let words = AuthFailure::ALL.map(AuthFailure::as_str);
         let words = words
             .into_iter()
             .chain(WEBHOOK_RESULTS.iter().copied())

@@ -160,7 +160,7 @@ impl Server {
         {
             tracing::warn!(
                 tasks = self.tracker.len(),
-                "stopped before everything was over; leases run out and jobs are taken again"
+                "stopped before everything was over; leases run out and jobs are claimed again"
             );
         }
     }

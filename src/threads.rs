@@ -1,4 +1,4 @@
-//! Work that takes long, on other threads than those that webhooks need.
+//! Runs long work on threads that webhooks do not need.
 
 use tokio::task::{JoinError, spawn_blocking};
 

@@ -1,4 +1,4 @@
-//! Proof that an authorization check passed: the one key to a change in LiveKit.
+//! Authorizes actions. A permit is the proof, and nothing changes anything in LiveKit without one.
 
 use quell_policy::{Owner, TenantId};
 
@@ -50,7 +50,7 @@ pub struct Target<'a> {
 
 /// Permission to do one thing to one track, once.
 ///
-/// Not `Clone`, and no way to build one but [`authorize`]: what has a permit was checked.
+/// Only [`authorize`] makes one, and it is not `Clone`: one check, one action.
 #[derive(Debug)]
 pub struct Permit {
     verb: Verb,
@@ -132,7 +132,7 @@ pub fn authorize(verb: Verb, authority: &Authority, target: &Target<'_>) -> Resu
     })
 }
 
-/// Checks that `authority` reaches into a room of `tenant`, to act there or to look.
+/// Checks that `authority` reaches a room of `tenant`, to act there or to see it.
 pub fn reaches(authority: &Authority, tenant: Option<&TenantId>) -> Result<(), Denied> {
     match authority {
         Authority::Caller { id: None } | Authority::PolicyOwner(Owner::Operator) => Ok(()),

@@ -19,7 +19,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// Whose eyes it has.
+    /// Whose eyes its answers are for.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
         match self {
@@ -34,7 +34,7 @@ impl Principal {
         }
     }
 
-    /// On whose authority it looks at live rooms: the same that it would mute on.
+    /// The authority by which it sees live rooms, which is the one that it would mute by.
     #[must_use]
     pub fn authority(&self) -> Authority {
         match self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::{ActionError, ActionRunner, Cause, Correlation, Request, TrackState};
+use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 use super::view::{LookupError, Query, fetch};
 use crate::access::{Authority, Verb};
 use crate::audit::{self, Actor, Entry, Origin, Outcome};
@@ -86,7 +86,7 @@ pub async fn mute_by_hand(
         // What was asked for is there.
         return Err(ManualMuteError::NotFound);
     };
-    let request = Request {
+    let request = ActionRequest {
         verb: asked.verb(),
         authority,
         cause: &asked.cause(arrived),
@@ -120,8 +120,8 @@ fn entry(asked: &ManualMute<'_>, room: Option<&LiveRoom>) -> Entry {
     }
 }
 
-/// Writes down that `asked` was not even tried. LiveKit is asked, within `budget`, whose the room is:
-/// the row is that tenant's.
+/// Writes the row of a request that was not tried. LiveKit is asked, within `budget`, for the room's
+/// tenant, whose row it is.
 pub async fn record_untried(
     pool: &Pool,
     livekit: Option<&LiveKit>,

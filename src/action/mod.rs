@@ -2,13 +2,12 @@
 //!
 //! *Architecture invariant:* nothing else changes anything in LiveKit. LiveKit's client consumes an
 //! [`crate::audit::Intent`], which only `audit::begin` makes, out of a permit that only
-//! `access::authorize` makes. To look at a live room on somebody's behalf takes the same check
-//! ([`fetch`]).
+//! `access::authorize` makes. [`fetch`] makes the same check before it shows somebody a live room.
 
 mod manual;
 mod run;
 mod view;
 
 pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_untried};
-pub use run::{ActionError, ActionRunner, Cause, Correlation, Request, TrackState};
+pub use run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 pub use view::{AuthorizedView, LookupError, Query, fetch};

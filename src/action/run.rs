@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{
-    self, Action, Actor, Begun, End, Entry, Intent, Origin, Outcome, PolicyRevision, Proposal,
-    SETTLE_MARGIN,
+    self, Action, Actor, Begun, Completion, Entry, Intent, Origin, Outcome, PolicyRevision,
+    Proposal, SETTLE_MARGIN,
 };
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
 use crate::postgres::Pool;
 
-/// How long an action waits before it looks again whether the one before it is over.
+/// The pause before an action that was `Busy` is begun again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the action path needs; cheap to clone.
@@ -34,8 +34,8 @@ pub struct ActionRunner {
 pub struct Cause {
     /// Where it comes from.
     pub origin: Origin,
-    /// None for a person. For a policy: when, by Postgres's clock, what it acts on became known. An action
-    /// gives way to a person's newer word.
+    /// For a policy, when the reason became known, by Postgres's clock: its action gives way to a person's
+    /// newer unmute. None for a person.
     pub as_of: Option<DateTime<Utc>>,
     /// What it answers to.
     pub correlation: Correlation,
@@ -70,7 +70,7 @@ impl Cause {
 
 /// One action that someone wants on a track.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct ActionRequest<'a> {
     /// What is to be done.
     pub verb: Verb,
     /// On whose authority.
@@ -127,8 +127,9 @@ pub enum ActionError {
 }
 
 impl ActionRunner {
-    /// Carries out `request`, if its authority reaches the room and nothing newer stands against it.
-    pub async fn run(&self, request: &Request<'_>) -> Result<TrackState, ActionError> {
+    /// Carries out `request`, if its authority reaches the room and no newer unmute of a person stands
+    /// against it.
+    pub async fn run(&self, request: &ActionRequest<'_>) -> Result<TrackState, ActionError> {
         let entry = entry(request);
         let target = Target {
             room_name: &request.room.info.name,
@@ -161,7 +162,7 @@ impl ActionRunner {
             self.metrics.observe(Step::WebhookToMute, latency);
         }
         let result = result_of(called, request.verb);
-        let end = End {
+        let end = Completion {
             outcome: outcome_of(&result),
             error: result.as_ref().err().map(ToString::to_string),
             muted: result.as_ref().ok().map(|state| state.muted),
@@ -188,7 +189,7 @@ impl ActionRunner {
                 }
                 Begun::Busy(again) if left > BUSY_PAUSE => {
                     proposal = again;
-                    // The other action may be another replica's: there is nothing to be woken by.
+                    // The other action may be another replica's, so nothing tells when it ends.
                     tokio::time::sleep(BUSY_PAUSE).await;
                     continue;
                 }
@@ -213,7 +214,7 @@ impl ActionRunner {
     }
 }
 
-fn entry(request: &Request<'_>) -> Entry {
+fn entry(request: &ActionRequest<'_>) -> Entry {
     let actor = Actor::of(&request.authority);
     Entry {
         tenant: request.room.tenant.clone(),

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use crate::access::{Authority, Denied, reaches};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 
-/// LiveKit's API shows a track some 10 to 100 ms after the room has it, which is when somebody can ask.
-/// At these times after the first try, what is not there is fetched again; and what is not for the
-/// authority too, so that both answers take as long.
+/// LiveKit's API shows a track some 10 to 100 ms after the participants of the room see it. What is not there
+/// is fetched again at these times after the first try. So is what the authority does not reach, so
+/// that both answers take as long.
 const RETRIES_AFTER: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
@@ -30,7 +30,7 @@ pub struct Query<'a> {
 
 /// A room and one of its participants, as LiveKit shows them now, for somebody who may see them.
 ///
-/// No way to build one but [`fetch`]: what has it was checked.
+/// Only [`fetch`] makes one, after the check.
 #[derive(Debug)]
 pub struct AuthorizedView {
     room: LiveRoom,
@@ -38,8 +38,7 @@ pub struct AuthorizedView {
     fetched_at: Instant,
 }
 
-/// Why there is no view. For the audit: whoever asks is told only of a LiveKit that failed; the other
-/// reasons all get the same answer.
+/// Why there is no view. The reason is for the audit: the answer is the same for all of them but `LiveKit`.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// LiveKit lists no such room.
@@ -129,12 +128,12 @@ pub async fn fetch(
     let mut missing = None;
     loop {
         let last = match fetch_once(livekit, authority, query, deadline).await {
-            // It was not there a moment ago: that LiveKit fails since is no better answer.
+            // It was not there a moment ago, which says more than LiveKit's failure since.
             Err(failed @ LookupError::LiveKit { .. }) => return Err(missing.unwrap_or(failed)),
             Err(missing) => missing,
             found @ Ok(_) => return found,
         };
-        // LiveKit says of nothing when it has become visible: there is only asking again.
+        // LiveKit does not tell when something becomes visible, so it is asked again.
         let mut again = RETRIES_AFTER.iter().map(|pause| begun + *pause);
         match again.find(|at| *at > Instant::now()) {
             Some(at) if at < deadline => tokio::time::sleep_until(at).await,
@@ -144,8 +143,8 @@ pub async fn fetch(
     }
 }
 
-/// One after the other: nothing is asked about people on behalf of somebody who may not know of them,
-/// and LiveKit can take 3 s to say that nobody is in a room that is not there.
+/// Asks for the room first, and for the participant only where the authority reaches the room. (LiveKit can
+/// also take 3 s to say that nobody is in a room that is not there.)
 async fn fetch_once(
     livekit: &LiveKit,
     authority: &Authority,

@@ -76,7 +76,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
     let (room_sid, identity) = (to_pg_text(permit.room_sid()), to_pg_text(permit.identity()));
     let (source, track_sid) = (to_pg_text(permit.source()), to_pg_text(permit.track_sid()));
     let (policy_owner, policy_name, policy_revision) = entry.policy_columns();
-    let lets_speak = as_of.is_none() && permit.verb() == Verb::Unmute;
+    let is_manual_unmute = as_of.is_none() && permit.verb() == Verb::Unmute;
     let mut connection = pool.acquire().await?;
     let begun = sqlx::query!(
         r#"with lease as (
@@ -89,7 +89,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
             where (t.leased_until is null or t.leased_until < clock_timestamp())
               and not quell_is_superseded($1, $2, $3, $7, $6)
             returning t.leased_until, t.track_sid, t.muted, t.muted_at),
-        let_speak as (
+        remembered as (
             insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
             select $4, $1, $2, $3, $7 from lease where $19),
         opened as (
@@ -124,7 +124,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
         stored(entry.event_id.as_ref()),
         stored(entry.request_id.as_ref()),
         entry.before,
-        lets_speak,
+        is_manual_unmute,
         fetched,
     )
     .fetch_optional(&mut connection)
@@ -156,7 +156,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
     Ok(if superseded {
         Begun::Superseded(proposal)
     } else {
-        // Held by another; or free again since the first look, which the next try finds out.
+        // Another action has the lease; or it is free again by now, and the next try gets it.
         Begun::Busy(proposal)
     })
 }

@@ -15,7 +15,7 @@ mod recover;
 
 pub use entry::{Entry, PolicyRevision, record};
 pub use intent::{Begun, Intent, Proposal, Unfinished, begin};
-pub use outcome::{End, SETTLE_MARGIN, finish};
+pub use outcome::{Completion, SETTLE_MARGIN, finish};
 pub use recover::close_overdue;
 
 use quell_policy::TenantId;

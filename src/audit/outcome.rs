@@ -19,7 +19,7 @@ const RETRY_PAUSES: [Duration; 4] = [
 
 /// How an action ended.
 #[derive(Debug)]
-pub struct End {
+pub struct Completion {
     /// What came of it.
     pub outcome: Outcome,
     /// Why it failed.
@@ -34,7 +34,7 @@ pub struct End {
 
 /// Writes the outcome, also where the database is away for a moment. Where it cannot be written within
 /// [`SETTLE_MARGIN`] the log says so, and the intent is closed as `unknown` later.
-pub async fn finish(pool: &Pool, unfinished: Unfinished, end: End) {
+pub async fn finish(pool: &Pool, unfinished: Unfinished, end: Completion) {
     let action_id = unfinished.action_id;
     let writing = async {
         let mut pauses = RETRY_PAUSES.iter();
@@ -53,7 +53,7 @@ pub async fn finish(pool: &Pool, unfinished: Unfinished, end: End) {
 
 /// Where the intent was closed as `unknown` meanwhile, that stands. (`open_intent` is locked before
 /// the outcome is written, as `close_overdue` does: the other way round they could deadlock.)
-async fn write(pool: &Pool, unfinished: &Unfinished, end: &End) -> Result<(), sqlx::Error> {
+async fn write(pool: &Pool, unfinished: &Unfinished, end: &Completion) -> Result<(), sqlx::Error> {
     let after = end.muted.map(|muted| serde_json::json!({ "muted": muted }));
     sqlx::query!(
         "with intent as (
@@ -68,7 +68,7 @@ async fn write(pool: &Pool, unfinished: &Unfinished, end: &End) -> Result<(), sq
             from intent i
             where t.room_sid = i.room_sid and t.identity = i.identity and t.source = i.source
               and t.action_id = i.action_id),
-        not_let as (
+        forgotten as (
             delete from manual_unmute where action_id = $2 and not $7),
         closed as (
             delete from open_intent where action_id = $2

@@ -1,6 +1,6 @@
 //! `quell doctor`: what is wrong with the settings, the database and `LiveKit`, and how to mend it.
 //!
-//! It looks and changes nothing: no Postgres is started, nothing is migrated, no room is touched.
+//! It changes nothing: no Postgres is started, nothing is migrated, no room is touched.
 
 mod database;
 mod livekit;
@@ -148,7 +148,7 @@ fn skew(whose: &str, ahead: TimeDelta, slack: TimeDelta, limits: SkewLimits) -> 
     }
 }
 
-/// From where on a difference matters, and what it does.
+/// The difference of clocks from which on it matters, and what it then does.
 #[derive(Debug, Clone, Copy)]
 struct SkewLimits {
     warn_over: TimeDelta,

@@ -79,7 +79,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The error and its causes, each said once: many a message holds its cause already.
+/// The error and its causes, each once: many messages hold their cause already.
 fn told(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |told, cause| {
         let cause = cause.to_string();
@@ -102,7 +102,7 @@ fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.init(),
-        // The request is the only span: a list of them would say it twice.
+        // The request is the only span, so a list of spans would repeat it.
         LogFormat::Json => lines.json().with_span_list(false).init(),
     }
     Ok(())
@@ -118,8 +118,8 @@ fn configured() -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Is over at Ctrl-C or SIGTERM, which from this call on do not end the process by themselves: its
-/// own Postgres would be left running.
+/// Ends at Ctrl-C or SIGTERM. From this call on, neither ends the process by itself, which would leave
+/// its own Postgres running.
 fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -49,8 +49,8 @@ pub(super) async fn run() -> anyhow::Result<()> {
     stopped
 }
 
-/// Starts the server. Our own Postgres may end just then, stopped by another quell that had started
-/// it, and is back soon.
+/// Starts the server. Another quell that had started the machine's own Postgres may stop it just then;
+/// it is started again soon.
 async fn start(config: &Config, database: &Database) -> Result<Server, StartError> {
     let begun = Instant::now();
     loop {

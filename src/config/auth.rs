@@ -64,7 +64,7 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
     secrets
 }
 
-/// What is longer is not looked at where a token comes in.
+/// The longest secret: longer tokens are refused without a check.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 const API_SECRETS: &str = "AUTH_API_SECRETS_JSON, AUTH_API_SECRET";
 

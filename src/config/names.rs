@@ -1,4 +1,4 @@
-//! Variables that look like settings and are none: a misspelt setting must not be silence.
+//! Finds variables that look like settings and are none, so that a misspelt setting is not ignored in silence.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(super) struct Names {
     pub(super) warnings: Vec<String>,
 }
 
-/// Looks at all names that are set, `known` being the settings.
+/// Checks all names that are set; `known` are the settings.
 pub(super) fn check(environment: &Environment, known: &BTreeSet<&'static str>) -> Names {
     let mut names = Names::default();
     for name in environment.names() {

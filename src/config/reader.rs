@@ -1,4 +1,4 @@
-//! Reads variables one by one, says what is wrong with each, and keeps which there are.
+//! Reads variables one by one, collects what is wrong with each, and remembers which names are settings.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Environment;
 
-/// Reads an environment. What it is asked for is all that can be set.
+/// Reads an environment. The names that it is asked for (`asked`) are all the settings that there are.
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
     pub(super) asked: BTreeSet<&'static str>,

@@ -1,6 +1,6 @@
-//! An admission queue for expensive requests: a few run at once, some more wait in the order in
-//! which they came, and no caller takes all places. What is admitted is parsed, answered and written
-//! as JSON off the threads that webhooks need.
+//! Admission queues for expensive requests: a few run at once, some more wait in the order in which
+//! they came, and no caller can fill a queue. Admitted requests are parsed, and their answers are
+//! written, on threads that webhooks do not need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,23 +18,60 @@ use crate::threads::spawn_blocking_holding;
 
 /// How many requests a queue takes, and for how long they wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+struct Limits {
     /// Requests that run at once.
-    pub(super) running_max: usize,
+    running_max: usize,
     /// Requests that wait beside them, each with its body in memory.
-    pub(super) waiting_max: usize,
+    waiting_max: usize,
     /// Requests of one caller, running or waiting.
-    pub(super) per_caller_max: usize,
+    per_caller_max: usize,
     /// How long a request waits for a slot.
-    pub(super) wait_max: Duration,
+    wait_max: Duration,
     /// `Retry-After` of a request that finds no place in the queue.
-    pub(super) retry_after_secs: u64,
+    retry_after_secs: u64,
     /// The code of a rejection, such as `EXPLAIN_BUSY`.
-    pub(super) code: &'static str,
+    code: &'static str,
 }
 
-/// A request that waited in vain should be in the queue again before the one that was ahead of it
-/// is done and comes back.
+/// A backtest decides up to 200,000 tracks, for up to 20 s.
+const BACKTEST: Limits = Limits {
+    running_max: 1,
+    waiting_max: 4,
+    per_caller_max: 1,
+    wait_max: Duration::from_secs(5),
+    // Half of the time that a backtest may take.
+    retry_after_secs: 10,
+    code: "BACKTEST_BUSY",
+};
+
+/// An explanation evaluates all policies, and for an event it compiles those of its time.
+const EXPLAIN: Limits = Limits {
+    running_max: 2,
+    waiting_max: 16,
+    per_caller_max: 4,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 5,
+    code: "EXPLAIN_BUSY",
+};
+
+/// One admission queue for each kind of expensive request.
+#[derive(Debug, Clone)]
+pub struct AdmissionQueues {
+    pub(super) backtest: AdmissionQueue,
+    pub(super) explain: AdmissionQueue,
+}
+
+impl Default for AdmissionQueues {
+    fn default() -> Self {
+        Self {
+            backtest: AdmissionQueue::new(BACKTEST),
+            explain: AdmissionQueue::new(EXPLAIN),
+        }
+    }
+}
+
+/// `Retry-After` of a request whose wait ended without a slot. It is short, so that this request is in
+/// the queue again before a caller that was ahead of it has its answer and asks anew.
 const RETRY_AFTER_WAITING_SECS: u64 = 1;
 
 /// The queue of one kind of request in this process. Clones share it.
@@ -50,7 +87,7 @@ type Callers = Arc<Mutex<HashMap<String, usize>>>;
 
 /// One request's entry in the counts of its caller, until it is dropped.
 #[derive(Debug)]
-struct Entry {
+struct QueueEntry {
     callers: Callers,
     caller: String,
 }
@@ -58,11 +95,11 @@ struct Entry {
 /// The right to run, until the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Slot(
-    #[expect(dead_code, reason = "it is held")] Arc<(OwnedSemaphorePermit, Entry)>,
+    #[expect(dead_code, reason = "it is held")] Arc<(OwnedSemaphorePermit, QueueEntry)>,
 );
 
 impl AdmissionQueue {
-    pub(super) fn new(limits: Limits) -> Self {
+    fn new(limits: Limits) -> Self {
         Self {
             limits,
             free: Arc::new(Semaphore::new(limits.running_max)),
@@ -77,28 +114,28 @@ impl AdmissionQueue {
         let slot = tokio::time::timeout(self.limits.wait_max, slot).await;
         // Nothing closes the semaphore.
         let permit = slot.ok().and_then(Result::ok);
-        let permit = permit.ok_or_else(|| self.rejected(Cause::Timeout))?;
+        let permit = permit.ok_or_else(|| self.rejected(RejectionCause::Timeout))?;
         Ok(Slot(Arc::new((permit, entry))))
     }
 
-    fn enter(&self, caller: &str) -> Result<Entry, Rejected> {
+    fn enter(&self, caller: &str) -> Result<QueueEntry, Rejected> {
         let limits = &self.limits;
         let mut counts = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.get(caller).copied().unwrap_or_default();
         if own >= limits.per_caller_max {
-            return Err(self.rejected(Cause::CallerLimit));
+            return Err(self.rejected(RejectionCause::CallerLimit));
         }
         if counts.values().sum::<usize>() >= limits.running_max + limits.waiting_max {
-            return Err(self.rejected(Cause::QueueFull));
+            return Err(self.rejected(RejectionCause::QueueFull));
         }
         counts.insert(caller.to_owned(), own + 1);
-        Ok(Entry {
+        Ok(QueueEntry {
             callers: Arc::clone(&self.callers),
             caller: caller.to_owned(),
         })
     }
 
-    fn rejected(&self, cause: Cause) -> Rejected {
+    fn rejected(&self, cause: RejectionCause) -> Rejected {
         Rejected {
             cause,
             limits: self.limits,
@@ -106,7 +143,7 @@ impl AdmissionQueue {
     }
 }
 
-impl Drop for Entry {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         let mut counts = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let left = counts.remove(&self.caller).unwrap_or_default();
@@ -119,12 +156,12 @@ impl Drop for Entry {
 /// A request that was not admitted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rejected {
-    cause: Cause,
+    cause: RejectionCause,
     limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum RejectionCause {
     CallerLimit,
     QueueFull,
     Timeout,
@@ -133,18 +170,18 @@ enum Cause {
 impl From<Rejected> for Problem {
     fn from(Rejected { cause, limits }: Rejected) -> Self {
         let (text, retry_after_secs) = match cause {
-            Cause::CallerLimit => (
+            RejectionCause::CallerLimit => (
                 format!(
                     "you have {} of these requests under way or waiting, which is the most of one caller; try again when one has been answered",
                     limits.per_caller_max
                 ),
                 limits.retry_after_secs,
             ),
-            Cause::QueueFull => (
+            RejectionCause::QueueFull => (
                 "too many callers wait for this; try again in some seconds".to_owned(),
                 limits.retry_after_secs,
             ),
-            Cause::Timeout => (
+            RejectionCause::Timeout => (
                 "requests of other callers are still running; try again in some seconds".to_owned(),
                 RETRY_AFTER_WAITING_SECS,
             ),
@@ -157,11 +194,11 @@ impl From<Rejected> for Problem {
 }
 
 /// Answers an admitted request: `parse`s it, `run`s what it asks for, and writes the result as JSON.
-/// `failed` makes the answer where that breaks off, of its cause.
+/// Where a thread panics, `failed` makes the answer from the cause.
 ///
-/// A parsed body is many times as large as its text, so that none is parsed before it has a slot.
-/// Threads keep the slot until they are done, also where the client is gone and this future dropped;
-/// so has `run` to, with what it starts.
+/// A parsed body is many times as large as its text, so no body is parsed before its request has a slot.
+/// Threads keep the slot until they are done, also where the client is gone and this future is dropped.
+/// `run` must do the same with whatever it starts.
 pub(super) async fn answer<Q, A: Serialize + Send + 'static>(
     slot: Slot,
     failed: fn(&str) -> Problem,
@@ -200,7 +237,7 @@ mod tests {
         })
     }
 
-    async fn rejection(queue: &AdmissionQueue, caller: &str) -> Cause {
+    async fn rejection(queue: &AdmissionQueue, caller: &str) -> RejectionCause {
         queue.admit(caller).await.unwrap_err().cause
     }
 
@@ -211,7 +248,7 @@ mod tests {
         let mut waiting = Box::pin(queue.admit("acme"));
         assert!(poll!(&mut waiting).is_pending());
         let began = tokio::time::Instant::now();
-        assert_eq!(rejection(&queue, "acme").await, Cause::CallerLimit);
+        assert_eq!(rejection(&queue, "acme").await, RejectionCause::CallerLimit);
         assert_eq!(began.elapsed(), Duration::ZERO);
         let mut other = Box::pin(queue.admit("globex"));
         assert!(poll!(&mut other).is_pending());
@@ -236,14 +273,17 @@ mod tests {
             assert!(poll!(admitted).is_pending());
         }
         // One more is rejected at once.
-        assert_eq!(rejection(&queue, "one-more").await, Cause::QueueFull);
+        assert_eq!(
+            rejection(&queue, "one-more").await,
+            RejectionCause::QueueFull
+        );
         // A caller that had the slot and comes again is behind those who wait.
         drop(first);
         let mut again = Box::pin(queue.admit("acme"));
         assert!(poll!(&mut again).is_pending());
         let second = waiting.remove(0).await.unwrap();
         let timeout = waiting.remove(0).await.unwrap_err();
-        assert_eq!(timeout.cause, Cause::Timeout);
+        assert_eq!(timeout.cause, RejectionCause::Timeout);
         drop(second);
     }
 
@@ -270,9 +310,9 @@ mod tests {
     #[test]
     fn a_rejection_says_when_to_come_again() {
         for (cause, after) in [
-            (Cause::CallerLimit, "10"),
-            (Cause::QueueFull, "10"),
-            (Cause::Timeout, "1"),
+            (RejectionCause::CallerLimit, "10"),
+            (RejectionCause::QueueFull, "10"),
+            (RejectionCause::Timeout, "1"),
         ] {
             let response = Problem::from(queue().rejected(cause)).into_response();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

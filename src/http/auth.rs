@@ -7,9 +7,9 @@
 //! | good | its caller | its caller |
 //! | bad | 401 | 401; where no way to check is configured, as if there were none |
 //!
-//! A token is bad too where it is empty, over 16 KiB, in another scheme than `Bearer`, or in more
-//! than one `Authorization` header. Whether a JWT is *ours*, so that our verdict on it is final, is
-//! told in `jwt`; how an auth service's answer is read, in `service`.
+//! A token is also bad where it is empty, over 16 KiB, in another scheme than `Bearer`, or in more
+//! than one `Authorization` header. `jwt` says which JWTs are *ours*: for those the auth service is not
+//! asked. `service` says how its answer is read.
 
 mod caller;
 mod fetch;
@@ -35,17 +35,18 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use self::caller::{Id, Identity};
-use self::jwt::{Jwts, Verdict};
+use self::jwt::{JwtVerdict, Jwts};
 use self::secrets::{SecretMatch, Secrets};
 use self::service::AuthService;
 use self::token::Sent;
 use super::log;
 use super::problem::Problem;
 use crate::config::AuthConfig;
+use crate::metrics::AuthFailure;
 use quell_clock::Clock;
 
 pub use self::caller::{Caller, Scope};
-pub use self::refusal::{Reason, Refusal};
+pub use self::refusal::Refusal;
 pub use self::setup::AuthSetupError;
 
 /// Why a request is refused.
@@ -126,9 +127,9 @@ impl fmt::Debug for AuthRequest<'_> {
 
 /// Tells who is calling. Clones share everything.
 #[derive(Clone)]
-pub struct Authenticator(Arc<Inner>);
+pub struct Authenticator(Arc<AuthenticatorInner>);
 
-struct Inner {
+struct AuthenticatorInner {
     required: bool,
     operator_ids: BTreeSet<String>,
     secrets: Secrets,
@@ -183,7 +184,7 @@ impl fmt::Debug for Authenticator {
     }
 }
 
-impl Inner {
+impl AuthenticatorInner {
     /// Whether there is any way to check a token.
     fn can_check(&self) -> bool {
         !self.secrets.is_empty() || self.jwts.is_some() || self.service.is_some()
@@ -192,13 +193,15 @@ impl Inner {
     async fn caller(&self, sent: Sent<'_>, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
         match sent {
             Sent::Nothing => Err(refused(
-                Reason::NoToken,
+                AuthFailure::NoToken,
                 "a token is needed: Authorization: Bearer <token>",
             )),
-            Sent::Bad(why) => Err(refused(Reason::NoBearerToken, why)),
+            Sent::Bad(why) => Err(refused(AuthFailure::NoBearerToken, why)),
             Sent::Token(token) => {
                 let caller = self.check(token, request).await?;
-                log::caller(&caller);
+                if let Some(id) = caller.id() {
+                    log::caller(id.as_str());
+                }
                 Ok(caller)
             }
         }
@@ -208,18 +211,21 @@ impl Inner {
         match self.secrets.find(token) {
             SecretMatch::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
             SecretMatch::WithoutId => {
-                return Err(refused(Reason::BadId, "this API secret has a blank id"));
+                return Err(refused(
+                    AuthFailure::BadId,
+                    "this API secret has a blank id",
+                ));
             }
             SecretMatch::NoSecret => {}
         }
-        let mut otherwise = refused(Reason::UnknownToken, "the token is not valid");
+        let mut otherwise = refused(AuthFailure::UnknownToken, "the token is not valid");
         if let Some(jwts) = &self.jwts {
             match jwts.check(token).await {
-                Verdict::Caller(identity) => return Ok(self.identified(identity)),
-                Verdict::Refused(why) => return Err(AuthError::Unauthorized(why)),
-                Verdict::NoKeys => return Err(AuthError::KeysUnavailable),
-                Verdict::Unknown => otherwise = AuthError::KeysUnavailable,
-                Verdict::NotOurs => {}
+                JwtVerdict::Caller(identity) => return Ok(self.identified(identity)),
+                JwtVerdict::Refused(why) => return Err(AuthError::Unauthorized(why)),
+                JwtVerdict::NoKeys => return Err(AuthError::KeysUnavailable),
+                JwtVerdict::Unknown => otherwise = AuthError::KeysUnavailable,
+                JwtVerdict::NotOurs => {}
             }
         }
         let Some(service) = &self.service else {
@@ -244,9 +250,10 @@ impl Inner {
 }
 
 /// `/v1` takes nobody who has no id.
-pub(super) const WITHOUT_ID: AuthError = refused(Reason::BadId, "this needs a caller with an id");
+pub(super) const WITHOUT_ID: AuthError =
+    refused(AuthFailure::BadId, "this needs a caller with an id");
 
-const fn refused(reason: Reason, text: &'static str) -> AuthError {
+const fn refused(reason: AuthFailure, text: &'static str) -> AuthError {
     AuthError::Unauthorized(Refusal::new(reason, text))
 }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::admission::{self, Limits};
+use super::admission;
 use super::auth::Scope;
 use super::problem::{Problem, chain};
 use super::request::{ApiRequest, OwnerParam, check_json};
@@ -28,15 +28,6 @@ const SAMPLES_MAX: usize = 100;
 const PACE: Pace = Pace::Gentle {
     tracks_max: 200_000,
     time_max: Duration::from_secs(20),
-};
-pub(super) const LIMITS: Limits = Limits {
-    running_max: 1,
-    waiting_max: 4,
-    per_caller_max: 1,
-    wait_max: Duration::from_secs(5),
-    // Half of the time that one may take.
-    retry_after_secs: 10,
-    code: "BACKTEST_BUSY",
 };
 
 impl From<BacktestError> for Problem {
@@ -73,7 +64,7 @@ impl From<TimeRangeError> for Problem {
 /// The body of a request; `policies` as at `/v1/policies`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct BacktestBody {
     #[serde(default)]
     policies: Vec<Box<RawValue>>,
     #[serde(default)]
@@ -121,7 +112,7 @@ fn backtest_request(
     clock: &Clock,
 ) -> Result<(BacktestRequest, Vec<String>), Problem> {
     check_json(&request.parts.headers)?;
-    let body: Body = serde_json::from_slice(&request.body)
+    let body: BacktestBody = serde_json::from_slice(&request.body)
         .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
     let samples_max = body.samples.unwrap_or(SAMPLES_DEFAULT);
     if samples_max > SAMPLES_MAX {

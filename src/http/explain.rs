@@ -1,7 +1,5 @@
 //! `POST /v1/explain`: why a track is muted or not, by facts, by an event, or by who is in a room.
 
-use std::time::Duration;
-
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::admission::{self, Limits};
+use super::admission;
 use super::auth::{AuthError, Scope};
 use super::log;
 use super::problem::{Problem, chain};
@@ -26,15 +24,6 @@ use quell_policy::terminal::cut;
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Each evaluates all policies, and for an event compiles those of its time: not all at once.
-pub(super) const LIMITS: Limits = Limits {
-    running_max: 2,
-    waiting_max: 16,
-    per_caller_max: 4,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 5,
-    code: "EXPLAIN_BUSY",
-};
 
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
@@ -77,7 +66,7 @@ fn failed(cause: &str) -> Problem {
 /// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct ExplainBody {
     facts: Option<Value>,
     event_id: Option<String>,
     room: Option<String>,
@@ -117,7 +106,7 @@ pub(super) async fn handler(
         } = &question.subject
         {
             log::track(room, identity, track.as_deref().unwrap_or_default());
-            // Whoever looks into a room sees what a moderator sees there: it takes what a mute takes.
+            // The answer shows what a moderator sees in the room, so it takes the scope of a mute.
             if !caller.has(Scope::Mute) {
                 return Err(AuthError::Forbidden(Scope::Mute).into());
             }
@@ -130,7 +119,7 @@ pub(super) async fn handler(
             policy_source: PolicySource::Now,
             now: state.clock.now(),
         };
-        // The threads that it starts do not end with this future: a task keeps their slot.
+        // A task, because the threads that it starts go on when this future is dropped, and need the slot.
         let explaining = async move {
             let reply = explainer.explain(&asker, question).await;
             drop(slot);
@@ -150,7 +139,7 @@ fn question(bytes: &[u8]) -> Result<Question, String> {
     if !value.is_object() {
         return Err(format!("the body must be a JSON object: {ONE_OF}"));
     }
-    let body: Body = serde_path_to_error::deserialize(&value).map_err(|error| {
+    let body: ExplainBody = serde_path_to_error::deserialize(&value).map_err(|error| {
         // It may quote a text, or a key, as long as the body.
         let said = cut(&error.inner().to_string(), PARSER_MESSAGE_CHARS_MAX);
         match error.path().to_string().as_str() {

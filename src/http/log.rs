@@ -1,5 +1,5 @@
-//! Every answer is counted here, and written to the log where it is a refusal or a failure: one
-//! line, inside a span that says which request it was.
+//! Counts every answer, and writes one line to the log for each refusal or failure, inside a span that
+//! says which request it was.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -15,16 +15,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use super::auth::Caller;
 use super::log_lines::RateLimit;
 use super::problem::Problem;
-use super::webhook::Lost;
 use crate::metrics::Metrics;
 
-/// The `route` of a path at which there is nothing: a stranger may make up any.
+/// The `route` of paths that are no route: strangers can make up any number of them.
 pub(super) const NO_ROUTE: &str = "none";
 const REQUEST_ID_LEN_MAX: usize = 128;
-/// Of texts that whoever calls has chosen, or that quote what was sent.
+/// The length at which texts are cut that callers choose, or that quote what they sent.
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// What finds a request in the log, and its row in the audit.
@@ -48,16 +46,20 @@ impl RequestId {
     }
 }
 
+/// Marks an answer to a webhook of LiveKit that LiveKit will not send again: it takes a 4xx for success.
+#[derive(Debug, Clone)]
+pub(super) struct Lost;
+
 /// Where answers are counted and written.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
+pub(super) struct RequestLog {
     metrics: Metrics,
     refused: Arc<RateLimit>,
     failed: Arc<RateLimit>,
     lost: Arc<RateLimit>,
 }
 
-impl Log {
+impl RequestLog {
     pub(super) fn new(metrics: Metrics, tracker: TaskTracker) -> Self {
         Self {
             metrics,
@@ -81,7 +83,7 @@ impl Log {
         let reason = problem.and_then(|problem| Some(problem.reason?.as_str()));
         let peer = peer.map(field::display);
         match status {
-            // Only LiveKit's own are, so that nobody's lines keep this one out.
+            // Strangers cannot cause this line, so it has a rate limit of its own.
             _ if response.extensions().get::<Lost>().is_some() => {
                 if self.lost.may_write() {
                     tracing::warn!(status, code, cause, "a webhook of LiveKit is lost");
@@ -102,7 +104,7 @@ impl Log {
                     tracing::info!(status, code, error, "a request was refused");
                 }
             }
-            // More is known than the caller is told.
+            // There is a cause that the caller is not told.
             400..500 if cause.is_some() => {
                 if self.refused.may_write() {
                     tracing::warn!(status, code, cause, "a request was refused");
@@ -114,7 +116,11 @@ impl Log {
 }
 
 /// Counts the answer to a request, and writes what there is to say of it.
-pub(super) async fn answered(State(log): State<Log>, mut request: Request, next: Next) -> Response {
+pub(super) async fn answered(
+    State(log): State<RequestLog>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let extensions = request.extensions();
     let route = extensions.get::<MatchedPath>().cloned();
     let peer = extensions
@@ -122,7 +128,7 @@ pub(super) async fn answered(State(log): State<Log>, mut request: Request, next:
         .map(|peer| peer.0);
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let id = RequestId::new(request.headers());
-    // As severe as can be, so that the worst lines have it whatever is logged.
+    // At the level `error`, so that every line is inside it, whatever the filter is.
     let span = tracing::error_span!(
         "request",
         method = shown(request.method().as_str()),
@@ -161,10 +167,8 @@ pub(super) async fn unbroken(request: Request, next: Next) -> Response {
 }
 
 /// Says in the log whose request it is.
-pub(super) fn caller(caller: &Caller) {
-    if let Some(id) = caller.id() {
-        Span::current().record("caller", id.as_str());
-    }
+pub(super) fn caller(id: &str) {
+    Span::current().record("caller", id);
 }
 
 /// Says in the log which event it brings.
@@ -209,7 +213,7 @@ mod tests {
             .route("/a/{name}", post(panics))
             .layer(from_fn(unbroken))
             .layer(from_fn_with_state(
-                Log::new(metrics.clone(), tracker.clone()),
+                RequestLog::new(metrics.clone(), tracker.clone()),
                 answered,
             ));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

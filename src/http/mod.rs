@@ -27,9 +27,10 @@ use axum::routing::{MethodRouter, get, post};
 use tower::util::MapRequest;
 
 use crate::metrics::Metrics;
-use log::Log;
+pub use admission::AdmissionQueues;
+use log::RequestLog;
 use problem::Problem;
-pub use state::{AdmissionQueues, AppState};
+pub use state::AppState;
 
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;
@@ -77,7 +78,7 @@ pub fn router(state: AppState) -> Service {
             unread::close,
         ))
         .layer(middleware::from_fn_with_state(
-            Log::new(metrics, tracker),
+            RequestLog::new(metrics, tracker),
             log::answered,
         ));
     MapRequest::new(routes, tidy)

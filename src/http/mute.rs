@@ -47,7 +47,7 @@ fn not_configured() -> Problem {
     )
 }
 
-/// What a client is told; what Postgres said is for the log only.
+/// The error's text in the answer. What Postgres said is for the log only.
 fn told(error: &ActionError) -> String {
     match error {
         ActionError::Database(_) => {
@@ -62,17 +62,17 @@ fn told(error: &ActionError) -> String {
     }
 }
 
-/// What is asked for, and, with what LiveKit reports, what is answered.
+/// The body of a request; and of its answer, where `muted` is what LiveKit reports.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Body {
+struct MuteBody {
     room_name: String,
     participant_identity: String,
     track_sid: String,
     muted: bool,
 }
 
-/// A task of its own: a client that hangs up ends this future, and must not leave an action in the
-/// middle, without an outcome and with the track held.
+/// Runs the action in a task of its own. A client that hangs up ends this future, and must not leave an
+/// action without its outcome, and its track under a lease.
 pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let tracker = state.tracker.clone();
     let answered = tracker.spawn(async move { answer(&state, request).await }.in_current_span());
@@ -86,7 +86,7 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
     }
 }
 
-async fn answer(state: &AppState, request: Request) -> Result<Body, Problem> {
+async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, BODY_BYTES_MAX)
         .await
@@ -139,13 +139,13 @@ async fn answer(state: &AppState, request: Request) -> Result<Body, Problem> {
         return Err(untried(Outcome::Failed, not_configured()).await);
     };
     let track = mute_by_hand(runner, &by_hand, state.livekit_timeout).await?;
-    Ok(Body {
+    Ok(MuteBody {
         muted: track.muted,
         ..asked
     })
 }
 
-fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, Problem> {
+fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<MuteBody, Problem> {
     check_json(headers)?;
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Problem::invalid_request(format!("the body is not JSON: {error}")))?;
@@ -154,7 +154,7 @@ fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, Problem> {
             "the body must be a JSON object with room_name, participant_identity, track_sid and muted",
         ));
     };
-    Ok(Body {
+    Ok(MuteBody {
         room_name: text(&fields, "room_name")?,
         participant_identity: text(&fields, "participant_identity")?,
         track_sid: text(&fields, "track_sid")?,

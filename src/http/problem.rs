@@ -9,7 +9,7 @@ use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::auth::Reason;
+use crate::metrics::AuthFailure;
 
 /// An answer that is not a success: the error of every handler. Other errors become one by `From`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct Problem {
     /// What caused it: for the log, not for the caller.
     pub cause: Option<String>,
     /// Why the caller is not authenticated, of a 401.
-    pub reason: Option<Reason>,
+    pub reason: Option<AuthFailure>,
     /// When to try again (`Retry-After`), in seconds.
     pub retry_after_secs: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ProblemBody<'a> {
     error: &'a str,
     code: &'a str,
 }
@@ -63,7 +63,7 @@ impl Problem {
 
     /// 401 `UNAUTHORIZED`.
     #[must_use]
-    pub fn unauthorized(reason: Reason, error: impl Into<String>) -> Self {
+    pub fn unauthorized(reason: AuthFailure, error: impl Into<String>) -> Self {
         Self {
             reason: Some(reason),
             ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error)
@@ -108,7 +108,7 @@ impl From<sqlx::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(Body {
+        let body = Json(ProblemBody {
             error: &self.error,
             code: self.code,
         });

@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::AdmissionQueue;
+use super::admission::AdmissionQueues;
 use super::auth::Authenticator;
-use super::{backtest, explain};
 use crate::action::ActionRunner;
 use crate::inbox::Inbox;
 use crate::livekit::signature::Verifier;
@@ -46,20 +45,4 @@ pub struct AppState {
     pub stop: CancellationToken,
     /// Cancelled when a part of the server has ended that must run for as long as the server does.
     pub broken: CancellationToken,
-}
-
-/// One admission queue for each kind of expensive request.
-#[derive(Debug, Clone)]
-pub struct AdmissionQueues {
-    pub(super) backtest: AdmissionQueue,
-    pub(super) explain: AdmissionQueue,
-}
-
-impl Default for AdmissionQueues {
-    fn default() -> Self {
-        Self {
-            backtest: AdmissionQueue::new(backtest::LIMITS),
-            explain: AdmissionQueue::new(explain::LIMITS),
-        }
-    }
 }

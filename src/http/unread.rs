@@ -46,7 +46,7 @@ impl Stream for Watched {
         let mut left = self.left();
         left.has_begun = true;
         let Some(rest) = &mut left.rest else {
-            // A part must not be taken for the whole.
+            // The reader must not take a part for the whole body.
             let late = || axum::Error::new(io::Error::other("the request was answered already"));
             return Poll::Ready((!left.is_whole).then(|| Err(late())));
         };
@@ -89,7 +89,7 @@ pub(super) async fn close(
     };
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
-    // Or hyper says `keep-alive` as well to a client of HTTP/1.0 that asked for it.
+    // Without this, hyper also says `keep-alive` to a client of HTTP/1.0 that asked for it.
     *response.version_mut() = version;
     if let Some(rest) = rest.filter(|_| has_begun || !asks_first) {
         tracker.spawn(throw_away(rest));
@@ -106,6 +106,6 @@ async fn throw_away(mut rest: BodyDataStream) {
             bytes += chunk.len();
         }
     };
-    // Whether it ends or not: then the connection does.
+    // The connection ends then, whether the body has ended or not.
     tokio::time::timeout(REST_TIMEOUT, reading).await.ok();
 }

@@ -14,8 +14,8 @@ pub(super) fn tidy(request: Request) -> Request {
     take_key(fold_slashes(request))
 }
 
-/// `//livekit/webhook/` is `/livekit/webhook`: URLs are put together from parts, LiveKit takes a 404
-/// for success, and every event would be lost in silence.
+/// Turns `//livekit/webhook/` into `/livekit/webhook`. People put URLs together from parts, and LiveKit takes
+/// a 404 for success: every event would be lost in silence.
 fn fold_slashes(mut request: Request) -> Request {
     let path = request.uri().path();
     if !path.contains("//") && (path == "/" || !path.ends_with('/')) {

@@ -9,15 +9,14 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::auth::Reason;
 use super::body::{self, BodyError};
-use super::log;
+use super::log::{self, Lost};
 use super::problem::{Problem, chain};
 use super::state::AppState;
 use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
-use crate::metrics::Step;
+use crate::metrics::{AuthFailure, Step};
 
 /// Where LiveKit shall send its webhooks.
 pub(super) const PATH: &str = "/livekit/webhook";
@@ -26,7 +25,7 @@ const CONTENT_TYPE_OF_WEBHOOKS: &[u8] = b"application/webhook+json";
 /// in JSON, six bytes stand for a control character.
 const BODY_BYTES_MAX: usize = 8 << 20;
 const TEXT_CHARS_MAX: usize = 300;
-/// `createdAt` is part of the key that tells duplicates: it may not be made up freely.
+/// `createdAt` is part of the key by which duplicates are found, so it has to be near the signature's time.
 const CREATED_AT_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +69,7 @@ impl Error {
                 "not_configured",
             ),
             Self::Signature(_) => (
-                Problem::unauthorized(Reason::Webhook, text),
+                Problem::unauthorized(AuthFailure::Webhook, text),
                 "bad_signature",
             ),
             Self::Event(_) | Self::OffTime { .. } => (Problem::invalid_request(text), "no_event"),
@@ -78,10 +77,6 @@ impl Error {
         }
     }
 }
-
-/// In an answer to a webhook of LiveKit's that it will not send again: LiveKit takes a 4xx for success.
-#[derive(Debug, Clone)]
-pub(super) struct Lost;
 
 /// Tells of webhooks that LiveKit sends to another of our paths, or to none, by a URL that is wrong.
 pub(super) async fn astray(

@@ -1,8 +1,8 @@
 //! Commits events and their jobs, many webhooks to one commit where they come at once.
 //!
-//! One writer takes whatever has queued up while the last commit was under way: alone, an event
-//! waits for nothing; in a burst, a commit carries up to [`BATCH_MAX`] of them. Events with metadata
-//! can be large (512 KiB of a room and of a participant), so queue and batches are bounded in bytes too.
+//! One writer commits whatever has queued up during its last commit, at most [`BATCH_MAX`] events at once.
+//! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
+//! a participant), so the queue and the batches are also bounded in bytes.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use quell_policy::TenantId;
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
-/// LiveKit waits for as long as we let it, and its room's other events wait behind it.
+/// LiveKit waits for the answer, and the room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How jobs are stored.
@@ -30,7 +30,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct InboxSettings {
     /// How long a job is tried for.
     pub deadline: Duration,
-    /// After how long without an end another replica may take a job over.
+    /// How long a job's lease lasts; after that, another replica may claim the job.
     pub lease: Duration,
 }
 
@@ -61,7 +61,7 @@ pub enum AcceptError {
     /// It took too long.
     #[error("the event could not be stored within {} s", COMMIT_TIMEOUT.as_secs())]
     Timeout,
-    /// The database said no.
+    /// The database refused it, or failed.
     #[error("the event could not be stored")]
     Database,
     /// quell is being stopped.
@@ -75,7 +75,7 @@ struct Incoming {
     body: String,
     _reservation: Reservation,
     arrived: Instant,
-    /// A worker's place, where one was free: the job is then taken as it is stored, which saves
+    /// A worker's slot, where one was free: the job is then leased as it is stored, which saves
     /// a commit on the way to the mute.
     slot: Option<OwnedSemaphorePermit>,
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
@@ -104,13 +104,13 @@ impl Inbox {
         (inbox, writer.run(receiver))
     }
 
-    /// For a body that is about to be read.
+    /// The room that a body will take up, to grow while it is read.
     #[must_use]
     pub fn reservation(&self) -> Reservation {
         self.bytes.reservation()
     }
 
-    /// Commits `event`, or says why not, within [`COMMIT_TIMEOUT`].
+    /// Commits `event`, or says why not, within 2 s.
     pub async fn accept(
         &self,
         event: Event,
@@ -150,7 +150,7 @@ struct Writer {
     settings: InboxSettings,
 }
 
-struct Stored {
+struct StoredEvent {
     event_created_at: DateTime<Utc>,
     event_id: String,
     received_at: DateTime<Utc>,
@@ -181,14 +181,14 @@ impl Writer {
             Err(error) => {
                 for incoming in batch {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
-                    // Who asked may have gone: its 2 s are over.
+                    // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
                 }
             }
         }
     }
 
-    async fn store(&self, batch: &[Incoming]) -> Result<Vec<Stored>, sqlx::Error> {
+    async fn store(&self, batch: &[Incoming]) -> Result<Vec<StoredEvent>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         match self.insert(&mut connection, batch).await {
             // A day without a partition: maintenance was late, or a captured event is replayed.
@@ -211,7 +211,7 @@ impl Writer {
         &self,
         connection: &mut Connection,
         batch: &[Incoming],
-    ) -> Result<Vec<Stored>, sqlx::Error> {
+    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
@@ -234,16 +234,16 @@ impl Writer {
             .iter()
             .map(|i| i.event.name == TRACK_PUBLISHED)
             .collect();
-        let is_taken: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
+        let is_leased: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
         let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
         sqlx::query_as!(
-            Stored,
+            StoredEvent,
             r#"with incoming as (
                 select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
                     $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
                     $11::bool[], $12::uuid[])
                 with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
-                     identity, track_sid, body, wants_job, is_taken, job_id, place)),
+                     identity, track_sid, body, wants_job, is_leased, job_id, place)),
             stored as (
                 insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
                                            identity, track_sid, body)
@@ -259,10 +259,10 @@ impl Writer {
                                  leased_by, leased_until, deadline)
                 select distinct on (s.created_at, s.event_id)
                        i.job_id, s.created_at, s.event_id, s.received_at,
-                       case when i.is_taken then 'leased' else 'queued' end,
-                       case when i.is_taken then 1 else 0 end,
-                       case when i.is_taken then $13::text end,
-                       case when i.is_taken then s.received_at + $14::interval end,
+                       case when i.is_leased then 'leased' else 'queued' end,
+                       case when i.is_leased then 1 else 0 end,
+                       case when i.is_leased then $13::text end,
+                       case when i.is_leased then s.received_at + $14::interval end,
                        s.received_at + $15::interval
                 from stored s join incoming i using (created_at, event_id)
                 where i.wants_job
@@ -283,7 +283,7 @@ impl Writer {
             &track_sids as _,
             &bodies as _,
             &wants_job,
-            &is_taken,
+            &is_leased,
             &job_ids,
             self.worker.replica(),
             interval(self.settings.lease),
@@ -293,8 +293,8 @@ impl Writer {
         .await
     }
 
-    /// Hands what is committed on, and answers.
-    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<Stored>) {
+    /// Answers the senders, and starts the jobs of what is committed.
+    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<StoredEvent>) {
         for incoming in batch {
             let Incoming {
                 event,
@@ -313,9 +313,9 @@ impl Writer {
                 Some(_) => Accepted::Stored,
                 None => Accepted::Duplicate,
             };
-            // Who asked may have gone: its 2 s are over. What is stored is worked off all the same.
+            // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
-            let Some(Stored {
+            let Some(StoredEvent {
                 job_id: Some(job_id),
                 received_at,
                 ..
@@ -324,7 +324,7 @@ impl Writer {
                 continue;
             };
             match slot {
-                Some(slot) => self.worker.take(
+                Some(slot) => self.worker.start(
                     Job {
                         id: job_id,
                         attempt: 1,
@@ -332,7 +332,7 @@ impl Writer {
                         event,
                         received_at,
                         arrived,
-                        held_since: Instant::now(),
+                        leased_at: Instant::now(),
                     },
                     slot,
                 ),
@@ -349,8 +349,8 @@ fn is_no_partition(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Whether a row is the trouble (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
-/// deep), and not the database.
+/// Whether Postgres refused a row (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
+/// deep), so that the other rows may still be stored.
 fn is_about_data(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()

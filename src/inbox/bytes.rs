@@ -10,8 +10,8 @@ const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
 const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 
-/// The bytes that bodies may still take up: a share for small ones alone, so that no number of large
-/// ones keeps a new track out.
+/// The bytes that bodies may still take up. A share is for small ones alone, so that large ones never
+/// keep a new track out.
 #[derive(Debug, Clone)]
 pub(super) struct QueueBytes {
     small: Arc<Semaphore>,
@@ -44,7 +44,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Takes `bytes` more, to be had before they are kept in memory.
+    /// Reserves `bytes` more; call it before they are kept in memory.
     pub fn grow(&mut self, bytes: usize) -> Result<(), AcceptError> {
         let all = self.bytes.saturating_add(bytes);
         let (share, missing) = if all <= SMALL_BODY_BYTES_MAX {

@@ -1,4 +1,5 @@
-//! Claims jobs that nobody holds: retries, what another replica left, what came while all were busy.
+//! Claims jobs that nobody has a lease of: retries, those that another replica left, and those that
+//! came while all workers were busy.
 
 use std::time::Duration;
 
@@ -29,31 +30,31 @@ pub(super) async fn claim(
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    // Each half reads its own index from the front (`statement_timestamp` is one value, which an
-    // index can be asked with), and MATERIALIZED looks once: as a subquery of the update the
-    // limit could be applied anew for each row.
+    // Each half reads its own index from the front: `statement_timestamp` is one value, so an index scan
+    // can use it. MATERIALIZED evaluates it once: as a subquery of the update, the limit could be applied
+    // anew for each row.
     let rows = sqlx::query!(
         r#"with queued as materialized (
-            select id, deadline, null::timestamptz as held_until from job
+            select id, deadline, null::timestamptz as lease_ended from job
             where state = 'queued' and run_at <= statement_timestamp()
             order by run_at limit $3 for update skip locked),
         abandoned as materialized (
-            select id, deadline, leased_until as held_until from job
+            select id, deadline, leased_until as lease_ended from job
             where state = 'leased' and leased_until < statement_timestamp()
             order by leased_until limit $3 for update skip locked),
         next as materialized (
             select * from abandoned union all select * from queued limit $3),
-        taken as (
+        claimed as (
             update job set state = 'leased', attempt = attempt + 1, leased_by = $1,
                            leased_until = clock_timestamp() + $2
             from next
             where job.id = next.id
             returning job.id, job.attempt, job.event_created_at, job.event_id, job.received_at,
-                      coalesce(next.held_until > next.deadline, false) as deadline_exceeded)
-        select t.id, t.attempt, t.received_at, t.deadline_exceeded as "deadline_exceeded!", e.body::text as "body?",
-               extract(epoch from clock_timestamp() - t.received_at)::float8 as "age_secs!"
-        from taken t
-        left join webhook_event e on e.created_at = t.event_created_at and e.event_id = t.event_id"#,
+                      coalesce(next.lease_ended > next.deadline, false) as deadline_exceeded)
+        select c.id, c.attempt, c.received_at, c.deadline_exceeded as "deadline_exceeded!", e.body::text as "body?",
+               extract(epoch from clock_timestamp() - c.received_at)::float8 as "age_secs!"
+        from claimed c
+        left join webhook_event e on e.created_at = c.event_created_at and e.event_id = c.event_id"#,
         replica,
         interval(lease),
         limit,
@@ -77,7 +78,7 @@ pub(super) async fn claim(
                 deadline_exceeded: row.deadline_exceeded,
                 event: read.event,
                 received_at: row.received_at,
-                held_since: now,
+                leased_at: now,
                 arrived: Duration::try_from_secs_f64(row.age_secs)
                     .ok()
                     .and_then(|age| now.checked_sub(age))

@@ -1,4 +1,4 @@
-//! The inbox: what LiveKit tells is committed here before it is answered, and worked off after.
+//! The inbox: webhooks are committed here before they are answered; workers handle them afterwards.
 //!
 //! ```text
 //! webhook -> accept (event and job, one commit) -> worker: pipeline -> settle
@@ -24,15 +24,15 @@ use crate::livekit::event::Event;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: Uuid,
-    /// Which taking of it this is: only this one may settle it.
+    /// Counts the claims of the job: only the newest may settle it.
     pub(crate) attempt: i32,
-    /// The last lease of it ran out after its deadline: it is not worked on again.
+    /// Its last lease ran out after its deadline: the job is not tried again.
     pub(crate) deadline_exceeded: bool,
     pub(crate) event: Event,
     /// When the event was committed, by Postgres's clock.
     pub(crate) received_at: DateTime<Utc>,
     /// The same on this process's monotonic clock: where latency counts from.
     pub(crate) arrived: Instant,
-    /// When this process had it, committed or taken: where waiting for a worker counts from.
-    pub(crate) held_since: Instant,
+    /// When this process got the lease: where the wait for a worker counts from.
+    pub(crate) leased_at: Instant,
 }

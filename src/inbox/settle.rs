@@ -1,4 +1,4 @@
-//! Ends a job, or puts it back, by id and attempt: who lost the lease ends nothing.
+//! Ends a job, or puts it back, by id and attempt: a replica that lost the lease ends nothing.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Job;
 use crate::audit;
-use crate::pipeline::Row;
+use crate::pipeline::AuditRow;
 use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
 use quell_policy::TenantId;
 
@@ -54,7 +54,7 @@ pub(super) struct Record {
     pub(super) decision: Option<String>,
     pub(super) tenant: Option<TenantId>,
     /// Rows of the audit log that belong to the end of the job.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<AuditRow>,
 }
 
 /// Ends `job`; false where its lease was lost to another replica, which then ends it.

@@ -1,4 +1,4 @@
-//! Works jobs off: pipeline -> settle, a bounded number at once.
+//! Handles jobs, a bounded number at once: pipeline -> settle.
 
 mod handle;
 
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::postgres::Pool;
 
-/// How often jobs are looked for that nobody here was told of: another replica's, and retries.
+/// How often the job table is polled for retries and for what other replicas left.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const CLAIM_MAX: usize = 16;
 
@@ -26,37 +26,37 @@ const CLAIM_MAX: usize = 16;
 pub struct WorkerParts {
     /// The database.
     pub pool: Pool,
-    /// What is done with a track.
+    /// What handles a track.
     pub pipeline: Pipeline,
-    /// How jobs are worked off.
+    /// How many at once, and for how long.
     pub config: WorkerConfig,
     /// Where the time goes.
     pub metrics: Metrics,
     /// What a drain waits for.
     pub tracker: TaskTracker,
-    /// When to stop looking for jobs.
+    /// When to stop polling for jobs.
     pub stop: CancellationToken,
-    /// This process, as the holder of leases.
+    /// The name of this process in its leases.
     pub replica: String,
 }
 
 /// The worker; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Worker(Arc<Inner>);
+pub struct Worker(Arc<WorkerInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct WorkerInner {
     parts: WorkerParts,
     slots: Arc<Semaphore>,
     wake: Notify,
 }
 
 impl Worker {
-    /// A worker that does nothing until it is given jobs, or [`Worker::run`] looks for them.
+    /// A worker that does nothing until it is given jobs, or [`Worker::run`] claims some.
     #[must_use]
     pub fn new(parts: WorkerParts) -> Self {
         let slots = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
-        Self(Arc::new(Inner {
+        Self(Arc::new(WorkerInner {
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             wake: Notify::new(),
             parts,
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     /// Works on a job whose lease this process has.
-    pub(super) fn take(&self, job: Job, slot: OwnedSemaphorePermit) {
+    pub(super) fn start(&self, job: Job, slot: OwnedSemaphorePermit) {
         let worker = self.clone();
         self.0.parts.tracker.spawn(async move {
             worker.handle(&job).await;
@@ -85,23 +85,23 @@ impl Worker {
         });
     }
 
-    /// Looks for jobs until it is told to stop.
+    /// Claims and handles jobs until it is told to stop.
     pub async fn run(self) {
         if self.0.parts.config.concurrency == 0 {
             return self.0.parts.stop.cancelled().await;
         }
-        // Only the waits are broken off: a taking that was, could have taken jobs for nobody.
+        // Only the waits are cancelled: a cancelled claim could leave claimed jobs that nobody works on.
         let stop = self.0.parts.stop.clone();
         while let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await {
-            if self.take_jobs(slots).await == 0 {
+            if self.claim_jobs(slots).await == 0 {
                 let woken = tokio::time::timeout(POLL_INTERVAL, self.0.wake.notified());
-                // Nobody is told of another replica's jobs: the end of the wait is when to look.
+                // Nothing wakes us for another replica's jobs: they are found when the wait ends.
                 stop.run_until_cancelled(woken).await;
             }
         }
     }
 
-    /// Waits for a place, and takes the others that are free.
+    /// Waits for a free slot, and takes the others that are free.
     async fn free_slots(&self) -> Option<Vec<OwnedSemaphorePermit>> {
         let first = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
         let more = std::iter::from_fn(|| self.free_slot());
@@ -112,23 +112,23 @@ impl Worker {
         )
     }
 
-    /// Takes a job for each of `slots`, as far as there are; returns how many.
-    async fn take_jobs(&self, mut slots: Vec<OwnedSemaphorePermit>) -> usize {
+    /// Claims at most one job for each of `slots`; returns how many.
+    async fn claim_jobs(&self, mut slots: Vec<OwnedSemaphorePermit>) -> usize {
         let parts = &self.0.parts;
         let limit = i64::try_from(slots.len()).unwrap_or(1);
         let claimed = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
         let claimed = claimed.unwrap_or_else(|error| {
-            tracing::error!(%error, "jobs cannot be taken from the database");
+            tracing::error!(%error, "jobs cannot be claimed");
             Vec::new()
         });
         let count = claimed.len();
         for claimed in claimed {
             match (claimed, slots.pop()) {
-                (Claimed::Job(job), Some(slot)) => self.take(*job, slot),
+                (Claimed::Job(job), Some(slot)) => self.start(*job, slot),
                 (Claimed::Job(job), None) => {
                     tracing::error!(
                         event_id = job.event.id,
-                        "a job was taken without a place for it"
+                        "a job was claimed without a free slot"
                     );
                 }
                 (Claimed::Unreadable { id, attempt, error }, _) => {

@@ -1,9 +1,9 @@
-//! What a webhook says, read leniently: a newer LiveKit must not blind us.
+//! Reads a webhook's body leniently, so that events of a newer LiveKit are read too.
 //!
 //! Bodies are `ProtoJSON` (<https://protobuf.dev/programming-guides/json/>), in any of the spellings that
 //! its readers have to take: names in camelCase or as in the `.proto` file, 64-bit integers as text
 //! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
-//! unknown enum values pass; what is missing is only what an event cannot be handled without.
+//! unknown enum values pass. Only fields that an event cannot be handled without are required.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ impl Default for EventTrack {
     }
 }
 
-/// The name of the event that a new track is told by.
+/// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
 /// Why a signed body is no event.
@@ -133,7 +133,7 @@ pub struct Read {
     pub body: String,
 }
 
-/// Reads a webhook's body. What is not looked at is kept as it came, letter by letter.
+/// Reads a webhook's body. Fields that are not read are kept in its text, byte by byte.
 pub fn read(body: &[u8]) -> Result<Read, EventError> {
     let body: &RawValue = serde_json::from_slice(body)?;
     let mut reader = serde_json::Deserializer::from_str(body.get());
@@ -216,13 +216,13 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> 
 
 fn whole(number: &Number) -> Option<i64> {
     let float = || number.as_f64().filter(|float| float.fract() == 0.0);
-    // Written out, since a cast would take what is beyond all integers.
+    // No cast: that would turn a number beyond all integers into the largest one.
     number
         .as_i64()
         .or_else(|| float()?.to_string().parse().ok())
 }
 
-/// An enum value's word; a number that the sender had no word for is looked up here.
+/// An enum value's name; LiveKit sends a number where it has no name for it, which is looked up here.
 fn word<'de, D: Deserializer<'de>>(
     deserializer: D,
     name_of: fn(i32) -> Option<&'static str>,

@@ -112,7 +112,7 @@ pub(crate) fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) 
     );
 }
 
-/// Adds what `GetParticipant` says of the track: LiveKit's present word beats the event's.
+/// Adds what `GetParticipant` says of the track: it is newer than what the event says.
 pub(crate) fn add_track(facts: &mut Facts, track: &TrackInfo) {
     let source = TrackSource::try_from(track.source).map_or_else(
         |n| n.0.to_string(),

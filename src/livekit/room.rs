@@ -1,4 +1,4 @@
-//! What muting and facts need of LiveKit's `RoomService`, and no more.
+//! The calls of LiveKit's `RoomService` that quell makes.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl LiveKit {
         }
     }
 
-    /// Does what `intent` was written for, and uses it up: what is left is to write what came of it.
+    /// Makes the call that `intent` was written for. The [`Unfinished`] is for `audit::finish`.
     pub(crate) async fn execute(
         &self,
         intent: Intent,

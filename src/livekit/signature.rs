@@ -110,8 +110,8 @@ impl Verifier {
         Self { keys, clock }
     }
 
-    /// Checks signature and times, `authorization` being that header's value: before the body is
-    /// read, so that nobody without a key can have memory taken up for one.
+    /// Checks the signature and the times of a webhook's token; `authorization` is that header's value.
+    /// This comes before the body is read, so that nobody without a key can make us keep one in memory.
     pub fn verify(&self, authorization: Option<&str>) -> Result<Signed, SignatureError> {
         if self.keys.is_empty() {
             return Err(SignatureError::NoKeys);

@@ -20,7 +20,7 @@ use quell_clock::Clock;
 
 /// How long a call's token is good for.
 const TOKEN_TTL_SECS: i64 = 60;
-/// LiveKit's answers hold one room or one participant; a page from something else may not be endless.
+/// The longest answer. LiveKit's hold one room or one participant; a proxy may send anything.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Why a call to LiveKit came to nothing.
@@ -67,7 +67,7 @@ pub enum LiveKitError {
 }
 
 impl LiveKitError {
-    /// There was no time left for (more of) `method`, which was begun at `begun`.
+    /// The error of a call of `method` that began at `begun` and ran out of time.
     pub(crate) fn out_of_time(method: &'static str, begun: Instant) -> Self {
         Self::Timeout {
             method,
@@ -79,7 +79,7 @@ impl LiveKitError {
         matches!(self, Self::Status { code, .. } if code == wanted)
     }
 
-    /// Whether LiveKit may have done what was asked although it did not say so.
+    /// Whether LiveKit may have carried out the call although it failed for us.
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
@@ -118,7 +118,7 @@ impl Twirp {
             .redirect(reqwest::redirect::Policy::none())
             // Only `config.rs` reads the environment: no HTTP_PROXY behind its back.
             .no_proxy()
-            // Small requests on a path that counts in milliseconds.
+            // Requests are small, and a mute should take milliseconds.
             .tcp_nodelay(true)
             .pool_idle_timeout(Duration::from_secs(90))
             .build()?;
@@ -131,7 +131,7 @@ impl Twirp {
         })
     }
 
-    /// Calls `method` with a token that grants `grants`, and waits until `deadline` at most.
+    /// Calls `method` with a token that grants `grants`, and waits for the answer until `deadline`.
     pub(super) async fn call<Req: Message, Res: Message + Default>(
         &self,
         method: &'static str,
@@ -252,7 +252,7 @@ fn base(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// The last error of the chain says what happened ("connection refused"); the first only where.
+/// The innermost error. It says what happened ("connection refused"); the outer ones say only where.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,4 +1,4 @@
-//! Fetches from LiveKit what an event told of, as it is now, and adds it to the facts.
+//! Fetches an event's room, participant and track from LiveKit, as they are now, and adds them to the facts.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -72,9 +72,9 @@ pub(super) async fn fetch(
             (Ok(_), Ok(_)) => {}
         }
         match pauses.next() {
-            // LiveKit says of nothing when it has become visible: there is only asking again.
+            // LiveKit does not tell when something becomes visible, so it is asked again.
             Some(pause) if Instant::now() + *pause < deadline => tokio::time::sleep(*pause).await,
-            // There was more to look for, and no time: that is not "gone".
+            // It ran out of time before the last retry, so the track may still appear.
             Some(_) => return Fetched::Partly(LiveKitError::out_of_time("GetParticipant", begun)),
             None => return Fetched::Gone,
         }

@@ -20,14 +20,14 @@ use quell_policy::{Decision, EventFacts, Facts, PolicyRef, PolicySet, Verdict, d
 use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
-use crate::action::{ActionError, ActionRunner, Cause, Request};
+use crate::action::{ActionError, ActionRequest, ActionRunner, Cause};
 use crate::livekit::LiveRoom;
 use crate::livekit::event::{Event, TRACK_PUBLISHED};
 use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
 use fetch::{Fetched, fetch};
-pub use rows::Row;
+pub use rows::AuditRow;
 
 /// What the pipeline works with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -227,7 +227,7 @@ async fn mute(
     cause: &Cause,
     deadline: Instant,
 ) -> TrackResult {
-    let request = Request {
+    let request = ActionRequest {
         verb: Verb::Mute,
         authority: Authority::PolicyOwner(policy.owner.clone()),
         cause,

@@ -1,4 +1,4 @@
-//! The audit rows that a decision leaves which no action stands for.
+//! Audit rows of decisions that lead to no action: dry runs, and tracks that are given up.
 
 use quell_policy::{Facts, TenantId, Verdict};
 
@@ -8,7 +8,7 @@ use crate::audit::{Action, Actor, Entry, Outcome, PolicyRevision};
 
 /// A row of the audit log without a call to LiveKit.
 #[derive(Debug)]
-pub struct Row {
+pub struct AuditRow {
     /// What it says.
     pub entry: Entry,
     /// What came of it.
@@ -26,7 +26,7 @@ impl Handled {
 
     /// The row for what dry-run policies would have changed; none where they change nothing.
     #[must_use]
-    pub fn dry_run_row(&self, cause: &Cause) -> Option<Row> {
+    pub fn dry_run_row(&self, cause: &Cause) -> Option<AuditRow> {
         let decision = self.decision.as_ref()?;
         let (action, policy) = match (&decision.enforced, &decision.dry_run) {
             (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Action::Mute, policy),
@@ -42,16 +42,16 @@ impl Handled {
             changed: muted.map(|muted| !muted),
             ..entry(&self.facts, cause, action)
         };
-        Some(Row {
+        Some(AuditRow {
             entry,
             outcome: Outcome::DryRun,
             error: None,
         })
     }
 
-    /// The row of a track that is given up after so many tries.
+    /// The row of a track that is given up after `attempts` tries.
     #[must_use]
-    pub fn given_up_row(&self, cause: &Cause, attempts: i32, error: &str) -> Row {
+    pub fn given_up_row(&self, cause: &Cause, attempts: i32, error: &str) -> AuditRow {
         let (action, outcome) = if self.is_mute_decided() {
             (Action::Mute, Outcome::Failed)
         } else {
@@ -63,7 +63,7 @@ impl Handled {
             policy: policy.map(PolicyRevision::from),
             ..entry(&self.facts, cause, action)
         };
-        Row {
+        AuditRow {
             entry,
             outcome,
             error: Some(format!("given up after {attempts} attempts: {error}")),

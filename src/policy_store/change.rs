@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, OWNER_BYTES_MAX, Write};
-use super::read::Stored;
+use super::read::PolicyRecord;
 use crate::audit::{Actor, Origin};
 use crate::postgres::{Pool, failed_query};
 use quell_policy::limits::POLICIES_MAX;
@@ -63,7 +63,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    pub(super) fn check(self, before: Option<&Stored>) -> Result<(), ChangeError> {
+    pub(super) fn check(self, before: Option<&PolicyRecord>) -> Result<(), ChangeError> {
         match (self, before) {
             (Self::Anything, _) | (Self::Exists, Some(_)) | (Self::Absent, None) => Ok(()),
             (Self::Exists | Self::Revision(_), None) => Err(ChangeError::Missing),
@@ -76,7 +76,7 @@ impl Expected {
 
 /// What a change came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// A new policy.
     Created,
     /// A new revision.
@@ -87,7 +87,7 @@ pub enum Outcome {
     Deleted,
 }
 
-impl Outcome {
+impl ChangeOutcome {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -104,15 +104,15 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
     /// What it came to.
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
     /// The policy; after a deletion, what it was.
-    pub policy: Stored,
+    pub policy: PolicyRecord,
 }
 
 impl Changed {
-    pub(super) const fn unchanged(policy: Stored) -> Self {
+    pub(super) const fn unchanged(policy: PolicyRecord) -> Self {
         Self {
-            outcome: Outcome::Unchanged,
+            outcome: ChangeOutcome::Unchanged,
             policy,
         }
     }
@@ -126,7 +126,7 @@ pub struct Applied {
     /// Its revision.
     pub revision: i32,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
 }
 
 /// Why a change was not made.
@@ -214,7 +214,10 @@ pub async fn apply(
 }
 
 /// The policies that an earlier apply wrote and that are not among `policies`.
-pub(super) fn left_out(stored: Vec<Stored>, policies: &[Policy]) -> impl Iterator<Item = Stored> {
+pub(super) fn left_out(
+    stored: Vec<PolicyRecord>,
+    policies: &[Policy],
+) -> impl Iterator<Item = PolicyRecord> {
     let kept: HashSet<_> = policies.iter().map(Policy::key).collect();
     stored.into_iter().filter(move |stored| {
         stored.managed_by == ManagedBy::Apply.as_str() && !kept.contains(&stored.key())
@@ -222,7 +225,7 @@ pub(super) fn left_out(stored: Vec<Stored>, policies: &[Policy]) -> impl Iterato
 }
 
 /// Whether writing this document would change nothing.
-pub(super) fn is_same(before: &Stored, document: &Value, managed_by: ManagedBy) -> bool {
+pub(super) fn is_same(before: &PolicyRecord, document: &Value, managed_by: ManagedBy) -> bool {
     before.document == *document && before.managed_by == managed_by.as_str()
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::change::{Author, ChangeError, Changed, ManagedBy, Outcome};
+use super::change::{Author, ChangeError, ChangeOutcome, Changed, ManagedBy};
 use super::owner::PgOwner;
-use super::read::{Stored, get, list};
+use super::read::{PolicyRecord, get, list};
 use crate::audit::{self, Action, Entry, PolicyRevision};
 use crate::postgres::{Connection, Pool, Transaction};
 use quell_policy::Owner;
@@ -30,12 +30,12 @@ pub(super) struct Changing<'a> {
     by: &'a Author<'a>,
     at: DateTime<Utc>,
     /// What owners have; read once, and counted on with every change.
-    held: HashMap<Owner, Held>,
+    usage: HashMap<Owner, OwnerUsage>,
 }
 
 /// How much one owner has stored.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct OwnerUsage {
     policies: i64,
     bytes: i64,
 }
@@ -52,7 +52,7 @@ pub(super) struct Write<'a> {
 }
 
 /// A row of `policy_revision`.
-struct Row<'a> {
+struct NewRevision<'a> {
     owner: &'a Owner,
     name: &'a str,
     change: &'static str,
@@ -80,7 +80,7 @@ impl<'a> Changing<'a> {
             tx,
             by,
             at,
-            held: HashMap::new(),
+            usage: HashMap::new(),
         })
     }
 
@@ -96,11 +96,11 @@ impl<'a> Changing<'a> {
         &mut self,
         owner: &Owner,
         name: &str,
-    ) -> Result<Option<Stored>, sqlx::Error> {
+    ) -> Result<Option<PolicyRecord>, sqlx::Error> {
         get(&mut *self.tx, owner, name).await
     }
 
-    pub(super) async fn list(&mut self, owner: &Owner) -> Result<Vec<Stored>, sqlx::Error> {
+    pub(super) async fn list(&mut self, owner: &Owner) -> Result<Vec<PolicyRecord>, sqlx::Error> {
         list(&mut *self.tx, Some(owner)).await
     }
 
@@ -108,15 +108,15 @@ impl<'a> Changing<'a> {
     pub(super) async fn write(
         &mut self,
         write: Write<'_>,
-        before: Option<Stored>,
+        before: Option<PolicyRecord>,
     ) -> Result<Changed, ChangeError> {
         self.make_room(write.owner, before.as_ref(), Some(&write.document))
             .await?;
         let (outcome, action, change) = match before {
-            Some(_) => (Outcome::Updated, Action::PolicyUpdate, "update"),
-            None => (Outcome::Created, Action::PolicyCreate, "create"),
+            Some(_) => (ChangeOutcome::Updated, Action::PolicyUpdate, "update"),
+            None => (ChangeOutcome::Created, Action::PolicyCreate, "create"),
         };
-        let row = Row {
+        let row = NewRevision {
             owner: write.owner,
             name: write.name,
             change,
@@ -126,7 +126,7 @@ impl<'a> Changing<'a> {
         };
         let revision = self.revise(&row).await?;
         let policy = sqlx::query_as!(
-            Stored,
+            PolicyRecord,
             r#"insert into policy (id, owner, name, revision, document, managed_by, updated_at,
                                  updated_by)
              values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -155,12 +155,12 @@ impl<'a> Changing<'a> {
     /// Removes what is there.
     pub(super) async fn delete(
         &mut self,
-        mut stored: Stored,
+        mut stored: PolicyRecord,
         managed_by: ManagedBy,
     ) -> Result<Changed, ChangeError> {
         let owner = stored.owner.clone();
         self.make_room(&owner, Some(&stored), None).await?;
-        let row = Row {
+        let row = NewRevision {
             owner: &stored.owner,
             name: &stored.name,
             change: "delete",
@@ -181,7 +181,7 @@ impl<'a> Changing<'a> {
         self.record(Action::PolicyDelete, &stored, None, documents)
             .await?;
         Ok(Changed {
-            outcome: Outcome::Deleted,
+            outcome: ChangeOutcome::Deleted,
             policy: stored,
         })
     }
@@ -191,17 +191,17 @@ impl<'a> Changing<'a> {
     async fn make_room(
         &mut self,
         owner: &Owner,
-        before: Option<&Stored>,
+        before: Option<&PolicyRecord>,
         after: Option<&Value>,
     ) -> Result<(), ChangeError> {
         let bytes =
             |document: &Value| i64::try_from(document.to_string().len()).unwrap_or(i64::MAX);
         let key = owner.clone();
-        let mut held = match self.held.get(&key) {
-            Some(held) => *held,
+        let mut usage = match self.usage.get(&key) {
+            Some(usage) => *usage,
             None => {
                 sqlx::query_as!(
-                    Held,
+                    OwnerUsage,
                     r#"select count(*) as "policies!",
                               coalesce(sum(octet_length(document::text)), 0)::bigint as "bytes!"
                        from policy where owner is not distinct from $1"#,
@@ -212,27 +212,27 @@ impl<'a> Changing<'a> {
             }
         };
         if let Some(before) = before {
-            held.policies -= 1;
-            held.bytes -= bytes(&before.document);
+            usage.policies -= 1;
+            usage.bytes -= bytes(&before.document);
         }
         if let Some(document) = after {
-            if before.is_none() && held.policies >= i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX)
+            if before.is_none() && usage.policies >= i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX)
             {
                 return Err(ChangeError::TooMany);
             }
-            held.policies += 1;
-            held.bytes += bytes(document);
-            if held.bytes > OWNER_BYTES_MAX {
+            usage.policies += 1;
+            usage.bytes += bytes(document);
+            if usage.bytes > OWNER_BYTES_MAX {
                 return Err(ChangeError::TooMuch);
             }
         }
-        self.held.insert(key, held);
+        self.usage.insert(key, usage);
         Ok(())
     }
 
     /// Writes the next revision; numbers go on where a deleted policy of the name left off, so
     /// that owner, name and revision name one document for ever.
-    async fn revise(&mut self, row: &Row<'_>) -> Result<i32, sqlx::Error> {
+    async fn revise(&mut self, row: &NewRevision<'_>) -> Result<i32, sqlx::Error> {
         sqlx::query_scalar!(
             "insert into policy_revision
                 (owner, name, revision, change, document, author, managed_by, restored_from,
@@ -257,7 +257,7 @@ impl<'a> Changing<'a> {
     async fn record(
         &mut self,
         action: Action,
-        stored: &Stored,
+        stored: &PolicyRecord,
         restored_from: Option<i32>,
         (before, after): (Option<Value>, Option<Value>),
     ) -> Result<(), sqlx::Error> {

@@ -22,14 +22,13 @@ const CHANNEL: &str = "quell_policy";
 
 /// The policies in force; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Policies(Arc<Inner>);
+pub struct Policies(Arc<PoliciesInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct PoliciesInner {
     snapshot: ArcSwap<PolicySet>,
-    /// What the snapshot was read at; none where it never was, and is just the empty one to begin
-    /// with. Held while a change is taken over: of two at once, the one with the older news could
-    /// end last.
+    /// The revision that the snapshot was read at; none before the first read. Locked while a change is
+    /// applied: of two at once, the one that read first could end last.
     seen: Mutex<Option<Newest>>,
     metrics: Metrics,
 }
@@ -37,7 +36,7 @@ struct Inner {
 impl Policies {
     /// Reads the policies in force.
     pub async fn load(pool: &Pool, metrics: Metrics) -> Result<Self, StoreError> {
-        let policies = Self(Arc::new(Inner {
+        let policies = Self(Arc::new(PoliciesInner {
             snapshot: ArcSwap::default(),
             seen: Mutex::new(None),
             metrics,
@@ -52,7 +51,7 @@ impl Policies {
         self.0.snapshot.load_full()
     }
 
-    /// Takes over what has changed since the last look, if anything has.
+    /// Applies what has changed since the last refresh, if anything has.
     pub async fn refresh(&self, pool: &Pool) -> Result<(), StoreError> {
         let mut seen = self.0.seen.lock().await;
         let since = match *seen {
@@ -110,7 +109,7 @@ impl Policies {
                 }
                 let trouble = self.refresh(&pool).await.err();
                 let trouble = trouble.map(|error| error.to_string());
-                // Once, and not twice a second.
+                // The same error is logged once, and not twice a second.
                 if let Some(error) = &trouble
                     && trouble != told_of
                 {

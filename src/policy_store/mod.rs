@@ -15,13 +15,13 @@ mod revisions;
 mod rollback;
 
 pub use change::{
-    Applied, Author, ChangeError, Changed, Expected, ManagedBy, Outcome, apply, delete, put,
+    Applied, Author, ChangeError, ChangeOutcome, Changed, Expected, ManagedBy, apply, delete, put,
 };
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub use plan::{Planned, plan};
-pub use read::{StoreError, Stored, get, list};
+pub use read::{PolicyRecord, StoreError, get, list};
 pub use revisions::{
-    At, PAGE_MAX, Page, Revision, Seeing, as_of, history, latest, revision, snapshot_at,
+    At, PAGE_MAX, Revision, RevisionPage, Seeing, as_of, history, latest, revision, snapshot_at,
 };
 pub use rollback::{Rollback, RollbackError, rollback};

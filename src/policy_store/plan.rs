@@ -1,7 +1,7 @@
 //! Says what `apply` would do, and does nothing.
 
-use super::change::{ManagedBy, Outcome, is_same, left_out};
-use super::read::{Stored, list};
+use super::change::{ChangeOutcome, ManagedBy, is_same, left_out};
+use super::read::{PolicyRecord, list};
 use quell_policy::{Owner, Policy};
 
 use std::collections::HashMap;
@@ -10,9 +10,9 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<'a> {
     /// What it would come to.
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
     /// What is stored now; none where it would be created.
-    pub stored: Option<Stored>,
+    pub stored: Option<PolicyRecord>,
     /// What would be; none where it would be deleted.
     pub policy: Option<&'a Policy>,
 }
@@ -28,7 +28,7 @@ pub async fn plan<'a>(
 }
 
 fn compare<'a>(
-    stored: Vec<Stored>,
+    stored: Vec<PolicyRecord>,
     policies: &'a [Policy],
     prune: Option<&Owner>,
 ) -> Vec<Planned<'a>> {
@@ -39,11 +39,11 @@ fn compare<'a>(
             let stored = by_key.get(&policy.key()).copied();
             Planned {
                 outcome: match stored {
-                    None => Outcome::Created,
+                    None => ChangeOutcome::Created,
                     Some(stored) if is_same(stored, &policy.to_json(), ManagedBy::Apply) => {
-                        Outcome::Unchanged
+                        ChangeOutcome::Unchanged
                     }
-                    Some(_) => Outcome::Updated,
+                    Some(_) => ChangeOutcome::Updated,
                 },
                 stored: stored.cloned(),
                 policy: Some(policy),
@@ -53,7 +53,7 @@ fn compare<'a>(
     if let Some(owner) = prune {
         let theirs = stored.into_iter().filter(|stored| stored.owner == *owner);
         planned.extend(left_out(theirs.collect(), policies).map(|stored| Planned {
-            outcome: Outcome::Deleted,
+            outcome: ChangeOutcome::Deleted,
             stored: Some(stored),
             policy: None,
         }));

@@ -11,7 +11,7 @@ use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
+pub struct PolicyRecord {
     /// Whose it is.
     pub owner: Owner,
     /// Its name.
@@ -28,12 +28,12 @@ pub struct Stored {
     pub updated_by: String,
 }
 
-/// Whose policies, for SQL: whether everybody's, and else whose.
+/// An owner to select by, as SQL takes it: whether all owners are meant, and else which.
 pub(super) fn columns(owner: Option<&Owner>) -> (bool, Option<&str>) {
     (owner.is_none(), owner.and_then(Owner::as_str))
 }
 
-impl Stored {
+impl PolicyRecord {
     /// What names it.
     #[must_use]
     pub fn key(&self) -> PolicyKey {
@@ -44,8 +44,8 @@ impl Stored {
     }
 }
 
-impl From<Stored> for StoredPolicy {
-    fn from(stored: Stored) -> Self {
+impl From<PolicyRecord> for StoredPolicy {
+    fn from(stored: PolicyRecord) -> Self {
         Self {
             key: PolicyKey {
                 owner: stored.owner,
@@ -72,10 +72,10 @@ pub enum StoreError {
 pub async fn list(
     db: impl PgExecutor<'_>,
     owner: Option<&Owner>,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<PolicyRecord>, sqlx::Error> {
     let (all, owner) = columns(owner);
     sqlx::query_as!(
-        Stored,
+        PolicyRecord,
         r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
          where $1 or owner is not distinct from $2
@@ -92,9 +92,9 @@ pub async fn get(
     db: impl PgExecutor<'_>,
     owner: &Owner,
     name: &str,
-) -> Result<Option<Stored>, sqlx::Error> {
+) -> Result<Option<PolicyRecord>, sqlx::Error> {
     sqlx::query_as!(
-        Stored,
+        PolicyRecord,
         r#"select owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by
          from policy
          where owner is not distinct from $1 and name = $2"#,
@@ -114,15 +114,15 @@ pub(super) struct Newest {
     pub(super) at: Option<DateTime<Utc>>,
 }
 
-/// What became of the policies since a look.
+/// How the policies have changed since a read.
 pub(super) enum Since {
     /// These changed, and no others.
     Changed(Newest, Vec<Change>),
-    /// What was seen is no part of what is stored: the database was put back to an earlier state.
+    /// The revision that was read last is not stored any more: the database was put back to an earlier state.
     AnotherHistory,
 }
 
-/// The newest revision of all, and every policy with it: one look, so that both belong together.
+/// The newest revision of all, and every policy with it, read at once, so that both belong together.
 pub(super) async fn everything(
     db: impl PgExecutor<'_>,
 ) -> Result<(Newest, Vec<StoredPolicy>), sqlx::Error> {
@@ -152,7 +152,7 @@ pub(super) async fn everything(
 }
 
 /// The newest revision of all, and what is stored now of every policy with a revision after
-/// `seen`: one look, so that both belong together.
+/// `seen`, read at once, so that both belong together.
 pub(super) async fn changes_since(
     db: impl PgExecutor<'_>,
     seen: Newest,

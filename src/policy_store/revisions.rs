@@ -15,7 +15,7 @@ use super::read::columns;
 use crate::postgres::Pool;
 use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 
-/// So many revisions are read at once.
+/// At most this many revisions are read at once.
 pub const PAGE_MAX: u16 = 100;
 
 /// A change of a policy, as it was written for ever.
@@ -47,14 +47,14 @@ pub struct Revision {
 
 /// Some revisions, the newest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page {
+pub struct RevisionPage {
     /// The revisions.
     pub revisions: Vec<Revision>,
     /// Whether there are older ones.
     pub is_more: bool,
 }
 
-impl Page {
+impl RevisionPage {
     fn new(mut revisions: Vec<Revision>, limit: u16) -> Self {
         let is_more = revisions.len() > usize::from(limit);
         revisions.truncate(limit.into());
@@ -83,7 +83,7 @@ pub async fn history(
     name: &str,
     before: Option<i32>,
     limit: u16,
-) -> Result<Page, sqlx::Error> {
+) -> Result<RevisionPage, sqlx::Error> {
     let limit = limit.min(PAGE_MAX);
     let revisions = sqlx::query_as!(
         Revision,
@@ -102,7 +102,7 @@ pub async fn history(
     )
     .fetch_all(db)
     .await?;
-    Ok(Page::new(revisions, limit))
+    Ok(RevisionPage::new(revisions, limit))
 }
 
 /// The last changes of all policies of `owner` (none: everybody's): those below the id `before`, at most [`PAGE_MAX`].
@@ -111,7 +111,7 @@ pub async fn latest(
     owner: Option<&Owner>,
     before: Option<i64>,
     limit: u16,
-) -> Result<Page, sqlx::Error> {
+) -> Result<RevisionPage, sqlx::Error> {
     let limit = limit.min(PAGE_MAX);
     let (all, owner) = columns(owner);
     let revisions = sqlx::query_as!(
@@ -131,7 +131,7 @@ pub async fn latest(
     )
     .fetch_all(db)
     .await?;
-    Ok(Page::new(revisions, limit))
+    Ok(RevisionPage::new(revisions, limit))
 }
 
 /// One revision.

@@ -2,7 +2,7 @@
 
 use super::change::{Author, ChangeError, Changed, Expected, ManagedBy};
 use super::changing::{CHANGE_TIMEOUT, Changing, Write};
-use super::read::Stored;
+use super::read::PolicyRecord;
 use super::revisions::revision;
 use crate::postgres::Pool;
 use quell_policy::{Owner, Policy, Problems};
@@ -125,7 +125,7 @@ async fn newest(
 async fn keeper(
     changing: &mut Changing<'_>,
     wanted: &Rollback<'_>,
-    before: Option<&Stored>,
+    before: Option<&PolicyRecord>,
 ) -> Result<String, sqlx::Error> {
     if let Some(managed_by) = wanted.managed_by {
         return Ok(managed_by.as_str().to_owned());

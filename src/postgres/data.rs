@@ -66,8 +66,8 @@ pub(super) enum Holds {
     },
 }
 
-/// Looks into `folder`; one that is not there holds nothing.
-pub(super) fn look(folder: &Path) -> Result<Holds, LocalPostgresError> {
+/// Says what `folder` holds; one that is not there holds nothing.
+pub(super) fn inspect(folder: &Path) -> Result<Holds, LocalPostgresError> {
     let entries = entries(folder)?;
     let has = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
     if has("PG_VERSION") {
@@ -273,7 +273,7 @@ mod tests {
             for (name, text) in files {
                 std::fs::write(folder.join(name), text).unwrap();
             }
-            assert_eq!(look(&folder).ok(), want, "{files:?}");
+            assert_eq!(inspect(&folder).ok(), want, "{files:?}");
             std::fs::remove_dir_all(&folder).unwrap();
         };
         check(&[], Some(Holds::Nothing));
@@ -288,14 +288,14 @@ mod tests {
         );
         check(&[("thesis.txt", "years of work")], None);
         check(&[("PG_VERSION", "what")], None);
-        assert_eq!(look(&root.path().join("none")).unwrap(), Holds::Nothing);
+        assert_eq!(inspect(&root.path().join("none")).unwrap(), Holds::Nothing);
     }
 
     #[test]
     fn a_folder_with_other_things_is_refused_and_kept() {
         let root = open_tempdir();
         std::fs::write(root.path().join("thesis.txt"), "years of work").unwrap();
-        let error = look(root.path()).unwrap_err().to_string();
+        let error = inspect(root.path()).unwrap_err().to_string();
         assert!(error.contains("QUELL_PG_DATA"), "{error}");
     }
 

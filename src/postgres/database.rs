@@ -21,13 +21,13 @@ use super::{data, migrate, rights};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A migration may rewrite a table, and waits for another quell's. One that takes longer hangs.
 const MIGRATE_TIMEOUT: Duration = Duration::from_hours(1);
-/// To look whose sessions a connection has: a pooler lets some of the questions wait for 2 s each.
+/// For finding out whether sessions are shared: a pooler lets some of the statements wait for 2 s each.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// To give rights, with the wait for others who do.
 const RIGHTS_TIMEOUT: Duration = Duration::from_mins(1);
-/// After a drain nothing is under way but attempts to reach a Postgres that is away.
+/// For closing the pool: after a drain, only attempts to reach a Postgres that is away are left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a Postgres that somebody else stops just then is looked for anew.
+/// How often opening is tried again where somebody else stops Postgres just then.
 const OPEN_ATTEMPTS_MAX: u32 = 3;
 
 /// The pool that everything uses, and the Postgres behind it where that is ours.

@@ -11,16 +11,16 @@ use super::pooler::Sessions;
 /// What `LISTEN` was said for on one connection.
 pub(crate) struct Listener(PgListener);
 
-/// A listener's connection is gone, and notifications may be lost: there must be another.
+/// A listener's connection is gone, and notifications may be lost: listen on a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 
 impl Pool {
-    /// Listens on `channel`; none where a pooler shares sessions, which would send the news to
-    /// whichever connection has that session next, which takes it for an answer and fails.
+    /// Listens on `channel`. None where a pooler shares sessions: it would send the notifications to
+    /// whichever connection has that session next, which would take them for an answer and fail.
     pub(crate) async fn listen(&self, channel: &str) -> Result<Option<Listener>, sqlx::Error> {
         let listening = async {
-            // Of its own: where it falls silent, it takes no connection from the others.
+            // A connection of its own: where it falls silent, the pool has no fewer.
             let one = PgPoolOptions::new()
                 .max_connections(1)
                 .max_lifetime(None)

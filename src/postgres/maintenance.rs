@@ -1,5 +1,5 @@
-//! Partitions ahead, and an end for what has served its time: all by Postgres's clock, so that a
-//! replica whose clock is wrong removes nothing too early.
+//! The chores' SQL: makes partitions ahead of time and removes what is old enough. All times are by
+//! Postgres's clock, so that a replica whose clock is wrong removes nothing too early.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
     Ok(deleted.rows_affected())
 }
 
-/// Removes what people said ("let them speak") in rooms that ended more than a day ago; returns how much.
+/// Removes people's unmutes in rooms that ended more than a day ago; returns how many.
 ///
 /// `LiveKit` may drop the webhook of a room's end. Such a room counts as ended a day after its last
 /// event was dropped (`retention_days`), and no earlier than that long after the unmute.

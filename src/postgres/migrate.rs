@@ -21,7 +21,7 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub(crate) enum Schema {
     /// All that this quell has was applied, and nothing else.
     Current,
-    /// So many migrations are still to be applied.
+    /// This many migrations are still to be applied.
     Pending(usize),
     /// This migration is not known here.
     Newer(i64),
@@ -29,7 +29,7 @@ pub(crate) enum Schema {
     Changed(i64),
 }
 
-/// Looks at the schema and changes nothing: a login that owns nothing can ask.
+/// Reads the schema's state and changes nothing; a login that owns nothing can do it.
 pub(crate) async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     let known: BTreeMap<i64, &[u8]> = MIGRATOR
         .iter()
@@ -125,7 +125,7 @@ pub(super) async fn bring_up_to_date(
 }
 
 fn why_not(source: MigrateError, place: &str, login: String) -> DatabaseError {
-    // Another quell may have migrated further since we looked.
+    // Another quell may have migrated further since we read the schema.
     if let MigrateError::VersionMissing(version) = source {
         return newer(place, version);
     }

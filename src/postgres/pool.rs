@@ -37,8 +37,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
-/// No statement on the way of a webhook or a mute takes as long. Where Postgres says nothing for so
-/// long, the connection is probably gone without a word.
+/// The bound of statements on the way of a webhook or a mute, which take far less. A connection on which
+/// Postgres says nothing for that long is probably dead.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Connections to the database; cheap to clone.
@@ -83,9 +83,9 @@ impl Pool {
             })
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // Nothing of quell's runs for long, and nothing waits for a network call with a
-                    // transaction open. What does so anyway is stuck, and would keep a connection, a
-                    // lock, or old rows from everyone else. Set after connecting: poolers refuse
+                    // quell's statements are short, and no transaction is open across a network call.
+                    // One that takes longer is stuck, and would keep a connection, a lock, or old rows
+                    // from everyone else. Set after connecting: poolers refuse
                     // settings in the connection's first packet.
                     raw_sql(
                         "set statement_timeout = '30s';
@@ -273,7 +273,7 @@ impl DerefMut for Transaction {
     }
 }
 
-/// All results at once, as a stream: none is handed out while the statement still runs.
+/// All results, as a stream that begins when the statement has ended.
 type Results<'e> = BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>;
 
 fn streamed<'e>(

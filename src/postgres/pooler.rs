@@ -1,6 +1,6 @@
-//! What stands between us and Postgres: a pooler may give every transaction another session.
+//! Finds out whether a pooler gives every transaction another session of Postgres.
 //!
-//! Then nothing of a session lasts: prepared statements, `set`, `listen`, locks of the session.
+//! Where it does, nothing of a session lasts: prepared statements, `set`, `listen`, session locks.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use sqlx::{Connection, Row, query_scalar, raw_sql};
 /// A pooler with too few sessions for two connections lets the second wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Others who use the pooler at the same time may hide what it does from one look.
-const LOOKS: u32 = 3;
+/// The number of probes: other users of the pooler may hide from one of them that sessions are shared.
+const PROBES: u32 = 3;
 
 const UNDEFINED_STATEMENT: &str = "26000";
 const DUPLICATE_STATEMENT: &str = "42P05";
@@ -33,7 +33,7 @@ pub(crate) enum Sessions {
 }
 
 impl Sessions {
-    /// Looks whose the sessions of `connection` are, with the help of a second connection.
+    /// Finds out whose the sessions of `connection` are, with the help of a second connection.
     ///
     /// That one holds on to a session. Where it is the one that the first had, or where the first
     /// has another then, sessions are shared. It never seems so where it is not.
@@ -41,44 +41,44 @@ impl Sessions {
         connection: &mut PgConnection,
         options: &PgConnectOptions,
     ) -> Result<Self, sqlx::Error> {
-        match look(connection, options).await {
+        match probe(connection, options).await {
             Err(error) if is_forgotten(&error) => Ok(Self::Forgetful),
-            looked => looked,
+            found => found,
         }
     }
 }
 
-async fn look(
+async fn probe(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<Sessions, sqlx::Error> {
     prepared(connection).await?;
     let mut second = PgConnection::connect_with(options).await?;
-    let mut looked = Sessions::Own;
-    for _ in 0..LOOKS {
+    let mut found = Sessions::Own;
+    for _ in 0..PROBES {
         let before = session(connection).await?;
         let Some(held) = patient(hold(&mut second)).await? else {
             // It waits for the one that the first connection has for itself.
             return Ok(Sessions::Scarce);
         };
         if held == before {
-            looked = Sessions::Shared;
+            found = Sessions::Shared;
             // What the first has prepared there is in its way. There may be no other session for
             // the first meanwhile.
             prepared(&mut second).await?;
         } else {
             let after = patient(session(connection)).await?;
             if after != Some(before) {
-                looked = Sessions::Shared;
+                found = Sessions::Shared;
             }
-            if looked == Sessions::Shared && after.is_some() {
+            if found == Sessions::Shared && after.is_some() {
                 prepared(connection).await?;
             }
         }
         raw_sql("rollback").execute(&mut second).await?;
     }
     second.close().await?;
-    Ok(looked)
+    Ok(found)
 }
 
 /// What `work` gives; none where it takes too long.

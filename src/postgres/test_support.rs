@@ -114,7 +114,7 @@ impl Pooler {
         Self::with_sessions(to, mode, prepared_max, 20)
     }
 
-    /// The same, with at most so many sessions for a login at a database.
+    /// The same, with at most this many sessions for a login at a database.
     pub(crate) fn with_sessions(
         to: &PgConnectOptions,
         mode: &str,

@@ -4,7 +4,7 @@ use livekit_double::FaultKind::{Cut, Html502, Unavailable};
 use livekit_double::{Fault, Join, Method, Publish};
 use livekit_protocol::TrackSource;
 use quell::access::{Authority, Denied, Verb};
-use quell::action::{ActionError, Cause, Correlation, Request};
+use quell::action::{ActionError, ActionRequest, Cause, Correlation};
 use quell::audit::Origin;
 use tokio::time::Instant;
 
@@ -231,7 +231,7 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
         correlation: Correlation::Event("EV_1".to_owned()),
         arrived: Instant::now(),
     };
-    let request = Request {
+    let request = ActionRequest {
         verb: Verb::Mute,
         authority: Authority::PolicyOwner(owner(Some("acme"))),
         cause: &cause,

@@ -20,7 +20,7 @@ mod auth_service;
 mod automatic;
 mod automatic_backlog;
 mod automatic_laws;
-mod automatic_looks;
+mod automatic_lookups;
 mod automatic_people;
 mod automatic_replicas;
 mod automatic_rules;

@@ -1,4 +1,4 @@
-//! Looks at the database: does it answer, is it up to date, and may we do what we must?
+//! Checks the database: does it answer, is it up to date, and has the login the rights that it needs?
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ use crate::postgres::{
 use quell_clock::Clock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For all that is looked at; behind a pooler some questions wait for 2 s each.
+/// The time limit of all checks; behind a pooler some statements wait for 2 s each.
 const EXAMINE_TIMEOUT: Duration = Duration::from_secs(30);
 const URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
 
-/// Maintenance makes them for two weeks: fewer means that it has failed for long.
+/// Maintenance makes partitions for two weeks ahead: fewer means that it has failed for days.
 const DAYS_AHEAD_MIN: i32 = 10;
 
 const LIMITS: SkewLimits = SkewLimits {

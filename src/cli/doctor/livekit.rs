@@ -15,7 +15,7 @@ use quell_clock::Clock;
 /// asks twice and then acts.
 const FAST: Duration = Duration::from_millis(15);
 const CALLS: usize = 3;
-/// Of what the other side says, in one of our lines.
+/// The length at which answers of the other side are cut in a finding.
 const TEXT_CHARS_MAX: usize = 200;
 
 /// The Date header counts in whole seconds.

@@ -61,9 +61,9 @@ fn print_applied(applied: &[Applied]) {
     let count = |wanted| applied.iter().filter(|line| line.outcome == wanted).count();
     println!(
         "{} created, {} updated, {} unchanged, {} deleted",
-        count(policy_store::Outcome::Created),
-        count(policy_store::Outcome::Updated),
-        count(policy_store::Outcome::Unchanged),
-        count(policy_store::Outcome::Deleted),
+        count(policy_store::ChangeOutcome::Created),
+        count(policy_store::ChangeOutcome::Updated),
+        count(policy_store::ChangeOutcome::Unchanged),
+        count(policy_store::ChangeOutcome::Deleted),
     );
 }

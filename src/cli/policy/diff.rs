@@ -10,7 +10,7 @@ use super::files::Files;
 use super::output::{Side, TIME, print_out, unified_diff};
 use super::{OwnerArguments, full_name, history, with_database};
 use crate::cli::failed;
-use crate::policy_store::{self, ManagedBy, Outcome, Planned, Revision, Stored};
+use crate::policy_store::{self, ChangeOutcome, ManagedBy, Planned, PolicyRecord, Revision};
 use crate::postgres::Pool;
 use quell_policy::{Owner, Policy};
 
@@ -181,12 +181,12 @@ async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
             }
         }
         let count = |wanted| planned.iter().filter(|line| line.outcome == wanted).count();
-        let unchanged = count(Outcome::Unchanged);
+        let unchanged = count(ChangeOutcome::Unchanged);
         print_out(&format!(
             "if applied: {} created, {} updated, {unchanged} unchanged, {} deleted\n",
-            count(Outcome::Created),
-            count(Outcome::Updated),
-            count(Outcome::Deleted),
+            count(ChangeOutcome::Created),
+            count(ChangeOutcome::Updated),
+            count(ChangeOutcome::Deleted),
         ))?;
         Ok(unchanged != planned.len())
     })
@@ -194,7 +194,7 @@ async fn with_files(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn planned_diff(planned: &Planned<'_>) -> anyhow::Result<Option<String>> {
-    if planned.outcome == Outcome::Unchanged {
+    if planned.outcome == ChangeOutcome::Unchanged {
         return Ok(None);
     }
     let new = planned.policy.map(Policy::to_json);
@@ -212,7 +212,7 @@ fn planned_diff(planned: &Planned<'_>) -> anyhow::Result<Option<String>> {
     ))
 }
 
-fn stored_side(stored: Option<&Stored>, yaml: &str) -> Side {
+fn stored_side(stored: Option<&PolicyRecord>, yaml: &str) -> Side {
     let Some(stored) = stored else {
         return Side {
             label: "not stored".to_owned(),

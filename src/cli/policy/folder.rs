@@ -20,11 +20,11 @@ use quell_policy::terminal::without_controls;
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// The schemas that the manual puts beside policies, for editors: nobody wonders where they are.
 const OURS: [&str; 2] = ["schema.json", "test.schema.json"];
-/// Folders may be nested so deep.
+/// Folders may be nested at most this deep.
 const DEPTH_MAX: usize = 16;
-/// So many entries may be in all of them.
+/// At most this many entries may be in all of them.
 const ENTRIES_MAX: usize = 100_000;
-/// So many of those that are not read are named; further ones are only counted.
+/// At most this many files that are not read are named; further ones are only counted.
 const NAMED_MAX: usize = 10;
 
 /// What a file is by its name.
@@ -85,7 +85,7 @@ impl Found {
         let before = self.policies.len() + self.tests.len();
         let folders = self.folders.len();
         self.add_below(folder, 1)?;
-        // One that is named twice adds nothing, and is no empty one.
+        // A folder that is named twice adds nothing the second time, and is not reported as empty.
         let is_new = self.folders.len() > folders;
         if is_new && self.policies.len() + self.tests.len() == before {
             let left = self.not_read().map(|left| format!("; {left}"));
@@ -106,7 +106,7 @@ impl Found {
                 folder.display()
             );
         }
-        // A link to a folder around it would have no end, and one to its neighbour reads that twice.
+        // A link to a folder above would never end, and one to a folder beside it would read that twice.
         if !self
             .folders
             .insert(folder.canonicalize().with_context(failed)?)
@@ -129,7 +129,7 @@ impl Found {
             self.leave(path, "hidden");
             return Ok(());
         }
-        // Through links: a folder of Kubernetes' is full of them. What cannot be looked at may be a
+        // Follows links, of which folders that Kubernetes mounts are full. What cannot be read may be a
         // folder, whatever its name.
         let failed = || format!("{} cannot be read", path.display());
         let found = path.metadata().with_context(failed)?;

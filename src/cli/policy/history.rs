@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
-use crate::policy_store::{self, PAGE_MAX, Page, Revision, changed_fields};
+use crate::policy_store::{self, PAGE_MAX, Revision, RevisionPage, changed_fields};
 use crate::postgres::Pool;
 use quell_policy::Owner;
 use quell_policy::terminal::without_controls;
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Arguments {
     name: Option<String>,
     #[command(flatten)]
     owner: OwnerArguments,
-    /// Show so many, the newest first
+    /// Show at most this many, the newest first
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
 }
@@ -60,7 +60,7 @@ async fn page(
     arguments: &Arguments,
     oldest: Option<&Revision>,
     limit: u16,
-) -> anyhow::Result<Page> {
+) -> anyhow::Result<RevisionPage> {
     let page = if let Some(name) = &arguments.name {
         let before = oldest.map(|oldest| oldest.revision);
         policy_store::history(pool, &arguments.owner.owner(), name, before, limit).await?
@@ -121,7 +121,7 @@ fn row([revision, change, when, by, kept_by, what]: [&str; 6]) -> String {
     row.trim_end().to_owned()
 }
 
-/// What a change was about, on one line.
+/// What a change changed, on one line.
 fn what(revision: &Revision) -> String {
     let fields = changed_fields(revision.previous.as_ref(), revision.document.as_ref());
     let mut what = String::new();

@@ -77,7 +77,7 @@ pub(super) struct OwnerArguments {
 }
 
 impl OwnerArguments {
-    /// Whose policy a name means: the operator's, where nobody is named.
+    /// Whose policy is meant: the operator's, where no owner is given.
     fn owner(&self) -> Owner {
         self.owner.clone().into()
     }
@@ -159,7 +159,7 @@ impl CommandLine {
     }
 }
 
-/// As people are told of it: a tenant may have any id.
+/// An owner in messages, quoted: a tenant may have any id.
 fn full_name(owner: &Owner, name: &str) -> String {
     without_controls(&format!("{owner}/{name}"))
 }

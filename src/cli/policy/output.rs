@@ -1,4 +1,4 @@
-//! Text on stdout: coloured on a terminal only, and cut short where nobody reads on.
+//! Writes to stdout: in colour on a terminal only, and without an error where the reader stops reading.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -23,7 +23,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// A diff that takes longer is shown coarser than it could be.
+/// The time limit of a diff; one that takes longer is less exact.
 const DIFF_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Prints to stdout. A reader that has seen enough (`| head`) is no error.

@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::output::print_out;
 use super::{CommandLine, OwnerArguments, full_name, history, with_database};
-use crate::policy_store::{self, Changed, Expected, ManagedBy, Outcome, Rollback, RollbackError};
+use crate::policy_store::{
+    self, ChangeOutcome, Changed, Expected, ManagedBy, Rollback, RollbackError,
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -38,7 +40,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         })?;
         print_out(&told(arguments, &changed))?;
         if changed.policy.managed_by == ManagedBy::Apply.as_str()
-            && changed.outcome != Outcome::Unchanged
+            && changed.outcome != ChangeOutcome::Unchanged
         {
             eprintln!(
                 "note: files keep this policy: the next `quell policy apply` writes what they say over it, and --prune removes it where they do not have it; change the files too"
@@ -53,7 +55,7 @@ fn told(arguments: &Arguments, changed: &Changed) -> String {
     let name = full_name(&changed.policy.owner, &changed.policy.name);
     let (outcome, revision) = (changed.outcome.as_str(), changed.policy.revision);
     let to = arguments.to;
-    if changed.outcome == Outcome::Unchanged {
+    if changed.outcome == ChangeOutcome::Unchanged {
         return format!("{outcome:<9}  {name}  revision {revision} says what revision {to} said\n");
     }
     format!("{outcome:<9}  {name}  revision {revision}, which says what revision {to} said\n")

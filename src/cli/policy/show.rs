@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name};
-use crate::policy_store::{self, Stored};
+use crate::policy_store::{self, PolicyRecord};
 use crate::postgres::Pool;
 use quell_policy::terminal::without_controls;
 use quell_policy::{Document, Effect, Policy};
@@ -75,7 +75,7 @@ pub(super) async fn show(pool: &Pool, name: &str, owner: &OwnerArguments) -> any
     print_out(&shown)
 }
 
-fn read(stored: &Stored) -> anyhow::Result<Policy> {
+fn read(stored: &PolicyRecord) -> anyhow::Result<Policy> {
     Policy::from_stored(&stored.document, &stored.owner).map_err(|problems| {
         anyhow::anyhow!(
             "the stored policy {} cannot be read by this version:\n{problems}",

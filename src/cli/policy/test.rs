@@ -13,7 +13,7 @@ use quell_policy::case::{CaseFile, Report};
 use quell_policy::terminal::without_controls;
 use quell_policy::{Mode, Policy};
 
-/// So many policies without a test are named; further ones are only counted.
+/// At most this many policies without a test are named; further ones are only counted.
 const UNTESTED_NAMED_MAX: usize = 10;
 
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 pub(super) struct Tests(Vec<Report>);
 
 impl Tests {
-    /// Runs all tests of these files. All files that cannot be run are told of at once.
+    /// Runs all tests of these files. All files that cannot be run are reported at once.
     pub(super) fn run(files: &Files) -> anyhow::Result<Self> {
         let mut reports = Vec::new();
         let mut problems = Vec::new();

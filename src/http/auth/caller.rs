@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::refusal::{Reason, Refusal};
+use super::refusal::Refusal;
+use crate::metrics::AuthFailure;
 use quell_policy::{TenantId, TenantIdError};
 
 use crate::caller_id::{self, IdError};
@@ -121,7 +122,7 @@ impl Id {
                 "the token's id begins with cli:, which is kept for the command line"
             }
         };
-        Err(Refusal::new(Reason::BadId, why))
+        Err(Refusal::new(AuthFailure::BadId, why))
     }
 }
 

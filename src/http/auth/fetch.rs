@@ -20,7 +20,7 @@ pub(super) fn client(timeout: Duration) -> Result<Client, reqwest::Error> {
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(super) enum ResponseError {
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
     #[error("the answer broke off")]
@@ -28,11 +28,14 @@ pub(super) enum BodyError {
 }
 
 /// The whole body, unless it is longer than `bytes_max`.
-pub(super) async fn body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
+pub(super) async fn body(
+    mut response: Response,
+    bytes_max: usize,
+) -> Result<Vec<u8>, ResponseError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > bytes_max {
-            return Err(BodyError::TooLong(bytes_max));
+            return Err(ResponseError::TooLong(bytes_max));
         }
         body.extend_from_slice(&chunk);
     }
@@ -40,6 +43,6 @@ pub(super) async fn body(mut response: Response, bytes_max: usize) -> Result<Vec
 }
 
 /// The URL may hold a password, and reqwest shows it.
-fn broken(error: reqwest::Error) -> BodyError {
-    BodyError::Broken(error.without_url())
+fn broken(error: reqwest::Error) -> ResponseError {
+    ResponseError::Broken(error.without_url())
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::fetch::{self, BodyError};
+use super::fetch::{self, ResponseError};
 use super::key::{JwksSource, Key, KeyError};
 use crate::http::problem::chain;
 use quell_clock::Clock;
@@ -30,11 +30,11 @@ const JWKS_BYTES_MAX: usize = 256 * 1024;
 /// The keys of one URL. Dropping a request that waits for a fetch does not stop the fetch:
 /// otherwise whoever hangs up in time could keep everybody from new keys.
 pub(super) struct RemoteKeys {
-    inner: Arc<Inner>,
+    inner: Arc<JwksInner>,
     fetches: TaskTracker,
 }
 
-struct Inner {
+struct JwksInner {
     url: Url,
     client: Client,
     clock: Clock,
@@ -61,7 +61,7 @@ enum FetchError {
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Body(#[from] ResponseError),
     #[error(transparent)]
     Jwks(#[from] KeyError),
 }
@@ -69,7 +69,7 @@ enum FetchError {
 impl RemoteKeys {
     pub(super) fn new(url: Url, timeout: Duration, clock: Clock) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(JwksInner {
                 url,
                 client: fetch::client(timeout)?,
                 clock,
@@ -121,7 +121,7 @@ impl RemoteKeys {
     }
 }
 
-impl Inner {
+impl JwksInner {
     async fn fetch_and_keep(self: Arc<Self>, gate: OwnedMutexGuard<()>) {
         let tried_at = Some(self.clock.unix_seconds());
         let known = match self.get().await {

@@ -29,7 +29,8 @@ use serde_json::{Map, Value};
 use super::caller::{Id, Identity, Scope};
 use super::jwks::{Known, RemoteKeys};
 use super::key::Key;
-use super::refusal::{Reason, Refusal};
+use super::refusal::Refusal;
+use crate::metrics::AuthFailure;
 use quell_clock::Clock;
 
 const LEEWAY_SECS: u64 = 60;
@@ -47,9 +48,9 @@ pub(super) struct Jwts {
     pub(super) clock: Clock,
 }
 
-/// What a token is, as far as our keys tell.
+/// What the check of a token came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum JwtVerdict {
     /// Ours and good.
     Caller(Identity),
     /// Ours and bad, and why.
@@ -58,7 +59,7 @@ pub(super) enum Verdict {
     NotOurs,
     /// Ours, but the keys to check it with could not be fetched.
     NoKeys,
-    /// Perhaps ours: the keys that would tell could not be fetched.
+    /// Perhaps ours: the keys that it would be checked with could not be fetched.
     Unknown,
 }
 
@@ -73,9 +74,9 @@ struct Unchecked {
 }
 
 impl Jwts {
-    pub(super) async fn check(&self, token: &str) -> Verdict {
+    pub(super) async fn check(&self, token: &str) -> JwtVerdict {
         let Some(unchecked) = Unchecked::read(token) else {
-            return Verdict::NotOurs;
+            return JwtVerdict::NotOurs;
         };
         let names_us = self.issuer.is_some() && unchecked.issuer == self.issuer;
         let names_another = self.issuer.is_some() && !names_us;
@@ -100,18 +101,18 @@ impl Jwts {
         let ours = names_us || kid_is_ours || (self.issuer.is_none() && verified.is_some());
         match verified {
             Some(Ok(claims)) if ours => self.judge(&unchecked, &claims),
-            Some(Err(why)) if ours => Verdict::Refused(why),
-            None if ours && keys_are_missing => Verdict::NoKeys,
-            None if ours => Verdict::Refused(Refusal::new(
-                Reason::BadSignature,
+            Some(Err(why)) if ours => JwtVerdict::Refused(why),
+            None if ours && keys_are_missing => JwtVerdict::NoKeys,
+            None if ours => JwtVerdict::Refused(Refusal::new(
+                AuthFailure::BadSignature,
                 "the token's signature is not valid",
             )),
-            Some(_) | None if keys_are_missing && !names_another => Verdict::Unknown,
-            Some(_) | None => Verdict::NotOurs,
+            Some(_) | None if keys_are_missing && !names_another => JwtVerdict::Unknown,
+            Some(_) | None => JwtVerdict::NotOurs,
         }
     }
 
-    /// The keys of the JWKS URL. A token that could not be accepted anyway is not worth a fetch.
+    /// The keys of the JWKS URL. Nothing is fetched for a token that would be refused anyway.
     async fn known(&self, fetch: bool) -> Arc<Known> {
         match &self.remote {
             Some(remote) if fetch => remote.current().await,
@@ -164,34 +165,34 @@ impl Jwts {
     }
 
     /// The verdict on a token whose signature, issuer and audience are right.
-    fn judge(&self, unchecked: &Unchecked, claims: &Claims) -> Verdict {
+    fn judge(&self, unchecked: &Unchecked, claims: &Claims) -> JwtVerdict {
         if unchecked.critical {
-            return Verdict::Refused(Refusal::new(
-                Reason::BadClaims,
+            return JwtVerdict::Refused(Refusal::new(
+                AuthFailure::BadClaims,
                 "the token demands an extension that is not supported",
             ));
         }
         // jsonwebtoken also takes a list of issuers that holds ours.
         if self.issuer.is_some() && unchecked.issuer != self.issuer {
-            return Verdict::Refused(Refusal::new(
-                Reason::NotForUs,
+            return JwtVerdict::Refused(Refusal::new(
+                AuthFailure::NotForUs,
                 "the token is from another issuer",
             ));
         }
         if let Err(why) = self.check_times(claims) {
-            return Verdict::Refused(why);
+            return JwtVerdict::Refused(why);
         }
         let Some(id) = claims.get(&self.id_claim).and_then(Value::as_str) else {
-            return Verdict::Refused(Refusal::new(
-                Reason::BadId,
+            return JwtVerdict::Refused(Refusal::new(
+                AuthFailure::BadId,
                 "the token's id claim is missing or no text",
             ));
         };
         let id = match Id::new(id) {
             Ok(id) => id,
-            Err(refusal) => return Verdict::Refused(refusal),
+            Err(refusal) => return JwtVerdict::Refused(refusal),
         };
-        Verdict::Caller(Identity {
+        JwtVerdict::Caller(Identity {
             id,
             scopes: scopes(claims),
         })
@@ -204,17 +205,17 @@ impl Jwts {
             return Err(missing("exp"));
         };
         if now >= expires.saturating_add(LEEWAY_SECS) {
-            return Err(Refusal::new(Reason::Expired, "the token has expired"));
+            return Err(Refusal::new(AuthFailure::Expired, "the token has expired"));
         }
         match claims.get("nbf").map(seconds) {
             None => Ok(()),
             Some(Some(start)) if start <= now.saturating_add(LEEWAY_SECS) => Ok(()),
             Some(Some(_)) => Err(Refusal::new(
-                Reason::NotYetValid,
+                AuthFailure::NotYetValid,
                 "the token is not valid yet",
             )),
             Some(None) => Err(Refusal::new(
-                Reason::BadClaims,
+                AuthFailure::BadClaims,
                 "the token's nbf is no time",
             )),
         }
@@ -250,18 +251,18 @@ fn refusal(error: &ErrorKind) -> Option<Refusal> {
         Some(missing(claim))
     } else if matches!(error, ErrorKind::InvalidIssuer) {
         Some(Refusal::new(
-            Reason::NotForUs,
+            AuthFailure::NotForUs,
             "the token is from another issuer",
         ))
     } else if matches!(error, ErrorKind::InvalidAudience) {
         Some(Refusal::new(
-            Reason::NotForUs,
+            AuthFailure::NotForUs,
             "the token is for another audience",
         ))
     } else if matches!(error, ErrorKind::Json(_)) {
         // The header was read before, so these are the claims: a `sub` that is a list, for one.
         Some(Refusal::new(
-            Reason::BadClaims,
+            AuthFailure::BadClaims,
             "the token's claims cannot be read",
         ))
     } else {
@@ -275,7 +276,7 @@ fn missing(claim: &str) -> Refusal {
         "iss" => "the token has no iss",
         _ => "the token has no aud",
     };
-    Refusal::new(Reason::BadClaims, text)
+    Refusal::new(AuthFailure::BadClaims, text)
 }
 
 /// A JWT time (RFC 7519, `NumericDate`): seconds, perhaps with a fraction.

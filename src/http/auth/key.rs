@@ -31,7 +31,7 @@ impl KeyError {
     }
 }
 
-/// A key and the only algorithm that it is used with, whatever a token says of itself.
+/// A key and the only algorithm that it is used with, whatever a token's header says.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     pub(super) kid: Option<String>,
@@ -44,7 +44,7 @@ pub(super) struct Key {
 pub(super) enum JwksSource {
     /// Our own file, which may hold shared secrets (`kty: oct`).
     File,
-    /// An address that others can read: a secret in it is none.
+    /// A URL that others can read: shared secrets in it are not used.
     Url,
 }
 
@@ -184,7 +184,7 @@ fn algorithm_of(
     Err("it is not RSA, EC on P-256 or Ed25519")
 }
 
-/// Refuses a key that could never check a signature, or that is too weak to.
+/// Refuses a key that cannot check a signature, or is too weak.
 fn check_size(key: &DecodingKey) -> Result<(), &'static str> {
     let raw_bytes = || key.try_get_as_bytes().map_or(0, <[u8]>::len);
     let (right, why) = match key.family() {

@@ -7,10 +7,10 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use super::caller::Id;
 use crate::config::ApiSecret;
 
-/// The secrets, as digests: equal in length, so that comparing them tells nothing of a secret's.
-pub(super) struct Secrets(Vec<Entry>);
+/// The secrets, as digests. Those are of one length, so the time of a comparison tells nothing of a secret's.
+pub(super) struct Secrets(Vec<SecretEntry>);
 
-struct Entry {
+struct SecretEntry {
     digest: [u8; 32],
     /// None where the id is blank: using such a secret is refused.
     id: Option<Id>,
@@ -30,12 +30,12 @@ pub(super) enum SecretMatch<'a> {
 impl Secrets {
     /// None where two callers share a secret: whose a token is would be a guess.
     pub(super) fn new(secrets: &[ApiSecret]) -> Option<Self> {
-        let mut entries: Vec<Entry> = Vec::with_capacity(secrets.len());
+        let mut entries: Vec<SecretEntry> = Vec::with_capacity(secrets.len());
         for ApiSecret { id, secret } in secrets {
             let digest = Sha256::digest(secret.expose_secret()).into();
             let id = Id::new(id).ok();
             match entries.iter().find(|entry| entry.digest == digest) {
-                None => entries.push(Entry { digest, id }),
+                None => entries.push(SecretEntry { digest, id }),
                 Some(same) if same.id == id => {}
                 Some(_) => return None,
             }

@@ -24,11 +24,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::caller::Id;
-use super::fetch::{self, BodyError};
-use super::refusal::{Reason, Refusal};
+use super::fetch::{self, ResponseError};
+use super::refusal::Refusal;
 use super::signing::SigningKey;
 use super::{AuthError, AuthRequest};
 use crate::http::problem::chain;
+use crate::metrics::AuthFailure;
 use quell_clock::Clock;
 
 /// How long our request stays valid.
@@ -98,8 +99,8 @@ impl AuthService {
             StatusCode::OK => {
                 let body = match fetch::body(response, ANSWER_BYTES_MAX).await {
                     Ok(body) => body,
-                    Err(BodyError::Broken(error)) => return Err(self.unavailable(error)),
-                    Err(BodyError::TooLong(_)) => return Err(self.failed("a body over 64 KiB")),
+                    Err(ResponseError::Broken(error)) => return Err(self.unavailable(error)),
+                    Err(ResponseError::TooLong(_)) => return Err(self.failed("a body over 64 KiB")),
                 };
                 self.caller(&body)
             }
@@ -110,7 +111,7 @@ impl AuthService {
 
     fn request(&self, token: &str, request: &AuthRequest<'_>) -> Result<String, AuthError> {
         let iat = self.clock.unix_seconds();
-        // The caller may have left the query in: it holds the token itself where `?api_key=` is used.
+        // Not the query: it holds the token where `?api_key=` is used.
         let path = request.path.split_once('?').map_or(request.path, |it| it.0);
         let claims = Claims {
             sub: "quell",
@@ -118,7 +119,7 @@ impl AuthService {
             exp: iat.saturating_add(REQUEST_SECS),
             auth_data: AuthData {
                 token,
-                // What is no JSON is told as an empty object, as services of this protocol expect.
+                // Services of this protocol expect an empty object for a body that is not JSON.
                 request_body: serde_json::from_slice(request.body)
                     .unwrap_or_else(|_| Value::Object(Map::new())),
                 request_headers: harmless(request.headers, token),
@@ -132,7 +133,7 @@ impl AuthService {
         })
     }
 
-    /// Reads a 200. What cannot be understood lets nobody in.
+    /// Reads a 200. An answer that cannot be understood lets nobody in.
     fn caller(&self, body: &[u8]) -> Result<Option<Id>, AuthError> {
         let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
             return Err(self.failed("200 without a JSON object"));
@@ -140,7 +141,7 @@ impl AuthService {
         match answer.get("id") {
             None | Some(Value::Null) if self.allow_no_id => Ok(None),
             None | Some(Value::Null) => Err(AuthError::Unauthorized(Refusal::new(
-                Reason::BadId,
+                AuthFailure::BadId,
                 "the auth service gave no id for this token",
             ))),
             Some(Value::String(id)) => Id::new(id).map(Some).map_err(AuthError::Unauthorized),
@@ -165,7 +166,7 @@ impl AuthService {
 }
 
 const REFUSED: AuthError = AuthError::Unauthorized(Refusal::new(
-    Reason::AuthService,
+    AuthFailure::AuthService,
     "the auth service refused the token",
 ));
 

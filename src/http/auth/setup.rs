@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::Inner;
+use super::AuthenticatorInner;
 use super::fetch;
 use super::jwks::{FETCH_TIMEOUT, RemoteKeys};
 use super::jwt::Jwts;
@@ -54,7 +54,10 @@ pub enum AuthSetupError {
     Client(#[from] reqwest::Error),
 }
 
-pub(super) async fn inner(config: &AuthConfig, clock: Clock) -> Result<Inner, AuthSetupError> {
+pub(super) async fn inner(
+    config: &AuthConfig,
+    clock: Clock,
+) -> Result<AuthenticatorInner, AuthSetupError> {
     let secrets = Secrets::new(&config.api_secrets).ok_or(AuthSetupError::SharedSecret)?;
     let jwts = match &config.jwt {
         Some(jwt) => Some(jwts(jwt, &clock).await?),
@@ -64,7 +67,7 @@ pub(super) async fn inner(config: &AuthConfig, clock: Clock) -> Result<Inner, Au
         Some(service) => Some(auth_service(service, config.allow_no_id, clock).await?),
         None => None,
     };
-    let inner = Inner {
+    let inner = AuthenticatorInner {
         required: config.required,
         operator_ids: config.operator_ids.clone(),
         secrets,

@@ -265,7 +265,7 @@ async fn a_jwks_host_that_is_down_stops_neither_the_start_nor_the_service() {
 #[tokio::test]
 async fn every_refusal_is_a_problem() {
     for (error, status, code) in [
-        (refused(Reason::Expired, "why"), 401, "UNAUTHORIZED"),
+        (refused(AuthFailure::Expired, "why"), 401, "UNAUTHORIZED"),
         (AuthError::Forbidden(Scope::Mute), 403, "FORBIDDEN"),
         (
             AuthError::ServiceFailed {
@@ -353,6 +353,10 @@ async fn every_refusal_has_its_reason() {
         let refused = auth.caller_of_mute(&request(&headers, None)).await;
         let problem = Problem::from(refused.unwrap_err());
         assert_eq!(problem.status, StatusCode::UNAUTHORIZED, "{sent:?}");
-        assert_eq!(problem.reason.map(Reason::as_str), Some(reason), "{sent:?}");
+        assert_eq!(
+            problem.reason.map(AuthFailure::as_str),
+            Some(reason),
+            "{sent:?}"
+        );
     }
 }

@@ -2,10 +2,10 @@
 
 use axum::http::{HeaderMap, header};
 
-/// The longest token that is looked at.
+/// The longest token that is checked.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// What a request carries in a token's place.
+/// What a request sends as its token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent<'a> {
     /// Nothing at all.
@@ -22,7 +22,7 @@ pub(super) fn of_headers(headers: &HeaderMap) -> Sent<'_> {
     let Some(value) = values.next() else {
         return Sent::Nothing;
     };
-    // Which of several would count is a guess, and proxies guess differently.
+    // With several, proxies and servers differ in which one counts.
     if values.next().is_some() {
         return Sent::Bad("send one Authorization header, not several");
     }

@@ -19,7 +19,7 @@ use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam};
 use super::state::AppState;
-use crate::policy_store::{self, ChangeError, Expected, Stored};
+use crate::policy_store::{self, ChangeError, Expected, PolicyRecord};
 use quell_policy::{Owner, Problems};
 use request::{NameParam, stored_name};
 
@@ -61,7 +61,7 @@ fn no_precondition() -> Problem {
 
 /// A policy as it is answered.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PolicyResponse {
     owner: Owner,
     name: String,
     revision: i32,
@@ -73,8 +73,8 @@ struct Shown {
     warnings: Vec<String>,
 }
 
-impl Shown {
-    fn new(stored: Stored, warnings: Vec<String>) -> Self {
+impl PolicyResponse {
+    fn new(stored: PolicyRecord, warnings: Vec<String>) -> Self {
         Self {
             owner: stored.owner,
             name: stored.name,
@@ -94,12 +94,12 @@ impl Shown {
 }
 
 /// The status of an answer that shows the policy after a change.
-const fn status_of(outcome: policy_store::Outcome) -> StatusCode {
+const fn status_of(outcome: policy_store::ChangeOutcome) -> StatusCode {
     match outcome {
-        policy_store::Outcome::Created => StatusCode::CREATED,
-        policy_store::Outcome::Updated
-        | policy_store::Outcome::Unchanged
-        | policy_store::Outcome::Deleted => StatusCode::OK,
+        policy_store::ChangeOutcome::Created => StatusCode::CREATED,
+        policy_store::ChangeOutcome::Updated
+        | policy_store::ChangeOutcome::Unchanged
+        | policy_store::ChangeOutcome::Deleted => StatusCode::OK,
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn list(
     let stored = policy_store::list(&state.pool, filter).await?;
     let policies: Vec<_> = stored
         .into_iter()
-        .map(|stored| Shown::new(stored, Vec::new()))
+        .map(|stored| PolicyResponse::new(stored, Vec::new()))
         .collect();
     Ok(Json(json!({ "policies": policies })).into_response())
 }
@@ -130,7 +130,7 @@ pub(super) async fn show(
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
     let stored = policy_store::get(&state.pool, &request.owner, &stored_name(name)?).await?;
     let stored = stored.ok_or_else(not_found)?;
-    Ok(Shown::new(stored, Vec::new()).into_response(StatusCode::OK))
+    Ok(PolicyResponse::new(stored, Vec::new()).into_response(StatusCode::OK))
 }
 
 pub(super) async fn create(
@@ -142,7 +142,8 @@ pub(super) async fn create(
     let (policy, warnings) = request.policy(None)?;
     let changed = request.put(&state, &policy, Expected::Absent).await?;
     let location = request.location(&policy.name);
-    let mut response = Shown::new(changed.policy, warnings).into_response(StatusCode::CREATED);
+    let mut response =
+        PolicyResponse::new(changed.policy, warnings).into_response(StatusCode::CREATED);
     if let Ok(location) = location.parse() {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -161,7 +162,7 @@ pub(super) async fn replace(
     let changed = request.put(&state, &policy, precondition.revision).await;
     let changed = changed.map_err(|error| precondition.explain(error))?;
     let status = status_of(changed.outcome);
-    Ok(Shown::new(changed.policy, warnings).into_response(status))
+    Ok(PolicyResponse::new(changed.policy, warnings).into_response(status))
 }
 
 pub(super) async fn delete(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::request::{NameParam, stored_name};
-use super::{Shown, not_found, status_of};
+use super::{PolicyResponse, not_found, status_of};
 use crate::http::auth::Scope;
 use crate::http::problem::Problem;
 use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, check_json};
@@ -41,7 +41,7 @@ struct RollbackBody {
 
 /// A revision as it is answered.
 #[derive(Debug, Serialize)]
-struct ShownRevision {
+struct RevisionResponse {
     owner: Owner,
     name: String,
     revision: i32,
@@ -54,7 +54,7 @@ struct ShownRevision {
     changes: Vec<FieldChange>,
 }
 
-impl ShownRevision {
+impl RevisionResponse {
     fn new(revision: Revision) -> Self {
         let changes = changed_fields(revision.previous.as_ref(), revision.document.as_ref());
         Self {
@@ -73,8 +73,8 @@ impl ShownRevision {
 
 /// Revisions, the newest first.
 #[derive(Debug, Serialize)]
-struct ShownPage {
-    revisions: Vec<ShownRevision>,
+struct RevisionsResponse {
+    revisions: Vec<RevisionResponse>,
     /// What `before` has to be for the next page; none where this is the last.
     next_before: Option<i32>,
 }
@@ -83,7 +83,7 @@ struct ShownPage {
 #[derive(Debug, Serialize)]
 struct WholeRevision {
     #[serde(flatten)]
-    revision: ShownRevision,
+    revision: RevisionResponse,
     /// None after a deletion.
     policy: Option<Value>,
 }
@@ -122,8 +122,8 @@ pub(in crate::http) async fn list(
     }
     let next = page.revisions.last().filter(|_| page.is_more);
     let next_before = next.map(|oldest| oldest.revision);
-    let revisions = page.revisions.into_iter().map(ShownRevision::new);
-    Ok(Json(ShownPage {
+    let revisions = page.revisions.into_iter().map(RevisionResponse::new);
+    Ok(Json(RevisionsResponse {
         revisions: revisions.collect(),
         next_before,
     })
@@ -146,7 +146,7 @@ pub(in crate::http) async fn show(
         .ok_or_else(missing)?;
     let whole = WholeRevision {
         policy: found.document.clone(),
-        revision: ShownRevision::new(found),
+        revision: RevisionResponse::new(found),
     };
     Ok(Json(whole).into_response())
 }
@@ -186,5 +186,5 @@ pub(in crate::http) async fn rollback(
         ),
     })?;
     let status = status_of(changed.outcome);
-    Ok(Shown::new(changed.policy, Vec::new()).into_response(status))
+    Ok(PolicyResponse::new(changed.policy, Vec::new()).into_response(status))
 }

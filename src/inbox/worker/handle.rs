@@ -1,4 +1,4 @@
-//! What happens to a job: the pipeline, and then a settlement or another try later.
+//! Handles one job: runs the pipeline, then settles the job or puts it back for a retry.
 
 use std::time::Duration;
 
@@ -32,18 +32,18 @@ struct JobContext<'a> {
 }
 
 /// What a job comes to.
-enum End {
+enum JobResult {
     Settled(Settlement, Option<String>),
     /// Not now, because of this.
     Retry(String),
 }
 
 impl JobContext<'_> {
-    fn end(&self) -> End {
-        let settled = |settlement, why: &str| End::Settled(settlement, Some(why.to_owned()));
+    fn end(&self) -> JobResult {
+        let settled = |settlement, why: &str| JobResult::Settled(settlement, Some(why.to_owned()));
         match &self.handled.result {
             TrackResult::Muted(policy) => settled(Settlement::Muted, &policy.name),
-            TrackResult::Nothing => End::Settled(Settlement::Nothing, None),
+            TrackResult::Nothing => JobResult::Settled(Settlement::Nothing, None),
             TrackResult::Refused(why) => settled(Settlement::Refused, why),
             TrackResult::Stale => settled(
                 Settlement::Stale,
@@ -54,11 +54,11 @@ impl JobContext<'_> {
                 Settlement::Superseded,
                 "a person decided on this track meanwhile",
             ),
-            TrackResult::Retry(why) => End::Retry(why.clone()),
+            TrackResult::Retry(why) => JobResult::Retry(why.clone()),
         }
     }
 
-    /// What it is when there is no later try: a mute that is decided is not undecided for that.
+    /// The settlement where there is no other try: `undecided`, unless a mute was decided.
     fn exhausted(&self) -> Settlement {
         if self.handled.is_mute_decided() {
             Settlement::DeadLetter
@@ -86,7 +86,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
 impl Worker {
     pub(super) async fn handle(&self, job: &Job) {
         let parts = &self.0.parts;
-        parts.metrics.observe(Step::Queue, job.held_since.elapsed());
+        parts.metrics.observe(Step::Queue, job.leased_at.elapsed());
         let cause = Cause {
             origin: Origin::Webhook,
             as_of: Some(job.received_at),
@@ -133,7 +133,7 @@ impl Worker {
         } = context;
         let mut record = context.record();
         match context.end() {
-            End::Settled(settlement, why) => {
+            JobResult::Settled(settlement, why) => {
                 if matches!(
                     settlement,
                     Settlement::Muted | Settlement::Nothing | Settlement::Superseded
@@ -152,7 +152,7 @@ impl Worker {
                     );
                 }
             }
-            End::Retry(error) => {
+            JobResult::Retry(error) => {
                 let exhausted = context.exhausted();
                 record
                     .rows
@@ -166,9 +166,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Without a word from Postgres the lease runs out and the job is taken again: nothing is lost.
-    /// What Postgres refuses to store it will refuse again, so then the job goes on towards its
-    /// deadline without it.
+    /// Where Postgres does not answer, the lease runs out and the job is claimed again: nothing is lost.
+    /// Where Postgres refuses to store the record, it will refuse it again, so the job is put back without
+    /// it, until its deadline.
     async fn not_settled(&self, job: &Job, error: &sqlx::Error) {
         tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
         if error.as_database_error().is_none() {

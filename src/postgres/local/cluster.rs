@@ -21,7 +21,7 @@ const OWNER: &str = "quell_owner";
 const SERVICE: &str = "quell";
 const DATABASE: &str = "quell";
 
-/// How often one that somebody else stops just then is looked for anew.
+/// How often opening is tried again where somebody else stops it just then.
 const ATTEMPTS_MAX: u32 = 3;
 /// To make the two logins and the database.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -79,7 +79,7 @@ impl LocalPostgres {
         let lock = lock(&self.instance.folder).await?;
         let folder = &self.instance.folder;
         let data = folder.display().to_string();
-        if !matches!(data::look(folder)?, Holds::Cluster { .. }) {
+        if !matches!(data::inspect(folder)?, Holds::Cluster { .. }) {
             tracing::info!(data, "making a new Postgres data folder");
             data::initialize(folder, &survey.programs, survey.account.as_ref()).await?;
         }

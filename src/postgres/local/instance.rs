@@ -14,17 +14,17 @@ use crate::postgres::error::{LocalPostgresError, is_own_lack};
 use crate::postgres::process::{self, Server};
 use crate::postgres::{data, files};
 
-/// One that is started says something by then. Recovery after a crash may have a lot to read, and is
-/// begun anew where it is broken off: one that says that it comes up is waited for as long as it does.
+/// How long a Postgres that was started may say nothing. One that says that it is starting is waited for
+/// without a limit: recovery after a crash may take long, and would begin anew if it were broken off.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// Between two lines that it is not known whether it still runs.
+/// The time between two log lines that it is not known whether it still runs.
 const TELL: Duration = Duration::from_mins(1);
-/// Between two looks whether another quell has let go of the folder.
+/// Between two attempts to get the folder's lock.
 const POLL: Duration = Duration::from_millis(30);
-/// Between two looks whether it still runs, and between two attempts to start it while processes
+/// Between two checks whether it still runs, and between two attempts to start it while processes
 /// of the one before it are still there.
 const WATCH: Duration = Duration::from_millis(100);
-/// Beside quell's own pool: a second quell's, psql, and what Postgres keeps back.
+/// Connections beside quell's own pool: a second quell's, psql, and those that Postgres reserves.
 const CONNECTIONS_SPARE: u32 = 60;
 /// What Postgres says while a process that outlived the main one still has its memory.
 const MEMORY_IN_USE: &str = "pre-existing shared memory block";
@@ -49,7 +49,7 @@ enum Process {
 
 /// How it ended, and the last lines of its log.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct ServerExit {
     pub(super) how: String,
     pub(super) log: String,
 }
@@ -92,7 +92,7 @@ impl Instance {
         loop {
             let command = command(&self.folder, &self.place, survey, connections_max);
             self.process = Process::Ours(Server::spawn(command)?);
-            let Err(End { how, log }) = self.ready().await else {
+            let Err(ServerExit { how, log }) = self.ready().await else {
                 return Ok(());
             };
             if !log.contains(MEMORY_IN_USE) || begun.elapsed() > START_TIMEOUT {
@@ -115,7 +115,7 @@ impl Instance {
     }
 
     /// Waits until our child answers.
-    async fn ready(&mut self) -> Result<(), End> {
+    async fn ready(&mut self) -> Result<(), ServerExit> {
         let mut patience = Patience::new(Instant::now(), START_TIMEOUT);
         let Process::Ours(server) = &mut self.process else {
             return Ok(());
@@ -131,7 +131,7 @@ impl Instance {
                     return Ok(());
                 }
                 Err(error) if is_on_its_way(&error) => patience.goes_on(&self.folder, &error),
-                // What we lack is no silence of its.
+                // This process lacks something, which is no silence of Postgres.
                 Err(sqlx::Error::Io(error)) if is_own_lack(&error) => {
                     patience.goes_on(&self.folder, &error);
                 }
@@ -144,7 +144,7 @@ impl Instance {
         };
         let log = server.last_lines().await;
         server.stop().await;
-        Err(End { how, log })
+        Err(ServerExit { how, log })
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -157,7 +157,7 @@ impl Instance {
     }
 
     /// Waits for its end, whoever ended it.
-    pub(super) async fn ended(&mut self) -> End {
+    pub(super) async fn ended(&mut self) -> ServerExit {
         let mut told: Option<Instant> = None;
         loop {
             match self.end().await {
@@ -176,16 +176,16 @@ impl Instance {
         }
     }
 
-    async fn end(&mut self) -> io::Result<Option<End>> {
+    async fn end(&mut self) -> io::Result<Option<ServerExit>> {
         Ok(match &mut self.process {
             Process::Ours(server) => match server.ended() {
-                Some(status) => Some(End {
+                Some(status) => Some(ServerExit {
                     how: status.to_string(),
                     log: server.last_lines().await,
                 }),
                 None => None,
             },
-            Process::Found(pid) => (!note::is_there(&self.folder, *pid)?).then(|| End {
+            Process::Found(pid) => (!note::is_there(&self.folder, *pid)?).then(|| ServerExit {
                 how: "its main process is gone".to_owned(),
                 log: "\n    (it went to the program that had started it)".to_owned(),
             }),
@@ -213,7 +213,7 @@ impl Instance {
             Process::Ours(server) => server.stop().await,
             Process::None => {}
         }
-        // Tidying up, but not under the feet of another quell that starts just now. One that was
+        // Removes the socket's folder, unless another quell starts just now. A Postgres that was
         // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)
             && folder.try_lock().is_ok()
@@ -260,7 +260,7 @@ fn command(
     let connections = connections_max.saturating_add(CONNECTIONS_SPARE);
     command.arg("-D").arg(folder);
     for (name, value) in [
-        // No TCP: the socket's folder says who may come.
+        // No TCP: the rights of the socket's folder say who may connect.
         ("listen_addresses", String::new()),
         (
             "unix_socket_directories",
@@ -269,7 +269,7 @@ fn command(
         ("unix_socket_permissions", "0700".to_owned()),
         ("port", place.port.to_string()),
         ("max_connections", connections.to_string()),
-        // Its log comes to us, in the words that we know.
+        // Its log is written to our pipe, in English, which we can read.
         ("log_destination", "stderr".to_owned()),
         ("logging_collector", "off".to_owned()),
         ("lc_messages", "C".to_owned()),

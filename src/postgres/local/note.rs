@@ -1,4 +1,4 @@
-//! Postgres's own note of what runs on a data folder, `postmaster.pid`, and whether that is so.
+//! Reads `postmaster.pid`, in which Postgres notes what runs on a data folder, and checks whether it still runs.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use super::place::Place;
 use crate::postgres::error::{LocalPostgresError, is_own_lack};
 use crate::postgres::{files, process};
 
-/// One that is there by its id, and does not listen: it comes up, goes down, or is another
-/// program that was given the id of one that crashed.
+/// How long a process is waited for that has the id in the note and does not listen: it is starting or
+/// stopping, or is another program that got the id of one that crashed.
 const SILENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The Postgres that runs on `folder`: its main process's id, and where it listens. One that is
@@ -45,7 +45,7 @@ pub(super) fn is_there(folder: &Path, pid: i32) -> io::Result<bool> {
     Ok(process::is_alive(pid) && read(folder)?.is_some_and(|(noted, _)| noted == pid))
 }
 
-/// Whether something may run on `folder`; so it is where that cannot be told.
+/// Whether something may run on `folder`; also true where that cannot be told.
 pub(super) fn may_run(folder: &Path) -> bool {
     read(folder).map_or(true, |note| {
         note.is_some_and(|(pid, _)| process::is_alive(pid))

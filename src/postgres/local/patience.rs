@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
 
-/// Between two lines that it is still waited for.
+/// The time between two log lines that Postgres is still waited for.
 const TELL: Duration = Duration::from_mins(1);
-/// The first pause. Most are there by the second look.
+/// The first pause. Most answer when they are asked a second time.
 const POLL_MIN: Duration = Duration::from_millis(30);
-/// One that says that it is on its way writes a line for each look.
+/// One that is starting writes a line to its log each time that it is asked.
 const POLL_MAX: Duration = Duration::from_millis(250);
 
-/// How long one that says nothing is waited for.
+/// Counts for how long Postgres has said nothing, and bounds that.
 pub(super) struct Patience {
     heard: Instant,
     told: Instant,
@@ -35,12 +35,12 @@ impl Patience {
         now.duration_since(self.heard) > self.silence_max
     }
 
-    /// Until the next look: longer each time that it said that it is on its way.
+    /// The pause before the next question: longer each time that it said that it is on its way.
     pub(super) fn pause(&self) -> Duration {
         self.pause
     }
 
-    /// It is on its way; whether there is a line to be written of that.
+    /// Notes that it is on its way; returns whether a log line is due.
     fn hears(&mut self, now: Instant) -> bool {
         self.heard = now;
         self.pause = (self.pause * 2).min(POLL_MAX);
@@ -51,7 +51,7 @@ impl Patience {
         tells
     }
 
-    /// It is waited for because of `error`, which says nothing against it.
+    /// Notes that it is on its way, as `error` says, and logs that from time to time.
     pub(super) fn goes_on(&mut self, folder: &Path, error: &dyn fmt::Display) {
         if self.hears(Instant::now()) {
             tracing::warn!(data = %folder.display(), %error, "Postgres is still waited for");

@@ -1,6 +1,6 @@
-//! Watches over the Postgres of a server that goes on: when it ends, it is started again.
+//! Watches over the Postgres of a running server, and starts it again when it ends.
 //!
-//! The same for one that another quell had started, which ends with that one, as a rule.
+//! It does the same for a Postgres that another quell had started, which usually ends with that quell.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cluster::LocalPostgres;
-use super::instance::End;
+use super::instance::ServerExit;
 use crate::postgres::error::LocalPostgresError;
 use crate::postgres::pool::Pool;
 
@@ -32,7 +32,7 @@ pub(in crate::postgres) struct Limit {
 }
 
 impl Limit {
-    /// What `quell serve` does before whoever watches over it has to look into it.
+    /// The limits of `quell serve`; beyond them it ends with an error.
     pub(in crate::postgres) fn of_server() -> Self {
         // A disk may be full for a while: all pauses before the last start are two minutes.
         Self::new(5, 12, Duration::from_secs(16))
@@ -47,7 +47,7 @@ impl Limit {
         }
     }
 
-    /// The pause after so many starts that failed one after the other.
+    /// The pause after this many failed starts in a row.
     fn pause(&self, failed: u32) -> Duration {
         let doubled = 1_u32
             .checked_shl(failed.saturating_sub(1))
@@ -94,7 +94,7 @@ impl Supervised {
         let task = TaskTracker::new().spawn(async move {
             let watching = watch_over(&mut local, &pool, limit);
             if let Some(error) = stopped.run_until_cancelled(watching).await {
-                // Nobody listens where the server is ending anyway.
+                // Nobody receives it where the server is ending anyway.
                 tell.send(error).ok();
             } else {
                 drop(tell);
@@ -105,7 +105,7 @@ impl Supervised {
         (Self { task, stop }, given_up)
     }
 
-    /// Watches no longer; gives back what was watched over.
+    /// Stops watching; returns what was watched over.
     pub(in crate::postgres) async fn end(self) -> Option<LocalPostgres> {
         self.stop.cancel();
         self.task.await.ok()
@@ -118,7 +118,7 @@ async fn watch_over(
     mut limit: Limit,
 ) -> LocalPostgresError {
     loop {
-        let End { how, log } = local.instance.ended().await;
+        let ServerExit { how, log } = local.instance.ended().await;
         let ended = Instant::now();
         let data = local.data().display().to_string();
         tracing::warn!(data, how, "the machine's own Postgres ended");
@@ -136,7 +136,7 @@ async fn watch_over(
         let (mut tried, mut failed) = (0, 0);
         while let Err(error) = local.start_again().await {
             tried += 1;
-            // What we lack says nothing of Postgres: another quell's may run all the time.
+            // This process lacks something, which says nothing of Postgres: it may well be running.
             if !error.is_own_lack() {
                 failed += 1;
             }

@@ -8,7 +8,7 @@ use crate::postgres::data::{self, Holds};
 use crate::postgres::error::LocalPostgresError;
 use crate::postgres::programs::Programs;
 
-/// What there is to start Postgres with. Looked at only: nothing is made.
+/// What there is to start Postgres with. Finding it out makes nothing.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// The data folder, which may not be there yet.
@@ -25,7 +25,7 @@ impl Survey {
     pub(crate) async fn of(config: &DatabaseConfig) -> Result<Self, LocalPostgresError> {
         let folder = data::folder(config)?;
         let account = Account::choose(&folder)?;
-        let holds = data::look(&folder)?;
+        let holds = data::inspect(&folder)?;
         let installed = Programs::find(config, account.as_ref()).await?;
         Ok(Self {
             programs: choose(installed, &holds, &folder)?,

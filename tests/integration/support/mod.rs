@@ -34,7 +34,7 @@ pub(crate) use database::{TestDatabase, admin};
 pub(crate) use program::{Program, open_tempdir, read_until, settings};
 pub(crate) use stub::Stub;
 
-/// How long anything may take that a test waits for; nothing waits longer than it must.
+/// The longest time that a test waits for anything.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// Tokens of the callers that every `TestApp` knows.
@@ -42,7 +42,7 @@ pub(crate) const ACME: &str = "acme-secret-0123456789abcdef-0123456789";
 pub(crate) const GLOBEX: &str = "globex-secret-0123456789abcdef-01234567";
 pub(crate) const OPERATOR: &str = "operator-secret-0123456789abcdef-012345";
 
-/// What is to be different from the usual.
+/// How a test's quell differs from the usual.
 pub(crate) struct Setup {
     env: BTreeMap<String, Option<String>>,
     clock: Clock,
@@ -336,7 +336,7 @@ impl TestApp {
             running.drain().await;
         }
         assert_eq!(self.open_jobs().await, 0, "jobs are left");
-        // Asked of the log itself, not of the table that says which are open.
+        // From the log itself, not from `open_intent`.
         let open: i64 = sqlx::query_scalar(
             "select count(*) from (select started_at, action_id from audit_log where phase = 'intent'
                                    except select started_at, action_id from audit_log where phase = 'outcome') open",
@@ -353,7 +353,7 @@ impl TestApp {
         self.stop().await;
     }
 
-    /// Drains quell where a test leaves work behind on purpose.
+    /// Drains a quell in which a test leaves work behind on purpose.
     pub(crate) async fn finish_with_work_left(mut self) {
         for running in self.others.drain(..).chain(self.running.take()) {
             running.drain().await;

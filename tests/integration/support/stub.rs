@@ -1,4 +1,4 @@
-//! A server on loopback that plays another's part, as a test tells it to.
+//! A stub of another server, on loopback, whose answers a test makes.
 
 use std::sync::{Arc, Mutex};
 

@@ -6,7 +6,7 @@ use sqlx::Row;
 use super::{Setup, TestApp};
 
 impl Setup {
-    /// A quell that is told of nothing by webhooks.
+    /// A quell that gets no webhooks.
     pub(crate) async fn start_without_webhooks(self) -> TestApp {
         let app = self.start().await;
         app.simulator.set_webhook_url(None);
@@ -43,7 +43,7 @@ impl TestApp {
         .collect()
     }
 
-    /// Why it did not come to be, as the outcome of the request of that id says.
+    /// The error in the outcome of the request of that id.
     pub(crate) async fn reason(&self, request_id: &str) -> Option<String> {
         sqlx::query_scalar(
             "select error from audit_log where request_id = $1 and phase = 'outcome'",

@@ -9,11 +9,11 @@ use url::Url;
 
 use super::{Answer, TestApp};
 
-/// The table of events, locked: nothing can be stored until it is let go.
+/// A lock on the table of events: nothing can be stored until it is released.
 pub(crate) struct Blocked(PgConnection);
 
 impl Blocked {
-    /// Lets go.
+    /// Releases the lock.
     pub(crate) async fn release(mut self) {
         self.0.execute("rollback").await.unwrap();
         self.0.close().await.unwrap();
@@ -73,8 +73,8 @@ impl TestApp {
             .await
     }
 
-    /// Keeps every event from being read, for longer than one lock is waited for (5 s): the first
-    /// lock is the table's, the second its partitions'.
+    /// Keeps every event from being read, for longer than `lock_timeout` (5 s): a statement waits for the
+    /// table's lock first, and then for those of its partitions.
     pub(crate) async fn block_events_twice(&self) -> [Blocked; 2] {
         let partitions = "do $$ declare name regclass; begin
                  for name in select inhrelid from pg_inherits
@@ -122,7 +122,7 @@ impl TestApp {
         self.wait_blocked_for(0).await;
     }
 
-    /// Waits until one has waited for so many seconds.
+    /// Waits until a statement has waited for this many seconds.
     pub(crate) async fn wait_blocked_for(&self, seconds: u32) {
         let waiting = "select count(*) from pg_stat_activity
              where datname = current_database() and wait_event_type = 'Lock'

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use tokio::sync::Notify;
 
-use super::super::jwt::{Jwts, Verdict};
+use super::super::jwt::{JwtVerdict, Jwts};
 use super::super::testing::{Answer, Server, clock, good_claims, jwk, jwks, nowhere, token, with};
 use super::*;
 use quell_clock::ManualClock;
@@ -41,13 +41,13 @@ async fn check(jwts: &Jwts, kid: &str) -> &'static str {
     outcome(&jwts.check(&token).await)
 }
 
-fn outcome(verdict: &Verdict) -> &'static str {
+fn outcome(verdict: &JwtVerdict) -> &'static str {
     match verdict {
-        Verdict::Caller(_) => "caller",
-        Verdict::Refused(_) => "refused",
-        Verdict::NotOurs => "not ours",
-        Verdict::NoKeys => "no keys",
-        Verdict::Unknown => "unknown",
+        JwtVerdict::Caller(_) => "caller",
+        JwtVerdict::Refused(_) => "refused",
+        JwtVerdict::NotOurs => "not ours",
+        JwtVerdict::NoKeys => "no keys",
+        JwtVerdict::Unknown => "unknown",
     }
 }
 

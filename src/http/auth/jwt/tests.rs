@@ -47,11 +47,11 @@ fn hs256(claims: &Value) -> String {
 /// The verdict in a word, with the id of a caller.
 async fn verdict(jwts: &Jwts, token: &str) -> String {
     match jwts.check(token).await {
-        Verdict::Caller(identity) => format!("{:?}", identity.id),
-        Verdict::Refused(why) => why.to_string(),
-        Verdict::NotOurs => "not ours".to_owned(),
-        Verdict::NoKeys => "no keys".to_owned(),
-        Verdict::Unknown => "unknown".to_owned(),
+        JwtVerdict::Caller(identity) => format!("{:?}", identity.id),
+        JwtVerdict::Refused(why) => why.to_string(),
+        JwtVerdict::NotOurs => "not ours".to_owned(),
+        JwtVerdict::NoKeys => "no keys".to_owned(),
+        JwtVerdict::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -363,7 +363,7 @@ async fn scopes_limit_what_a_token_is_good_for() {
         (json!({"scope": "", "scopes": ["mute"]}), vec![]),
     ] {
         let token = hs256(&with(good_claims(), &changes));
-        let Verdict::Caller(identity) = jwts().check(&token).await else {
+        let JwtVerdict::Caller(identity) = jwts().check(&token).await else {
             panic!("{changes}");
         };
         assert_eq!(Vec::from_iter(identity.scopes), expect, "{changes}");
@@ -371,7 +371,7 @@ async fn scopes_limit_what_a_token_is_good_for() {
     // A claim of null is there, and grants nothing.
     let mut claims = good_claims();
     claims["scope"] = Value::Null;
-    let Verdict::Caller(identity) = jwts().check(&hs256(&claims)).await else {
+    let JwtVerdict::Caller(identity) = jwts().check(&hs256(&claims)).await else {
         panic!("null");
     };
     assert!(identity.scopes.is_empty());
