@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::change::{Author, ChangeError, ChangeOutcome, Changed, ManagedBy};
+use super::author::{Author, ChangeError, ChangeOutcome, Changed, ManagedBy, OWNER_BYTES_MAX};
 use super::owner::PgOwner;
 use super::read::{PolicyRecord, get, list};
 use crate::audit::{self, Action, Entry, PolicyRevision};
@@ -21,8 +21,6 @@ const CHANGE_LOCK: i64 = 0x7175_656c_6c01;
 pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same of all that files say, which may be tens of thousands of policies.
 pub(super) const APPLY_TIMEOUT: Duration = Duration::from_mins(5);
-/// The JSON of one owner's policies has at most this many bytes, all together.
-pub(super) const OWNER_BYTES_MAX: i64 = 16 << 20;
 
 /// A transaction that holds the lock; dropped, it has changed nothing.
 pub(super) struct Changing<'a> {

@@ -4,6 +4,7 @@
 //! apply, rollback, REST -> one transaction: policy, policy_revision, audit_log -> NOTIFY -> every replica's snapshot
 //! ```
 
+mod author;
 mod change;
 mod changing;
 mod fields;
@@ -14,9 +15,8 @@ mod read;
 mod revisions;
 mod rollback;
 
-pub use change::{
-    Applied, Author, ChangeError, ChangeOutcome, Changed, Expected, ManagedBy, apply, delete, put,
-};
+pub use author::{Applied, Author, ChangeError, ChangeOutcome, Changed, Expected, ManagedBy};
+pub use change::{apply, delete, put};
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub use plan::{Planned, plan};

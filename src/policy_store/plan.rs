@@ -1,6 +1,7 @@
 //! Says what `apply` would do, and does nothing.
 
-use super::change::{ChangeOutcome, ManagedBy, is_same, left_out};
+use super::author::{ChangeOutcome, ManagedBy};
+use super::change::{is_same, left_out};
 use super::read::{PolicyRecord, list};
 use quell_policy::{Owner, Policy};
 

@@ -1,6 +1,6 @@
 //! Brings an old revision back: its document becomes a new revision, by the way of any change.
 
-use super::change::{Author, ChangeError, Changed, Expected, ManagedBy};
+use super::author::{Author, ChangeError, Changed, Expected, ManagedBy};
 use super::changing::{CHANGE_TIMEOUT, Changing, Write};
 use super::read::PolicyRecord;
 use super::revisions::revision;

@@ -16,8 +16,9 @@ const HOW_TO_MAKE_ONE: &str = "make one with `openssl rand -hex 32`";
 
 pub(super) fn check(environment: &Environment, config: &Config) -> Vec<Finding> {
     let mut findings = vec![livekit(environment, config)];
-    let doubts = config.warnings.iter();
-    findings.extend(doubts.map(|doubt| Finding::warn(doubt, "mend its name, or take it away")));
+    let warnings = config.warnings.iter();
+    findings
+        .extend(warnings.map(|warning| Finding::warn(warning, "mend its name, or take it away")));
     findings.extend(clear_text(config));
     findings.push(who_may_call(config));
     findings.extend(blank_ids(&config.auth));
