@@ -7,9 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use chrono::{
-    DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
-};
+use chrono::{DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -49,7 +47,7 @@ const ZONES: [Tz; 15] = [
 const CASES: u32 = 400;
 const CHECKS_PER_CASE: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
-/// So many steps a minute: no offset since 1970 had other seconds than 0 and 30.
+/// Steps in a minute: no offset since 1970 had other seconds than 0 and 30.
 const TICKS: i64 = 2;
 /// A day and a half: to each side of a change of clocks.
 const HALF_MINUTES: i64 = 36 * 60;
@@ -59,8 +57,12 @@ fn shown(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     at.naive_utc() + TimeDelta::seconds(offset.local_minus_utc().into())
 }
 
-/// Which values of each field are named, by value.
-struct Named([[bool; 60]; 5]);
+/// A window's line: for each field, which values are named; and the answer for one whole day.
+struct Named {
+    fields: [[bool; 60]; 5],
+    /// A day, counted from 1970, and whether the line names it.
+    day: Option<(i64, bool)>,
+}
 
 impl Named {
     fn new(line: &Line) -> Self {
@@ -71,23 +73,63 @@ impl Named {
             &line.month,
             &line.weekday,
         ];
-        Self(fields.map(|field| {
+        let fields = fields.map(|field| {
             let mut named = [false; 60];
             for value in &field.values {
                 named[usize::try_from(*value).unwrap()] = true;
             }
             named
-        }))
+        });
+        Self { fields, day: None }
     }
 
-    fn has(&self, local: NaiveDateTime) -> bool {
-        let has = |field: usize, value: u32| self.0[field][usize::try_from(value).unwrap()];
-        has(0, local.minute())
-            && has(1, local.hour())
-            && has(2, local.day())
-            && has(3, local.month())
-            && has(4, local.weekday().num_days_from_sunday())
+    fn field(&self, field: usize, value: impl TryInto<usize>) -> bool {
+        self.fields[field][value.try_into().ok().unwrap()]
     }
+
+    /// Whether the line names this minute, counted from 1970.
+    fn has(&mut self, local: i64) -> bool {
+        let of_day = local.rem_euclid(DAY_MINUTES);
+        self.field(0, of_day % 60) && self.field(1, of_day / 60) && self.has_day(local)
+    }
+
+    fn has_day(&mut self, local: i64) -> bool {
+        let day = local.div_euclid(DAY_MINUTES);
+        if let Some((known, has)) = self.day
+            && known == day
+        {
+            return has;
+        }
+        let date = DateTime::UNIX_EPOCH.date_naive() + TimeDelta::days(day);
+        let has = self.field(2, date.day())
+            && self.field(3, date.month())
+            && self.field(4, date.weekday().num_days_from_sunday());
+        self.day = Some((day, has));
+        has
+    }
+}
+
+/// What the clock on the wall shows, in minutes from 1970, at each of `count` ticks.
+fn minutes_shown(zone: Tz, begin: DateTime<Utc>, ticks_per_minute: i64, count: i64) -> Vec<i64> {
+    let tick_seconds = 60 / ticks_per_minute;
+    let offset = |seconds: i64| {
+        let at = DateTime::from_timestamp(seconds, 0).unwrap();
+        (shown(zone, at) - at.naive_utc()).num_seconds()
+    };
+    let mut minutes = Vec::new();
+    let mut at = begin.timestamp();
+    let end = at + count * tick_seconds;
+    while at < end {
+        // Clocks are not changed twice within a day: offsets that agree at both ends of an hour hold in it.
+        let next = end.min(at + 3600);
+        let (first, last) = (offset(at), offset(next));
+        while at < next {
+            let offset = if first == last { first } else { offset(at) };
+            minutes.push((at + offset).div_euclid(60));
+            at += tick_seconds;
+        }
+    }
+    minutes
 }
 
 /// Open or closed, half a minute by half a minute, from `begin` on.
@@ -98,23 +140,21 @@ fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64
     } else {
         1
     };
-    let tick = TimeDelta::seconds(60 / ticks);
-    let named = Named::new(line);
+    let mut named = Named::new(line);
     let mut last_start = None;
     // What opened more than `duration` ago has closed. Clocks are put back by a day at most.
-    let early = -duration - DAY_MINUTES;
-    let mut at_utc = begin + TimeDelta::minutes(early);
-    let minute = |local: NaiveDateTime| local.with_second(0).unwrap();
-    let mut shows = minute(shown(zone, at_utc));
+    let early = duration + DAY_MINUTES;
+    let from = begin - TimeDelta::minutes(early);
+    let all_shown = minutes_shown(zone, from, ticks, (early + minutes) * ticks);
+    let mut shows = all_shown[0];
     let mut reached = shows;
     let mut open = Vec::new();
-    for at in early * ticks..minutes * ticks {
-        let local = minute(shown(zone, at_utc));
+    for (at, local) in (-early * ticks..).zip(all_shown) {
         if line.any_hour() && shows != local && named.has(local) {
             last_start = Some(at);
         }
         while !line.any_hour() && reached < local {
-            reached += TimeDelta::minutes(1);
+            reached += 1;
             if named.has(reached) {
                 last_start = Some(at);
             }
@@ -124,7 +164,6 @@ fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64
             let is_open = last_start.is_some_and(|start| at < start + duration * ticks);
             open.extend((0..TICKS / ticks).map(|_| is_open));
         }
-        at_utc += tick;
     }
     open
 }
@@ -153,16 +192,18 @@ fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
             let mut times = leap_days().to_vec();
             for (from, to) in [(1972, 1973), (1985, 1987), (2011, 2013), (2024, 2027)] {
                 let (mut at, to) = (utc(from, 1, 1), utc(to, 1, 1));
+                let mut local = shown(*zone, at);
                 while at < to {
                     let next = at + TimeDelta::hours(1);
-                    let step = shown(*zone, next) - shown(*zone, at);
+                    let then = shown(*zone, next);
+                    let step = then - local;
                     if step > TimeDelta::days(1) {
                         // A whole day lost is worth a second and a third look.
                         times.extend([at; 8]);
                     } else if step != TimeDelta::hours(1) {
                         times.push(at);
                     }
-                    at = next;
+                    (at, local) = (next, then);
                 }
             }
             (zone.name(), times)
