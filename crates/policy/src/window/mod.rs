@@ -54,6 +54,8 @@ struct Inner {
     length: Length,
     zone: Tz,
     cron: Cron,
+    /// Whether it stays open from the first start of a day to the last.
+    open_all_day: bool,
     cache: Cache,
 }
 
@@ -72,6 +74,7 @@ impl Window {
     pub(super) fn of(written: &str, cron: Cron, length: Length, zone: Tz) -> Self {
         Self(Arc::new(Inner {
             written: written.into(),
+            open_all_day: cron.gap_minutes_max() <= length.minutes(),
             length,
             zone,
             cron,
@@ -175,9 +178,12 @@ impl Window {
 
     fn start_of_day(&self, start: DateTime<Utc>, time: Option<NaiveTime>) -> Option<DateTime<Utc>> {
         let Inner {
-            zone, cron, length, ..
+            zone,
+            cron,
+            open_all_day,
+            ..
         } = &*self.0;
-        if cron.gap_minutes_max() > length.minutes() {
+        if !open_all_day {
             return None;
         }
         let local = zone::local(*zone, start)?;

@@ -4,8 +4,8 @@
 //! (always one thing). Where the hour of a line has a `*`, a start is whenever the clock comes to show a
 //! minute that is named; else it is when the clock first shows that minute or a later one.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use chrono::{DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
@@ -45,6 +45,8 @@ const ZONES: [Tz; 15] = [
     Tz::Africa__Monrovia,
 ];
 const CASES: u32 = 400;
+/// The cases are divided among them.
+const THREADS: u32 = 4;
 const CHECKS_PER_CASE: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
 /// Steps in a minute: no offset since 1970 had other seconds than 0 and 30.
@@ -269,11 +271,9 @@ struct Seen {
     any_hour: usize,
 }
 
-#[test]
-fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
-    let seen = RefCell::new(Seen::default());
+fn check_some(cases: u32, seen: &Mutex<Seen>) {
     let config = Config {
-        cases: CASES,
+        cases,
         max_shrink_iters: 500,
         failure_persistence: None,
         ..Config::default()
@@ -304,14 +304,15 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
                     is_so_for(&walked, begin, at, &state::of(&windows, now))?;
                 }
             }
-            let mut seen = seen.borrow_mut();
             let checks = case.nows.len();
             let open = |at: &i64| {
                 windows
                     .iter()
                     .any(|window| window.is_open(case.around + TimeDelta::seconds(*at)))
             };
-            seen.open += case.nows.iter().filter(|at| open(at)).count();
+            let count = case.nows.iter().filter(|at| open(at)).count();
+            let mut seen = seen.lock().unwrap();
+            seen.open += count;
             *seen.by_zone.entry(case.windows[0].1.name()).or_default() += checks;
             seen.at_leap_days += if leap_days().contains(&case.around) {
                 checks
@@ -324,7 +325,17 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
-    let seen = seen.into_inner();
+}
+
+#[test]
+fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
+    let seen = Mutex::new(Seen::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| check_some(CASES / THREADS, &seen));
+        }
+    });
+    let seen = seen.into_inner().unwrap();
     let checks: usize = seen.by_zone.values().sum();
     assert!(checks >= 100_000, "{checks} checks");
     // It would prove little if nearly all were closed, or open.
