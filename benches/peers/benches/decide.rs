@@ -15,9 +15,9 @@ use quell_policy::{Change, Document, Expression, Facts, PolicySet, Window, decid
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// So many events are asked about in turn.
+/// How many events are asked about in turn.
 const EVENTS: usize = 1_000;
-/// So many, where what one needs shall not be in the processor's caches from the time before.
+/// Enough events that none finds its data still in the processor's caches from the round before.
 const EVENTS_COLD: usize = 50_000;
 
 /// Events of these tenants' rooms, one after the other.
@@ -106,8 +106,7 @@ fn change(c: &mut Criterion) {
         let mut policy = policies[each / 2].clone();
         policy.priority += 1;
         let change = Change {
-            owner: policy.owner.clone(),
-            name: policy.name.clone(),
+            key: policy.key(),
             stored: Some(stored(&policy)),
         };
         group.bench_function(name, |b| {
