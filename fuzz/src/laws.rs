@@ -16,11 +16,7 @@ pub fn check(policies: &[Policy], input: &[u8]) {
             Err(problems) => panic!("what is stored cannot be read: {problems}\n{stored}"),
         }
     }
-    let rows = policies.iter().map(|policy| StoredPolicy {
-        key: policy.key(),
-        revision: 1,
-        document: policy.to_json(),
-    });
+    let rows = policies.iter().map(StoredPolicy::first_revision);
     let set = PolicySet::from_stored(rows).unwrap_or_else(|error| panic!("{error}"));
     for facts in samples::known() {
         let known = decides(&set, &facts, samples::noon());

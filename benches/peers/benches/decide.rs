@@ -9,8 +9,8 @@ use criterion::{
 };
 use mimalloc::MiMalloc;
 use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
-use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
-use quell_policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
+use quell_peers::ours::{facts, muted_by, policies, snapshot, when};
+use quell_policy::{Change, Document, Expression, Facts, PolicySet, StoredPolicy, Window, decide};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -85,7 +85,7 @@ fn build(c: &mut Criterion) {
     group.bench_function("checked_100000", |b| {
         b.iter_batched(|| (), |()| snapshot(&policies), BatchSize::PerIteration);
     });
-    let rows: Vec<_> = policies.iter().map(stored).collect();
+    let rows: Vec<_> = policies.iter().map(StoredPolicy::first_revision).collect();
     group.bench_function("stored_100000", |b| {
         let build = |rows| PolicySet::from_stored(rows).unwrap();
         b.iter_batched(|| rows.clone(), build, BatchSize::PerIteration);
@@ -107,7 +107,7 @@ fn change(c: &mut Criterion) {
         policy.priority += 1;
         let change = Change {
             key: policy.key(),
-            stored: Some(stored(&policy)),
+            stored: Some(StoredPolicy::first_revision(&policy)),
         };
         group.bench_function(name, |b| {
             let change_one = |change| set.with_changes([change]).unwrap();

@@ -1,8 +1,6 @@
 //! Rules as quell's policies, events as its facts.
 
-use quell_policy::{
-    CompiledPolicy, Decision, Facts, Owner, Policy, PolicySet, StoredPolicy, TenantId,
-};
+use quell_policy::{CompiledPolicy, Decision, Facts, Owner, Policy, PolicySet, TenantId};
 use serde_json::{Value, json};
 
 use crate::mix::{Effect, Event, Hours, Mode, Place, Rule, When, now};
@@ -110,15 +108,6 @@ pub fn snapshot(policies: &[Policy]) -> PolicySet {
             .iter()
             .map(|policy| CompiledPolicy::new(policy, 1).unwrap()),
     )
-}
-
-/// A policy as a row of the database.
-pub fn stored(policy: &Policy) -> StoredPolicy {
-    StoredPolicy {
-        key: policy.key(),
-        revision: 1,
-        document: policy.to_json(),
-    }
 }
 
 /// An event in a tenant's room.

@@ -200,10 +200,10 @@ impl From<&Matched<'_>> for Candidate {
 
 /// The verdict of those of `matched`, which come in the order of their rank, that `counts`.
 fn verdict(matched: &[Matched<'_>], counts: fn(&CompiledPolicy) -> bool) -> Verdict {
-    let those = |wanted: fn(Tri) -> bool| {
+    let those = |expected: fn(Tri) -> bool| {
         matched
             .iter()
-            .filter(move |found| counts(found.policy) && wanted(found.answer.applies()))
+            .filter(move |found| counts(found.policy) && expected(found.answer.applies()))
             .map(|found| found.policy)
     };
     let certain = || those(|applies| applies == Tri::True);

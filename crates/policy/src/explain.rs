@@ -23,7 +23,7 @@ pub struct Explanation {
     /// The decision.
     pub decision: Decision,
     /// The policies that see the room: first those that apply, then those that may, then the rest;
-    /// each part in the order in which policies are named.
+    /// each group in the order in which policies are named.
     pub candidates: Vec<Explained>,
     /// How many more there are.
     pub left_off: usize,
@@ -42,15 +42,15 @@ pub struct Explained {
     pub applies: Tri,
     /// What it comes to.
     #[serde(flatten)]
-    pub part: Part,
+    pub outcome: PolicyOutcome,
     /// The first of its clauses that fails or depends on what is not known; none where it applies.
     pub failed: Option<Clause>,
 }
 
 /// What a policy comes to in a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "part", rename_all = "snake_case")]
-pub enum Part {
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PolicyOutcome {
     /// It is the winner: the track is muted by it.
     Mutes,
     /// It would mute as well; the winner is named before it.
@@ -123,7 +123,7 @@ pub fn explain_to(
             effect: policy.effect,
             mode: policy.mode,
             applies: *applies,
-            part: part(policy, *applies, &acting, &decision.enforced),
+            outcome: outcome(policy, *applies, &acting, &decision.enforced),
             failed: match applies {
                 Tri::True => None,
                 Tri::False => policy.first_failing(facts, now),
@@ -138,36 +138,36 @@ pub fn explain_to(
     }
 }
 
-fn part(
+fn outcome(
     policy: &CompiledPolicy,
     applies: Tri,
     acting: &[&CompiledPolicy],
     enforced: &Verdict,
-) -> Part {
+) -> PolicyOutcome {
     match (policy.mode, applies) {
-        (Mode::Off, _) => return Part::Off,
-        (_, Tri::False) => return Part::DoesNotApply,
-        (_, Tri::Unknown) => return Part::Depends,
-        (Mode::DryRun, Tri::True) => return Part::DryRun,
+        (Mode::Off, _) => return PolicyOutcome::Off,
+        (_, Tri::False) => return PolicyOutcome::DoesNotApply,
+        (_, Tri::Unknown) => return PolicyOutcome::Depends,
+        (Mode::DryRun, Tri::True) => return PolicyOutcome::DryRun,
         (Mode::Enforce, Tri::True) => {}
     }
     let of = |effect: Effect| acting.iter().filter(move |other| other.effect == effect);
     if policy.effect == Effect::Exempt {
         let has_mute = of(Effect::Mute).any(|mute| cancels(&policy.id, &mute.id));
         return if has_mute {
-            Part::Exempts
+            PolicyOutcome::Exempts
         } else {
-            Part::ExemptsNothing
+            PolicyOutcome::ExemptsNothing
         };
     }
     if enforced.mute() == Some(&*policy.id) {
-        return Part::Mutes;
+        return PolicyOutcome::Mutes;
     }
     match of(Effect::Exempt).find(|exemption| cancels(&exemption.id, &policy.id)) {
-        Some(exemption) => Part::Cancelled {
+        Some(exemption) => PolicyOutcome::Cancelled {
             by: Arc::clone(&exemption.id),
         },
-        None => Part::AlsoMutes,
+        None => PolicyOutcome::AlsoMutes,
     }
 }
 

@@ -316,6 +316,15 @@ pub struct ParticipantFacts {
     pub can_publish: Fact<bool>,
 }
 
+impl ParticipantFacts {
+    /// The value of one attribute. That there is none of this name is a known fact: `Known(None)`.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Fact<Option<&str>> {
+        let attributes = self.attributes.as_ref();
+        attributes.map(|attributes| attributes.get(name).map(String::as_str))
+    }
+}
+
 /// The track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackFacts {

@@ -79,7 +79,7 @@ pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document};
 pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
-pub use explain::{Explained, Explanation, Part, explain, explain_to};
+pub use explain::{Explained, Explanation, PolicyOutcome, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,

@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
         }
         f.write_str(&self.message)?;
         match &self.hint {
-            // What to do stands right of the carets under the fault.
+            // What to do stands right of the carets under the error.
             Some(hint) if self.message.ends_with('^') => write!(f, " {hint}"),
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
@@ -128,7 +128,7 @@ pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     })
 }
 
-/// What to write where one of these words is wanted.
+/// What to write where one of these words is expected.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("write {only}"),

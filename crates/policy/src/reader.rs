@@ -6,7 +6,7 @@ use super::facts::TrackType;
 use super::invisible::{self, is_allowed_in_prose, is_invisible};
 use super::keys::{self, SPACE_BEHIND_COLON};
 use super::limits::{DOCUMENT_BYTES_MAX, LIST_ITEMS_MAX, PROSE_CHARS_MAX};
-use super::node::{Node, Place, Value};
+use super::node::{Node, NodeValue, Place};
 use super::problem::{Problem, Problems, did_you_mean, one_of};
 use super::terminal::{SHOWN_CHARS_MAX, quoted};
 
@@ -130,12 +130,12 @@ impl<'a> Reader<'a> {
         path: &str,
         mut item: impl FnMut(&mut Self, &Node, &str) -> Option<T>,
     ) -> Vec<T> {
-        let Value::List(nodes) = &node.value else {
+        let NodeValue::List(nodes) = &node.value else {
             return item(self, node, path).into_iter().collect();
         };
         if nodes.is_empty() || nodes.len() > LIST_ITEMS_MAX {
             let message = format!(
-                "1 to {LIST_ITEMS_MAX} values are wanted here, found {}",
+                "expected 1 to {LIST_ITEMS_MAX} values, found {}",
                 nodes.len()
             );
             let hint = if nodes.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         words: &[&str],
         from: impl Fn(&str) -> T,
     ) -> Option<T> {
-        let Value::Text(word) = &node.value else {
+        let NodeValue::Text(word) = &node.value else {
             let message = format!("the {what} is a word, found {}", node.value);
             self.refuse(node.place, path, message, one_of(words));
             return None;
@@ -241,16 +241,18 @@ impl<'a> Reader<'a> {
         chars_max: usize,
         forbidden: impl Fn(char) -> bool,
     ) -> Option<String> {
-        let Value::Text(text) = &node.value else {
+        let NodeValue::Text(text) = &node.value else {
             let hint = match node.value {
-                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "put it in quotes",
-                Value::List(_) | Value::Map(_) => "put it in quotes if it is text",
-                Value::Null | Value::Text(_) => "",
+                NodeValue::Bool(_) | NodeValue::Integer(_) | NodeValue::Float(_) => {
+                    "put it in quotes"
+                }
+                NodeValue::List(_) | NodeValue::Map(_) => "put it in quotes if it is text",
+                NodeValue::Null | NodeValue::Text(_) => "",
             };
             self.refuse(
                 node.place,
                 path,
-                format!("text is wanted here, found {}", node.value),
+                format!("expected text, found {}", node.value),
                 hint,
             );
             return None;
@@ -259,12 +261,9 @@ impl<'a> Reader<'a> {
             let (what, hint) = if text.contains(|c| c != '\n' && forbidden(c)) {
                 ("has a control character in it", "take it out")
             } else if text.trim_end().contains('\n') {
-                ("has several lines, and one is wanted", LINES)
+                ("has several lines, and may have only one", LINES)
             } else {
-                (
-                    "ends with the end of a line, and one line is wanted",
-                    END_OF_LINE,
-                )
+                ("ends with a line break, and may have none", END_OF_LINE)
             };
             let message = format!("{} {what}", quoted(text));
             self.refuse(node.place, path, message, hint);
@@ -300,8 +299,8 @@ impl<'a> Reader<'a> {
         path: &str,
         known: &[&str],
     ) -> Option<Fields<'n>> {
-        let Value::Map(entries) = &node.value else {
-            let message = format!("a map is wanted here, found {}", node.value);
+        let NodeValue::Map(entries) = &node.value else {
+            let message = format!("expected a map, found {}", node.value);
             let glued = node.plain && node.value.text().is_some_and(|text| text.contains(':'));
             let hint = if glued {
                 SPACE_BEHIND_COLON.to_owned()
@@ -313,8 +312,8 @@ impl<'a> Reader<'a> {
         };
         let mut fields = Fields::new();
         for (key_node, value) in entries {
-            let Value::Text(key) = &key_node.value else {
-                let message = format!("a key is wanted here, found {}", key_node.value);
+            let NodeValue::Text(key) = &key_node.value else {
+                let message = format!("expected a key, found {}", key_node.value);
                 self.refuse(key_node.place, path, message, one_of(known));
                 continue;
             };

@@ -27,6 +27,18 @@ pub struct StoredPolicy {
     pub document: serde_json::Value,
 }
 
+impl StoredPolicy {
+    /// A policy as its first revision is stored.
+    #[must_use]
+    pub fn first_revision(policy: &Policy) -> Self {
+        Self {
+            key: policy.key(),
+            revision: 1,
+            document: policy.to_json(),
+        }
+    }
+}
+
 /// A stored policy that this version cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("revision {revision} of policy {} of {} cannot be read: {cause}", .key.name, owner_for_people(&.key.owner))]

@@ -75,15 +75,15 @@ impl Predicate {
     }
 
     /// Calls `visit` for every test, with whether it has to hold (or not to) for the whole to hold.
-    pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n Test, bool)) {
+    pub(super) fn each_test<'n>(&'n self, expected: bool, visit: &mut impl FnMut(&'n Test, bool)) {
         match &self.what {
-            Logic::Not(inner) => inner.each_test(!wanted, visit),
+            Logic::Not(inner) => inner.each_test(!expected, visit),
             Logic::All(parts) | Logic::Any(parts) => {
                 for part in parts {
-                    part.each_test(wanted, visit);
+                    part.each_test(expected, visit);
                 }
             }
-            Logic::Test(test) => visit(test, wanted),
+            Logic::Test(test) => visit(test, expected),
         }
     }
 }

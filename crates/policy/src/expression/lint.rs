@@ -9,7 +9,7 @@
 
 use std::cmp::Ordering;
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::ir::{Comparison, Logic, Predicate, Test};
 use super::operand::{Literal, Operand};
 use super::value::Value;
@@ -38,7 +38,7 @@ impl Expression {
                 (false, _) => (" part", "", "leave it out, or mend it"),
             };
             let message = format!("this{part} is {says} true{where_}{so}");
-            Diagnostic::new(span, message, hint).in_text(self.text())
+            SpannedDiagnostic::new(span, message, hint).in_text(self.text())
         };
         let anywhere = anywhere.into_iter().map(|found| lint(found, ""));
         let within = within.into_iter();

@@ -50,16 +50,16 @@ fn probably(name: &str) -> Option<&'static str> {
         letters.flat_map(char::to_lowercase).collect()
     };
     let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
-    let wanted = plain(name);
-    if let Some(same) = names().find(|known| plain(known) == wanted) {
+    let plain_name = plain(name);
+    if let Some(same) = names().find(|known| plain(known) == plain_name) {
         return Some(same);
     }
-    let city = |known: &&str| known.rsplit('/').next().map(plain).as_ref() == Some(&wanted);
+    let city = |known: &&str| known.rsplit('/').next().map(plain).as_ref() == Some(&plain_name);
     if let Some(same) = names().find(city) {
         return Some(same);
     }
     let distance = |known: &'static str| {
-        let distance = strsim::damerau_levenshtein(&wanted, &plain(known));
+        let distance = strsim::damerau_levenshtein(&plain_name, &plain(known));
         (distance, known)
     };
     name.contains('/')

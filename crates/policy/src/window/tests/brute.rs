@@ -386,15 +386,15 @@ fn is_so_for(
     at: usize,
     state: &State,
 ) -> Result<(), TestCaseError> {
-    let wanted = walked[at];
+    let expected = walked[at];
     let time =
         |ticks: usize| begin + TimeDelta::seconds(i64::try_from(ticks).unwrap() * 60 / TICKS);
-    prop_assert_eq!(state.is_open, wanted);
-    match walked[..at].iter().rposition(|open| *open != wanted) {
+    prop_assert_eq!(state.is_open, expected);
+    match walked[..at].iter().rposition(|open| *open != expected) {
         Some(before) => prop_assert_eq!(state.from, Some(time(before + 1))),
         None => prop_assert!(state.from.is_none_or(|from| from <= begin)),
     }
-    match walked[at..].iter().position(|open| *open != wanted) {
+    match walked[at..].iter().position(|open| *open != expected) {
         Some(after) => prop_assert_eq!(state.until, Some(time(at + after))),
         None => prop_assert!(state.until.is_none_or(|until| time(walked.len()) <= until)),
     }
