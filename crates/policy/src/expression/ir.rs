@@ -66,11 +66,16 @@ pub(super) enum TextTest {
 impl Predicate {
     /// Whether it holds.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
+        self.answer(&|test| test.holds(facts))
+    }
+
+    /// Its answer, from those that `of_test` gives for its tests.
+    pub(super) fn answer(&self, of_test: &impl Fn(&Test) -> Tri) -> Tri {
         match &self.what {
-            Logic::Test(test) => test.holds(facts),
-            Logic::Not(inner) => !inner.holds(facts),
-            Logic::All(parts) => settled(parts, facts, Tri::False),
-            Logic::Any(parts) => settled(parts, facts, Tri::True),
+            Logic::Test(test) => of_test(test),
+            Logic::Not(inner) => !inner.answer(of_test),
+            Logic::All(parts) => joined(parts, of_test, Tri::False),
+            Logic::Any(parts) => joined(parts, of_test, Tri::True),
         }
     }
 
@@ -89,10 +94,10 @@ impl Predicate {
 }
 
 /// The answer of parts that are joined: `decisive` as soon as one of them is that.
-fn settled(parts: &[Predicate], facts: &Facts, decisive: Tri) -> Tri {
+fn joined(parts: &[Predicate], of_test: &impl Fn(&Test) -> Tri, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {
-        match part.holds(facts) {
+        match part.answer(of_test) {
             Tri::Unknown => answer = Tri::Unknown,
             known @ (Tri::True | Tri::False) if known == decisive => return decisive,
             Tri::True | Tri::False => {}
