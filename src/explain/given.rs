@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::sources::{self, FactSource, Sources};
 use crate::access::Viewer;
 use crate::livekit::event::TRACK_PUBLISHED;
-use quell_policy::facts::given;
+use quell_policy::given;
 use quell_policy::{Fact, Facts, TenantId};
 
 const REQUIRED: [&str; 2] = ["room.name", "participant.identity"];

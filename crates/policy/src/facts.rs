@@ -5,7 +5,6 @@
 //! for a fact that could not be had (which is not the same as a value that is not there: `null`).
 
 pub mod catalog;
-pub mod given;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

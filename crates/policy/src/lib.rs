@@ -23,11 +23,12 @@
 //! | `terminal` | text of others, cut, quoted, without control characters |
 //! | `metadata` | JSON of rooms and participants, read leniently |
 //! | `lookalike` | texts that look like a glob or a regular expression |
+//! | `facts` | what is known of a track |
 //! | `keys` | the keys of maps, and what a wrong key was meant to be |
 //! | `node` | a document as a tree |
 //! | `schema` | the parts of JSON Schemas |
 //! | `reader` | reads maps, lists, words and texts from a tree, and collects problems |
-//! | `facts` | what is known of a track |
+//! | `given` | facts as people give them, read strictly |
 //! | `yaml`, `json` | YAML and JSON to a tree |
 //! | `reads` | which facts a policy reads |
 //! | `expression` | `when`: a condition in CEL |
@@ -51,6 +52,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod expression;
 pub mod facts;
+pub mod given;
 pub mod glob;
 pub mod json;
 pub mod limits;

@@ -105,7 +105,7 @@ pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
             let candidate_plain = plain(candidate);
             let candidate_length = candidate_plain.chars().count();
             let allowed = candidate_length.div_ceil(3);
-            // So many letters too many or too few are no typo. Comparing takes the one length times
+            // Words of such different lengths are no typo. Comparing takes the one length times
             // the other, in time and in memory.
             if candidate_length.abs_diff(length) > allowed {
                 return None;

@@ -1,4 +1,4 @@
-//! What any document is read with: maps, lists, words and texts, and the problems they have.
+//! Reads the maps, lists, words and texts of any document, and collects their problems.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::terminal::{SHOWN_CHARS_MAX, quoted};
 /// The most problems that are kept, to be put in the order of the document and cut to
 /// `PROBLEMS_MAX`; further ones are only counted.
 const PROBLEMS_KEPT_MAX: usize = 1_000;
-/// The most problems for which the word that was probably meant is looked for.
+/// A suggestion (`did you mean`) is looked for in at most this many problems.
 const SUGGESTIONS_MAX: usize = 200;
 
 const LINES: &str = "put it on one line; a list has `- ` before each item";
@@ -23,10 +23,10 @@ const END_OF_LINE: &str = "in YAML, write the text on the line of its key, or `|
 pub(super) struct Reader<'a> {
     file: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
-    /// How many more there are. Once it counts, what is read is refused whatever comes of it.
+    /// How many more there are. Where it is not 0, the document is refused.
     pub(super) problems_left_off: usize,
     pub(super) warnings: Vec<Problem>,
-    /// Whether what is read is also linted, and refused where it never acts.
+    /// Whether policies are also linted, and refused where they never act.
     pub(super) linting: bool,
 }
 
@@ -43,14 +43,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether what is read is a file of JSON, by its name.
+    /// Whether the document is a file of JSON, by its name.
     pub(super) fn is_json_file(&self) -> bool {
         let ending = self.file.and_then(|file| file.rsplit_once('.'));
         ending.is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"))
     }
 
-    /// For what was linted when it was stored. Linting takes longer than reading, and may come out
-    /// otherwise by the next version of the time zone database.
+    /// A reader of stored policies, which were linted when they were stored. Linting takes longer than
+    /// reading, and its result may change with the time zone database.
     pub(super) fn of_stored() -> Self {
         Self {
             linting: false,
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         self.problems.len() == PROBLEMS_KEPT_MAX
     }
 
-    /// The word that was probably meant. Looking for it takes longer than reading does.
+    /// The word that was probably meant. To look for it takes longer than to read.
     pub(super) fn suggestion<'w>(&self, word: &str, words: &[&'w str]) -> Option<&'w str> {
         if self.problems.len() < SUGGESTIONS_MAX {
             did_you_mean(word, words)
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
         self.any_text(node, path, chars_max, char::is_control)
     }
 
-    /// The same, of which all is seen: two names that look alike are the same.
+    /// Text of one line without invisible characters: names that look alike are equal.
     pub(super) fn visible_text(
         &mut self,
         node: &Node,
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// Text of any number of lines, without what surrounds it.
+    /// Text of any number of lines, without the white space around it.
     pub(super) fn prose(&mut self, node: &Node, path: &str) -> Option<String> {
         let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         let text = self.any_text(node, path, PROSE_CHARS_MAX, forbidden)?;

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::facts::{are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
 use crate::facts::catalog::{FIELDS, Field};
-use crate::facts::given::Form;
+use crate::given::Form;
 use crate::invisible;
 use crate::keys::{CASE_KEYS, OUTCOME_KEYS};
 use crate::node::{Node, NodeValue};

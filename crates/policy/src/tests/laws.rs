@@ -80,7 +80,7 @@ fn maybe(decision: &Decision, effect: Effect) -> bool {
     trace.any(|candidate| candidate.effect == effect && candidate.applies == Tri::Unknown)
 }
 
-/// How many of so many cases are about what the laws are about: a law that never meets its case holds
+/// How many cases are about what the laws are about: a law that never meets its case holds
 /// of anything.
 #[test]
 fn what_the_laws_are_about_comes_up() {

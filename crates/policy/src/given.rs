@@ -6,15 +6,15 @@
 use chrono::DateTime;
 use serde_json::{Map, Value as Json};
 
-use super::catalog::{Field, SECTIONS, Shape, TEXT_CHARS_MAX};
-use super::{Facts, KindDetail};
-use crate::limits::LIST_ITEMS_MAX;
-use crate::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use crate::node::{Node, NodeValue, from_value};
-use crate::problem::one_of;
-use crate::problem::{Problem, Problems};
-use crate::reader::{Reader, join};
-use crate::terminal::quoted;
+use super::facts::catalog::{Field, SECTIONS, Shape, TEXT_CHARS_MAX};
+use super::facts::{Facts, KindDetail};
+use super::limits::LIST_ITEMS_MAX;
+use super::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use super::node::{Node, NodeValue, from_value};
+use super::problem::one_of;
+use super::problem::{Problem, Problems};
+use super::reader::{Reader, join};
+use super::terminal::quoted;
 
 /// How facts are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn read(given: &Json, assumed: Json, required: &[&str]) -> Result<Given, Pro
     if !reader.problems.is_empty() {
         return Err(reader.into_problems());
     }
-    let mut fields: Vec<_> = super::catalog::FIELDS
+    let mut fields: Vec<_> = super::facts::catalog::FIELDS
         .iter()
         .filter(|field| own.pointer(&pointer(field.name)).is_some())
         .collect();
