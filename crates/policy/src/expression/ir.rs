@@ -66,11 +66,11 @@ pub(super) enum TextTest {
 impl Predicate {
     /// Whether it holds.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
-        self.answer(&|test| test.holds(facts))
+        self.answer(move |test| test.holds(facts))
     }
 
     /// Its answer, from those that `of_test` gives for its tests.
-    pub(super) fn answer(&self, of_test: &impl Fn(&Test) -> Tri) -> Tri {
+    pub(super) fn answer(&self, of_test: impl Fn(&Test) -> Tri + Copy) -> Tri {
         match &self.what {
             Logic::Test(test) => of_test(test),
             Logic::Not(inner) => !inner.answer(of_test),
@@ -94,7 +94,7 @@ impl Predicate {
 }
 
 /// The answer of parts that are joined: `decisive` as soon as one of them is that.
-fn joined(parts: &[Predicate], of_test: &impl Fn(&Test) -> Tri, decisive: Tri) -> Tri {
+fn joined(parts: &[Predicate], of_test: impl Fn(&Test) -> Tri + Copy, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {
         match part.answer(of_test) {

@@ -96,7 +96,7 @@ fn one_is_always(answer: bool, nodes: &[&Predicate], limits: Limits<'_>) -> bool
         let of_test = |test: &Test| state.test(test);
         nodes
             .iter()
-            .any(|node| node.answer(&of_test) == answer.into())
+            .any(|node| node.answer(of_test) == answer.into())
     };
     !states.is_empty() && states.iter().all(is)
 }
@@ -214,14 +214,14 @@ impl State<'_> {
             },
             Test::Text(how, of, with) => {
                 let (of, with) = (self.part(of), self.part(with));
-                let (Value::Text(text), Value::Text(part)) = (of.0, with.0) else {
+                let (Value::Text(whole), Value::Text(part)) = (of.0, with.0) else {
                     return Tri::False;
                 };
                 let exact = of.1.is_eq() && with.1.is_eq();
                 match with {
                     State(Value::Text(""), Ordering::Equal) => true,
                     same if same == of => true,
-                    _ if exact => how.holds_for(text, part),
+                    _ if exact => how.holds_for(whole, part),
                     _ => return Tri::Unknown,
                 }
             }
