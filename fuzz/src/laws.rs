@@ -10,19 +10,13 @@ use quell_policy::{
 /// They are stored and read back as they were, and decide by the laws of decisions.
 pub fn check(policies: &[Policy], input: &[u8]) {
     for policy in policies {
-        let owner = policy.owner.as_deref();
         let stored = policy.to_json();
-        match Policy::from_stored(&stored, owner) {
+        match Policy::from_stored(&stored, &policy.owner) {
             Ok(again) => assert_eq!(again, *policy, "another policy is stored"),
             Err(problems) => panic!("what is stored cannot be read: {problems}\n{stored}"),
         }
     }
-    let rows = policies.iter().map(|policy| StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
-        revision: 1,
-        document: policy.to_json(),
-    });
+    let rows = policies.iter().map(StoredPolicy::first_revision);
     let set = PolicySet::from_stored(rows).unwrap_or_else(|error| panic!("{error}"));
     for facts in samples::known() {
         let known = decides(&set, &facts, samples::noon());
@@ -49,7 +43,7 @@ pub fn nothing_is_lost(policies: &[Policy], text: &str) {
         return;
     }
     let stored = policies.iter().fold(String::new(), |all, policy| {
-        let owner = policy.owner.as_deref().unwrap_or_default();
+        let owner = policy.owner.as_str().unwrap_or_default();
         format!("{all}{owner}{}", policy.to_json())
     });
     for sign in ['!', '&', '@', '%', '`'] {

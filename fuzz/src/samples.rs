@@ -5,7 +5,7 @@ use serde_json::json;
 
 use quell_policy::facts::{Fact, Facts};
 
-/// So many of the facts can be unknown.
+/// How many of the facts can be unknown.
 const HIDEABLE: u32 = 15;
 
 /// A Monday in January, 12:00 UTC.

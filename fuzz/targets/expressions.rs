@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use quell_fuzz::{problems, samples};
-use quell_policy::{Expression, ExpressionProblem, Facts, Policy, Tri};
+use quell_policy::{Expression, ExpressionProblem, Facts, Owner, Policy, Tri};
 
 static KNOWN: LazyLock<Vec<Facts>> = LazyLock::new(samples::known);
 
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     let document = serde_json::json!({
         "name": "fuzzed", "match": {}, "effect": "mute", "when": text,
     });
-    match Policy::from_json(document.to_string().as_bytes(), None) {
+    match Policy::from_json(document.to_string().as_bytes(), &Owner::Operator) {
         Ok(checked) => {
             assert_eq!(checked.value.when, Some(expression));
             checked.warnings.iter().for_each(problems::check_message);

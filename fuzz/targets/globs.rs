@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use quell_fuzz::samples;
 use quell_policy::glob::Glob;
-use quell_policy::{CompiledPolicy, Facts, Policy, PolicySet, Tri, decide};
+use quell_policy::{CompiledPolicy, Facts, Owner, Policy, PolicySet, Tri, decide};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {
@@ -46,7 +46,7 @@ impl Indexed {
             let document = serde_json::json!({
                 "name": name, "match": {field: [pattern]}, "effect": "mute",
             });
-            let policy = Policy::from_stored(&document, None).ok()?;
+            let policy = Policy::from_stored(&document, &Owner::Operator).ok()?;
             CompiledPolicy::new(&policy, 1).ok()
         };
         Some(Self {

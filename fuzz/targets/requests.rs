@@ -3,10 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use quell_fuzz::{laws, problems};
-use quell_policy::{Document, Policy};
+use quell_policy::{Document, Owner, Policy, TenantId};
 
 fuzz_target!(|input: &[u8]| {
-    let checked = match Policy::from_json(input, Some("acme")) {
+    let owner = TenantId::new("acme").map(Owner::Tenant).unwrap_or_default();
+    let checked = match Policy::from_json(input, &owner) {
         Ok(checked) => checked,
         Err(refused) => return problems::check(&refused),
     };
@@ -14,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     let policy = checked.value;
     let canonical = policy.to_json();
     let text = canonical.to_string();
-    match Policy::from_json(text.as_bytes(), Some("acme")) {
+    match Policy::from_json(text.as_bytes(), &owner) {
         Ok(again) => assert_eq!(again.value, policy),
         Err(refused) => panic!("the answer cannot be sent back: {refused}\n{text}"),
     }

@@ -7,11 +7,11 @@ use libfuzzer_sys::fuzz_target;
 use quell_fuzz::samples;
 use quell_policy::window::{Length, State, Window};
 
-/// So many times are asked about.
+/// An input asks about at most this many times.
 const TIMES_MAX: usize = 4;
-/// From each of them on, through so many stretches of being open or closed ...
+/// How many stretches of being open or closed are followed from each of those times on.
 const STRETCHES: usize = 3;
-/// ... and within a stretch, at so many times.
+/// How many times within a stretch are looked at.
 const PROBES: i32 = 16;
 /// The years that policies are about; beyond them nothing is promised but an answer.
 const YEARS_UNIX_SECS: std::ops::Range<i64> = 0..253_000_000_000;

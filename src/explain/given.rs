@@ -12,7 +12,7 @@ use super::sources::{self, FactSource};
 use super::track_question::TrackQuestion;
 use crate::access::Viewer;
 use crate::livekit::event::TRACK_PUBLISHED;
-use quell_policy::facts::given;
+use quell_policy::given;
 use quell_policy::{Fact, Facts, TenantId};
 
 const REQUIRED: [&str; 2] = ["room.name", "participant.identity"];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use quell_policy::facts::catalog::{FIELDS, Field, Provider};
-use quell_policy::{Explained, Facts, Part};
+use quell_policy::{Explained, Facts, PolicyOutcome};
 
 /// Where a fact comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -73,7 +73,8 @@ impl Provenance {
 /// Whether the policy may apply, depending on this unknown fact.
 fn depends_on(candidate: &Explained, name: &str) -> bool {
     let failed = candidate.failed.as_ref();
-    candidate.part == Part::Depends && failed.is_some_and(|failed| failed.unknown.contains(name))
+    candidate.outcome == PolicyOutcome::Depends
+        && failed.is_some_and(|failed| failed.unknown.contains(name))
 }
 
 /// The sources of facts that were recorded with an event.

@@ -1,6 +1,6 @@
 //! Decisions as sentences.
 
-use quell_policy::{Decision, Effect, Explained, Mode, Part, PolicyRef, Tri, Verdict};
+use quell_policy::{Decision, Effect, Explained, Mode, PolicyOutcome, PolicyRef, Tri, Verdict};
 
 /// At most this many policies that may apply are named in a sentence.
 const OPEN_NAMED_MAX: usize = 3;
@@ -51,7 +51,8 @@ fn sentence(
     let counts = |mode| mode == Mode::Enforce || (with_trials && mode == Mode::DryRun);
     match enforced {
         Verdict::Mute { .. } => {
-            let is_also = |one: &&Explained| !with_trials && one.part == Part::AlsoMutes;
+            let is_also =
+                |one: &&Explained| !with_trials && one.outcome == PolicyOutcome::AlsoMutes;
             let decided = verdict(enforced);
             match candidates.iter().filter(is_also).count() {
                 0 => decided,

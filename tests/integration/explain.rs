@@ -56,7 +56,7 @@ pub(crate) fn event_id(app: &TestApp, track_sid: &str) -> String {
     app.event_of(track_sid).id
 }
 
-/// `owner/name part clause`, one a candidate.
+/// `owner/name outcome clause`, one a candidate.
 fn candidates(answer: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let candidates = answer["candidates"].as_array().unwrap().iter();
@@ -64,8 +64,8 @@ fn candidates(answer: &Value) -> Vec<String> {
         .map(|one| {
             let (policy, failed) = (&one["policy"], &one["failed"]);
             let owner = text(&policy["owner"]);
-            let (name, part) = (text(&policy["name"]), text(&one["part"]));
-            format!("{owner}/{name} {part} {}", text(&failed["clause"]))
+            let (name, outcome) = (text(&policy["name"]), text(&one["outcome"]));
+            format!("{owner}/{name} {outcome} {}", text(&failed["clause"]))
         })
         .collect()
 }

@@ -78,7 +78,7 @@ async fn what_is_no_question_is_refused_with_what_to_send() {
         ),
         (
             json!({"facts": {"room": {"name": 7}, "participant": {"identity": "p"}}}).to_string(),
-            "facts.room.name: text is wanted here, found the number 7",
+            "facts.room.name: expected text, found the number 7",
         ),
         (
             json!({"facts": {"rom": {}}}).to_string(),

@@ -113,13 +113,13 @@ async fn no_body_is_too_hostile_to_be_refused_in_words() {
             "items",
             policy(&format!("\"unless\": {{\"room\": [{items} 1]}}")),
             invalid,
-            "unless.room: 1 to 100 values are wanted here, found 30001",
+            "unless.room: expected 1 to 100 values, found 30001",
         ),
         (
             "windows",
             policy(&format!("\"active\": [{} {{}}]", "{},".repeat(9_999))),
             invalid,
-            "active: 1 to 100 values are wanted here, found 10000",
+            "active: expected 1 to 100 values, found 10000",
         ),
         (
             "a number",

@@ -9,15 +9,15 @@ use criterion::{
 };
 use mimalloc::MiMalloc;
 use quell_peers::mix::{HOURS, Rule, When, events, now, rules};
-use quell_peers::ours::{facts, muted_by, policies, snapshot, stored, when};
-use quell_policy::{Change, Document, Expression, Facts, PolicySet, Window, decide};
+use quell_peers::ours::{facts, muted_by, policies, snapshot, when};
+use quell_policy::{Change, Document, Expression, Facts, PolicySet, StoredPolicy, Window, decide};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// So many events are asked about in turn.
+/// How many events are asked about in turn.
 const EVENTS: usize = 1_000;
-/// So many, where what one needs shall not be in the processor's caches from the time before.
+/// Enough events that none finds its data still in the processor's caches from the round before.
 const EVENTS_COLD: usize = 50_000;
 
 /// Events of these tenants' rooms, one after the other.
@@ -85,7 +85,7 @@ fn build(c: &mut Criterion) {
     group.bench_function("checked_100000", |b| {
         b.iter_batched(|| (), |()| snapshot(&policies), BatchSize::PerIteration);
     });
-    let rows: Vec<_> = policies.iter().map(stored).collect();
+    let rows: Vec<_> = policies.iter().map(StoredPolicy::first_revision).collect();
     group.bench_function("stored_100000", |b| {
         let build = |rows| PolicySet::from_stored(rows).unwrap();
         b.iter_batched(|| rows.clone(), build, BatchSize::PerIteration);
@@ -106,9 +106,8 @@ fn change(c: &mut Criterion) {
         let mut policy = policies[each / 2].clone();
         policy.priority += 1;
         let change = Change {
-            owner: policy.owner.clone(),
-            name: policy.name.clone(),
-            stored: Some(stored(&policy)),
+            key: policy.key(),
+            stored: Some(StoredPolicy::first_revision(&policy)),
         };
         group.bench_function(name, |b| {
             let change_one = |change| set.with_changes([change]).unwrap();

@@ -2,8 +2,8 @@
 
 use quell_peers::loaded::{Counting, loaded, write};
 use quell_peers::mix::rules;
-use quell_peers::ours::{policies, stored};
-use quell_policy::PolicySet;
+use quell_peers::ours::policies;
+use quell_policy::{PolicySet, StoredPolicy};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -19,7 +19,7 @@ fn main() {
         // From rows, as a snapshot of checked policies shares texts with them. The rows are made
         // and dropped in between.
         all.push(loaded(name, policies.len(), || {
-            let rows: Vec<_> = policies.iter().map(stored).collect();
+            let rows: Vec<_> = policies.iter().map(StoredPolicy::first_revision).collect();
             PolicySet::from_stored(rows).unwrap()
         }));
     }

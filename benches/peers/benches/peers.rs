@@ -18,9 +18,9 @@ use quell_policy::{Facts, decide};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const RULES: usize = 10_000;
-/// So many must be decided alike.
+/// How many events all engines must decide alike.
 const EVENTS_PROVEN: usize = 500;
-/// So many of them are timed, all in one go.
+/// How many of those events are timed, all in one go.
 const EVENTS_TIMED: usize = 100;
 
 struct Peers<'c> {

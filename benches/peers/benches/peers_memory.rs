@@ -2,9 +2,9 @@
 
 use quell_peers::loaded::{Counting, loaded, write};
 use quell_peers::mix::rules;
-use quell_peers::ours::{TENANT, policy, stored};
+use quell_peers::ours::{TENANT, policy};
 use quell_peers::peer::{Casbin, Cedar, Cel, Form, Machine, Regorus, ranked};
-use quell_policy::PolicySet;
+use quell_policy::{PolicySet, StoredPolicy};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -15,7 +15,7 @@ fn main() {
     let ranked = ranked(&rules);
     let rows: Vec<_> = rules
         .iter()
-        .map(|rule| stored(&policy(rule, TENANT)))
+        .map(|rule| StoredPolicy::first_revision(&policy(rule, TENANT)))
         .collect();
     all.push(loaded("quell", rules.len(), || {
         PolicySet::from_stored(rows.clone()).unwrap()

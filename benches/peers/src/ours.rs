@@ -1,6 +1,6 @@
 //! Rules as quell's policies, events as its facts.
 
-use quell_policy::{CompiledPolicy, Decision, Facts, Policy, PolicySet, StoredPolicy};
+use quell_policy::{CompiledPolicy, Decision, Facts, Owner, Policy, PolicySet, TenantId};
 use serde_json::{Value, json};
 
 use crate::mix::{Effect, Event, Hours, Mode, Place, Rule, When, now};
@@ -84,13 +84,14 @@ pub fn when(when: When) -> String {
 /// A rule, checked.
 pub fn policy(rule: &Rule, owner: &str) -> Policy {
     let json = document(rule).to_string();
-    match Policy::from_json(json.as_bytes(), Some(owner)) {
+    let owner = Owner::Tenant(TenantId::new(owner).unwrap());
+    match Policy::from_json(json.as_bytes(), &owner) {
         Ok(checked) => checked.value,
         Err(problems) => panic!("{json}: {problems}"),
     }
 }
 
-/// These rules, checked, of each of so many tenants.
+/// These rules, checked, once for each of `tenants` tenants.
 pub fn policies(rules: &[Rule], tenants: usize) -> Vec<Policy> {
     (0..tenants)
         .flat_map(|tenant| {
@@ -107,16 +108,6 @@ pub fn snapshot(policies: &[Policy]) -> PolicySet {
             .iter()
             .map(|policy| CompiledPolicy::new(policy, 1).unwrap()),
     )
-}
-
-/// A policy as a row of the database.
-pub fn stored(policy: &Policy) -> StoredPolicy {
-    StoredPolicy {
-        owner: policy.owner.clone(),
-        name: policy.name.clone(),
-        revision: 1,
-        document: policy.to_json(),
-    }
 }
 
 /// An event in a tenant's room.

@@ -86,8 +86,8 @@ impl From<Unmet> for Clause {
 
 impl From<Reason> for Clause {
     fn from(reason: Reason) -> Self {
-        let actual: Vec<_> = reason.found.iter().map(ToString::to_string).collect();
-        let unknown = reason.found.iter().filter(|one| one.value.is_unknown());
+        let actual: Vec<_> = reason.operands.iter().map(ToString::to_string).collect();
+        let unknown = reason.operands.iter().filter(|one| one.value.is_unknown());
         Self::new("when", &reason.part, &actual.join(", "), reason.holds)
             .hanging_on(unknown.map(|one| fact_in(&one.name)))
     }
@@ -203,11 +203,9 @@ impl Condition {
         }
         for attribute in &self.attributes {
             let key = format!("attributes.{}", attribute.key);
-            let actual = match &facts.participant.attributes {
-                Fact::Known(attributes) => match attributes.get(&*attribute.key) {
-                    Some(value) => quoted(value),
-                    None => "no such attribute".to_owned(),
-                },
+            let actual = match facts.participant.attribute(&attribute.key) {
+                Fact::Known(Some(value)) => quoted(value),
+                Fact::Known(None) => "no such attribute".to_owned(),
                 Fact::Unknown => "participant.attributes are unknown".to_owned(),
             };
             let allowed = attribute.allowed.iter().map(|value| &**value);

@@ -241,8 +241,8 @@ impl Condition {
             .and_then(|| self.kind_details_hold(facts))
             .and_then(|| {
                 let mut all = Tri::True;
-                for wanted in &self.attributes {
-                    all = all.and_then(|| wanted.holds(facts));
+                for attribute in &self.attributes {
+                    all = all.and_then(|| attribute.holds(facts));
                 }
                 all
             })
@@ -272,10 +272,10 @@ impl Condition {
 impl Attribute {
     /// An attribute that is not there is a known fact: it equals nothing.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
-        match &facts.participant.attributes {
-            Fact::Known(attributes) => {
-                let value = attributes.get(&*self.key);
-                let is_allowed = |value: &String| self.allowed.iter().any(|word| **word == **value);
+        match facts.participant.attribute(&self.key) {
+            Fact::Known(value) => {
+                let is_allowed =
+                    |value: &str| self.allowed.iter().any(|allowed| **allowed == *value);
                 Tri::from(value.is_some_and(is_allowed))
             }
             Fact::Unknown => Tri::Unknown,

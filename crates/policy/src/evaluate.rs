@@ -6,8 +6,9 @@
 //! them: the operator's, then the highest priority, then by name.
 //!
 //! Unknown facts: more mutes or fewer exemptions can only move that first one forward, fewer
-//! mutes or more exemptions only back. So the most and the least that could turn out to be so are
-//! both decided, and where they agree nothing that is unknown can change the outcome.
+//! mutes or more exemptions only back. So two extremes are decided: the most mutes with the fewest
+//! exemptions, and the fewest mutes with the most exemptions. Where both come to the same verdict,
+//! no unknown fact can change it.
 
 use std::sync::Arc;
 
@@ -22,20 +23,20 @@ use super::policy::{Effect, Mode};
 use super::set::{Matched, PolicySet};
 use super::tri::Tri;
 
-/// A trace names so many policies; further ones are only counted.
+/// A trace names at most this many policies; further ones are only counted.
 pub const TRACE_MAX: usize = 200;
 
 /// The policies that a decision names. Mostly there are one or two, for which nothing is allocated.
 pub type Trace = SmallVec<[Candidate; 2]>;
 
-/// What came of facts, policies and time. Stored as JSON with the event.
+/// The decision on one track at one time. Stored as JSON with the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The time it was made for.
+    /// The time that it was made for.
     pub at: DateTime<Utc>,
     /// The newest `policy_revision.id` that the policies in force had seen: with it, the decision
-    /// can be made again from the stored revisions. 0 is that there were none yet; none is that the
-    /// decision does not say, as those of older versions do not.
+    /// can be made again from the stored revisions. 0: there were none yet. `None`: the decision does
+    /// not say, as it was made by an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<i64>,
     /// What is done.
@@ -55,7 +56,7 @@ pub struct Decision {
 pub enum Verdict {
     /// The track is left alone.
     Nothing {
-        /// The mute that would have been, and what cancelled it; none where no mute was known to
+        /// The mute that an exemption cancelled, and that exemption; none where no mute was known to
         /// match.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exempted: Option<Box<Exempted>>,
@@ -65,7 +66,7 @@ pub enum Verdict {
         /// By this policy.
         policy: Arc<PolicyRef>,
     },
-    /// Facts that could not be had would decide.
+    /// It depends on unknown facts.
     Indeterminate,
 }
 
@@ -116,7 +117,7 @@ impl Verdict {
         }
     }
 
-    /// Whether facts that could not be had would decide.
+    /// Whether it depends on unknown facts.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
         matches!(self, Self::Indeterminate)
@@ -124,7 +125,7 @@ impl Verdict {
 }
 
 impl Decision {
-    /// That no policy is about the track.
+    /// The verdict where no policy is about the track.
     fn nothing(at: DateTime<Utc>, as_of: i64) -> Self {
         Self {
             at,
@@ -136,14 +137,14 @@ impl Decision {
         }
     }
 
-    /// Whether facts that could not be had would decide what is done or what would be.
+    /// Whether either verdict depends on unknown facts.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
         self.enforced.is_indeterminate() || self.dry_run.is_indeterminate()
     }
 
-    /// The first enforced mute that would be about the track but for its own `unless`: why a
-    /// track is left alone where nothing else says it.
+    /// The first enforced mute that does not apply only because of its own `unless`. It explains why
+    /// a track is left alone where no exemption does.
     #[must_use]
     pub fn exempted_by_unless(&self) -> Option<&PolicyRef> {
         self.trace
@@ -198,20 +199,20 @@ impl From<&Matched<'_>> for Candidate {
     }
 }
 
-/// The verdict of those of `matched`, which come in the order of their rank, that `counts`.
+/// The verdict of the policies among `matched` (in the order of their rank) for which `counts` is true.
 fn verdict(matched: &[Matched<'_>], counts: fn(&CompiledPolicy) -> bool) -> Verdict {
-    let those = |wanted: fn(Tri) -> bool| {
+    let those = |expected: fn(Tri) -> bool| {
         matched
             .iter()
-            .filter(move |found| counts(found.policy) && wanted(found.answer.applies()))
+            .filter(move |found| counts(found.policy) && expected(found.answer.applies()))
             .map(|found| found.policy)
     };
     let certain = || those(|applies| applies == Tri::True);
     let possible = || those(|applies| applies != Tri::False);
     let is_open = those(|applies| applies == Tri::Unknown).next().is_some();
-    // The most that could be muted: every mute that may apply, the exemptions that surely do.
+    // The most that could be muted: every mute that may apply, only the exemptions that surely do.
     let most = first_mute(possible(), certain());
-    // The least: the mutes that surely apply, every exemption that may.
+    // The least: only the mutes that surely apply, every exemption that may.
     let least = if is_open {
         first_mute(certain(), possible())
     } else {
@@ -261,7 +262,7 @@ pub(super) fn cancels(exemption: &PolicyRef, mute: &PolicyRef) -> bool {
     }
 }
 
-/// What a group of exemptions cancels, without asking each of them: `cancels` for any of them.
+/// Answers `cancels` for a group of exemptions without comparing with each of them.
 ///
 /// Those of one tenant at most surely apply, and where the tenant is unknown none does: a tenant's mute is
 /// weighed against exemptions of its own, or is only possible and is weighed against none.

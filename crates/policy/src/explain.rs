@@ -1,5 +1,5 @@
-//! Why a decision is what it is: every policy that sees the room, and the first thing that keeps
-//! it from being about the track.
+//! Why a decision is what it is: for every policy that sees the room, its outcome and the first clause
+//! that keeps it from applying to the track.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use super::policy::{Effect, Mode};
 use super::set::PolicySet;
 use super::tri::Tri;
 
-/// An explanation names so many policies; further ones, which do not apply, are only counted.
+/// An explanation names at most this many policies; further ones, which do not apply, are only counted.
 pub const EXPLAINED_MAX: usize = 1_000;
 
-/// A decision, and what every policy has to say about it.
+/// A decision, and the outcome of every policy.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// The decision.
     pub decision: Decision,
     /// The policies that see the room: first those that apply, then those that may, then the rest;
-    /// each part in the order in which policies are named.
+    /// each group in the order in which policies are named.
     pub candidates: Vec<Explained>,
     /// How many more there are.
     pub left_off: usize,
 }
 
-/// What one policy has to say.
+/// The outcome of one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explained {
     /// Which.
@@ -40,20 +40,20 @@ pub struct Explained {
     pub mode: Mode,
     /// Whether it applies to the track.
     pub applies: Tri,
-    /// What it comes to.
+    /// Its outcome.
     #[serde(flatten)]
-    pub part: Part,
+    pub outcome: PolicyOutcome,
     /// The first of its clauses that fails or depends on what is not known; none where it applies.
     pub failed: Option<Clause>,
 }
 
-/// What a policy comes to in a decision.
+/// The outcome of a policy in a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "part", rename_all = "snake_case")]
-pub enum Part {
-    /// It is the winner: the track is muted by it.
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PolicyOutcome {
+    /// The track is muted by it.
     Mutes,
-    /// It would mute as well; the winner is named before it.
+    /// It would mute as well; the policy that mutes ranks before it.
     AlsoMutes,
     /// It would mute, and this exemption cancels it.
     Cancelled {
@@ -74,14 +74,14 @@ pub enum Part {
     Depends,
 }
 
-/// Decides on one track, and says of every policy that sees its room why it is or is not about it.
+/// Decides on one track, and explains for every policy that sees its room why it does or does not apply.
 #[must_use]
 pub fn explain(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Explanation {
     explain_to(policies, facts, now, |_, _| true)
 }
 
-/// The same for somebody who is told only of the policies that `sees` says yes to, by what they
-/// are and whether they apply. What is decided is the same, and so is what comes of each.
+/// As [`explain`], for a caller who is told only of the policies for which `sees` returns true: it gets
+/// each policy and whether it applies. The decision and the outcomes are the same.
 #[must_use]
 pub fn explain_to(
     policies: &PolicySet,
@@ -123,7 +123,7 @@ pub fn explain_to(
             effect: policy.effect,
             mode: policy.mode,
             applies: *applies,
-            part: part(policy, *applies, &acting, &decision.enforced),
+            outcome: outcome(policy, *applies, &acting, &decision.enforced),
             failed: match applies {
                 Tri::True => None,
                 Tri::False => policy.first_failing(facts, now),
@@ -138,36 +138,36 @@ pub fn explain_to(
     }
 }
 
-fn part(
+fn outcome(
     policy: &CompiledPolicy,
     applies: Tri,
     acting: &[&CompiledPolicy],
     enforced: &Verdict,
-) -> Part {
+) -> PolicyOutcome {
     match (policy.mode, applies) {
-        (Mode::Off, _) => return Part::Off,
-        (_, Tri::False) => return Part::DoesNotApply,
-        (_, Tri::Unknown) => return Part::Depends,
-        (Mode::DryRun, Tri::True) => return Part::DryRun,
+        (Mode::Off, _) => return PolicyOutcome::Off,
+        (_, Tri::False) => return PolicyOutcome::DoesNotApply,
+        (_, Tri::Unknown) => return PolicyOutcome::Depends,
+        (Mode::DryRun, Tri::True) => return PolicyOutcome::DryRun,
         (Mode::Enforce, Tri::True) => {}
     }
     let of = |effect: Effect| acting.iter().filter(move |other| other.effect == effect);
     if policy.effect == Effect::Exempt {
         let has_mute = of(Effect::Mute).any(|mute| cancels(&policy.id, &mute.id));
         return if has_mute {
-            Part::Exempts
+            PolicyOutcome::Exempts
         } else {
-            Part::ExemptsNothing
+            PolicyOutcome::ExemptsNothing
         };
     }
     if enforced.mute() == Some(&*policy.id) {
-        return Part::Mutes;
+        return PolicyOutcome::Mutes;
     }
     match of(Effect::Exempt).find(|exemption| cancels(&exemption.id, &policy.id)) {
-        Some(exemption) => Part::Cancelled {
+        Some(exemption) => PolicyOutcome::Cancelled {
             by: Arc::clone(&exemption.id),
         },
-        None => Part::AlsoMutes,
+        None => PolicyOutcome::AlsoMutes,
     }
 }
 

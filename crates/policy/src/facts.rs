@@ -5,7 +5,6 @@
 //! for a fact that could not be had (which is not the same as a value that is not there: `null`).
 
 pub mod catalog;
-pub mod given;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -314,6 +313,15 @@ pub struct ParticipantFacts {
     /// Whether its permissions let it publish.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub can_publish: Fact<bool>,
+}
+
+impl ParticipantFacts {
+    /// The value of one attribute. That there is none of this name is a known fact: `Known(None)`.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Fact<Option<&str>> {
+        let attributes = self.attributes.as_ref();
+        attributes.map(|attributes| attributes.get(name).map(String::as_str))
+    }
 }
 
 /// The track.

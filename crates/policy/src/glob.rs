@@ -39,7 +39,7 @@ enum Step {
     Jump(usize),
 }
 
-/// What an index can find a glob by: the longest text that every name which it matches has.
+/// The longest text that every name has which a glob matches: an index looks globs up by it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shape<'a> {
     /// It is the whole name.
@@ -104,8 +104,8 @@ impl Glob {
         })
     }
 
-    /// How many steps it takes beyond its plain start and a `*` at its end: what it may cost to
-    /// match it is this by the length of the name.
+    /// How many steps it has beyond its plain start and a `*` at its end. To match a name costs at most
+    /// this times the name's length.
     pub(super) fn wild_steps(&self) -> usize {
         match &*self.steps {
             [] | [Step::Star] => 0,
@@ -123,7 +123,7 @@ impl Glob {
         self.text.get(..self.prefix_bytes).unwrap_or_default()
     }
 
-    /// What an index can find it by.
+    /// The text that an index looks it up by.
     pub(super) fn shape(&self) -> Shape<'_> {
         match &*self.steps {
             [] => Shape::Whole(self.prefix()),
@@ -167,7 +167,7 @@ impl Step {
     }
 }
 
-/// The longest text that every name has which these steps take, and whether they end with it.
+/// The longest text that every name has which these steps match, and whether names end with it.
 fn longest_text(steps: &[Step]) -> (String, bool) {
     let (mut longest, mut ends_at) = (String::new(), 0);
     let (mut run, mut position) = (String::new(), 0);
@@ -214,7 +214,7 @@ struct Positions([u64; WORDS]);
 impl Positions {
     const NONE: Self = Self([0; WORDS]);
 
-    /// Adds a position; whether it was not there yet.
+    /// Adds a position; returns whether it is new.
     fn insert(&mut self, position: usize) -> bool {
         let bit = 1 << (position % 64);
         match self.0.get_mut(position / 64) {

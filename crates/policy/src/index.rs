@@ -5,12 +5,12 @@
 //! identities, under those; one that names neither, but attributes, under the values of one of
 //! them; any other under each source that it is about. A glob is looked up by the longest text
 //! that it asks for: a whole name, the start or the end of one in a hash map, a text inside by a
-//! search for all such texts at once. What is found is asked in full afterwards: the index only
-//! leaves out what cannot be.
+//! search for all such texts at once. The policies that the index returns are then asked in full: it
+//! only leaves out policies that cannot match.
 //!
-//! Texts are kept as their hashes only, which are seeded anew for each set: nobody outside can choose
-//! texts that share one. Two that do are found together, which does no harm. The texts themselves
-//! would cost memory, and for each look a visit to a far place in it.
+//! Only hashes of texts are kept, with a new seed for each set: nobody outside can choose texts that
+//! collide. A collision returns both policies, which does no harm. The texts themselves would cost
+//! memory, and a cache miss for each lookup.
 
 mod build;
 mod inside;
@@ -37,7 +37,7 @@ pub(super) struct Probe<'a> {
     words: Words,
 }
 
-/// A name, and the hash of all of it: that is worked out once for all owners.
+/// A name and its hash, which is computed once for all owners.
 #[derive(Debug, Clone, Copy)]
 struct Sought<'a> {
     name: &'a str,
@@ -45,7 +45,7 @@ struct Sought<'a> {
 }
 
 impl<'a> Probe<'a> {
-    /// `hash` is that by which the indexes are made.
+    /// `hash` is the hasher of the indexes.
     pub(super) fn new(facts: &'a Facts, hash: &'a RandomState) -> Self {
         let sought = |of: Name, name: &'a str| Sought {
             name,
@@ -75,7 +75,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// Words of a track, or those that a policy asks for, as sets of bits.
+/// The words of a track, or those that a policy asks for, as bit sets.
 #[derive(Debug, Clone, Copy, Default)]
 struct Words {
     source: u8,
@@ -99,8 +99,8 @@ impl Words {
     }
 }
 
-/// Where a policy stands in its owner's list, and the words that it asks for: most policies are
-/// left out without looking at them.
+/// The position of a policy in its owner's list, and the words that it asks for: by them most policies
+/// are left out without visiting them.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     position: u32,
@@ -139,7 +139,7 @@ struct Texts {
     parts: Box<[Range]>,
 }
 
-/// Mostly there is one entry, which is not worth a visit to another place in memory.
+/// Mostly there is one entry, which is stored inline to avoid a cache miss.
 #[derive(Debug, Clone, Copy)]
 enum OfText {
     One {
@@ -167,8 +167,8 @@ impl Texts {
     }
 }
 
-/// Takes what is a hash already. Half of one is kept: that saves memory, and two texts of one owner
-/// rarely share it.
+/// A hasher of values that are hashes already. Only half of a hash is kept, to save memory; two texts of
+/// one owner rarely collide.
 #[derive(Debug, Default)]
 struct Hashed(u64);
 
@@ -204,19 +204,19 @@ enum Anchor {
     End,
 }
 
-/// One look into the texts: at names as a whole, or at their starts or ends of one length.
+/// One lookup in the texts: of whole names, or of their starts or ends of one length.
 #[derive(Debug, Clone, Copy)]
 struct Lookup {
     name: Name,
     place: Anchor,
     bytes: u32,
-    /// The bytes that its texts start and end with: most names are told by these from all of them.
+    /// The bytes that its texts start and end with: by these, most names are ruled out.
     first: Bytes,
     last: Bytes,
 }
 
 impl Lookup {
-    /// What to look for; none where the name is shorter, or no text is like it.
+    /// The hash to look up; none where the name is shorter, or no text has its first and last byte.
     fn hash(&self, probe: &Probe<'_>) -> Option<u32> {
         let Sought { name, hash } = probe.sought(self.name);
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
@@ -235,7 +235,7 @@ impl Lookup {
     }
 }
 
-/// A set of bytes, of which some that share their lower bits are taken for each other.
+/// An approximate set of bytes: bytes with the same lower bits are not told apart.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bytes(u64);
 
@@ -266,7 +266,7 @@ struct Attributes {
 /// An index of one owner's live policies.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// The looks that its globs need, and what they look into.
+    /// The lookups that its globs need, and the entries that they search.
     lookups: SmallVec<[Lookup; 5]>,
     texts: Texts,
     inside: SmallVec<[(Name, Inside); 1]>,
@@ -275,8 +275,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Calls `found` with the position of each policy that could be about the track; with some
-    /// more than once.
+    /// Calls `found` with the position of each policy that may match the track; with some of them more
+    /// than once.
     pub(super) fn find(&self, probe: &Probe<'_>, mut found: impl FnMut(u32)) {
         let mut each = |entry: Entry| {
             if entry.words.may_be_about(probe.words) {

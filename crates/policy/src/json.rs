@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::node::{Node, Place, Value, from_json};
+use super::node::{Node, NodeValue, Place, from_json};
 use super::reader::{Reader, join};
 use super::terminal::quoted;
 use super::yaml::reads_otherwise;
@@ -66,29 +66,29 @@ impl Reader<'_> {
 
     fn json_at(&mut self, node: &Node, at: At<'_>) -> Option<Json> {
         match &node.value {
-            Value::Null => Some(Json::Null),
-            Value::Bool(value) => Some((*value).into()),
-            Value::Text(text) if node.plain && reads_otherwise(text) => {
+            NodeValue::Null => Some(Json::Null),
+            NodeValue::Bool(value) => Some((*value).into()),
+            NodeValue::Text(text) if node.plain && reads_otherwise(text) => {
                 let message = format!("{} may be text, or a number, true or false", quoted(text));
                 let hint = "put it in quotes, or write the value as in JSON: true, 10";
                 self.refuse_at(node.place, at, &message, hint);
                 None
             }
-            Value::Text(text) => Some(text.clone().into()),
-            Value::Integer(number) => self.number(Number::from_i128(*number), node, at),
-            Value::Float(number) => self.number(Number::from_f64(*number), node, at),
-            Value::List(items) => {
+            NodeValue::Text(text) => Some(text.clone().into()),
+            NodeValue::Integer(number) => self.number(Number::from_i128(*number), node, at),
+            NodeValue::Float(number) => self.number(Number::from_f64(*number), node, at),
+            NodeValue::List(items) => {
                 let items = items.iter().enumerate();
                 let items: Vec<_> = items
                     .map(|(index, item)| self.json_at(item, At::Item(&at, index)))
                     .collect();
                 items.into_iter().collect()
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 let mut fields = Map::new();
                 for (key, value) in entries {
-                    let Value::Text(name) = &key.value else {
-                        let message = format!("a key is wanted here, found {}", key.value);
+                    let NodeValue::Text(name) = &key.value else {
+                        let message = format!("expected a key, found {}", key.value);
                         self.refuse_at(key.place, at, &message, "put it in quotes");
                         continue;
                     };

@@ -17,19 +17,22 @@
 //! | `tri` | true, false, unknown |
 //! | `diagnostic` | what is wrong with one text or key, without its place |
 //! | `invisible` | characters that nobody sees |
-//! | `terminal` | text of others, cut, quoted, without control characters |
+//! | `owner` | the operator or a tenant, and what names a policy |
 //! | `glob` | `*`, `?`, `[ ]`, `{ }` |
+//! | `problem` | what is wrong with a document, with its place |
+//! | `terminal` | text of others, cut, quoted, without control characters |
 //! | `metadata` | JSON of rooms and participants, read leniently |
 //! | `lookalike` | texts that look like a glob or a regular expression |
-//! | `problem` | what is wrong with a document, with its place |
-//! | `node` | a document as a tree |
+//! | `facts` | what is known of a track |
 //! | `keys` | the keys of maps, and what a wrong key was meant to be |
-//! | `facts`, `reads` | what is known of a track, and which facts a policy reads |
+//! | `node` | a document as a tree |
+//! | `schema` | the parts of JSON Schemas |
 //! | `reader` | reads maps, lists, words and texts from a tree, and collects problems |
-//! | `yaml` | YAML to a tree |
+//! | `given` | facts as people give them, read strictly |
+//! | `yaml`, `json` | YAML and JSON to a tree |
+//! | `reads` | which facts a policy reads |
 //! | `expression` | `when`: a condition in CEL |
 //! | `window` | `active`, `not_before`, `not_after`, `first` |
-//! | `schema` | the parts of JSON Schemas |
 //! | `policy` | [`Policy`], the type that the others work on |
 //! | `lint` | what a policy allows and probably does not mean |
 //! | `read` | a tree to a [`Policy`] |
@@ -49,6 +52,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod expression;
 pub mod facts;
+pub mod given;
 pub mod glob;
 pub mod json;
 pub mod limits;
@@ -79,7 +83,7 @@ pub use clause::Clause;
 pub use compile::{Answer, CompiledPolicy, PolicyRef};
 pub use document::{Checked, Document};
 pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
-pub use explain::{Explained, Explanation, Part, explain, explain_to};
+pub use explain::{Explained, Explanation, PolicyOutcome, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,

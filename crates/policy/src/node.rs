@@ -11,7 +11,7 @@ use super::terminal::quoted;
 
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) value: Value,
+    pub(super) value: NodeValue,
     pub(super) place: Place,
     /// Whether it is written in YAML without quotes.
     pub(super) plain: bool,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(super) enum NodeValue {
     Null,
     Bool(bool),
     Integer(i128),
@@ -40,7 +40,7 @@ pub(super) enum Value {
     Map(Vec<(Node, Node)>),
 }
 
-impl Value {
+impl NodeValue {
     pub(super) fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self {
             Some(text)
@@ -50,7 +50,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for NodeValue {
     /// What it is, for "found ...".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,13 +70,13 @@ impl Node {
     /// The node at the end of these keys, or as far as they lead.
     pub(super) fn find(&self, keys: &[&str]) -> &Self {
         let mut node = self;
-        for wanted in keys {
-            let Value::Map(entries) = &node.value else {
+        for sought in keys {
+            let NodeValue::Map(entries) = &node.value else {
                 break;
             };
             let next = entries
                 .iter()
-                .find(|(key, _)| matches!(&key.value, Value::Text(key) if key == wanted));
+                .find(|(key, _)| matches!(&key.value, NodeValue::Text(key) if key == sought));
             match next {
                 Some((_, value)) => node = value,
                 None => break,
@@ -140,61 +140,61 @@ impl<'de> Deserialize<'de> for Json {
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Value;
+    type Value = NodeValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<NodeValue, E> {
+        Ok(NodeValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<NodeValue, E> {
+        Ok(NodeValue::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<NodeValue, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<NodeValue, E> {
+        Ok(NodeValue::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<NodeValue, E> {
+        Ok(NodeValue::Integer(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<NodeValue, E> {
+        Ok(NodeValue::Integer(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<NodeValue, E> {
+        Ok(NodeValue::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<NodeValue, E> {
+        Ok(NodeValue::Text(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
+    fn visit_string<E>(self, value: String) -> Result<NodeValue, E> {
+        Ok(NodeValue::Text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NodeValue, A::Error> {
         let mut list = Vec::new();
         while let Some(Json(item)) = seq.next_element()? {
             list.push(item);
         }
-        Ok(Value::List(list))
+        Ok(NodeValue::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeValue, A::Error> {
         let mut entries = Vec::new();
         while let Some((Json(key), Json(value))) = map.next_entry()? {
             entries.push((key, value));
         }
-        Ok(Value::Map(entries))
+        Ok(NodeValue::Map(entries))
     }
 }

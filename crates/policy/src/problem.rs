@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
         }
         f.write_str(&self.message)?;
         match &self.hint {
-            // What to do stands right of the carets under the fault.
+            // What to do stands right of the carets under the error.
             Some(hint) if self.message.ends_with('^') => write!(f, " {hint}"),
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
@@ -105,7 +105,7 @@ pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
             let candidate_plain = plain(candidate);
             let candidate_length = candidate_plain.chars().count();
             let allowed = candidate_length.div_ceil(3);
-            // So many letters too many or too few are no typo. Comparing takes the one length times
+            // Words of such different lengths are no typo. Comparing takes the one length times
             // the other, in time and in memory.
             if candidate_length.abs_diff(length) > allowed {
                 return None;
@@ -128,7 +128,7 @@ pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     })
 }
 
-/// What to write where one of these words is wanted.
+/// What to write where one of these words is expected.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("write {only}"),

@@ -8,7 +8,7 @@ use super::expression::Expression;
 use super::keys::POLICY_KEYS;
 use super::limits::{NAME_CHARS_MAX, POLICIES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX};
 use super::lint;
-use super::node::{Node, Place, Value};
+use super::node::{Node, NodeValue, Place};
 use super::owner::{Owner, TENANT_ID_CHARS_MAX, TenantId};
 use super::policy::{Effect, Match, Mode, Policy};
 use super::problem::Problem;
@@ -37,11 +37,11 @@ impl Reader<'_> {
 
     fn document(&mut self, root: &Node) -> Vec<(Policy, Place, String)> {
         let hint = "a file starts with `policies:` and a list below it";
-        if matches!(root.value, Value::Null) {
+        if matches!(root.value, NodeValue::Null) {
             self.refuse(root.place, "", "there are no policies here", hint);
             return Vec::new();
         }
-        if matches!(root.value, Value::List(_)) {
+        if matches!(root.value, NodeValue::List(_)) {
             let message = "this is a list without a key";
             self.refuse(
                 root.place,
@@ -58,8 +58,8 @@ impl Reader<'_> {
             self.refuse(root.place, "", "the key `policies` is missing", hint);
             return Vec::new();
         };
-        let Value::List(items) = &list.value else {
-            let found = format!("a list of policies is wanted here, found {}", list.value);
+        let NodeValue::List(items) = &list.value else {
+            let found = format!("expected a list of policies, found {}", list.value);
             self.refuse(
                 list.place,
                 "policies",
@@ -240,7 +240,7 @@ impl Reader<'_> {
     }
 
     fn priority(&mut self, node: &Node, path: &str) -> Option<u16> {
-        if let Value::Integer(number) = node.value
+        if let NodeValue::Integer(number) = node.value
             && let Ok(priority) = u16::try_from(number)
             && priority <= PRIORITY_MAX
         {
@@ -257,13 +257,13 @@ impl Reader<'_> {
     }
 
     pub(super) fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
-        if let Value::Bool(flag) = node.value {
+        if let NodeValue::Bool(flag) = node.value {
             return Some(flag);
         }
         self.refuse(
             node.place,
             path,
-            format!("true or false is wanted here, found {}", node.value),
+            format!("expected true or false, found {}", node.value),
             "",
         );
         None
@@ -285,8 +285,8 @@ impl Reader<'_> {
     }
 
     fn when(&mut self, node: &Node, path: &str) -> Option<Expression> {
-        let Value::Text(text) = &node.value else {
-            let message = format!("an expression is wanted here, found {}", node.value);
+        let NodeValue::Text(text) = &node.value else {
+            let message = format!("expected an expression, found {}", node.value);
             let hint = "write it in quotes, such as `when: 'room.num_participants > 10'`";
             self.refuse(node.place, path, message, hint);
             return None;

@@ -1,4 +1,4 @@
-//! What any document is read with: maps, lists, words and texts, and the problems they have.
+//! Reads the maps, lists, words and texts of any document, and collects their problems.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::facts::TrackType;
 use super::invisible::{self, is_allowed_in_prose, is_invisible};
 use super::keys::{self, SPACE_BEHIND_COLON};
 use super::limits::{DOCUMENT_BYTES_MAX, LIST_ITEMS_MAX, PROSE_CHARS_MAX};
-use super::node::{Node, Place, Value};
+use super::node::{Node, NodeValue, Place};
 use super::problem::{Problem, Problems, did_you_mean, one_of};
 use super::terminal::{SHOWN_CHARS_MAX, quoted};
 
 /// The most problems that are kept, to be put in the order of the document and cut to
 /// `PROBLEMS_MAX`; further ones are only counted.
 const PROBLEMS_KEPT_MAX: usize = 1_000;
-/// The most problems for which the word that was probably meant is looked for.
+/// A suggestion (`did you mean`) is looked for in at most this many problems.
 const SUGGESTIONS_MAX: usize = 200;
 
 const LINES: &str = "put it on one line; a list has `- ` before each item";
@@ -23,10 +23,10 @@ const END_OF_LINE: &str = "in YAML, write the text on the line of its key, or `|
 pub(super) struct Reader<'a> {
     file: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
-    /// How many more there are. Once it counts, what is read is refused whatever comes of it.
+    /// How many more there are. Where it is not 0, the document is refused.
     pub(super) problems_left_off: usize,
     pub(super) warnings: Vec<Problem>,
-    /// Whether what is read is also linted, and refused where it never acts.
+    /// Whether policies are also linted, and refused where they never act.
     pub(super) linting: bool,
 }
 
@@ -43,14 +43,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether what is read is a file of JSON, by its name.
+    /// Whether the document is a file of JSON, by its name.
     pub(super) fn is_json_file(&self) -> bool {
         let ending = self.file.and_then(|file| file.rsplit_once('.'));
         ending.is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("json"))
     }
 
-    /// For what was linted when it was stored. Linting takes longer than reading, and may come out
-    /// otherwise by the next version of the time zone database.
+    /// A reader of stored policies, which were linted when they were stored. Linting takes longer than
+    /// reading, and its result may change with the time zone database.
     pub(super) fn of_stored() -> Self {
         Self {
             linting: false,
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         self.problems.len() == PROBLEMS_KEPT_MAX
     }
 
-    /// The word that was probably meant. Looking for it takes longer than reading does.
+    /// The word that was probably meant. To look for it takes longer than to read.
     pub(super) fn suggestion<'w>(&self, word: &str, words: &[&'w str]) -> Option<&'w str> {
         if self.problems.len() < SUGGESTIONS_MAX {
             did_you_mean(word, words)
@@ -130,12 +130,12 @@ impl<'a> Reader<'a> {
         path: &str,
         mut item: impl FnMut(&mut Self, &Node, &str) -> Option<T>,
     ) -> Vec<T> {
-        let Value::List(nodes) = &node.value else {
+        let NodeValue::List(nodes) = &node.value else {
             return item(self, node, path).into_iter().collect();
         };
         if nodes.is_empty() || nodes.len() > LIST_ITEMS_MAX {
             let message = format!(
-                "1 to {LIST_ITEMS_MAX} values are wanted here, found {}",
+                "expected 1 to {LIST_ITEMS_MAX} values, found {}",
                 nodes.len()
             );
             let hint = if nodes.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         words: &[&str],
         from: impl Fn(&str) -> T,
     ) -> Option<T> {
-        let Value::Text(word) = &node.value else {
+        let NodeValue::Text(word) = &node.value else {
             let message = format!("the {what} is a word, found {}", node.value);
             self.refuse(node.place, path, message, one_of(words));
             return None;
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
         self.any_text(node, path, chars_max, char::is_control)
     }
 
-    /// The same, of which all is seen: two names that look alike are the same.
+    /// Text of one line without invisible characters: names that look alike are equal.
     pub(super) fn visible_text(
         &mut self,
         node: &Node,
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// Text of any number of lines, without what surrounds it.
+    /// Text of any number of lines, without the white space around it.
     pub(super) fn prose(&mut self, node: &Node, path: &str) -> Option<String> {
         let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         let text = self.any_text(node, path, PROSE_CHARS_MAX, forbidden)?;
@@ -241,16 +241,18 @@ impl<'a> Reader<'a> {
         chars_max: usize,
         forbidden: impl Fn(char) -> bool,
     ) -> Option<String> {
-        let Value::Text(text) = &node.value else {
+        let NodeValue::Text(text) = &node.value else {
             let hint = match node.value {
-                Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "put it in quotes",
-                Value::List(_) | Value::Map(_) => "put it in quotes if it is text",
-                Value::Null | Value::Text(_) => "",
+                NodeValue::Bool(_) | NodeValue::Integer(_) | NodeValue::Float(_) => {
+                    "put it in quotes"
+                }
+                NodeValue::List(_) | NodeValue::Map(_) => "put it in quotes if it is text",
+                NodeValue::Null | NodeValue::Text(_) => "",
             };
             self.refuse(
                 node.place,
                 path,
-                format!("text is wanted here, found {}", node.value),
+                format!("expected text, found {}", node.value),
                 hint,
             );
             return None;
@@ -259,12 +261,9 @@ impl<'a> Reader<'a> {
             let (what, hint) = if text.contains(|c| c != '\n' && forbidden(c)) {
                 ("has a control character in it", "take it out")
             } else if text.trim_end().contains('\n') {
-                ("has several lines, and one is wanted", LINES)
+                ("has several lines, and may have only one", LINES)
             } else {
-                (
-                    "ends with the end of a line, and one line is wanted",
-                    END_OF_LINE,
-                )
+                ("ends with a line break, and may have none", END_OF_LINE)
             };
             let message = format!("{} {what}", quoted(text));
             self.refuse(node.place, path, message, hint);
@@ -300,8 +299,8 @@ impl<'a> Reader<'a> {
         path: &str,
         known: &[&str],
     ) -> Option<Fields<'n>> {
-        let Value::Map(entries) = &node.value else {
-            let message = format!("a map is wanted here, found {}", node.value);
+        let NodeValue::Map(entries) = &node.value else {
+            let message = format!("expected a map, found {}", node.value);
             let glued = node.plain && node.value.text().is_some_and(|text| text.contains(':'));
             let hint = if glued {
                 SPACE_BEHIND_COLON.to_owned()
@@ -313,8 +312,8 @@ impl<'a> Reader<'a> {
         };
         let mut fields = Fields::new();
         for (key_node, value) in entries {
-            let Value::Text(key) = &key_node.value else {
-                let message = format!("a key is wanted here, found {}", key_node.value);
+            let NodeValue::Text(key) = &key_node.value else {
+                let message = format!("expected a key, found {}", key_node.value);
                 self.refuse(key_node.place, path, message, one_of(known));
                 continue;
             };

@@ -1,4 +1,4 @@
-//! All policies, by owner, each owner's with an index of its live ones.
+//! All policies, grouped by owner, with an index of each owner's live ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +27,18 @@ pub struct StoredPolicy {
     pub document: serde_json::Value,
 }
 
+impl StoredPolicy {
+    /// A policy as its first revision is stored.
+    #[must_use]
+    pub fn first_revision(policy: &Policy) -> Self {
+        Self {
+            key: policy.key(),
+            revision: 1,
+            document: policy.to_json(),
+        }
+    }
+}
+
 /// A stored policy that this version cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("revision {revision} of policy {} of {} cannot be read: {cause}", .key.name, owner_for_people(&.key.owner))]
@@ -42,13 +54,13 @@ pub struct Unreadable {
 /// Why a stored policy cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// It is no policy of this version.
+    /// This version cannot read its document.
     #[error("{0}")]
     Document(Problems),
-    /// It is another's.
+    /// Its document has another name than its row.
     #[error("its document has the name {0}")]
     Name(String),
-    /// A glob of it.
+    /// One of its globs does not compile.
     #[error("{0}")]
     Glob(#[from] GlobError),
 }
@@ -69,11 +81,11 @@ pub struct Change {
     pub stored: Option<StoredPolicy>,
 }
 
-/// All policies, one owner's beside the other's. It never changes: a change makes a new set, which
-/// shares what stayed the same.
+/// All policies of all owners. A set never changes: a change makes a new set, which shares the owners
+/// that stayed the same.
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
-    /// What the indexes of its owners are made by; the same in the sets that come of it.
+    /// The hasher of its owners' indexes; sets that are made from this one share it.
     hash: RandomState,
     operator: Arc<OwnerPolicies>,
     tenants: HashMap<TenantId, Arc<OwnerPolicies>, RandomState>,
@@ -87,7 +99,7 @@ pub struct PolicySet {
 struct OwnerPolicies {
     /// Those that are not `off`, in the order of their rank.
     live: Box<[Arc<CompiledPolicy>]>,
-    /// Those that are.
+    /// Those that are `off`.
     off: Box<[Arc<CompiledPolicy>]>,
     index: Index,
 }
@@ -113,11 +125,11 @@ impl OwnerPolicies {
         if self.live.is_empty() {
             return;
         }
-        // Few are found, and nothing is allocated for them.
+        // Few policies match, and nothing is allocated for them.
         let mut positions = SmallVec::<[u32; 32]>::new();
         self.index
             .find(&query.probe, |position| positions.push(position));
-        // A policy can be found by more than one of its globs, and is asked once.
+        // The index can return a policy once for each of its globs; it is asked once.
         positions.sort_unstable();
         positions.dedup();
         for position in positions {
@@ -133,7 +145,7 @@ impl OwnerPolicies {
     }
 }
 
-/// A question to a set.
+/// The facts and the time that a set is asked about.
 struct Query<'a> {
     facts: &'a Facts,
     now: DateTime<Utc>,
@@ -147,12 +159,12 @@ pub(super) struct Matched<'a> {
     pub(super) answer: Answer,
 }
 
-/// Those that are found: mostly few.
+/// Policies that match: mostly few.
 pub(super) type MatchedPolicies<'a> = SmallVec<[Matched<'a>; 4]>;
 
 impl PolicySet {
-    /// Builds a set of everything stored. One that cannot be read fails the whole: a set without
-    /// it would decide otherwise than its author wants, and nobody would notice.
+    /// Builds a set of everything stored. One that cannot be read is an error: a set without it
+    /// would decide otherwise than its author wants, and nobody would notice.
     pub fn from_stored(rows: impl IntoIterator<Item = StoredPolicy>) -> Result<Self, Unreadable> {
         let compiled: Result<Vec<_>, _> = rows.into_iter().map(|row| compile(&row)).collect();
         Ok(Self::new(compiled?))
@@ -257,8 +269,9 @@ impl PolicySet {
         self.live == 0
     }
 
-    /// Every policy that sees the room, also those that are `off`, and whether it surely does. A
-    /// tenant's sees its own rooms only; while the tenant is unknown, any tenant's might.
+    /// Every policy that sees the room, also those that are `off`, and whether that is certain. A
+    /// tenant's policy sees only the tenant's own rooms; while the room's tenant is unknown, any tenant's
+    /// policy may see it.
     pub fn visible(&self, facts: &Facts) -> impl Iterator<Item = (&CompiledPolicy, Tri)> {
         self.seeing(facts)
             .flat_map(|(of_owner, seen)| of_owner.all().map(move |policy| (&**policy, seen)))

@@ -61,8 +61,8 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         facts
     };
     let cases = [
-        (json!([]), "facts: a map is wanted here, found a list"),
-        (json!("x"), "facts: a map is wanted here, found the text"),
+        (json!([]), "facts: expected a map, found a list"),
+        (json!("x"), "facts: expected a map, found the text"),
         (
             json!({}),
             "facts.room.name: this is missing\nfacts.participant.identity: this is missing",
@@ -81,7 +81,7 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/room", json!([])),
-            "facts.room: a map is wanted here, found a list",
+            "facts.room: expected a map, found a list",
         ),
         (
             change("/track/mimetype", json!("")),
@@ -93,11 +93,11 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/room/name", json!(7)),
-            "facts.room.name: text is wanted here, found the number 7; put it in quotes",
+            "facts.room.name: expected text, found the number 7; put it in quotes",
         ),
         (
             change("/room/num_participants", json!(-1)),
-            "facts.room.num_participants: a whole number from 0 is wanted here, found the number -1",
+            "facts.room.num_participants: expected a whole number from 0, found the number -1",
         ),
         (
             change("/room/created_at", json!("today")),
@@ -109,11 +109,11 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/participant/kind_details", json!("CONNECTOR_TWILIO")),
-            r#"facts.participant.kind_details: a list of words is wanted here, found the text "CONNECTOR_TWILIO""#,
+            r#"facts.participant.kind_details: expected a list of words, found the text "CONNECTOR_TWILIO""#,
         ),
         (
             change("/participant/kind_details", json!(vec!["SIP"; 101])),
-            "facts.participant.kind_details: at most 100 words are wanted here, found 101",
+            "facts.participant.kind_details: expected at most 100 words, found 101",
         ),
         (
             change("/participant/kind_details", json!(["x".repeat(1_025)])),
@@ -121,11 +121,11 @@ fn bad_facts_are_refused_with_the_way_to_them() {
         ),
         (
             change("/participant/kind", json!(null)),
-            "facts.participant.kind: a value is wanted here, found nothing; leave a fact out that is not known",
+            "facts.participant.kind: expected a value, found nothing; leave a fact out that is not known",
         ),
         (
             change("/participant/attributes/role", json!(1)),
-            "facts.participant.attributes.role: text is wanted here, found the number 1",
+            "facts.participant.attributes.role: expected text, found the number 1",
         ),
         (change("/track/source", json!(2)), "facts.track.source: "),
         (

@@ -23,7 +23,7 @@ fn lines(answer: &TrackAnswer) -> Vec<String> {
             format!(
                 "{} {:?}{}",
                 one.policy.name,
-                one.part,
+                one.outcome,
                 failed.unwrap_or_default()
             )
         })

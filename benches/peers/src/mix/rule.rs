@@ -54,7 +54,7 @@ pub enum When {
     /// The class in the room's metadata, where there is one, is of this level or higher, or the
     /// participant has no name.
     Level(i64),
-    /// So many publish at least, and the codec is not that for bad networks.
+    /// At least this many publish, and the codec is not that for bad networks.
     Publishers(i64),
     /// The track's name has `screen` in it, or the participant has the attribute `watched`.
     Watched,

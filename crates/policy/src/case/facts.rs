@@ -5,9 +5,9 @@ use serde_json::{Value as Json, json};
 
 use crate::facts::Facts;
 use crate::facts::catalog::Field;
-use crate::facts::given::{add_tenant, merge, put};
+use crate::given::{add_tenant, merge, put};
 
-/// The defaults stand in each test of a file: so many bytes may come of that.
+/// The defaults are copied into each test of a file: the copies may have at most this many bytes in all.
 const REPEATED_BYTES_MAX: usize = 64 << 20;
 /// What a value takes besides its text.
 const VALUE_BYTES: usize = 64;
@@ -52,7 +52,7 @@ pub(super) fn merged(
     serde_json::from_value(all).map_err(|error| format!("these are no facts: {error}"))
 }
 
-/// Whether these defaults, in each of so many tests, are more than can be kept.
+/// Whether these defaults, copied into each of the tests, are larger than is allowed.
 pub(super) fn are_too_much(defaults: &Json, tests: usize) -> bool {
     bytes(defaults).saturating_mul(tests) > REPEATED_BYTES_MAX
 }

@@ -1,12 +1,13 @@
 //! Whom an expectation names: `NAME`, `TENANT/NAME` or `(operator)/NAME` among some policies.
 
 use super::{Case, Expected, Name};
+use crate::compile::PolicyRef;
 use crate::owner::{OPERATOR, Owner};
 use crate::policy::{Effect, Policy};
 use crate::reader::Reader;
 use crate::terminal::quoted;
 
-/// Of several policies of one name, so many are told of.
+/// Where several policies have one name, at most this many are listed.
 const NAMES_SHOWN_MAX: usize = 5;
 
 /// A policy's name for people: with its tenant, where it has one.
@@ -15,6 +16,11 @@ pub(super) fn display(owner: &Owner, name: &str) -> String {
         Owner::Tenant(tenant) => format!("{tenant}/{name}"),
         Owner::Operator => name.to_owned(),
     }
+}
+
+/// Whether a policy is the one that a decision names.
+pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
+    named.owner == policy.owner && *named.name == *policy.name
 }
 
 impl Reader<'_> {

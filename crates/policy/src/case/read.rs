@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use super::facts::{are_too_much, merged};
 use super::{AT_DEFAULT_UNIX_SECS, CASES_MAX, Case, CaseFile, Expected, Name};
 use crate::facts::catalog::{FIELDS, Field};
-use crate::facts::given::Form;
+use crate::given::Form;
 use crate::invisible;
 use crate::keys::{CASE_KEYS, OUTCOME_KEYS};
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::problem::Problems;
 use crate::reader::{Fields, Reader, join};
 use crate::terminal::quoted;
@@ -47,11 +47,11 @@ impl CaseFile {
 impl Reader<'_> {
     fn case_file(&mut self, root: &Node) -> Option<(Vec<String>, Vec<Case>)> {
         let hint = "a file of tests has `tests:` and a list below it";
-        if matches!(root.value, Value::Null) {
+        if matches!(root.value, NodeValue::Null) {
             self.refuse(root.place, "", "there are no tests here", hint);
             return None;
         }
-        if matches!(root.value, Value::List(_)) {
+        if matches!(root.value, NodeValue::List(_)) {
             let message = "this is a list without a key";
             self.refuse(root.place, "", message, "put `tests:` on a line above it");
             return None;
@@ -67,8 +67,8 @@ impl Reader<'_> {
             None => json!({}),
         };
         let tests = self.required(root, fields.get("tests").copied(), "", "tests", hint)?;
-        let Value::List(items) = &tests.value else {
-            let found = format!("a list of tests is wanted here, found {}", tests.value);
+        let NodeValue::List(items) = &tests.value else {
+            let found = format!("expected a list of tests, found {}", tests.value);
             self.refuse(tests.place, "tests", found, "start each with `- name:`");
             return None;
         };
@@ -160,12 +160,12 @@ impl Reader<'_> {
             self.refuse(node.place, path, message, hint);
         }
         match &node.value {
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.refuse_unclear(item, &format!("{path}[{index}]"));
                 }
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 for (key, value) in entries {
                     self.refuse_unclear(key, path);
                     let path = join(path, key.value.text().unwrap_or_default());
@@ -173,8 +173,11 @@ impl Reader<'_> {
                     self.refuse_unclear(value, &path);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {
-            }
+            NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Integer(_)
+            | NodeValue::Float(_)
+            | NodeValue::Text(_) => {}
         }
     }
 
@@ -195,7 +198,7 @@ impl Reader<'_> {
         let Some(node) = fields.get("at") else {
             return DateTime::from_timestamp(AT_DEFAULT_UNIX_SECS, 0);
         };
-        if let Value::Text(text) = &node.value
+        if let NodeValue::Text(text) = &node.value
             && let Ok(at) = DateTime::parse_from_rfc3339(text)
         {
             return Some(at.to_utc());
@@ -208,7 +211,7 @@ impl Reader<'_> {
 
     fn expected(&mut self, node: &Node, path: &str) -> Option<Expected<Name>> {
         let message = match &node.value {
-            Value::Text(word) => match word.as_str() {
+            NodeValue::Text(word) => match word.as_str() {
                 "nothing" => return Some(Expected::Nothing),
                 "indeterminate" => return Some(Expected::Indeterminate),
                 "mute" | "exempted_by" => {
@@ -219,13 +222,13 @@ impl Reader<'_> {
                 }
                 word => format!("there is no outcome {}", quoted(word)),
             },
-            Value::Map(entries) if entries.len() == 1 => return self.by_policy(node, path),
-            Value::Map(_) => "one outcome is wanted here".to_owned(),
-            found @ (Value::Null
-            | Value::Bool(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::List(_)) => format!("an outcome is wanted here, found {found}"),
+            NodeValue::Map(entries) if entries.len() == 1 => return self.by_policy(node, path),
+            NodeValue::Map(_) => "expected one outcome".to_owned(),
+            other @ (NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Integer(_)
+            | NodeValue::Float(_)
+            | NodeValue::List(_)) => format!("expected an outcome, found {other}"),
         };
         self.refuse(node.place, path, message, format!("write {OUTCOMES}"));
         None

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::display;
+use super::names::{display, is};
 use super::report::{CaseResult, Difference, Failure, Report};
 use super::why;
 use super::{Case, CaseFile, Expected};
@@ -26,7 +26,7 @@ impl CaseFile {
             .map(|case| (case, reader.expected_of(case, policies)))
             .collect();
         // As they would be stored: what is read back is what will decide.
-        let set = PolicySet::from_stored(policies.iter().map(stored));
+        let set = PolicySet::from_stored(policies.iter().map(StoredPolicy::first_revision));
         let set = set.unwrap_or_else(|unreadable| {
             reader.refuse(Place::default(), "", unreadable.to_string(), "");
             PolicySet::default()
@@ -58,14 +58,6 @@ impl CaseFile {
             results,
             named,
         })
-    }
-}
-
-pub(super) fn stored(policy: &Policy) -> StoredPolicy {
-    StoredPolicy {
-        key: policy.key(),
-        revision: 1,
-        document: policy.to_json(),
     }
 }
 
@@ -103,11 +95,6 @@ fn run(
         differences,
         why: why::lines(case, &explanation, &first, policies),
     })
-}
-
-/// Whether a policy is the one that a decision names.
-pub(super) fn is(named: &PolicyRef, policy: &Policy) -> bool {
-    named.owner == policy.owner && *named.name == *policy.name
 }
 
 impl Expected<&Policy> {

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use super::Case;
-use super::names::display;
-use super::run::{is, stored};
-use crate::explain::{Explained, Explanation, Part, explain};
+use super::names::{display, is};
+use crate::explain::{Explained, Explanation, PolicyOutcome, explain};
 use crate::facts::Fact;
 use crate::policy::{Effect, Mode, Policy};
-use crate::set::PolicySet;
+use crate::set::{PolicySet, StoredPolicy};
 use crate::terminal::cut;
 use crate::tri::Tri;
 
@@ -27,7 +26,7 @@ pub(super) fn lines(
 ) -> Vec<String> {
     let about = |explained: &&Explained| {
         let left_alone = explained.failed.as_ref();
-        explained.part != Part::Off
+        explained.outcome != PolicyOutcome::Off
             && (explained.applies != Tri::False
                 || left_alone.is_some_and(|clause| clause.clause == "unless"))
     };
@@ -78,7 +77,7 @@ fn says(case: &Case, explanation: &Explanation, policy: &Policy) -> String {
     };
     // A long explanation leaves some off: those are asked by themselves.
     let alone = || {
-        let set = PolicySet::from_stored([stored(policy)]).ok()?;
+        let set = PolicySet::from_stored([StoredPolicy::first_revision(policy)]).ok()?;
         find(&explain(&set, &case.facts, case.at))
     };
     find(explanation).or_else(alone).unwrap_or_else(|| {
@@ -93,20 +92,20 @@ fn says(case: &Case, explanation: &Explanation, policy: &Policy) -> String {
 
 fn comes_to(explained: &Explained) -> String {
     let by_clause = || explained.failed.as_ref();
-    match &explained.part {
-        Part::Mutes => "mutes it".to_owned(),
-        Part::AlsoMutes => "would mute it as well".to_owned(),
-        Part::Cancelled { by } => format!(
+    match &explained.outcome {
+        PolicyOutcome::Mutes => "mutes it".to_owned(),
+        PolicyOutcome::AlsoMutes => "would mute it as well".to_owned(),
+        PolicyOutcome::Cancelled { by } => format!(
             "would mute it, and {} exempts it",
             display(&by.owner, &by.name)
         ),
-        Part::Exempts => "exempts it".to_owned(),
-        Part::ExemptsNothing => {
+        PolicyOutcome::Exempts => "exempts it".to_owned(),
+        PolicyOutcome::ExemptsNothing => {
             "would exempt it, but no mute that it cancels is about it".to_owned()
         }
-        Part::DryRun => "is about it, in dry run".to_owned(),
-        Part::Off => "is as if it were not there".to_owned(),
-        Part::DoesNotApply => match by_clause() {
+        PolicyOutcome::DryRun => "is about it, in dry run".to_owned(),
+        PolicyOutcome::Off => "is as if it were not there".to_owned(),
+        PolicyOutcome::DoesNotApply => match by_clause() {
             Some(clause) => format!(
                 "is not about it: {}: expected {}, actual {}",
                 clause.clause,
@@ -115,7 +114,7 @@ fn comes_to(explained: &Explained) -> String {
             ),
             None => "is not about it".to_owned(),
         },
-        Part::Depends => match by_clause() {
+        PolicyOutcome::Depends => match by_clause() {
             Some(clause) if clause.clause == "owner" => {
                 "may be about it: room.tenant is unknown; add that to facts or defaults".to_owned()
             }

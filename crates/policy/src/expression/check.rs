@@ -3,7 +3,7 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::SpannedDiagnostic;
 use super::ir::{Comparison, Logic, Predicate, TEXT_TESTS, Test, TextTest};
 use super::operand::{Literal, Operand};
 use super::parse::{Parsed, Spans};
@@ -17,7 +17,7 @@ pub(super) struct Checker {
 }
 
 /// The condition that a tree stands for.
-pub(super) fn check(parsed: Parsed) -> Result<Predicate, Diagnostic> {
+pub(super) fn check(parsed: Parsed) -> Result<Predicate, SpannedDiagnostic> {
     let checker = Checker {
         spans: parsed.spans,
     };
@@ -26,7 +26,7 @@ pub(super) fn check(parsed: Parsed) -> Result<Predicate, Diagnostic> {
 
 impl Checker {
     /// Something that holds or does not.
-    fn condition(&self, expr: &IdedExpr) -> Result<Predicate, Diagnostic> {
+    fn condition(&self, expr: &IdedExpr) -> Result<Predicate, SpannedDiagnostic> {
         let what = match &expr.expr {
             Expr::Literal(LiteralValue::Boolean(flag)) => Logic::Test(Test::Always(*flag.inner())),
             Expr::Select(select) if select.test => Logic::Test(self.has(&select.operand, expr)?),
@@ -50,9 +50,10 @@ impl Checker {
     }
 
     /// A call that answers true or false; none for any other.
-    fn test(&self, call: &CallExpr, whole: &IdedExpr) -> Option<Result<Logic, Diagnostic>> {
+    fn test(&self, call: &CallExpr, whole: &IdedExpr) -> Option<Result<Logic, SpannedDiagnostic>> {
         let name = call.func_name.as_str();
-        let joined = |parts: Result<Vec<Predicate>, Diagnostic>| parts.map(Vec::into_boxed_slice);
+        let joined =
+            |parts: Result<Vec<Predicate>, SpannedDiagnostic>| parts.map(Vec::into_boxed_slice);
         match (name, call.target.as_deref(), call.args.as_slice()) {
             (operators::LOGICAL_AND, None, _) => {
                 Some(joined(self.parts(name, whole)).map(Logic::All))
@@ -79,7 +80,7 @@ impl Checker {
     }
 
     /// The conditions that are joined by one operator; the parser makes a tree of pairs.
-    fn parts(&self, operator: &str, expr: &IdedExpr) -> Result<Vec<Predicate>, Diagnostic> {
+    fn parts(&self, operator: &str, expr: &IdedExpr) -> Result<Vec<Predicate>, SpannedDiagnostic> {
         let mut parts = Vec::new();
         if let Expr::Call(call) = &expr.expr
             && call.func_name == operator
@@ -94,7 +95,7 @@ impl Checker {
     }
 
     /// A field that is true or false by itself.
-    fn flag(&self, expr: &IdedExpr) -> Result<Test, Diagnostic> {
+    fn flag(&self, expr: &IdedExpr) -> Result<Test, SpannedDiagnostic> {
         let typed = self.operand(expr)?;
         if typed.type_ == Type::Flag && !typed.literal {
             return Ok(Test::Flag(typed.operand));
@@ -111,11 +112,11 @@ impl Checker {
             "a condition is true or false, and this is {}",
             typed.type_.in_words()
         );
-        Err(Diagnostic::new(typed.span, message, hint))
+        Err(SpannedDiagnostic::new(typed.span, message, hint))
     }
 
     /// Something that can be compared.
-    pub(super) fn operand(&self, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
+    pub(super) fn operand(&self, expr: &IdedExpr) -> Result<Typed, SpannedDiagnostic> {
         match &expr.expr {
             Expr::Literal(literal) => self.literal(literal, expr),
             Expr::Ident(_) => self.name(expr),
@@ -135,8 +136,8 @@ impl Checker {
     }
 
     /// A test of text that does not stand after a field, or takes none or several.
-    fn bent(&self, name: &str, expr: &IdedExpr) -> Diagnostic {
-        Diagnostic::new(
+    fn bent(&self, name: &str, expr: &IdedExpr) -> SpannedDiagnostic {
+        SpannedDiagnostic::new(
             self.spans.of(expr),
             format!("`{name}` stands after a field and takes one text"),
             format!("such as `room.name.{name}(\"a\")`"),
@@ -144,13 +145,15 @@ impl Checker {
     }
 
     /// Refuses `!a == b`: `!` takes `a` alone.
-    fn not_turned(&self, left: &IdedExpr) -> Result<(), Diagnostic> {
+    fn not_turned(&self, left: &IdedExpr) -> Result<(), SpannedDiagnostic> {
         match &left.expr {
-            Expr::Call(call) if call.func_name == operators::LOGICAL_NOT => Err(Diagnostic::new(
-                self.spans.of(left),
-                "`!` turns around only what stands right after it",
-                "put brackets around what is meant, such as `!(room.name in [\"a\"])`, or write `!=`",
-            )),
+            Expr::Call(call) if call.func_name == operators::LOGICAL_NOT => {
+                Err(SpannedDiagnostic::new(
+                    self.spans.of(left),
+                    "`!` turns around only what stands right after it",
+                    "put brackets around what is meant, such as `!(room.name in [\"a\"])`, or write `!=`",
+                ))
+            }
             Expr::Unspecified
             | Expr::Call(_)
             | Expr::Comprehension(_)
@@ -163,15 +166,15 @@ impl Checker {
         }
     }
 
-    fn compared_twice(&self, expr: &IdedExpr) -> Diagnostic {
-        Diagnostic::new(
+    fn compared_twice(&self, expr: &IdedExpr) -> SpannedDiagnostic {
+        SpannedDiagnostic::new(
             self.spans.of(expr),
             "this is true or false already, and is not compared again",
             "join conditions with `&&` and `||` (a range is `1 < a && a < 10`); `!` turns one around",
         )
     }
 
-    fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
+    fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, SpannedDiagnostic> {
         let (literal, type_) = match literal {
             LiteralValue::String(text) => {
                 storable(text.inner(), self.spans.of(expr))?;
@@ -198,10 +201,10 @@ impl Checker {
         })
     }
 
-    fn size(&self, call: &CallExpr, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
+    fn size(&self, call: &CallExpr, expr: &IdedExpr) -> Result<Typed, SpannedDiagnostic> {
         let span = self.spans.of(expr);
         let (None, [of]) = (&call.target, call.args.as_slice()) else {
-            return Err(Diagnostic::new(
+            return Err(SpannedDiagnostic::new(
                 span,
                 "size() takes one field in its brackets",
                 "such as `size(participant.name) > 20`",
@@ -213,7 +216,7 @@ impl Checker {
             Type::Text | Type::Attributes | Type::KindDetails | Type::Json
         ) || matches!(typed.operand, Operand::Size(_))
         {
-            return Err(Diagnostic::new(
+            return Err(SpannedDiagnostic::new(
                 typed.span,
                 format!("{} has no size", typed.type_.in_words()),
                 "ask for the size of text, of attributes, or of a list or map in metadata",
@@ -232,7 +235,7 @@ impl Checker {
         })
     }
 
-    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<Test, Diagnostic> {
+    fn has(&self, operand: &IdedExpr, whole: &IdedExpr) -> Result<Test, SpannedDiagnostic> {
         // The macro took the last name off; it stands in the tree's node for the whole.
         let Expr::Select(select) = &whole.expr else {
             return Err(self.unsupported(whole));
@@ -249,7 +252,7 @@ impl Checker {
             | Operand::Field(_)
             | Operand::Size(_)
             | Operand::KindDetails
-            | Operand::Attributes => Err(Diagnostic::new(
+            | Operand::Attributes => Err(SpannedDiagnostic::new(
                 typed.span,
                 "this is always there",
                 "compare it; has() is for attributes and metadata",
@@ -263,7 +266,7 @@ impl Checker {
         left: &IdedExpr,
         right: &IdedExpr,
         whole: &IdedExpr,
-    ) -> Result<Test, Diagnostic> {
+    ) -> Result<Test, SpannedDiagnostic> {
         self.not_turned(left)?;
         let (left, right) = (self.operand(left)?, self.operand(right)?);
         for side in [&left, &right] {
@@ -273,12 +276,12 @@ impl Checker {
         Ok(Test::Compare(how, left.operand, right.operand))
     }
 
-    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Diagnostic> {
+    fn membership(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, SpannedDiagnostic> {
         let Expr::List(elements) = &list.expr else {
             return self.detail(item, list);
         };
         if elements.elements.is_empty() {
-            return Err(Diagnostic::new(
+            return Err(SpannedDiagnostic::new(
                 self.spans.of(list),
                 "nothing is in an empty list",
                 "name the values that are meant",
@@ -290,7 +293,7 @@ impl Checker {
         let mut literals = Vec::with_capacity(elements.elements.len());
         for element in &elements.elements {
             let Expr::Literal(_) = element.expr else {
-                return Err(Diagnostic::new(
+                return Err(SpannedDiagnostic::new(
                     self.spans.of(element),
                     "a list holds plain values",
                     "compare with a field by `==`, and join by `||`",
@@ -306,13 +309,13 @@ impl Checker {
     }
 
     /// Whether a word is one of the participant's kind details, the only list that is asked by name.
-    fn detail(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, Diagnostic> {
+    fn detail(&self, item: &IdedExpr, list: &IdedExpr) -> Result<Test, SpannedDiagnostic> {
         let is_name = matches!(list.expr, Expr::Select(_) | Expr::Ident(_));
         let of = match self.operand(list) {
             Ok(of) if of.type_ == Type::KindDetails => of,
-            Err(fault) if is_name => return Err(fault),
+            Err(error) if is_name => return Err(error),
             Ok(_) | Err(_) => {
-                return Err(Diagnostic::new(
+                return Err(SpannedDiagnostic::new(
                     self.spans.of(list),
                     "`in` takes a list of values in square brackets, or `participant.kind_details`",
                     "such as `in [\"red\", \"blue\"]`; has() asks whether a key is there",
@@ -325,7 +328,12 @@ impl Checker {
         Ok(Test::Detail(item.operand, of.operand))
     }
 
-    fn text_test(&self, how: TextTest, of: &IdedExpr, with: &IdedExpr) -> Result<Test, Diagnostic> {
+    fn text_test(
+        &self,
+        how: TextTest,
+        of: &IdedExpr,
+        with: &IdedExpr,
+    ) -> Result<Test, SpannedDiagnostic> {
         let (of, with) = (self.operand(of)?, self.operand(with)?);
         for side in [&of, &with] {
             if !matches!(side.type_, Type::Text | Type::Json) {
@@ -338,8 +346,8 @@ impl Checker {
                     }
                 };
                 let found = side.type_.in_words();
-                let message = format!("text is wanted here, and this is {found}");
-                return Err(Diagnostic::new(side.span, message, hint));
+                let message = format!("expected text, found {found}");
+                return Err(SpannedDiagnostic::new(side.span, message, hint));
             }
         }
         Ok(Test::Text(how, of.operand, with.operand))

@@ -32,16 +32,16 @@ impl Span {
     }
 }
 
-/// A fault, before it is put in words for people.
+/// A diagnostic of one part of an expression.
 #[derive(Debug)]
-pub(super) struct Diagnostic {
+pub(super) struct SpannedDiagnostic {
     /// Where; none where it is about the whole, which is then not shown.
     span: Option<Span>,
     message: String,
     hint: String,
 }
 
-impl Diagnostic {
+impl SpannedDiagnostic {
     pub(super) fn new(span: Span, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             span: Some(span),
@@ -97,7 +97,7 @@ impl ExpressionProblem {
         self.hint.as_deref()
     }
 
-    /// What is wrong and, below it, the line of the expression with carets under the fault.
+    /// What is wrong and, below it, the line of the expression with carets under the part that is wrong.
     #[must_use]
     pub fn message(&self) -> String {
         match &self.place {
@@ -132,9 +132,9 @@ struct Shown {
 }
 
 impl Shown {
-    /// So many characters of a long line are shown before the fault ...
+    /// At most this many characters of a long line are shown before that part ...
     const BEFORE_CHARS_MAX: usize = 60;
-    /// ... and so many in all.
+    /// ... and at most this many in all.
     const CHARS_MAX: usize = 100;
     const LEFT_OUT: &str = "...";
 

@@ -23,7 +23,7 @@ pub struct Reason {
     /// False, or unknown.
     pub holds: Tri,
     /// What was found of that which it names, in its order. For an unknown part, what is unknown.
-    pub found: Vec<OperandValue>,
+    pub operands: Vec<OperandValue>,
 }
 
 /// What was found of one thing that an expression names.
@@ -46,7 +46,7 @@ impl Expression {
             Logic::All(parts) => parts,
             Logic::Test(_) | Logic::Not(_) | Logic::Any(_) => std::slice::from_ref(root),
         };
-        let first = |wanted| parts.iter().find(|part| part.holds(facts) == wanted);
+        let first = |expected| parts.iter().find(|part| part.holds(facts) == expected);
         let (part, holds) = match (first(Tri::False), first(Tri::Unknown)) {
             (Some(part), _) => (part, Tri::False),
             (None, Some(part)) => (part, Tri::Unknown),
@@ -55,31 +55,31 @@ impl Expression {
         Some(Reason {
             part: part.span.text(self.text()).to_owned(),
             holds,
-            found: found(part, holds, facts),
+            operands: operand_values(part, holds, facts),
         })
     }
 }
 
-fn found(part: &Predicate, holds: Tri, facts: &Facts) -> Vec<OperandValue> {
-    let mut found: Vec<OperandValue> = Vec::new();
+fn operand_values(part: &Predicate, holds: Tri, facts: &Facts) -> Vec<OperandValue> {
+    let mut values: Vec<OperandValue> = Vec::new();
     part.each_test(true, &mut |test, _| {
         for operand in test.operands() {
             let name = operand.to_string();
             let literal = matches!(operand, Operand::Literal(_));
-            if literal || found.iter().any(|known| known.name == name) {
+            if literal || values.iter().any(|known| known.name == name) {
                 continue;
             }
-            let mut value = operand.found(facts);
+            let mut value = operand.to_json(facts);
             // Kind details are few, and words of LiveKit's.
             if *operand != Operand::KindDetails {
                 value = shortened(value);
             }
             if holds == Tri::False || value.is_unknown() {
-                found.push(OperandValue { name, value });
+                values.push(OperandValue { name, value });
             }
         }
     });
-    found
+    values
 }
 
 /// Metadata may be long: a list or a map is told of by its size.
@@ -109,9 +109,9 @@ impl fmt::Display for OperandValue {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.part)?;
-        for (index, found) in self.found.iter().enumerate() {
+        for (index, operand) in self.operands.iter().enumerate() {
             f.write_str(if index == 0 { " with " } else { ", " })?;
-            write!(f, "{found}")?;
+            write!(f, "{operand}")?;
         }
         Ok(())
     }

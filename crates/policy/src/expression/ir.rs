@@ -66,33 +66,38 @@ pub(super) enum TextTest {
 impl Predicate {
     /// Whether it holds.
     pub(super) fn holds(&self, facts: &Facts) -> Tri {
+        self.answer(move |test| test.holds(facts))
+    }
+
+    /// Its answer, from those that `of_test` gives for its tests.
+    pub(super) fn answer(&self, of_test: impl Fn(&Test) -> Tri + Copy) -> Tri {
         match &self.what {
-            Logic::Test(test) => test.holds(facts),
-            Logic::Not(inner) => !inner.holds(facts),
-            Logic::All(parts) => settled(parts, facts, Tri::False),
-            Logic::Any(parts) => settled(parts, facts, Tri::True),
+            Logic::Test(test) => of_test(test),
+            Logic::Not(inner) => !inner.answer(of_test),
+            Logic::All(parts) => joined(parts, of_test, Tri::False),
+            Logic::Any(parts) => joined(parts, of_test, Tri::True),
         }
     }
 
     /// Calls `visit` for every test, with whether it has to hold (or not to) for the whole to hold.
-    pub(super) fn each_test<'n>(&'n self, wanted: bool, visit: &mut impl FnMut(&'n Test, bool)) {
+    pub(super) fn each_test<'n>(&'n self, expected: bool, visit: &mut impl FnMut(&'n Test, bool)) {
         match &self.what {
-            Logic::Not(inner) => inner.each_test(!wanted, visit),
+            Logic::Not(inner) => inner.each_test(!expected, visit),
             Logic::All(parts) | Logic::Any(parts) => {
                 for part in parts {
-                    part.each_test(wanted, visit);
+                    part.each_test(expected, visit);
                 }
             }
-            Logic::Test(test) => visit(test, wanted),
+            Logic::Test(test) => visit(test, expected),
         }
     }
 }
 
 /// The answer of parts that are joined: `decisive` as soon as one of them is that.
-fn settled(parts: &[Predicate], facts: &Facts, decisive: Tri) -> Tri {
+fn joined(parts: &[Predicate], of_test: impl Fn(&Test) -> Tri + Copy, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {
-        match part.holds(facts) {
+        match part.answer(of_test) {
             Tri::Unknown => answer = Tri::Unknown,
             known @ (Tri::True | Tri::False) if known == decisive => return decisive,
             Tri::True | Tri::False => {}

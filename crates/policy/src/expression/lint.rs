@@ -4,15 +4,15 @@
 //! The tests of an operand compare it with a few literals. Every value between two of them answers
 //! the same, so a handful of values stands for all that it can be, and a condition that has one
 //! answer for each of those has it for every track. There is no false alarm: a text test (such as
-//! `startsWith`) of a text that is no literal may come out either way, and conditions in which two
-//! operands only together leave no choice are not found.
+//! `startsWith`) of a text that is no literal may come out either way, and a condition that only two
+//! operands together make constant is not reported.
 
 use std::cmp::Ordering;
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::ir::{Comparison, Logic, Predicate, Test};
 use super::operand::{Literal, Operand};
-use super::value::Value;
+use super::value::{Number, Value};
 use super::{Expression, ExpressionProblem};
 use crate::facts::catalog::Shape;
 use crate::tri::Tri;
@@ -38,7 +38,7 @@ impl Expression {
                 (false, _) => (" part", "", "leave it out, or mend it"),
             };
             let message = format!("this{part} is {says} true{where_}{so}");
-            Diagnostic::new(span, message, hint).in_text(self.text())
+            SpannedDiagnostic::new(span, message, hint).in_text(self.text())
         };
         let anywhere = anywhere.into_iter().map(|found| lint(found, ""));
         let within = within.into_iter();
@@ -92,7 +92,12 @@ fn joined(parts: &[Predicate], decisive: bool, limits: Limits<'_>) -> Option<boo
 /// Whether one at least of these conditions on one operand has this answer, whatever that is.
 fn one_is_always(answer: bool, nodes: &[&Predicate], limits: Limits<'_>) -> bool {
     let states = states(nodes, limits);
-    let is = |state: &State<'_>| nodes.iter().any(|node| state.answer(node) == answer.into());
+    let is = |state: &State<'_>| {
+        let of_test = |test: &Test| state.test(test);
+        nodes
+            .iter()
+            .any(|node| node.answer(of_test) == answer.into())
+    };
     !states.is_empty() && states.iter().all(is)
 }
 
@@ -117,9 +122,65 @@ const ABSENT: State<'_> = State(Value::Nothing, Ordering::Less);
 /// There, and nothing that compares: null, a list, a map.
 const INCOMPARABLE: State<'_> = State(Value::Nothing, Ordering::Equal);
 
-/// All that the operand of these conditions can be, as far as they can tell; none where that is not
-/// known.
+/// All that the one operand of these conditions can be, as far as they can tell; empty where that is
+/// not known.
 fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
+    let Some(operand) = nodes.iter().flat_map(|node| operands(node)).next() else {
+        return vec![ABSENT];
+    };
+    let literals = literals(nodes);
+    let is = |value| State(value, Ordering::Equal);
+    let values_and_gaps = |lowest: &[Value<'n>]| -> Vec<_> {
+        let values = literals.iter().chain(lowest);
+        let states = values.flat_map(|value| [is(*value), State(*value, Ordering::Greater)]);
+        states.collect()
+    };
+    let integers = |min: i64, max: i64| -> Vec<_> {
+        let (min, max) = (i128::from(min), i128::from(max));
+        let near = literals.iter().filter_map(|value| value.number());
+        let near = near.flat_map(Number::integers_around).chain([min, max]);
+        let possible = near.filter(|number| (min..=max).contains(number));
+        possible.map(|number| is(Value::int(number))).collect()
+    };
+    let flags = [false, true].map(|flag| is(Value::Bool(flag)));
+    let mut states = match operand {
+        Operand::Field(field) => match field.shape {
+            Shape::Text(_) | Shape::Word { .. } => {
+                let named = |limit: &&(&str, Vec<_>)| limit.0 == field.name && !limit.1.is_empty();
+                match limits.iter().find(named) {
+                    Some((_, words)) => words.iter().map(|word| is(Value::Text(word))).collect(),
+                    None => values_and_gaps(&[Value::Text("")]),
+                }
+            }
+            Shape::Flag(_) => flags.to_vec(),
+            Shape::Count(_) => integers(0, u32::MAX.into()),
+            Shape::Time(_) => integers(i64::MIN, i64::MAX),
+            Shape::KindDetails(_)
+            | Shape::Tenant(_)
+            | Shape::Attributes(_)
+            | Shape::Metadata(_) => Vec::new(),
+        },
+        Operand::Attribute(_) => values_and_gaps(&[Value::Text("")]),
+        Operand::Metadata(..) => {
+            let values = values_and_gaps(&[Value::Text(""), Value::int(i128::MIN)]);
+            [values.as_slice(), &flags, &[INCOMPARABLE]].concat()
+        }
+        Operand::Size(_) => integers(0, i64::MAX),
+        Operand::Literal(_) | Operand::Attributes | Operand::KindDetails => Vec::new(),
+    };
+    let of = if let Operand::Size(of) = operand {
+        of
+    } else {
+        operand
+    };
+    if matches!(of, Operand::Attribute(_) | Operand::Metadata(..)) {
+        states.push(ABSENT);
+    }
+    states
+}
+
+/// What the tests of these conditions compare with.
+fn literals<'n>(nodes: &[&'n Predicate]) -> Vec<Value<'n>> {
     let mut literals = Vec::new();
     for node in nodes {
         node.each_test(true, &mut |test, _| {
@@ -129,88 +190,11 @@ fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
             }
         });
     }
-    let is = |value| State(value, Ordering::Equal);
-    let with_gaps = |lowest: &[Value<'n>]| -> Vec<_> {
-        let values = literals.iter().chain(lowest);
-        let states = |value: &Value<'n>| [is(*value), State(*value, Ordering::Greater)];
-        values.flat_map(states).collect()
-    };
-    let whole_numbers = |min: i64, max: i64| -> Vec<_> {
-        let (min, max) = (i128::from(min), i128::from(max));
-        let near = |value: &Value<'n>| {
-            let number = if let Value::Number(number) = value {
-                Some(number)
-            } else {
-                None
-            };
-            number
-                .into_iter()
-                .flat_map(|number| {
-                    let (floor, ceiling) = number.floor_and_ceiling();
-                    [
-                        floor.saturating_sub(1),
-                        floor,
-                        ceiling,
-                        ceiling.saturating_add(1),
-                    ]
-                })
-                .collect::<Vec<_>>()
-        };
-        let near = literals.iter().flat_map(near).chain([min, max]);
-        let near = near.filter(|number| (min..=max).contains(number));
-        near.map(|number| is(Value::int(number))).collect()
-    };
-    let text = [Value::Text("")];
-    let flags = [is(Value::Bool(false)), is(Value::Bool(true))];
-    match nodes.iter().flat_map(|node| operands(node)).next() {
-        None => vec![ABSENT],
-        Some(Operand::Field(field)) => match field.shape {
-            Shape::Text(_) | Shape::Word { .. } => {
-                let mut limits = limits.iter();
-                match limits.find(|(name, words)| *name == field.name && !words.is_empty()) {
-                    Some((_, words)) => words.iter().map(|word| is(Value::Text(word))).collect(),
-                    None => with_gaps(&text),
-                }
-            }
-            Shape::Flag(_) => flags.to_vec(),
-            Shape::Count(_) => whole_numbers(0, u32::MAX.into()),
-            Shape::Time(_) => whole_numbers(i64::MIN, i64::MAX),
-            Shape::KindDetails(_)
-            | Shape::Tenant(_)
-            | Shape::Attributes(_)
-            | Shape::Metadata(_) => Vec::new(),
-        },
-        Some(Operand::Attribute(_)) => [with_gaps(&text), vec![ABSENT]].concat(),
-        Some(Operand::Metadata(..)) => {
-            let values = with_gaps(&[Value::Text(""), Value::int(i128::MIN)]);
-            [values, flags.to_vec(), vec![ABSENT, INCOMPARABLE]].concat()
-        }
-        Some(Operand::Size(of)) => {
-            let mut states = whole_numbers(0, i64::MAX);
-            if matches!(**of, Operand::Attribute(_) | Operand::Metadata(..)) {
-                states.push(ABSENT);
-            }
-            states
-        }
-        Some(Operand::Literal(_) | Operand::Attributes | Operand::KindDetails) => Vec::new(),
-    }
+    literals
 }
 
 impl State<'_> {
-    /// The answer of a condition on one operand that is this.
-    fn answer(self, node: &Predicate) -> Tri {
-        match &node.what {
-            Logic::Not(inner) => !self.answer(inner),
-            Logic::All(parts) => parts
-                .iter()
-                .fold(Tri::True, |all, part| all.and(self.answer(part))),
-            Logic::Any(parts) => !parts
-                .iter()
-                .fold(Tri::True, |none, part| none.and(!self.answer(part))),
-            Logic::Test(test) => self.test(test),
-        }
-    }
-
+    /// The answer of a test of the operand that is this.
     fn test(self, test: &Test) -> Tri {
         let known = match test {
             Test::Always(flag) => *flag,
@@ -228,16 +212,19 @@ impl State<'_> {
                 (None, None) if self.0 == Value::Nothing => *how == Comparison::NotEqual,
                 (None, None) => how.holds_for(Ordering::Equal),
             },
-            Test::Text(how, of, with) => match (self.part(of), self.part(with)) {
-                (State(Value::Text(_), _), State(Value::Text(""), Ordering::Equal)) => true,
-                (
-                    State(Value::Text(of), Ordering::Equal),
-                    State(Value::Text(with), Ordering::Equal),
-                ) => how.holds_for(of, with),
-                (State(Value::Text(_), _), State(Value::Text(_), _)) if of == with => true,
-                (State(Value::Text(_), _), State(Value::Text(_), _)) => return Tri::Unknown,
-                _ => false,
-            },
+            Test::Text(how, of, with) => {
+                let (of, with) = (self.part(of), self.part(with));
+                let (Value::Text(whole), Value::Text(part)) = (of.0, with.0) else {
+                    return Tri::False;
+                };
+                let exact = of.1.is_eq() && with.1.is_eq();
+                match with {
+                    State(Value::Text(""), Ordering::Equal) => true,
+                    same if same == of => true,
+                    _ if exact => how.holds_for(whole, part),
+                    _ => return Tri::Unknown,
+                }
+            }
             Test::Detail(..) => return Tri::Unknown,
         };
         Tri::from(known)

@@ -1,6 +1,6 @@
 //! Text in an expression that is compared as it is, and looks as if it stood for other text.
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::SpannedDiagnostic;
 use super::ir::{Comparison, Logic, Predicate, Test, TextTest};
 use super::operand::{Literal, Operand};
 use super::{Expression, ExpressionProblem};
@@ -26,7 +26,7 @@ impl Expression {
     }
 }
 
-fn find(node: &Predicate, among_others: bool, found: &mut Vec<Diagnostic>) {
+fn find(node: &Predicate, among_others: bool, found: &mut Vec<SpannedDiagnostic>) {
     match &node.what {
         Logic::Not(inner) => find(inner, false, found),
         Logic::All(parts) => parts.iter().for_each(|part| find(part, true, found)),
@@ -34,7 +34,7 @@ fn find(node: &Predicate, among_others: bool, found: &mut Vec<Diagnostic>) {
         Logic::Test(test) => {
             found.extend(
                 lookalike(test, among_others)
-                    .map(|(message, hint)| Diagnostic::new(node.span, message, hint)),
+                    .map(|(message, hint)| SpannedDiagnostic::new(node.span, message, hint)),
             );
         }
     }

@@ -1,11 +1,11 @@
-//! A name with dots and brackets becomes a field of the facts, or a fault that says which was
+//! A name with dots and brackets becomes a field of the facts, or a error that says which was
 //! probably meant.
 
 use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators};
 
 use super::check::Checker;
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::operand::Operand;
 use super::types::{Type, Typed, storable};
 use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape};
@@ -25,7 +25,7 @@ struct Key<'e> {
 
 impl Checker {
     /// The value that a name stands for.
-    pub(super) fn name(&self, expr: &IdedExpr) -> Result<Typed, Diagnostic> {
+    pub(super) fn name(&self, expr: &IdedExpr) -> Result<Typed, SpannedDiagnostic> {
         let span = self.spans.of(expr);
         let path = self.path(expr)?;
         let (field, keys) = known_field(&path, span)?;
@@ -54,7 +54,7 @@ impl Checker {
             Shape::Metadata(_) if keys.is_empty() => {
                 let message = format!("`{}` is asked for key by key", field.name);
                 let hint = format!("name a key of it, such as `{}.theme`", field.name);
-                return Err(Diagnostic::new(span, message, hint));
+                return Err(SpannedDiagnostic::new(span, message, hint));
             }
             Shape::Metadata(_) => {
                 let keys = keys.iter().map(|key| key.name.into()).collect();
@@ -66,12 +66,12 @@ impl Checker {
         if let Some(key) = keys.first() {
             let message = format!("`{}` has nothing below it", field.name);
             let hint = format!("take {} out", quoted(key.name));
-            return Err(Diagnostic::new(span, message, hint));
+            return Err(SpannedDiagnostic::new(span, message, hint));
         }
         Ok(value(Operand::Field(field), type_))
     }
 
-    fn path<'e>(&self, expr: &'e IdedExpr) -> Result<Path<'e>, Diagnostic> {
+    fn path<'e>(&self, expr: &'e IdedExpr) -> Result<Path<'e>, SpannedDiagnostic> {
         match &expr.expr {
             Expr::Ident(root) => Ok(Path {
                 root,
@@ -91,7 +91,7 @@ impl Checker {
                 };
                 let mut path = self.path(of)?;
                 let Expr::Literal(LiteralValue::String(name)) = &key.expr else {
-                    return Err(Diagnostic::new(
+                    return Err(SpannedDiagnostic::new(
                         self.spans.of(key),
                         "a key in brackets is text in quotes",
                         "such as `[\"theme\"]`; an item of a list cannot be named",
@@ -120,10 +120,10 @@ impl Checker {
 fn known_field<'p>(
     path: &'p Path<'_>,
     span: Span,
-) -> Result<(&'static Field, &'p [Key<'p>]), Diagnostic> {
+) -> Result<(&'static Field, &'p [Key<'p>]), SpannedDiagnostic> {
     let Path { root, keys } = path;
     if !SECTIONS.contains(root) {
-        return Err(Diagnostic::new(
+        return Err(SpannedDiagnostic::new(
             span,
             format!("there is no {}", quoted(root)),
             meant_by(root),
@@ -132,12 +132,12 @@ fn known_field<'p>(
     let fields = fields_of(root);
     let Some((key, below)) = keys.split_first() else {
         let message = format!("`{root}` is no value by itself");
-        return Err(Diagnostic::new(span, message, one_of(root, &fields)));
+        return Err(SpannedDiagnostic::new(span, message, one_of(root, &fields)));
     };
     if key.in_brackets && fields.contains(&key.name) {
         let message = format!("a field of `{root}` stands after a dot");
         let hint = format!("write `{root}.{}`", key.name);
-        return Err(Diagnostic::new(span, message, hint));
+        return Err(SpannedDiagnostic::new(span, message, hint));
     }
     let field = Field::named(&format!("{root}.{}", key.name));
     if let Some(field) = field.filter(|field| field.is_in_expressions) {
@@ -151,7 +151,7 @@ fn known_field<'p>(
         None => one_of(root, &fields),
     };
     let message = format!("`{root}` has no field {}", quoted(key.name));
-    Err(Diagnostic::new(span, message, hint))
+    Err(SpannedDiagnostic::new(span, message, hint))
 }
 
 /// What was probably meant by a name that starts with none of the things.
@@ -192,13 +192,13 @@ fn one_of(thing: &str, fields: &[&str]) -> String {
 }
 
 /// The attribute that is named; none for all of them.
-fn attribute<'k>(keys: &'k [Key<'_>], span: Span) -> Result<Option<&'k str>, Diagnostic> {
+fn attribute<'k>(keys: &'k [Key<'_>], span: Span) -> Result<Option<&'k str>, SpannedDiagnostic> {
     match keys {
         [] => Ok(None),
         [key] => Ok(Some(key.name)),
         keys => {
             let name: Vec<_> = keys.iter().map(|key| key.name).collect();
-            Err(Diagnostic::new(
+            Err(SpannedDiagnostic::new(
                 span,
                 "an attribute is text and has nothing below it",
                 format!(

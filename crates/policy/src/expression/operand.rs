@@ -51,7 +51,7 @@ fn known<'f, T>(fact: Fact<T>, value: impl FnOnce(T) -> Value<'f>) -> Value<'f> 
     }
 }
 
-/// What is found at the end of a path.
+/// What a path leads to.
 enum Resolved<'f> {
     Json(&'f Json),
     Text(&'f str),
@@ -127,11 +127,9 @@ impl Operand {
 
     fn find<'f>(&self, facts: &'f Facts) -> Resolved<'f> {
         match self {
-            Self::Attribute(key) => match &facts.participant.attributes {
-                Fact::Known(attributes) => match attributes.get(&**key) {
-                    Some(text) => Resolved::Text(text),
-                    None => Resolved::Absent,
-                },
+            Self::Attribute(key) => match facts.participant.attribute(key) {
+                Fact::Known(Some(text)) => Resolved::Text(text),
+                Fact::Known(None) => Resolved::Absent,
                 Fact::Unknown => Resolved::Unknown,
             },
             Self::Metadata(field, keys) => {
@@ -164,7 +162,7 @@ impl Operand {
     }
 
     /// What is shown of it to people: JSON where there is any, and the length of a list or map.
-    pub(super) fn found(&self, facts: &Facts) -> Fact<Option<Json>> {
+    pub(super) fn to_json(&self, facts: &Facts) -> Fact<Option<Json>> {
         if let Resolved::Json(json) = self.find(facts) {
             return Fact::Known(Some(json.clone()));
         }

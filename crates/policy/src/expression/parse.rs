@@ -10,7 +10,7 @@ use cel::common::ast::{EntryExpr, Expr};
 use cel::parser::pratt_parser::TokenKind;
 use cel::parser::{ParseError, PrattParser};
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::scan::{BRACKET_DEPTH_MAX, Tokens, scan};
 use crate::terminal::quoted;
 
@@ -24,13 +24,13 @@ pub(super) struct Parsed {
     pub(super) spans: Spans,
 }
 
-pub(super) fn parse(text: &str) -> Result<Parsed, Diagnostic> {
+pub(super) fn parse(text: &str) -> Result<Parsed, SpannedDiagnostic> {
     let tokens = scan(text)?;
     let tree = parser()
         .parse(text)
         .map_err(|errors| unparsable(text, &tokens, &errors.errors))?;
     if count(&tree) > NODES_MAX {
-        return Err(Diagnostic::whole(
+        return Err(SpannedDiagnostic::whole(
             format!("the expression has more than {NODES_MAX} names, values and operators"),
             "split the policy in two, or list names in `match`",
         ));
@@ -191,10 +191,10 @@ impl Spans {
 }
 
 /// The parser's first complaint, in words for people.
-fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Diagnostic {
+fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> SpannedDiagnostic {
     // Complaints without a place (such as "too many errors") come first; they help nobody.
     let Some(error) = errors.iter().find(|error| error.pos.0 > 0) else {
-        return Diagnostic::whole("this is no expression that can be read", "");
+        return SpannedDiagnostic::whole("this is no expression that can be read", "");
     };
     let end = Span {
         start: text.trim_end().len(),
@@ -202,13 +202,13 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Diagnostic 
     };
     let token = offset_of(text, error.pos).and_then(|start| tokens.from(start).first());
     let Some(token) = token else {
-        return Diagnostic::new(
+        return SpannedDiagnostic::new(
             end,
-            "the expression ends where more is wanted",
+            "the expression is not complete",
             "write what is missing here",
         );
     };
-    // A word for `!` reads as a name; what is not wanted is the name after it.
+    // A word for `!` reads as a name; what is unexpected is the name after it.
     let before = tokens
         .before(token.span.start)
         .filter(|before| matches!(before.span.text(text), "not" | "NOT"));
@@ -216,21 +216,21 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Diagnostic 
     let written = span.text(text);
     let message = error.msg.as_str();
     if message.contains("has() macro") {
-        return Diagnostic::new(
+        return SpannedDiagnostic::new(
             tokens.in_brackets(span),
             "has() takes a field with a dot before its last name",
             "such as `has(room.metadata.theme)`; where the name needs brackets, ask `size(...) > 0`",
         );
     }
     if message.contains("literal") {
-        return Diagnostic::new(
+        return SpannedDiagnostic::new(
             span,
             format!("the number {} is too large", quoted(written)),
             "whole numbers have 64 bits",
         );
     }
     if message.contains("unescape") || message.contains("code point") {
-        return Diagnostic::new(
+        return SpannedDiagnostic::new(
             span,
             "there is an escape in this text that means nothing",
             "write `\\\\` for a backslash, or put an r before the quote",
@@ -251,11 +251,7 @@ fn unparsable(text: &str, tokens: &Tokens, errors: &[ParseError]) -> Diagnostic 
         _ if token.kind == TokenKind::TokIdent => "join conditions with `&&` or `||`",
         _ => "",
     };
-    Diagnostic::new(
-        span,
-        format!("{} is not wanted here", quoted(written)),
-        hint,
-    )
+    SpannedDiagnostic::new(span, format!("unexpected {}", quoted(written)), hint)
 }
 
 /// The byte at a line and a column, which are counted from 1, the column in bytes.

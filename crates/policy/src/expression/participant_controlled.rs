@@ -52,7 +52,7 @@ impl Expression {
     /// as well.
     pub(crate) fn misses_unnamed_microphones(&self) -> bool {
         let (mut microphone, mut unknown) = (false, false);
-        self.0.root.each_test(true, &mut |test, wanted| {
+        self.0.root.each_test(true, &mut |test, expected| {
             let is_source = |operand: &Operand| {
                 operand
                     .field()
@@ -74,7 +74,7 @@ impl Expression {
                 ),
             };
             let asked = !matches!(test, Test::Compare(Comparison::NotEqual, ..));
-            microphone |= wanted == asked && names("MICROPHONE");
+            microphone |= expected == asked && names("MICROPHONE");
             // However it is named, its author has thought of it.
             unknown |= names("UNKNOWN");
         });
@@ -87,30 +87,34 @@ fn participant_controlled(test: &Test) -> impl Iterator<Item = &'static str> {
         .filter_map(|operand| operand.field()?.participant_controlled())
 }
 
-/// Who controls that a condition comes out as `wanted`. With `any_other`, participants control it also
+/// Who controls that a condition comes out as `expected`. With `any_other`, participants control it also
 /// where any value but the one that it names will do.
-fn control(node: &Predicate, wanted: bool, any_other: bool) -> Control {
+fn control(node: &Predicate, expected: bool, any_other: bool) -> Control {
     let below = |parts: &[Predicate]| -> Vec<Control> {
         parts
             .iter()
-            .map(|part| control(part, wanted, any_other))
+            .map(|part| control(part, expected, any_other))
             .collect()
     };
     match &node.what {
-        Logic::Not(inner) => control(inner, !wanted, any_other),
+        Logic::Not(inner) => control(inner, !expected, any_other),
         // All parts have to come out so ...
-        Logic::All(parts) if wanted => below(parts).into_iter().fold(Control::Other, Control::and),
-        Logic::Any(parts) if !wanted => below(parts).into_iter().fold(Control::Other, Control::and),
+        Logic::All(parts) if expected => {
+            below(parts).into_iter().fold(Control::Other, Control::and)
+        }
+        Logic::Any(parts) if !expected => {
+            below(parts).into_iter().fold(Control::Other, Control::and)
+        }
         // ... or one of them.
         Logic::All(parts) | Logic::Any(parts) => {
             below(parts).into_iter().max().unwrap_or(Control::Other)
         }
         Logic::Test(test) => {
             // To be one of the staff takes an identity; not to be one of them takes nothing.
-            let named = wanted != matches!(test, Test::Compare(Comparison::NotEqual, ..));
+            let named = expected != matches!(test, Test::Compare(Comparison::NotEqual, ..));
             if participant_controlled(test).next().is_some() && (named || any_other) {
                 Control::Participant
-            } else if needs_token(test, wanted) {
+            } else if needs_token(test, expected) {
                 Control::Token
             } else {
                 Control::Other
@@ -119,10 +123,10 @@ fn control(node: &Predicate, wanted: bool, any_other: bool) -> Control {
     }
 }
 
-/// Whether a test comes out as `wanted` only for participants with certain tokens. Anybody with a client
+/// Whether a test comes out as `expected` only for participants with certain tokens. Anybody with a client
 /// is `STANDARD` without details, and an identity's length, or its place in an order, tells nobody
 /// from others.
-fn needs_token(test: &Test, wanted: bool) -> bool {
+fn needs_token(test: &Test, expected: bool) -> bool {
     const ANYBODY: Value<'_> = Value::Text("STANDARD");
     let any_text = Value::Text("");
     match test {
@@ -130,10 +134,10 @@ fn needs_token(test: &Test, wanted: bool) -> bool {
         | Test::Compare(how, Operand::Literal(word), kind)
             if is_kind(kind) =>
         {
-            how.of_known(ANYBODY, word.value()) != wanted
+            how.of_known(ANYBODY, word.value()) != expected
         }
         Test::In(kind, words) if is_kind(kind) => {
-            words.iter().any(|word| word.value() == ANYBODY) != wanted
+            words.iter().any(|word| word.value() == ANYBODY) != expected
         }
         Test::Compare(how, Operand::Size(of), Operand::Literal(number))
         | Test::Compare(how, Operand::Literal(number), Operand::Size(of))
@@ -141,13 +145,13 @@ fn needs_token(test: &Test, wanted: bool) -> bool {
         {
             let literal_first = matches!(test, Test::Compare(_, Operand::Literal(_), _));
             let how = if literal_first { how.flipped() } else { *how };
-            how.of_known(Value::count(0), number.value()) != wanted
+            how.of_known(Value::count(0), number.value()) != expected
         }
-        Test::Detail(..) => wanted,
+        Test::Detail(..) => expected,
         Test::Compare(how, left, right) => {
             let asked = match how {
-                Comparison::Equal => wanted,
-                Comparison::NotEqual => !wanted,
+                Comparison::Equal => expected,
+                Comparison::NotEqual => !expected,
                 Comparison::Less
                 | Comparison::LessOrEqual
                 | Comparison::Greater
@@ -155,10 +159,10 @@ fn needs_token(test: &Test, wanted: bool) -> bool {
             };
             asked && left != right && (is_from_token(left) || is_from_token(right))
         }
-        Test::In(item, _) => wanted && is_from_token(item),
+        Test::In(item, _) => expected && is_from_token(item),
         Test::Text(_, of, with) => {
             let empty = |operand: &Operand| matches!(operand, Operand::Literal(literal) if literal.value() == any_text);
-            wanted && of != with && !empty(with) && (is_from_token(of) || is_from_token(with))
+            expected && of != with && !empty(with) && (is_from_token(of) || is_from_token(with))
         }
         Test::Always(_) | Test::Flag(_) | Test::Has(_) => false,
     }

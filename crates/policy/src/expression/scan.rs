@@ -1,11 +1,11 @@
-//! An expression's text as a row of tokens between matching brackets, or the first fault in it.
+//! An expression's text as a row of tokens between matching brackets, or the first error in it.
 //!
 //! This comes before the parser, so that what reaches it is short, shallow and without letters
 //! that it does not know. The tokens are the parser's own: both always agree on where text ends.
 
 use cel::parser::pratt_parser::{Lexer, TokenKind};
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::ir::TEXT_TESTS;
 use crate::invisible::{is_invisible, named};
 use crate::terminal::quoted;
@@ -67,15 +67,15 @@ impl Tokens {
 
 /// Reads the tokens.
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of token")]
-pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
+pub(super) fn scan(text: &str) -> Result<Tokens, SpannedDiagnostic> {
     if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(Diagnostic::whole(
+        return Err(SpannedDiagnostic::whole(
             format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes"),
             "split the policy in two, or list names in `match`",
         ));
     }
     if text.trim().is_empty() {
-        return Err(Diagnostic::whole(
+        return Err(SpannedDiagnostic::whole(
             "the expression is blank",
             "write a condition, such as `room.num_participants > 10`",
         ));
@@ -83,7 +83,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
     let unwritten = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if let Some((start, c)) = text.char_indices().find(|(_, c)| unwritten(*c)) {
         let span = Span::of_char(start, c);
-        return Err(Diagnostic::new(
+        return Err(SpannedDiagnostic::new(
             span,
             "there is a control character here",
             "take it out",
@@ -95,7 +95,11 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
             code @ 0..=0xffff => format!("take it out, or write `\\u{code:04x}` in a text"),
             code => format!("take it out, or write `\\U{code:08x}` in a text"),
         };
-        return Err(Diagnostic::new(Span::of_char(start, c), message, hint));
+        return Err(SpannedDiagnostic::new(
+            Span::of_char(start, c),
+            message,
+            hint,
+        ));
     }
     let mut lexer = Lexer::new(text);
     let mut tokens: Vec<Token> = Vec::new();
@@ -112,30 +116,30 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
         if matches!(token.kind, TokenKind::TokWhitespace | TokenKind::TokComment) {
             continue;
         }
-        if let Some(fault) = unreadable(text, token.kind, span) {
-            return Err(fault);
+        if let Some(error) = unreadable(text, token.kind, span) {
+            return Err(error);
         }
         // The parser takes two of them for none, before whatever they stand.
         if let Some(before) = tokens.last()
             && token.kind == TokenKind::TokMinus
             && before.kind == TokenKind::TokMinus
         {
-            return Err(Diagnostic::new(
+            return Err(SpannedDiagnostic::new(
                 before.span.to(span),
                 "nothing is calculated here",
                 "write the result",
             ));
         }
-        if let Some(fault) = tokens
+        if let Some(error) = tokens
             .last()
             .and_then(|before| unfit(before, token.kind, span))
         {
-            return Err(fault);
+            return Err(error);
         }
         if token.kind == TokenKind::TokString
-            && let Some(fault) = blank_at_end(text, &tokens, span)
+            && let Some(error) = blank_at_end(text, &tokens, span)
         {
-            return Err(fault);
+            return Err(error);
         }
         let index = tokens.len();
         tokens.push(Token {
@@ -145,7 +149,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
         });
         if closer(token.kind).is_some() {
             if open.len() == BRACKET_DEPTH_MAX {
-                return Err(Diagnostic::new(
+                return Err(SpannedDiagnostic::new(
                     span,
                     format!("brackets are nested deeper than {BRACKET_DEPTH_MAX}"),
                     "take out those that are not needed",
@@ -159,14 +163,14 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
                     opener.closed_at = span.end;
                 }
                 Some(opener) => {
-                    return Err(Diagnostic::new(
+                    return Err(SpannedDiagnostic::new(
                         opener.span.to(span),
                         "these brackets do not belong together",
                         "close each with its own kind",
                     ));
                 }
                 None => {
-                    return Err(Diagnostic::new(
+                    return Err(SpannedDiagnostic::new(
                         span,
                         "there is no bracket to close here",
                         "take it out, or open one before it",
@@ -176,7 +180,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, Diagnostic> {
         }
     }
     if let Some(opener) = open.pop().and_then(|index| tokens.get(index)) {
-        return Err(Diagnostic::new(
+        return Err(SpannedDiagnostic::new(
             opener.span,
             "this bracket is never closed",
             "close it",
@@ -198,7 +202,7 @@ fn closer(kind: TokenKind) -> Option<TokenKind> {
 }
 
 /// What is wrong with a token right after another.
-fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Diagnostic> {
+fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<SpannedDiagnostic> {
     if before.span.end != span.start {
         return None;
     }
@@ -213,12 +217,12 @@ fn unfit(before: &Token, kind: TokenKind, span: Span) -> Option<Diagnostic> {
         }
         _ => return None,
     };
-    Some(Diagnostic::new(before.span.to(span), message, hint))
+    Some(SpannedDiagnostic::new(before.span.to(span), message, hint))
 }
 
 /// Refuses a text that is compared as a whole and starts or ends with a blank, which nobody sees. A
 /// part of a text may.
-fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Diagnostic> {
+fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<SpannedDiagnostic> {
     if let [.., test, bracket] = before
         && bracket.kind == TokenKind::TokLeftParen
         && TEXT_TESTS
@@ -244,7 +248,7 @@ fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Diagnostic> 
         (true, _) => "this text starts with a blank",
         (false, true) => "this text ends with a blank",
     };
-    Some(Diagnostic::new(
+    Some(SpannedDiagnostic::new(
         span,
         what,
         "take it out, or write `\\u0020` for one that is meant",
@@ -252,7 +256,7 @@ fn blank_at_end(text: &str, before: &[Token], span: Span) -> Option<Diagnostic> 
 }
 
 /// What is wrong with a token by itself.
-fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Diagnostic> {
+fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<SpannedDiagnostic> {
     let written = span.text(text);
     if kind == TokenKind::TokEqual {
         return Some(equal_sign(text, span));
@@ -262,7 +266,7 @@ fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Diagnostic> {
     if kind == TokenKind::TokString && written.contains(['\n', '\r']) && !in_three {
         let message = "text ends on the line on which it starts";
         let hint = "close the quote, or write `\\n`";
-        return Some(Diagnostic::new(span, message, hint));
+        return Some(SpannedDiagnostic::new(span, message, hint));
     }
     (kind == TokenKind::TokError).then(|| {
         let first = text.get(span.start..).and_then(|rest| rest.chars().next());
@@ -271,7 +275,7 @@ fn unreadable(text: &str, kind: TokenKind, span: Span) -> Option<Diagnostic> {
 }
 
 /// An `=` that is no part of `==`, `!=`, `<=` and `>=`: what it was probably to be one of.
-fn equal_sign(text: &str, span: Span) -> Diagnostic {
+fn equal_sign(text: &str, span: Span) -> SpannedDiagnostic {
     const SLIPS: [(&str, &str, &str); 6] = [
         ("", "=>", "write `>=`"),
         ("", "=<", "write `<=`"),
@@ -292,25 +296,25 @@ fn equal_sign(text: &str, span: Span) -> Diagnostic {
                 end: span.start + end.len(),
             };
             let message = format!("`{start}{end}` compares nothing");
-            return Diagnostic::new(span, message, hint);
+            return SpannedDiagnostic::new(span, message, hint);
         }
     }
-    Diagnostic::new(span, "a single `=` compares nothing", "write `==`")
+    SpannedDiagnostic::new(span, "a single `=` compares nothing", "write `==`")
 }
 
-fn unknown_letter(span: Span, first: char) -> Diagnostic {
+fn unknown_letter(span: Span, first: char) -> SpannedDiagnostic {
     match first {
-        '&' => Diagnostic::new(span, "a single `&` joins nothing", "write `&&`"),
-        '|' => Diagnostic::new(span, "a single `|` joins nothing", "write `||`"),
+        '&' => SpannedDiagnostic::new(span, "a single `&` joins nothing", "write `&&`"),
+        '|' => SpannedDiagnostic::new(span, "a single `|` joins nothing", "write `||`"),
         '"' | '\'' | '`' | 'b' | 'B' | 'r' | 'R' => {
-            Diagnostic::new(span, "this quote is never closed", "close it")
+            SpannedDiagnostic::new(span, "this quote is never closed", "close it")
         }
-        '0'..='9' | '.' => Diagnostic::new(
+        '0'..='9' | '.' => SpannedDiagnostic::new(
             span,
             "this is no number",
             "write one such as 10 or 2.5; text stands in quotes",
         ),
-        '≠' | '≤' | '≥' => Diagnostic::new(
+        '≠' | '≤' | '≥' => SpannedDiagnostic::new(
             Span::of_char(span.start, first),
             "this is no sign of a program",
             match first {
@@ -319,22 +323,22 @@ fn unknown_letter(span: Span, first: char) -> Diagnostic {
                 _ => "write `>=`",
             },
         ),
-        '~' => Diagnostic::new(
+        '~' => SpannedDiagnostic::new(
             Span::of_char(span.start, first),
             "regular expressions are not understood here",
             "use startsWith, endsWith or contains, or a glob in `match`",
         ),
-        '“' | '”' | '„' | '‘' | '’' => Diagnostic::new(
+        '“' | '”' | '„' | '‘' | '’' => SpannedDiagnostic::new(
             Span::of_char(span.start, first),
             "these quotes are not those of a program",
             "write plain ones: \"text\"",
         ),
-        '#' => Diagnostic::new(
+        '#' => SpannedDiagnostic::new(
             Span::of_char(span.start, first),
             "`#` starts no comment within an expression",
             "take the comment out, or put it above the key",
         ),
-        other => Diagnostic::new(
+        other => SpannedDiagnostic::new(
             Span::of_char(span.start, other),
             format!("{} is no part of an expression", quoted(&other.to_string())),
             "put text in quotes",

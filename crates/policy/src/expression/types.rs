@@ -1,6 +1,6 @@
 //! The types of operands, and which of them compare.
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Span, SpannedDiagnostic};
 use super::ir::Comparison;
 use super::operand::{Literal, Operand};
 use crate::facts::{KindDetail, TrackType};
@@ -49,7 +49,7 @@ pub(super) struct Typed {
 pub(super) const IN_DETAILS: &str = "write `\"CONNECTOR_TWILIO\" in participant.kind_details`";
 
 /// Refuses what has no order, or cannot be compared at all.
-pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Diagnostic> {
+pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), SpannedDiagnostic> {
     let (message, hint) = match side.type_ {
         Type::Attributes => (
             "attributes are compared one by one",
@@ -62,16 +62,16 @@ pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), Diagnostic
         Type::Word(_) if how.is_order() => ("words have no order", "compare with `==` or `in`"),
         Type::Text | Type::Number | Type::Flag | Type::Word(_) | Type::Json => return Ok(()),
     };
-    Err(Diagnostic::new(side.span, message, hint))
+    Err(SpannedDiagnostic::new(side.span, message, hint))
 }
 
 /// Refuses text with NUL, which is replaced in facts when they are stored: what is decided by it
 /// could not be explained, nor tried again.
-pub(super) fn storable(text: &str, span: Span) -> Result<(), Diagnostic> {
+pub(super) fn storable(text: &str, span: Span) -> Result<(), SpannedDiagnostic> {
     if !text.contains('\0') {
         return Ok(());
     }
-    Err(Diagnostic::new(
+    Err(SpannedDiagnostic::new(
         span,
         "there is a NUL (`\\u0000`) in this text, and facts are kept without",
         "take it out",
@@ -79,7 +79,7 @@ pub(super) fn storable(text: &str, span: Span) -> Result<(), Diagnostic> {
 }
 
 /// Refuses a comparison that could never be what is meant.
-pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), Diagnostic> {
+pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), SpannedDiagnostic> {
     match (left.type_, right.type_) {
         (Type::Word(words), Type::Text) => word(words, left, right),
         (Type::Text, Type::Word(words)) => word(words, right, left),
@@ -91,24 +91,28 @@ pub(super) fn same_type(left: &Typed, right: &Typed, whole: Span) -> Result<(), 
                 (Type::Word(_), Type::Word(_)) => "these have no word in common".to_owned(),
                 (one, other) => format!("{} is never {}", one.in_words(), other.in_words()),
             };
-            Err(Diagnostic::new(whole, message, mismatch(left, right)))
+            Err(SpannedDiagnostic::new(
+                whole,
+                message,
+                mismatch(left, right),
+            ))
         }
     }
 }
 
 /// Refuses what could never be in the list of words.
-pub(super) fn may_be_in(item: &Typed, list: &Typed) -> Result<(), Diagnostic> {
+pub(super) fn may_be_in(item: &Typed, list: &Typed) -> Result<(), SpannedDiagnostic> {
     match item.type_ {
         Type::Text | Type::Json => word(KindDetail::WORDS, list, item),
         Type::Number | Type::Flag | Type::Word(_) | Type::Attributes | Type::KindDetails => {
             let message = format!("{} is never one of these words", item.type_.in_words());
-            Err(Diagnostic::new(item.span, message, IN_DETAILS))
+            Err(SpannedDiagnostic::new(item.span, message, IN_DETAILS))
         }
     }
 }
 
 /// A word is compared with words that exist.
-fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
+fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), SpannedDiagnostic> {
     let Operand::Literal(Literal::Text(written)) = &with.operand else {
         return Ok(());
     };
@@ -118,7 +122,7 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
     if words == TrackType::WORDS
         && let Some((message, hint)) = TrackType::never(written)
     {
-        return Err(Diagnostic::new(with.span, message, hint));
+        return Err(SpannedDiagnostic::new(with.span, message, hint));
     }
     let name = field.operand.field().map_or("it", |field| field.name);
     let is_detail = name == "participant.kind" && KindDetail::WORDS.contains(&&**written);
@@ -133,7 +137,7 @@ fn word(words: &[&str], field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
         "is never"
     };
     let message = format!("`{name}` {never} {}", quoted(written));
-    Err(Diagnostic::new(with.span, message, hint))
+    Err(SpannedDiagnostic::new(with.span, message, hint))
 }
 
 /// The event that tells of a new track, and those of LiveKit's that never do.
@@ -153,7 +157,7 @@ const NEVER_TELL: &[&str] = &[
 ];
 
 /// An event's type is not compared with events that tell of no track, or with slips.
-fn event(field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
+fn event(field: &Typed, with: &Typed) -> Result<(), SpannedDiagnostic> {
     let Operand::Literal(Literal::Text(written)) = &with.operand else {
         return Ok(());
     };
@@ -172,7 +176,7 @@ fn event(field: &Typed, with: &Typed) -> Result<(), Diagnostic> {
         return Ok(());
     };
     let message = format!("`event.type` is never {}", quoted(written));
-    Err(Diagnostic::new(with.span, message, hint))
+    Err(SpannedDiagnostic::new(with.span, message, hint))
 }
 
 /// What to do about two types of which one is never the other.

@@ -4,13 +4,13 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::check::Checker;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::SpannedDiagnostic;
 use super::ir::TEXT_TESTS;
 use crate::problem::did_you_mean;
 use crate::terminal::quoted;
 
 impl Checker {
-    pub(super) fn unsupported(&self, expr: &IdedExpr) -> Diagnostic {
+    pub(super) fn unsupported(&self, expr: &IdedExpr) -> SpannedDiagnostic {
         let (message, hint) = match &expr.expr {
             Expr::Call(call) => call_in_words(call),
             Expr::Comprehension(_) => (
@@ -43,7 +43,7 @@ impl Checker {
                 "compare fields with values".to_owned(),
             ),
         };
-        Diagnostic::new(self.spans.of(expr), message, hint)
+        SpannedDiagnostic::new(self.spans.of(expr), message, hint)
     }
 }
 

@@ -55,12 +55,14 @@ impl Number {
         }
     }
 
-    /// The integers next to it from below and from above; itself twice where it is one.
-    pub(super) fn floor_and_ceiling(self) -> (i128, i128) {
-        match self {
+    /// The integers next to it: at least one below, one above and, where it is an integer, itself.
+    pub(super) fn integers_around(self) -> [i128; 4] {
+        let (floor, ceiling) = match self {
             Self::Int(number) => (number, number),
             Self::Float(number) => (whole(number.floor()), whole(number.ceil())),
-        }
+        };
+        let below = floor.saturating_sub(1);
+        [below, floor, ceiling, ceiling.saturating_add(1)]
     }
 }
 
@@ -125,6 +127,14 @@ impl<'a> Value<'a> {
     /// A length.
     pub(super) fn count(count: usize) -> Self {
         Self::Number(Number::count(count))
+    }
+
+    pub(super) fn number(self) -> Option<Number> {
+        if let Self::Number(number) = self {
+            Some(number)
+        } else {
+            None
+        }
     }
 
     pub(super) fn equals(self, other: Value<'_>) -> bool {

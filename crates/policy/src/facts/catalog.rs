@@ -3,7 +3,7 @@
 //! ```text
 //!            +-> reads: which facts were unknown        (backtests)
 //! FIELDS ----+-> the fields of expressions              (`when`)
-//!            +-> facts/given: facts as people give them (tests of policies, explanations), their schema
+//!            +-> given: facts as people give them (tests of policies, explanations), their schema
 //!            '-> where each fact of an answer is from   (explanations)
 //! ```
 //!

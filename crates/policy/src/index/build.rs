@@ -48,21 +48,24 @@ struct Builder {
 
 impl Builder {
     fn add(&mut self, position: u32, policy: &CompiledPolicy) {
-        let wanted = &policy.match_;
+        let condition = &policy.match_;
         let entry = Entry {
             position,
             words: Words {
-                source: wanted.source,
-                type_: wanted.type_,
-                kind: wanted.kind,
+                source: condition.source,
+                type_: condition.type_,
+                kind: condition.kind,
             },
         };
         // By the fewest values: it stands under each of them.
-        let attribute = wanted.attributes.iter().min_by_key(|of| of.allowed.len());
-        if !wanted.room.is_empty() {
-            self.add_globs(Name::Room, &wanted.room, entry);
-        } else if !wanted.identity.is_empty() {
-            self.add_globs(Name::Identity, &wanted.identity, entry);
+        let attribute = condition
+            .attributes
+            .iter()
+            .min_by_key(|of| of.allowed.len());
+        if !condition.room.is_empty() {
+            self.add_globs(Name::Room, &condition.room, entry);
+        } else if !condition.identity.is_empty() {
+            self.add_globs(Name::Identity, &condition.identity, entry);
         } else if let Some(Attribute { key, allowed }) = attribute {
             for value in allowed {
                 let hash = hash_of_attribute(&self.hash, key, value);
@@ -71,7 +74,7 @@ impl Builder {
             self.all_by_attributes.push(entry);
         } else {
             for (place, of_source) in self.sources.iter_mut().enumerate() {
-                if wanted.source >> place & 1 != 0 {
+                if condition.source >> place & 1 != 0 {
                     of_source.push(entry);
                 }
             }

@@ -18,7 +18,7 @@ pub(super) struct Inside {
 }
 
 impl Inside {
-    /// None where these are far more texts than may be stored. No text is empty.
+    /// None where there are far more texts than may be stored. No text is empty.
     pub(super) fn new(of_texts: &BTreeMap<String, Vec<Entry>>) -> Option<Self> {
         let texts = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -67,7 +67,7 @@ struct Grams {
     bits: SmallVec<[u64; 16]>,
 }
 
-/// So many bytes of a text are looked at, or as many as the shortest has.
+/// At most this many bytes of a text make up its parts; fewer, where the shortest text is shorter.
 const GRAM_BYTES: usize = 4;
 /// A set has a word for two parts, so that few names hit a bit by chance, but not more words.
 const WORDS_MAX: usize = 8_192;
@@ -94,7 +94,7 @@ impl Grams {
         grams
     }
 
-    /// Whether a text may be in the name; some names only look so.
+    /// Whether a text may be in the name; false positives are possible.
     fn may_be_in(&self, name: &str) -> bool {
         let mut parts = name.as_bytes().windows(self.bytes).step_by(self.stride);
         parts.any(|part| {
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// What it is for: names that have nothing of the texts are told at once.
+    /// Its purpose: names that have no part of any text are ruled out at once.
     #[test]
     fn most_names_without_a_text_do_not_look_as_if_they_had_one() {
         let inside = inside(&["-live1-", "-live2-", "-stage-"]);

@@ -70,13 +70,13 @@ pub(super) fn detail_apart(condition: &Match) -> Option<(&KindDetail, Kind)> {
         return None;
     }
     let apart = |detail: &KindDetail| {
-        let wanted = match detail {
+        let expected = match detail {
             KindDetail::CloudAgent => Kind::Agent,
             KindDetail::ConnectorWhatsapp | KindDetail::ConnectorTwilio => Kind::Connector,
             KindDetail::BridgeRtsp => Kind::Bridge,
             KindDetail::Forwarded | KindDetail::Simulation | KindDetail::Other(_) => return None,
         };
-        (!kind.contains(&wanted)).then_some(wanted)
+        (!kind.contains(&expected)).then_some(expected)
     };
     let all: Option<Vec<_>> = kind_details
         .iter()

@@ -6,7 +6,7 @@ use crate::facts::{Kind, KindDetail, Source, TrackType};
 use crate::glob::Glob;
 use crate::keys::MATCH_KEYS;
 use crate::limits::{ATTRIBUTE_CHARS_MAX, LIST_ITEMS_MAX};
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::policy::Match;
 use crate::reader::{Reader, join};
 use crate::terminal::quoted;
@@ -68,7 +68,7 @@ impl Reader<'_> {
     }
 
     fn kind(&mut self, node: &Node, path: &str) -> Option<Kind> {
-        if let Value::Text(word) = &node.value
+        if let NodeValue::Text(word) = &node.value
             && KindDetail::WORDS.contains(&word.as_str())
         {
             let message = format!("{} is a detail of a kind", quoted(word));
@@ -94,8 +94,8 @@ impl Reader<'_> {
 
     fn attributes(&mut self, node: &Node, path: &str) -> BTreeMap<String, Vec<String>> {
         let mut attributes = BTreeMap::new();
-        let Value::Map(entries) = &node.value else {
-            let message = format!("a map is wanted here, found {}", node.value);
+        let NodeValue::Map(entries) = &node.value else {
+            let message = format!("expected a map, found {}", node.value);
             self.refuse(
                 node.place,
                 path,
@@ -106,7 +106,7 @@ impl Reader<'_> {
         };
         if entries.is_empty() || entries.len() > LIST_ITEMS_MAX {
             let message = format!(
-                "1 to {LIST_ITEMS_MAX} attributes are wanted here, found {}",
+                "expected 1 to {LIST_ITEMS_MAX} attributes, found {}",
                 entries.len()
             );
             let hint = if entries.is_empty() {

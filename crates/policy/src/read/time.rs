@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use crate::diagnostic::Diagnostic;
 use crate::keys::WINDOW_KEYS;
 use crate::limits::CRON_CHARS_MAX;
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::policy::Policy;
 use crate::reader::{Reader, join};
 use crate::terminal::quoted;
@@ -78,7 +78,7 @@ impl Reader<'_> {
 
     /// A duration, as windows and `first` have it.
     pub(crate) fn length(&mut self, node: &Node, path: &str) -> Option<Length> {
-        if let Value::Integer(_) | Value::Float(_) = node.value {
+        if let NodeValue::Integer(_) | NodeValue::Float(_) = node.value {
             let message = format!("a duration has a unit, found {}", node.value);
             let hint = "such as `90m`, `8h`, `1h30m` or `2d`";
             self.refuse(node.place, path, message, hint);
@@ -90,8 +90,8 @@ impl Reader<'_> {
 
     /// An instant: RFC 3339, which always says how far from UTC it is.
     pub(crate) fn instant(&mut self, node: &Node, path: &str) -> Option<DateTime<Utc>> {
-        if let Value::Integer(_) | Value::Float(_) = node.value {
-            let message = format!("a date and time is wanted here, found {}", node.value);
+        if let NodeValue::Integer(_) | NodeValue::Float(_) = node.value {
+            let message = format!("expected a date and time, found {}", node.value);
             self.refuse(node.place, path, message, INSTANT_HINT);
             return None;
         }

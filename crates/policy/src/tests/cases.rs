@@ -134,7 +134,7 @@ fn facts_of_tests_are_read_as_strictly_as_those_of_questions() {
         ),
         (
             "{ participant: { kind: null } }".to_owned(),
-            "a value is wanted here, found nothing; leave a fact out that is not known",
+            "expected a value, found nothing; leave a fact out that is not known",
         ),
         (
             format!("{{ track: {{ name: {} }} }}", "a".repeat(1_025)),

@@ -2,17 +2,17 @@
 
 use super::generate::{policies as any_policies, some_facts};
 use super::make::{attributes, facts, now, policies, set};
-use crate::{Effect, Explained, Fact, Facts, Part, PolicyRef, Tri, Verdict, explain};
+use crate::{Effect, Explained, Fact, Facts, PolicyOutcome, PolicyRef, Tri, Verdict, explain};
 use proptest::prelude::*;
 
 /// One line a policy, as a person would want to read it.
 fn lines(yaml: &str, facts: &Facts) -> String {
     let explanation = explain(&set(&policies(yaml)), facts, now());
     let line = |explained: &Explained| {
-        let part = if let Part::Cancelled { by } = &explained.part {
+        let outcome = if let PolicyOutcome::Cancelled { by } = &explained.outcome {
             format!("cancelled by {}", by.name)
         } else {
-            format!("{:?}", explained.part)
+            format!("{:?}", explained.outcome)
         };
         let why = explained.failed.as_ref().map(|clause| {
             format!(
@@ -24,7 +24,7 @@ fn lines(yaml: &str, facts: &Facts) -> String {
             )
         });
         format!(
-            "{}: {part}{}\n",
+            "{}: {outcome}{}\n",
             explained.policy.name,
             why.unwrap_or_default()
         )
@@ -77,24 +77,24 @@ fn an_attribute_that_is_not_there_is_said_to_be_so() {
 }
 
 proptest! {
-    /// What an explanation says of the parts is what the decision is.
+    /// The outcomes in an explanation are what the decision is.
     #[test]
-    fn the_parts_agree_with_the_decision(policies in any_policies(), facts in some_facts()) {
+    fn the_outcomes_agree_with_the_decision(policies in any_policies(), facts in some_facts()) {
         let explanation = explain(&set(&policies), &facts, now());
-        let winner = explanation.candidates.iter().find(|one| one.part == Part::Mutes);
+        let winner = explanation.candidates.iter().find(|one| one.outcome == PolicyOutcome::Mutes);
         let enforced = &explanation.decision.enforced;
         prop_assert_eq!(winner.map(|winner| &*winner.policy), enforced.mute());
         if let Some(exempted) = enforced.exempted() {
             let of = |name: &PolicyRef| {
                 explanation.candidates.iter().find(|one| *one.policy == *name).unwrap()
             };
-            let is_cancelled = matches!(of(&exempted.mute).part, Part::Cancelled { .. });
+            let is_cancelled = matches!(of(&exempted.mute).outcome, PolicyOutcome::Cancelled { .. });
             prop_assert!(is_cancelled);
-            prop_assert_eq!(&of(&exempted.by).part, &Part::Exempts);
+            prop_assert_eq!(&of(&exempted.by).outcome, &PolicyOutcome::Exempts);
         }
         for one in &explanation.candidates {
             prop_assert_eq!(one.failed.is_none(), one.applies == Tri::True);
-            if one.part == Part::AlsoMutes {
+            if one.outcome == PolicyOutcome::AlsoMutes {
                 let is_nothing = matches!(enforced, Verdict::Nothing { .. });
                 prop_assert!(one.effect == Effect::Mute && !is_nothing);
             }

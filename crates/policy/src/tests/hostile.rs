@@ -171,17 +171,17 @@ fn lists_and_maps_have_an_end() {
         (
             "globs",
             matching(&format!("room: [{}]", many("x,"))),
-            "1 to 100 values are wanted here, found 100000",
+            "expected 1 to 100 values, found 100000",
         ),
         (
             "words",
             matching(&format!("source: [{}]", many("x,"))),
-            "1 to 100 values are wanted here, found 100000",
+            "expected 1 to 100 values, found 100000",
         ),
         (
             "windows",
             policy(&format!("    active: [{}]", many("{},"))),
-            "1 to 100 values are wanted here, found 100000",
+            "expected 1 to 100 values, found 100000",
         ),
         (
             "whole windows",
@@ -189,7 +189,7 @@ fn lists_and_maps_have_an_end() {
                 "    active: [{}]",
                 "{cron: '0 0 * * *', duration: 1h, timezone: UTC},".repeat(10_000)
             )),
-            "1 to 100 values are wanted here, found 10000",
+            "expected 1 to 100 values, found 10000",
         ),
         (
             "attributes",
@@ -197,12 +197,12 @@ fn lists_and_maps_have_an_end() {
                 "attributes: {{ {} }}",
                 numbered(80_000, |i| format!("a{i}: x,"))
             )),
-            "1 to 100 attributes are wanted here",
+            "expected 1 to 100 attributes",
         ),
         (
             "an expression",
             policy(&format!("    when: [{}]", many("x,"))),
-            "an expression is wanted here, found a list",
+            "expected an expression, found a list",
         ),
         (
             "numbers",
@@ -224,10 +224,10 @@ fn lists_and_maps_have_an_end() {
     }
 }
 
-/// Every fault is counted, and so many are told of as anybody reads.
+/// Every problem is counted, and at most `PROBLEMS_MAX` are listed.
 #[test]
 fn no_number_of_faults_is_too_many() {
-    for (name, text, says, faults) in [
+    for (name, text, says, count) in [
         (
             "unknown keys",
             policy(&numbered(80_000, |i| format!("    k{i}:\n"))),
@@ -273,7 +273,7 @@ fn no_number_of_faults_is_too_many() {
     ] {
         let problems = yaml(name, &text, says);
         assert_eq!(problems.problems.len(), PROBLEMS_MAX, "{name}");
-        assert_eq!(problems.left_off, faults - PROBLEMS_MAX, "{name}");
+        assert_eq!(problems.left_off, count - PROBLEMS_MAX, "{name}");
     }
     let keys = numbered(4_000, |i| format!("\"k{i}\": 1,"));
     let body = format!("{{{keys} \"match\": {{}}, \"name\": \"a\", \"effect\": \"mute\"}}");

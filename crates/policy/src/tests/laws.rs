@@ -58,14 +58,6 @@ fn definite(verdict: &Verdict) -> Option<Verdict> {
     }
 }
 
-fn row(policy: &Policy) -> StoredPolicy {
-    StoredPolicy {
-        key: policy.key(),
-        revision: 1,
-        document: policy.to_json(),
-    }
-}
-
 fn without(policies: &[Policy], keep: impl Fn(&Policy) -> bool) -> Vec<Policy> {
     policies
         .iter()
@@ -88,7 +80,7 @@ fn maybe(decision: &Decision, effect: Effect) -> bool {
     trace.any(|candidate| candidate.effect == effect && candidate.applies == Tri::Unknown)
 }
 
-/// How many of so many cases are about what the laws are about: a law that never meets its case holds
+/// How many cases are about what the laws are about: a law that never meets its case holds
 /// of anything.
 #[test]
 fn what_the_laws_are_about_comes_up() {
@@ -170,7 +162,7 @@ proptest! {
         let decision = decide(&kept, &facts, now);
         prop_assert_eq!(decide(&kept, &facts, other).at, other);
         prop_assert_eq!(&decide(&kept, &facts, now), &decision);
-        let read = PolicySet::from_stored(policies.iter().map(row)).unwrap();
+        let read = PolicySet::from_stored(policies.iter().map(StoredPolicy::first_revision)).unwrap();
         let json = serde_json::to_string(&facts).unwrap();
         let facts: Facts = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(decide(&read, &facts, now), decision);
@@ -352,13 +344,13 @@ proptest! {
         let removed = before.iter().filter(|old| !after.iter().any(|new| key(new) == key(old)));
         let changes = removed
             .map(|old| (old, None))
-            .chain(after.iter().map(|new| (new, Some(row(new)))));
+            .chain(after.iter().map(|new| (new, Some(StoredPolicy::first_revision(new)))));
         let mut set = set(&before);
         for (policy, stored) in changes {
             let change = Change { key: policy.key(), stored };
             set = set.with_changes([change]).unwrap();
         }
-        let fresh = PolicySet::from_stored(after.iter().map(row)).unwrap();
+        let fresh = PolicySet::from_stored(after.iter().map(StoredPolicy::first_revision)).unwrap();
         prop_assert_eq!(decide(&set, &facts, now), decide(&fresh, &facts, now));
         prop_assert_eq!(set.len(), fresh.len());
         prop_assert_eq!(set.any_tenant_live(), fresh.any_tenant_live());

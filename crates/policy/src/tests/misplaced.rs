@@ -354,7 +354,7 @@ fn files_of_json_are_json() {
         ("", "there are no policies here"),
         (
             "{\"policies\": [{\"name\": \"p\", \"effect\": \"mute\", \"match\": {\"room\": \"a\\n\"}}]}",
-            "p.json:1:65: policies[0].match.room: \"a\\n\" ends with the end of a line",
+            "p.json:1:65: policies[0].match.room: \"a\\n\" ends with a line break",
         ),
     ] {
         let told = match Document::load([("p.json", text)]) {

@@ -30,16 +30,16 @@ impl Validator {
 
 fn json(node: &Node) -> Value {
     match &node.value {
-        node::Value::Null => Value::Null,
-        node::Value::Bool(value) => (*value).into(),
-        node::Value::Integer(value) => serde_json::Number::from_i128(*value).into(),
-        node::Value::Float(value) => (*value).into(),
-        node::Value::Text(text) => text.as_str().into(),
-        node::Value::List(items) => items.iter().map(json).collect(),
-        node::Value::Map(entries) => entries
+        node::NodeValue::Null => Value::Null,
+        node::NodeValue::Bool(value) => (*value).into(),
+        node::NodeValue::Integer(value) => serde_json::Number::from_i128(*value).into(),
+        node::NodeValue::Float(value) => (*value).into(),
+        node::NodeValue::Text(text) => text.as_str().into(),
+        node::NodeValue::List(items) => items.iter().map(json).collect(),
+        node::NodeValue::Map(entries) => entries
             .iter()
             .map(|(key, value)| {
-                let node::Value::Text(key) = &key.value else {
+                let node::NodeValue::Text(key) = &key.value else {
                     panic!("JSON has texts for keys");
                 };
                 (key.clone(), json(value))

@@ -52,11 +52,11 @@ fn lines_that_yaml_joins() {
         ("\n      - >-\n        host-ann\n        host-bob", LINES),
         (
             "\n      - |-\n        host-ann\n        host-bob",
-            "has several lines, and one is wanted; put it on one line",
+            "has several lines, and may have only one; put it on one line",
         ),
         (
             "\n      - |\n        host-ann",
-            "ends with the end of a line, and one line is wanted; in YAML, write the text on the line of its key, or `|-` for `|`",
+            "ends with a line break, and may have none; in YAML, write the text on the line of its key, or `|-` for `|`",
         ),
         ("\n      - >-\n        host-ann", ""),
         ("\n      - |-\n        host-ann", ""),
@@ -80,7 +80,7 @@ fn lines_that_yaml_joins() {
         ),
         (
             "  unless:\n    room:x",
-            "a map is wanted here, found the text \"room:x\"; put a space behind the `:`",
+            "expected a map, found the text \"room:x\"; put a space behind the `:`",
         ),
         (
             "  active:\n    cron: 0 22 * * *\n      0 8 * * *\n    duration: 1h\n    timezone: UTC",

@@ -18,8 +18,8 @@ const LENGTH_MAX: i64 = (1 << LENGTH_BITS) - 1;
 
 /// A stretch of time through which a window stays open, or stays closed; empty at first.
 ///
-/// Threads that ask about different times write over one another's: each then works its own
-/// stretch out, and the answers are the same.
+/// Threads that ask about different times overwrite each other's stretch: each then works out its own,
+/// and the answers are the same.
 #[derive(Default)]
 pub(super) struct Cache(AtomicU64);
 
@@ -34,7 +34,7 @@ impl Cache {
         (begin..begin + length).contains(&since).then_some(open)
     }
 
-    /// Keeps a stretch of whole seconds; one that begins in no time of ours is not kept.
+    /// Keeps a stretch of whole seconds, unless its begin does not fit.
     pub(super) fn keep(&self, open: bool, from: DateTime<Utc>, until: DateTime<Utc>) {
         let length = (until.timestamp() - from.timestamp()).clamp(0, LENGTH_MAX);
         let begin = from.timestamp() - BEGIN_MIN;

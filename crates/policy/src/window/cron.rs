@@ -87,7 +87,7 @@ impl Cron {
         NaiveTime::from_hms_opt(hour, highest_minute(self.minutes)?, 0)
     }
 
-    /// `minute` may be 60, which none is.
+    /// `minute` may be 60, after the last one of the hour.
     fn next_time(&self, hour: u32, minute: u32) -> Option<NaiveTime> {
         if self.hours >> hour & 1 == 1
             && let Some(minute) = lowest_minute(self.minutes & (u64::MAX << minute))
@@ -163,7 +163,7 @@ fn highest_minute(set: u64) -> Option<u32> {
     set.checked_ilog2()
 }
 
-/// The most that one value of a set is away from the next; 0 where it has but one.
+/// The largest difference between one value of a set and the next; 0 where it has only one.
 fn widest_gap(mut set: u64) -> u32 {
     let mut widest = 0;
     let mut last = None;

@@ -168,7 +168,7 @@ impl Field {
             Some((from, to)) if !from.is_empty() && !to.is_empty() => {
                 (self.value(from, item)?, self.value(to, item)?)
             }
-            Some(_) => return Err(self.fault(item, "is no range", self.values)),
+            Some(_) => return Err(self.error(item, "is no range", self.values)),
             None => {
                 let value = self.value(range, item)?;
                 if let Some(step) = step {
@@ -176,7 +176,7 @@ impl Field {
                         return Err(self.no_step(item));
                     }
                     let hint = format!("write `*/{step}`, or `{range}-{}/{step}`", self.last);
-                    return Err(self.fault(item, "has a step without a range", hint));
+                    return Err(self.error(item, "has a step without a range", hint));
                 }
                 (value, value)
             }
@@ -206,14 +206,14 @@ impl Field {
                     0..=2 => "list the values, such as `0,30`".to_owned(),
                     count => format!("a step here is a number from 1 to {}", count - 1),
                 };
-                Err(self.fault(item, "has a step that leads nowhere", hint))
+                Err(self.error(item, "has a step that leads nowhere", hint))
             }
         }
     }
 
     fn no_step(&self, item: &str) -> Diagnostic {
         let hint = "weekdays take no step: list them, such as `MON,WED,FRI`";
-        self.fault(item, "has a step", hint)
+        self.error(item, "has a step", hint)
     }
 
     fn value(&self, text: &str, item: &str) -> Result<u32, Diagnostic> {
@@ -229,10 +229,10 @@ impl Field {
             Some(_) if !self.by_number => {
                 let hint =
                     "programs number weekdays differently: write SUN, MON, TUE, WED, THU, FRI, SAT";
-                Err(self.fault(item, "has a weekday by number", hint))
+                Err(self.error(item, "has a weekday by number", hint))
             }
             Some(value) if (self.first..=self.last).contains(&value) => Ok(value),
-            Some(_) => Err(self.fault(item, "is out of range", self.values)),
+            Some(_) => Err(self.error(item, "is out of range", self.values)),
             None => Err(self.unknown(text, item)),
         }
     }
@@ -244,17 +244,17 @@ impl Field {
                 .chars()
                 .all(|c| letter(c) || c == '-' || c.is_ascii_digit());
         if text == "?" {
-            self.fault(item, "is Quartz's word for any", "write `*`")
+            self.error(item, "is Quartz's word for any", "write `*`")
         } else if text.contains('#') || moving {
             let hint = "`L`, `W` and `#` are not known here: name days that are fixed";
-            self.fault(item, "is no fixed day", hint)
+            self.error(item, "is no fixed day", hint)
         } else {
             let what = format!("is no {}", self.name);
-            self.fault(item, &what, self.values)
+            self.error(item, &what, self.values)
         }
     }
 
-    fn fault(&self, item: &str, what: &str, hint: impl Into<String>) -> Diagnostic {
+    fn error(&self, item: &str, what: &str, hint: impl Into<String>) -> Diagnostic {
         let Self { place, name, .. } = self;
         let message = format!("the {place} field ({name}): {} {what}", quoted(item));
         Diagnostic::new(message, hint)

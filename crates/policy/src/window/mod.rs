@@ -6,8 +6,8 @@
 //!        start              end = start + duration
 //! ```
 //!
-//! A window is a state and no event: at any instant it is open or closed, whenever anybody asks,
-//! and whatever happened in between. It is open at `t` if `t < previous start + duration`. Starts
+//! A window is a state, not an event: at any instant it is open or closed, and the answer depends on
+//! nothing but the instant. It is open at `t` if `t < previous start + duration`. Starts
 //! go by the time that clocks on the wall show (`starts.rs`); durations are elapsed time.
 
 pub mod duration;
@@ -42,10 +42,10 @@ pub(super) use cron::Cron;
 /// The most runs of starts that `is_open` follows to find where an open stretch ends.
 const RUNS_FOLLOWED: usize = 8;
 
-/// When it is open: from each time that a cron line names, in a zone, for a duration.
+/// A window: open from each time that a cron line names, in a zone, for a duration.
 ///
-/// Cheap to clone: clones share what they know of the last time that they were asked about. Two
-/// are equal where they are written the same.
+/// Cheap to clone; clones share the cache of the last answer. Two are equal where they are written the
+/// same.
 #[derive(Clone)]
 pub struct Window(Arc<Inner>);
 
@@ -54,6 +54,8 @@ struct Inner {
     length: Length,
     zone: Tz,
     cron: Cron,
+    /// Whether it stays open from the first start of a day to the last.
+    open_all_day: bool,
     cache: Cache,
 }
 
@@ -72,6 +74,7 @@ impl Window {
     pub(super) fn of(written: &str, cron: Cron, length: Length, zone: Tz) -> Self {
         Self(Arc::new(Inner {
             written: written.into(),
+            open_all_day: cron.gap_minutes_max() <= length.minutes(),
             length,
             zone,
             cron,
@@ -119,7 +122,7 @@ impl Window {
         state::of(std::slice::from_ref(self), now)
     }
 
-    /// The start that it is open by, and until when it stays open at least.
+    /// The last start, and an instant until which it stays open at least; none where it is closed.
     fn open_run(&self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         let start = self.last_start(now)?;
         let mut end = self.end_of(start)?;
@@ -137,7 +140,8 @@ impl Window {
         Some((start, end))
     }
 
-    /// The earliest start of that day by which it has been open ever since until `now`.
+    /// The earliest start on the day of the last start from which it has been open until `now`; none where
+    /// it is closed.
     fn opened_by(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let start = self.last_start(now)?;
         (now < self.end_of(start)?).then(|| self.first_of_day(start))
@@ -161,8 +165,8 @@ impl Window {
         start.checked_add_signed(self.0.length.delta())
     }
 
-    /// The last start of that day, where it stays open from one to the other; else the same. So
-    /// that a window by the minute is followed by the day.
+    /// The last start of that day, where it stays open from `start` until then; else `start`. With it, a
+    /// window that opens every minute is followed day by day.
     fn last_of_day(&self, start: DateTime<Utc>) -> DateTime<Utc> {
         let last = self.start_of_day(start, self.0.cron.last_time());
         last.map_or(start, |last| last.max(start))
@@ -175,9 +179,12 @@ impl Window {
 
     fn start_of_day(&self, start: DateTime<Utc>, time: Option<NaiveTime>) -> Option<DateTime<Utc>> {
         let Inner {
-            zone, cron, length, ..
+            zone,
+            cron,
+            open_all_day,
+            ..
         } = &*self.0;
-        if cron.gap_minutes_max() > length.minutes() {
+        if !open_all_day {
             return None;
         }
         let local = zone::local(*zone, start)?;

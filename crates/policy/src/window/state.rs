@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::Window;
 
-/// What stays open for so long is taken to be always open.
+/// Windows that stay open for longer than this are taken to be always open.
 const SIGHT: TimeDelta = TimeDelta::days(9 * 366);
-/// So many times a window is asked to follow one stretch: some 20 ms. Many windows that take turns
-/// by the minute would else be asked millions of times.
+/// To follow one stretch, windows are asked at most this many times together, which takes some 20 ms.
+/// Without a limit, many windows that take turns by the minute would be asked millions of times.
 const ASKED_MAX: usize = 100_000;
 
 /// Whether windows are open, and for how long they are.
@@ -16,9 +16,9 @@ const ASKED_MAX: usize = 100_000;
 pub struct State {
     /// Whether any is open.
     pub is_open: bool,
-    /// Since when that is so; none where that is more than 9 years ago, or takes too long to find.
+    /// The start of this stretch; none where it is more than 9 years ago, or takes too long to find.
     pub from: Option<DateTime<Utc>>,
-    /// Until when that is so; none where that is more than 9 years away, or takes too long to find.
+    /// The end of this stretch; none where it is more than 9 years away, or takes too long to find.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -47,14 +47,14 @@ pub(super) fn of(windows: &[Window], now: DateTime<Utc>) -> State {
     }
 }
 
-/// How it goes on from an instant.
+/// Whether windows stay open from an instant on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Through {
-    /// Some window is open all the time that was looked at.
+    /// Some window is open at every instant up to the limit.
     Open,
-    /// None is open any more from then on.
+    /// The last of them closes then.
     Closes(DateTime<Utc>),
-    /// That takes too long to find.
+    /// It takes too long to find out.
     Unsure,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn open_through(windows: &[Window], now: DateTime<Utc>, sight: TimeDe
     Through::Unsure
 }
 
-/// So many steps from window to window are gone, as all are asked for each.
+/// The most steps from one window to the next: each step asks all windows.
 fn steps_max(windows: &[Window]) -> usize {
     ASKED_MAX / windows.len().max(1)
 }

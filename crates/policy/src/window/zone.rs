@@ -13,14 +13,14 @@ use chrono_tz::{GapInfo, TZ_VARIANTS, Tz, TzOffset};
 use crate::diagnostic::Diagnostic;
 use crate::terminal::quoted;
 
-/// Clocks were never put back by more than a day, nor to another second than a minute's first, nor
-/// changed twice within a week, since 1970 in any zone: a test looks.
+/// In no zone since 1970 were clocks put back by more than a day, or to another second than the first of
+/// a minute, or changed twice within a week; a test verifies this.
 const PUT_BACK_MAX: TimeDelta = TimeDelta::hours(25);
-/// Between two changes of a clock lies at least a week.
+/// Less than the week that lies at least between two changes of a clock.
 const CHANGES_APART: TimeDelta = TimeDelta::days(6);
 const NAME_HINT: &str =
     "a name of the time zone database, such as Europe/Berlin, America/New_York or UTC";
-/// So many letters may be wrong in a name for it to be suggested.
+/// A name is suggested where at most this many letters differ.
 const LETTERS_WRONG_MAX: usize = 2;
 
 /// Reads the name of a zone.
@@ -50,16 +50,16 @@ fn probably(name: &str) -> Option<&'static str> {
         letters.flat_map(char::to_lowercase).collect()
     };
     let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
-    let wanted = plain(name);
-    if let Some(same) = names().find(|known| plain(known) == wanted) {
+    let plain_name = plain(name);
+    if let Some(same) = names().find(|known| plain(known) == plain_name) {
         return Some(same);
     }
-    let city = |known: &&str| known.rsplit('/').next().map(plain).as_ref() == Some(&wanted);
+    let city = |known: &&str| known.rsplit('/').next().map(plain).as_ref() == Some(&plain_name);
     if let Some(same) = names().find(city) {
         return Some(same);
     }
     let distance = |known: &'static str| {
-        let distance = strsim::damerau_levenshtein(&wanted, &plain(known));
+        let distance = strsim::damerau_levenshtein(&plain_name, &plain(known));
         (distance, known)
     };
     name.contains('/')
@@ -74,8 +74,8 @@ pub(super) fn local(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
     utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix())
 }
 
-/// The latest time that clocks there have shown by then: what they show, except for as long as
-/// they were put back.
+/// The latest time that clocks there have shown by then. It is later than what they show only after they
+/// were put back, until they reach it again.
 pub(super) fn shown(zone: Tz, at: DateTime<Utc>) -> Option<NaiveDateTime> {
     let now = local(zone, at)?;
     let Some(earlier) = at.checked_sub_signed(PUT_BACK_MAX) else {
@@ -123,7 +123,7 @@ pub(super) fn showing(zone: Tz, local: NaiveDateTime) -> Option<Showing> {
     }
 }
 
-/// When clocks there first show this time, or one after it where they skip it.
+/// When clocks there first show this time; where they skip it, when they first show a later one.
 pub(super) fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
     showing(zone, local).map(|showing| match showing {
         Showing::Shown(first, _) => first,
@@ -140,7 +140,7 @@ pub(super) fn put_back_after(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
     change_at(zone, change_between(zone, at, later)?)
 }
 
-/// Whether clocks there are as far from UTC at both instants.
+/// Whether clocks there have the same offset from UTC at both instants.
 pub(super) fn same_offset(zone: Tz, one: DateTime<Utc>, other: DateTime<Utc>) -> bool {
     offset_seconds(zone, one) == offset_seconds(zone, other)
 }
@@ -150,9 +150,9 @@ pub(super) fn same_offset(zone: Tz, one: DateTime<Utc>, other: DateTime<Utc>) ->
 pub(super) struct Change {
     /// When.
     pub(super) at: DateTime<Utc>,
-    /// What clocks would show then without it.
+    /// What clocks would show then without the change.
     pub(super) before: NaiveDateTime,
-    /// What they show with it.
+    /// What they show then.
     pub(super) after: NaiveDateTime,
 }
 

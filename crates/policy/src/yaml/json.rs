@@ -2,11 +2,11 @@
 
 use serde::de::IgnoredAny;
 
-use super::diagnostic::Diagnostic;
+use super::syntax_error::SyntaxError;
 use crate::node::Place;
 
 /// What is wrong, in words for JSON; none where it is JSON, or where YAML's reader tells it as well.
-pub(super) fn check(text: &str) -> Option<Diagnostic> {
+pub(super) fn check(text: &str) -> Option<SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return None;
@@ -47,7 +47,7 @@ pub(super) fn check(text: &str) -> Option<Diagnostic> {
             (format!("this is not JSON that can be read: {told}"), hint)
         };
     let line = before.rsplit('\n').next().unwrap_or_default();
-    Some(Diagnostic {
+    Some(SyntaxError {
         place: Place {
             line: u64::try_from(error.line()).ok(),
             column: u64::try_from(line.chars().count() + 1).ok(),

@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! text --events (granit-parser)--> Tree --plain text means (plain)--> Node
-//!            '-- no YAML --> its fault, in words for people (diagnostic)
+//!            '-- no YAML --> its syntax error, in words for people (syntax_error)
 //! ```
 //!
 //! YAML can say more than it shows: tags, anchors, aliases, merges and directives change or repeat
 //! a value, and leave no trace in it (`! a` is `a`). Nobody needs them here; they are refused.
 
-mod diagnostic;
 mod json;
 mod plain;
 mod scalar;
 mod source;
+mod syntax_error;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +21,9 @@ use std::ops::ControlFlow;
 use serde_saphyr::granit_parser::{Event, Marker, Parser, Span, StructureStyle, options};
 
 use super::limits::DOCUMENT_BYTES_MAX;
-use super::node::{Node, Place, Value};
+use super::node::{Node, NodeValue, Place};
 use super::reader::{Reader, join};
-use diagnostic::{IN_QUOTES, OR_WRITTEN_OUT};
+use syntax_error::{IN_QUOTES, OR_WRITTEN_OUT};
 
 pub(super) use plain::reads_otherwise;
 
@@ -50,8 +50,8 @@ impl Reader<'_> {
             return None;
         }
         let of_json = || json::check(text).filter(|_| self.is_json_file());
-        if let Some(diagnostic) = source::check(text).or_else(of_json) {
-            self.refuse(diagnostic.place, "", diagnostic.message, diagnostic.hint);
+        if let Some(error) = source::check(text).or_else(of_json) {
+            self.refuse(error.place, "", error.message, error.hint);
             return None;
         }
         let options = options! {
@@ -79,7 +79,7 @@ impl Reader<'_> {
                     tree.last = span.end;
                     goes_on
                 }
-                Err(error) => tree.broken(&diagnostic::in_words(error, text)),
+                Err(error) => tree.broken(&syntax_error::in_words(error, text)),
             };
             if goes_on.is_break() {
                 break;
@@ -130,7 +130,7 @@ impl Tree<'_, '_, '_> {
         let place = Place::from(&span.start);
         if event.tag().is_some() {
             let at = span.tag_start.unwrap_or(span.start);
-            self.refuse(Place::from(&at), diagnostic::sign('!'), IN_QUOTES);
+            self.refuse(Place::from(&at), syntax_error::sign('!'), IN_QUOTES);
         }
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -143,8 +143,8 @@ impl Tree<'_, '_, '_> {
                 return self.add(node);
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.refuse(place, diagnostic::sign('*'), OR_WRITTEN_OUT);
-                let value = Value::Null;
+                self.refuse(place, syntax_error::sign('*'), OR_WRITTEN_OUT);
+                let value = NodeValue::Null;
                 return self.add(Node {
                     value,
                     place,
@@ -155,7 +155,7 @@ impl Tree<'_, '_, '_> {
             }
             // The node that it stands before is in the tree already: the way to it is not known.
             Event::Anchor(..) => {
-                let message = diagnostic::sign('&');
+                let message = syntax_error::sign('&');
                 self.reader.refuse(place, "", message, OR_WRITTEN_OUT);
             }
             Event::SequenceStart(..) => return self.enter(place, Collection::List(Vec::new())),
@@ -170,8 +170,8 @@ impl Tree<'_, '_, '_> {
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { place, what }) = self.open.pop() {
                     let value = match what {
-                        Collection::List(items) => Value::List(items),
-                        Collection::Map { entries, .. } => Value::Map(entries),
+                        Collection::List(items) => NodeValue::List(items),
+                        Collection::Map { entries, .. } => NodeValue::Map(entries),
                     };
                     return self.add(Node {
                         value,
@@ -184,7 +184,7 @@ impl Tree<'_, '_, '_> {
             }
             Event::StreamEnd if self.root.is_none() => {
                 self.root = Some(Node {
-                    value: Value::Null,
+                    value: NodeValue::Null,
                     place,
                     plain: true,
                     invisible: None,
@@ -198,7 +198,7 @@ impl Tree<'_, '_, '_> {
 
     fn enter(&mut self, place: Place, what: Collection) -> ControlFlow<()> {
         if self.open.len() == DEPTH_MAX {
-            return self.broken(&diagnostic::too_deep(place));
+            return self.broken(&syntax_error::too_deep(place));
         }
         self.open.push(Open { place, what });
         ControlFlow::Continue(())
@@ -221,7 +221,8 @@ impl Tree<'_, '_, '_> {
                 if let Some(key) = key.take() {
                     entries.push((key, node));
                 } else {
-                    let merges = node.plain && matches!(&node.value, Value::Text(k) if k == "<<");
+                    let merges =
+                        node.plain && matches!(&node.value, NodeValue::Text(k) if k == "<<");
                     let place = node.place;
                     *key = Some(node);
                     if merges {
@@ -234,15 +235,11 @@ impl Tree<'_, '_, '_> {
         ControlFlow::Continue(())
     }
 
-    fn broken(&mut self, diagnostic: &diagnostic::Diagnostic) -> ControlFlow<()> {
+    fn broken(&mut self, error: &syntax_error::SyntaxError) -> ControlFlow<()> {
         // After a sign of YAML's nothing on its line fits, and that is told already.
         let told = self.reader.problems.last();
-        if told.is_none_or(|told| told.line != diagnostic.place.line) {
-            self.refuse(
-                diagnostic.place,
-                diagnostic.message.as_str(),
-                diagnostic.hint,
-            );
+        if told.is_none_or(|told| told.line != error.place.line) {
+            self.refuse(error.place, error.message.as_str(), error.hint);
         }
         ControlFlow::Break(())
     }
@@ -260,7 +257,7 @@ impl Tree<'_, '_, '_> {
                 Collection::List(items) => path = format!("{path}[{}]", items.len()),
                 Collection::Map { key, .. } => {
                     let key = key.as_ref().map(|key| &key.value);
-                    if let Some(Value::Text(key)) = key {
+                    if let Some(NodeValue::Text(key)) = key {
                         path = join(&path, key);
                     }
                 }

@@ -1,26 +1,26 @@
 //! What text without quotes means: what it means in JSON, else the text itself.
 
-use crate::node::Value;
+use crate::node::NodeValue;
 use crate::terminal::quoted;
 
 const AS_IN_JSON: &str = "put it in quotes, or write it as in JSON, such as 10, true or null";
 
 /// The value of a plain scalar, or why it is refused and what to do: YAML's versions read it as
 /// another value than the text that stands there.
-pub(super) fn value(text: &str) -> Result<Value, (String, &'static str)> {
+pub(super) fn value(text: &str) -> Result<NodeValue, (String, &'static str)> {
     match text {
-        "null" | "~" => return Ok(Value::Null),
-        "true" => return Ok(Value::Bool(true)),
-        "false" => return Ok(Value::Bool(false)),
+        "null" | "~" => return Ok(NodeValue::Null),
+        "true" => return Ok(NodeValue::Bool(true)),
+        "false" => return Ok(NodeValue::Bool(false)),
         _ => {}
     }
     if is_json_number(text) {
         if text.contains(['.', 'e', 'E']) {
             if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
-                return Ok(Value::Float(number));
+                return Ok(NodeValue::Float(number));
             }
         } else if let Ok(number) = text.parse() {
-            return Ok(Value::Integer(number));
+            return Ok(NodeValue::Integer(number));
         }
         return Err((
             format!("{} is too large a number", quoted(text)),
@@ -31,7 +31,7 @@ pub(super) fn value(text: &str) -> Result<Value, (String, &'static str)> {
         let message = format!("{} may be read as another value", quoted(text));
         return Err((message, AS_IN_JSON));
     }
-    Ok(Value::Text(text.to_owned()))
+    Ok(NodeValue::Text(text.to_owned()))
 }
 
 /// Whether YAML 1.1 reads this text, which is text in YAML 1.2, as true, false or a number. It

@@ -6,7 +6,7 @@ use serde_saphyr::granit_parser::{Marker, ScalarStyle, Span};
 use super::{Collection, Open, Tree, byte, plain};
 use crate::invisible::{is_invisible, named};
 use crate::keys::SPACE_BEHIND_COLON;
-use crate::node::{Node, Place, Value};
+use crate::node::{Node, NodeValue, Place};
 
 /// What is read of a scalar, by where it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl<'t> Tree<'t, '_, '_> {
             self.plain(text, span)
         } else {
             self.marked(text, style, span);
-            Value::Text(text.to_owned())
+            NodeValue::Text(text.to_owned())
         };
         if self.reader.problems.len() == known {
             self.joined(written, style, span);
@@ -172,7 +172,7 @@ impl<'t> Tree<'t, '_, '_> {
     }
 
     /// What a scalar without quotes means, which may be less than somebody has written.
-    fn plain(&mut self, text: &str, span: &Span) -> Value {
+    fn plain(&mut self, text: &str, span: &Span) -> NodeValue {
         let end = byte(&span.end);
         // Not only to the end of the line, which may be the whole document for each of its words.
         let rest = self.text.get(end..).unwrap_or_default();
@@ -182,13 +182,13 @@ impl<'t> Tree<'t, '_, '_> {
                 let place = self.place_at(comment);
                 self.refuse(place, "there is nothing before this comment", hint);
             }
-            return Value::Null;
+            return NodeValue::Null;
         }
         let value = match plain::value(text) {
             Ok(value) => value,
             Err((message, hint)) => {
                 self.refuse(Place::from(&span.start), message, hint);
-                return Value::Null;
+                return NodeValue::Null;
             }
         };
         if let Some(blank) = before_hash(text) {

@@ -1,11 +1,11 @@
 //! Signs that no document has, wherever they stand: programs differ in whether a line ends there.
 
-use super::diagnostic::Diagnostic;
+use super::syntax_error::SyntaxError;
 use crate::invisible::named;
 use crate::node::Place;
 
 /// The first of these signs in a text.
-pub(super) fn check(text: &str) -> Option<Diagnostic> {
+pub(super) fn check(text: &str) -> Option<SyntaxError> {
     let mut line_start = 0;
     let mut line = 1_u64;
     let mut chars = text.char_indices().peekable();
@@ -40,7 +40,7 @@ pub(super) fn check(text: &str) -> Option<Diagnostic> {
             line: Some(line),
             column: u64::try_from(column + 1).ok(),
         };
-        return Some(Diagnostic {
+        return Some(SyntaxError {
             place,
             message,
             hint,

@@ -8,7 +8,7 @@ use crate::cli::policy::output::TIME;
 use crate::explain::{FactSource, PolicySource, Reply, TrackAnswer};
 use quell_policy::facts::catalog::FIELDS;
 use quell_policy::terminal::{cut, without_controls};
-use quell_policy::{Explained, Part, PolicyRef, Tri};
+use quell_policy::{Explained, PolicyOutcome, PolicyRef, Tri};
 
 /// At most this many policies that do not apply are shown: those that come closest to applying.
 const FAILING_MAX: usize = 20;
@@ -171,7 +171,7 @@ fn row(candidate: &Explained, is_open: bool) -> [String; 7] {
         named(&candidate.policy),
         candidate.effect.to_string(),
         candidate.policy.priority.to_string(),
-        comes_to(&candidate.part, is_open),
+        comes_to(&candidate.outcome, is_open),
         failed.map_or_else(String::new, |failed| failed.clause.clone()),
         failed
             .and_then(|failed| failed.expected.clone())
@@ -182,19 +182,19 @@ fn row(candidate: &Explained, is_open: bool) -> [String; 7] {
     ]
 }
 
-fn comes_to(part: &Part, is_open: bool) -> String {
-    match part {
-        Part::Mutes => "mutes".to_owned(),
-        // While the decision is open, no mute comes first.
-        Part::AlsoMutes if is_open => "wants a mute".to_owned(),
-        Part::AlsoMutes => "mutes as well".to_owned(),
-        Part::Cancelled { by } => format!("cancelled by {}", named(by)),
-        Part::Exempts => "exempts".to_owned(),
-        Part::ExemptsNothing => "cancels no mute".to_owned(),
-        Part::DryRun => "in dry run".to_owned(),
-        Part::Off => "off".to_owned(),
-        Part::DoesNotApply => "does not apply".to_owned(),
-        Part::Depends => "may apply".to_owned(),
+fn comes_to(outcome: &PolicyOutcome, is_open: bool) -> String {
+    match outcome {
+        PolicyOutcome::Mutes => "mutes".to_owned(),
+        // Of all that want a mute, none has been found to be the one.
+        PolicyOutcome::AlsoMutes if is_open => "wants a mute".to_owned(),
+        PolicyOutcome::AlsoMutes => "mutes as well".to_owned(),
+        PolicyOutcome::Cancelled { by } => format!("cancelled by {}", named(by)),
+        PolicyOutcome::Exempts => "exempts".to_owned(),
+        PolicyOutcome::ExemptsNothing => "cancels no mute".to_owned(),
+        PolicyOutcome::DryRun => "in dry run".to_owned(),
+        PolicyOutcome::Off => "off".to_owned(),
+        PolicyOutcome::DoesNotApply => "does not apply".to_owned(),
+        PolicyOutcome::Depends => "may apply".to_owned(),
     }
 }
 

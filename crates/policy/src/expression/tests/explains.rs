@@ -66,7 +66,7 @@ fn the_first_part_that_fails_is_told_of_with_what_was_found() {
         json,
         serde_json::json!({
             "part": "room.num_participants > 100", "holds": "false",
-            "found": [{"name": "room.num_participants", "value": 12}],
+            "operands": [{"name": "room.num_participants", "value": 12}],
         })
     );
 }

@@ -63,7 +63,7 @@ fn every_expression_of_the_manual_is_one() {
     }
 }
 
-/// The picture of a fault is what is printed.
+/// The picture of an error is what is printed.
 #[test]
 fn the_refusal_of_the_manual_is_printed() {
     let (_, shown) = MANUAL

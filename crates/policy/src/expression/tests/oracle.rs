@@ -22,7 +22,7 @@ use serde_json::Value as Json;
 use super::generate::{Term, Test, expression, facts, known};
 use crate::{Expression, Tri};
 
-/// So many cases at least; `PROPTEST_CASES` asks for more.
+/// At least this many cases; `PROPTEST_CASES` asks for more.
 const CASES_MIN: u32 = 2_000;
 
 fn config() -> Config {

@@ -20,7 +20,7 @@ fn long_words_are_cut_where_they_are_told_of() {
         (
             "a simple key",
             policy(&format!("    {long}: x")),
-            "a key with a `:` and a space after it is wanted here",
+            "expected a key with a `:` and a space after it",
         ),
         (
             "a word",
@@ -88,7 +88,7 @@ fn long_words_are_cut_where_they_are_told_of() {
         (
             "a list in place of a text",
             policy("    owner: []"),
-            "text is wanted here, found a list",
+            "expected text, found a list",
         ),
     ] {
         yaml(name, &text, says);

@@ -4,12 +4,10 @@
 //! (always one thing). Where the hour of a line has a `*`, a start is whenever the clock comes to show a
 //! minute that is named; else it is when the clock first shows that minute or a later one.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use chrono::{
-    DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
-};
+use chrono::{DateTime, Datelike, DurationRound, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -47,9 +45,11 @@ const ZONES: [Tz; 15] = [
     Tz::Africa__Monrovia,
 ];
 const CASES: u32 = 400;
+/// The cases are divided among them.
+const THREADS: u32 = 4;
 const CHECKS_PER_CASE: usize = 250;
 const DAY_MINUTES: i64 = 24 * 60;
-/// So many steps a minute: no offset since 1970 had other seconds than 0 and 30.
+/// Steps in a minute: no offset since 1970 had other seconds than 0 and 30.
 const TICKS: i64 = 2;
 /// A day and a half: to each side of a change of clocks.
 const HALF_MINUTES: i64 = 36 * 60;
@@ -59,8 +59,12 @@ fn shown(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
     at.naive_utc() + TimeDelta::seconds(offset.local_minus_utc().into())
 }
 
-/// Which values of each field are named, by value.
-struct Named([[bool; 60]; 5]);
+/// A window's line: for each field, which values are named; and the answer for one whole day.
+struct Named {
+    fields: [[bool; 60]; 5],
+    /// A day, counted from 1970, and whether the line names it.
+    day: Option<(i64, bool)>,
+}
 
 impl Named {
     fn new(line: &Line) -> Self {
@@ -71,23 +75,63 @@ impl Named {
             &line.month,
             &line.weekday,
         ];
-        Self(fields.map(|field| {
+        let fields = fields.map(|field| {
             let mut named = [false; 60];
             for value in &field.values {
                 named[usize::try_from(*value).unwrap()] = true;
             }
             named
-        }))
+        });
+        Self { fields, day: None }
     }
 
-    fn has(&self, local: NaiveDateTime) -> bool {
-        let has = |field: usize, value: u32| self.0[field][usize::try_from(value).unwrap()];
-        has(0, local.minute())
-            && has(1, local.hour())
-            && has(2, local.day())
-            && has(3, local.month())
-            && has(4, local.weekday().num_days_from_sunday())
+    fn field(&self, field: usize, value: impl TryInto<usize>) -> bool {
+        self.fields[field][value.try_into().ok().unwrap()]
     }
+
+    /// Whether the line names this minute, counted from 1970.
+    fn has(&mut self, local: i64) -> bool {
+        let of_day = local.rem_euclid(DAY_MINUTES);
+        self.field(0, of_day % 60) && self.field(1, of_day / 60) && self.has_day(local)
+    }
+
+    fn has_day(&mut self, local: i64) -> bool {
+        let day = local.div_euclid(DAY_MINUTES);
+        if let Some((known, has)) = self.day
+            && known == day
+        {
+            return has;
+        }
+        let date = DateTime::UNIX_EPOCH.date_naive() + TimeDelta::days(day);
+        let has = self.field(2, date.day())
+            && self.field(3, date.month())
+            && self.field(4, date.weekday().num_days_from_sunday());
+        self.day = Some((day, has));
+        has
+    }
+}
+
+/// What the clock on the wall shows, in minutes from 1970, at each of `count` ticks.
+fn minutes_shown(zone: Tz, begin: DateTime<Utc>, ticks_per_minute: i64, count: i64) -> Vec<i64> {
+    let tick_seconds = 60 / ticks_per_minute;
+    let offset = |seconds: i64| {
+        let at = DateTime::from_timestamp(seconds, 0).unwrap();
+        (shown(zone, at) - at.naive_utc()).num_seconds()
+    };
+    let mut minutes = Vec::new();
+    let mut at = begin.timestamp();
+    let end = at + count * tick_seconds;
+    while at < end {
+        // Clocks are not changed twice within a day: offsets that agree at both ends of an hour hold in it.
+        let next = end.min(at + 3600);
+        let (first, last) = (offset(at), offset(next));
+        while at < next {
+            let offset = if first == last { first } else { offset(at) };
+            minutes.push((at + offset).div_euclid(60));
+            at += tick_seconds;
+        }
+    }
+    minutes
 }
 
 /// Open or closed, half a minute by half a minute, from `begin` on.
@@ -98,23 +142,21 @@ fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64
     } else {
         1
     };
-    let tick = TimeDelta::seconds(60 / ticks);
-    let named = Named::new(line);
+    let mut named = Named::new(line);
     let mut last_start = None;
     // What opened more than `duration` ago has closed. Clocks are put back by a day at most.
-    let early = -duration - DAY_MINUTES;
-    let mut at_utc = begin + TimeDelta::minutes(early);
-    let minute = |local: NaiveDateTime| local.with_second(0).unwrap();
-    let mut shows = minute(shown(zone, at_utc));
+    let early = duration + DAY_MINUTES;
+    let from = begin - TimeDelta::minutes(early);
+    let all_shown = minutes_shown(zone, from, ticks, (early + minutes) * ticks);
+    let mut shows = all_shown[0];
     let mut reached = shows;
     let mut open = Vec::new();
-    for at in early * ticks..minutes * ticks {
-        let local = minute(shown(zone, at_utc));
+    for (at, local) in (-early * ticks..).zip(all_shown) {
         if line.any_hour() && shows != local && named.has(local) {
             last_start = Some(at);
         }
         while !line.any_hour() && reached < local {
-            reached += TimeDelta::minutes(1);
+            reached += 1;
             if named.has(reached) {
                 last_start = Some(at);
             }
@@ -124,7 +166,6 @@ fn walk(line: &Line, zone: Tz, duration: i64, begin: DateTime<Utc>, minutes: i64
             let is_open = last_start.is_some_and(|start| at < start + duration * ticks);
             open.extend((0..TICKS / ticks).map(|_| is_open));
         }
-        at_utc += tick;
     }
     open
 }
@@ -153,16 +194,18 @@ fn times() -> BTreeMap<&'static str, Vec<DateTime<Utc>>> {
             let mut times = leap_days().to_vec();
             for (from, to) in [(1972, 1973), (1985, 1987), (2011, 2013), (2024, 2027)] {
                 let (mut at, to) = (utc(from, 1, 1), utc(to, 1, 1));
+                let mut local = shown(*zone, at);
                 while at < to {
                     let next = at + TimeDelta::hours(1);
-                    let step = shown(*zone, next) - shown(*zone, at);
+                    let then = shown(*zone, next);
+                    let step = then - local;
                     if step > TimeDelta::days(1) {
                         // A whole day lost is worth a second and a third look.
                         times.extend([at; 8]);
                     } else if step != TimeDelta::hours(1) {
                         times.push(at);
                     }
-                    at = next;
+                    (at, local) = (next, then);
                 }
             }
             (zone.name(), times)
@@ -228,11 +271,9 @@ struct Seen {
     any_hour: usize,
 }
 
-#[test]
-fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
-    let seen = RefCell::new(Seen::default());
+fn check_some(cases: u32, seen: &Mutex<Seen>) {
     let config = Config {
-        cases: CASES,
+        cases,
         max_shrink_iters: 500,
         failure_persistence: None,
         ..Config::default()
@@ -263,14 +304,15 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
                     is_so_for(&walked, begin, at, &state::of(&windows, now))?;
                 }
             }
-            let mut seen = seen.borrow_mut();
             let checks = case.nows.len();
             let open = |at: &i64| {
                 windows
                     .iter()
                     .any(|window| window.is_open(case.around + TimeDelta::seconds(*at)))
             };
-            seen.open += case.nows.iter().filter(|at| open(at)).count();
+            let count = case.nows.iter().filter(|at| open(at)).count();
+            let mut seen = seen.lock().unwrap();
+            seen.open += count;
             *seen.by_zone.entry(case.windows[0].1.name()).or_default() += checks;
             seen.at_leap_days += if leap_days().contains(&case.around) {
                 checks
@@ -283,7 +325,17 @@ fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
-    let seen = seen.into_inner();
+}
+
+#[test]
+fn windows_are_open_when_a_walk_over_all_minutes_says_so() {
+    let seen = Mutex::new(Seen::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| check_some(CASES / THREADS, &seen));
+        }
+    });
+    let seen = seen.into_inner().unwrap();
     let checks: usize = seen.by_zone.values().sum();
     assert!(checks >= 100_000, "{checks} checks");
     // It would prove little if nearly all were closed, or open.
@@ -334,15 +386,15 @@ fn is_so_for(
     at: usize,
     state: &State,
 ) -> Result<(), TestCaseError> {
-    let wanted = walked[at];
+    let expected = walked[at];
     let time =
         |ticks: usize| begin + TimeDelta::seconds(i64::try_from(ticks).unwrap() * 60 / TICKS);
-    prop_assert_eq!(state.is_open, wanted);
-    match walked[..at].iter().rposition(|open| *open != wanted) {
+    prop_assert_eq!(state.is_open, expected);
+    match walked[..at].iter().rposition(|open| *open != expected) {
         Some(before) => prop_assert_eq!(state.from, Some(time(before + 1))),
         None => prop_assert!(state.from.is_none_or(|from| from <= begin)),
     }
-    match walked[at..].iter().position(|open| *open != wanted) {
+    match walked[at..].iter().position(|open| *open != expected) {
         Some(after) => prop_assert_eq!(state.until, Some(time(at + after))),
         None => prop_assert!(state.until.is_none_or(|until| time(walked.len()) <= until)),
     }

@@ -156,7 +156,7 @@ fn changes_are_found_with_what_clocks_show() {
         )
     })
     .collect();
-    let wanted = [
+    let expected = [
         (
             at("2026-03-29T01:00:00Z"),
             "2026-03-29 02:00:00",
@@ -169,7 +169,7 @@ fn changes_are_found_with_what_clocks_show() {
         ),
     ]
     .map(|(at, before, after)| (at, before.to_owned(), after.to_owned()));
-    assert_eq!(changes, wanted);
+    assert_eq!(changes, expected);
     let none = zone::changes(
         Tz::UTC,
         at("1970-01-01T00:00:00Z"),

@@ -108,8 +108,8 @@ fn no_other_text_goes_on_over_lines() {
         "timezone",
     ]);
     law(0, (keys, two_lines()), |(key, (raw, _))| {
-        let given = |wanted: &str, other: &str| {
-            if *key == wanted {
+        let given = |expected: &str, other: &str| {
+            if *key == expected {
                 raw.clone()
             } else {
                 other.to_owned()

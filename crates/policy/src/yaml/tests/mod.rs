@@ -5,7 +5,7 @@ mod lines;
 
 use crate::case::CaseFile;
 use crate::document::Document;
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::problem::Problems;
 use crate::reader::Reader;
 
@@ -13,16 +13,16 @@ use crate::reader::Reader;
 fn read(text: &str) -> String {
     fn shown(node: &Node) -> String {
         match &node.value {
-            Value::Null => "null".to_owned(),
-            Value::Bool(value) => value.to_string(),
-            Value::Integer(value) => value.to_string(),
-            Value::Float(value) => format!("{value:?}"),
-            Value::Text(text) => format!("{text:?}"),
-            Value::List(items) => {
+            NodeValue::Null => "null".to_owned(),
+            NodeValue::Bool(value) => value.to_string(),
+            NodeValue::Integer(value) => value.to_string(),
+            NodeValue::Float(value) => format!("{value:?}"),
+            NodeValue::Text(text) => format!("{text:?}"),
+            NodeValue::List(items) => {
                 let items: Vec<_> = items.iter().map(shown).collect();
                 format!("[{}]", items.join(", "))
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 let entry =
                     |(key, value): &(Node, Node)| format!("{}: {}", shown(key), shown(value));
                 let entries: Vec<_> = entries.iter().map(entry).collect();

@@ -6,15 +6,15 @@
 use chrono::DateTime;
 use serde_json::{Map, Value as Json};
 
-use super::catalog::{Field, SECTIONS, Shape, TEXT_CHARS_MAX};
-use super::{Facts, KindDetail};
-use crate::limits::LIST_ITEMS_MAX;
-use crate::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
-use crate::node::{Node, Value, from_value};
-use crate::problem::one_of;
-use crate::problem::{Problem, Problems};
-use crate::reader::{Reader, join};
-use crate::terminal::quoted;
+use super::facts::catalog::{Field, SECTIONS, Shape, TEXT_CHARS_MAX};
+use super::facts::{Facts, KindDetail};
+use super::limits::LIST_ITEMS_MAX;
+use super::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
+use super::node::{Node, NodeValue, from_value};
+use super::problem::one_of;
+use super::problem::{Problem, Problems};
+use super::reader::{Reader, join};
+use super::terminal::quoted;
 
 /// How facts are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +53,14 @@ pub fn read(given: &Json, assumed: Json, required: &[&str]) -> Result<Given, Pro
     };
     let own = reader.facts(&node, root, Form::Stored);
     for name in required {
-        if matches!(node.value, Value::Map(_)) && given.pointer(&pointer(name)).is_none() {
+        if matches!(node.value, NodeValue::Map(_)) && given.pointer(&pointer(name)).is_none() {
             reader.refuse(node.place, &format!("{root}.{name}"), "this is missing", "");
         }
     }
     if !reader.problems.is_empty() {
         return Err(reader.into_problems());
     }
-    let mut fields: Vec<_> = super::catalog::FIELDS
+    let mut fields: Vec<_> = super::facts::catalog::FIELDS
         .iter()
         .filter(|field| own.pointer(&pointer(field.name)).is_some())
         .collect();
@@ -162,14 +162,9 @@ impl Reader<'_> {
 
     fn fact(&mut self, shape: Shape, node: &Node, path: &str, form: Form) -> Option<Json> {
         let takes_null = matches!(shape, Shape::Tenant(_) | Shape::Metadata(_));
-        if matches!(node.value, Value::Null) && !takes_null {
+        if matches!(node.value, NodeValue::Null) && !takes_null {
             let hint = "leave a fact out that is not known";
-            self.refuse(
-                node.place,
-                path,
-                "a value is wanted here, found nothing",
-                hint,
-            );
+            self.refuse(node.place, path, "expected a value, found nothing", hint);
             return None;
         }
         match shape {
@@ -219,28 +214,28 @@ impl Reader<'_> {
     /// Words in a list, which may have none.
     fn kind_details(&mut self, node: &Node, path: &str, form: Form) -> Option<Json> {
         let items = match &node.value {
-            Value::List(items) => items.as_slice(),
-            Value::Text(_) if form == Form::Test => std::slice::from_ref(node),
-            found @ (Value::Null
-            | Value::Bool(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Text(_)
-            | Value::Map(_)) => {
-                let message = format!("a list of words is wanted here, found {found}");
+            NodeValue::List(items) => items.as_slice(),
+            NodeValue::Text(_) if form == Form::Test => std::slice::from_ref(node),
+            other @ (NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Integer(_)
+            | NodeValue::Float(_)
+            | NodeValue::Text(_)
+            | NodeValue::Map(_)) => {
+                let message = format!("expected a list of words, found {other}");
                 self.refuse(node.place, path, message, "such as [SIP]; [] is none");
                 return None;
             }
         };
         if items.len() > LIST_ITEMS_MAX {
             let message = format!(
-                "at most {LIST_ITEMS_MAX} words are wanted here, found {}",
+                "expected at most {LIST_ITEMS_MAX} words, found {}",
                 items.len()
             );
             self.refuse(node.place, path, message, "");
             return None;
         }
-        let is_list = matches!(node.value, Value::List(_));
+        let is_list = matches!(node.value, NodeValue::List(_));
         let words: Vec<_> = items
             .iter()
             .enumerate()
@@ -257,23 +252,23 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, node: &Node, path: &str) -> Option<Json> {
-        if let Value::Integer(number) = node.value
+        if let NodeValue::Integer(number) = node.value
             && let Ok(count) = u32::try_from(number)
         {
             return Some(count.into());
         }
-        let message = format!("a whole number from 0 is wanted here, found {}", node.value);
+        let message = format!("expected a whole number from 0, found {}", node.value);
         self.refuse(node.place, path, message, "");
         None
     }
 
     fn moment(&mut self, node: &Node, path: &str, form: Form) -> Option<Json> {
-        if let Value::Integer(number) = node.value
+        if let NodeValue::Integer(number) = node.value
             && let Ok(seconds) = i64::try_from(number)
         {
             return Some(seconds.into());
         }
-        if let (Value::Text(text), Form::Test) = (&node.value, form)
+        if let (NodeValue::Text(text), Form::Test) = (&node.value, form)
             && let Ok(time) = DateTime::parse_from_rfc3339(text)
         {
             return Some(time.timestamp().into());
@@ -288,7 +283,7 @@ impl Reader<'_> {
     }
 
     fn tenant(&mut self, node: &Node, path: &str, form: Form) -> Option<Json> {
-        if matches!(node.value, Value::Null) {
+        if matches!(node.value, NodeValue::Null) {
             return Some(Json::Null);
         }
         let tenant = self.fact_text(node, path, form)?;
@@ -301,8 +296,8 @@ impl Reader<'_> {
     }
 
     fn attribute_facts(&mut self, node: &Node, path: &str, form: Form) -> Option<Json> {
-        let Value::Map(entries) = &node.value else {
-            let message = format!("a map is wanted here, found {}", node.value);
+        let NodeValue::Map(entries) = &node.value else {
+            let message = format!("expected a map, found {}", node.value);
             let hint = "such as `attributes: { role: host }`; `{}` is none";
             self.refuse(node.place, path, message, hint);
             return None;
@@ -328,7 +323,7 @@ impl Reader<'_> {
                 continue;
             };
             let path = join(path, &name);
-            let value = if matches!(value.value, Value::Null) && form == Form::Test {
+            let value = if matches!(value.value, NodeValue::Null) && form == Form::Test {
                 Some(Json::Null)
             } else {
                 any(self, value, &path).map(Json::from)

@@ -20,7 +20,7 @@ const INDICATORS: [char; 14] = [
 ];
 
 /// What is wrong, where, and what to do.
-pub(super) struct Diagnostic {
+pub(super) struct SyntaxError {
     pub(super) place: Place,
     pub(super) message: String,
     pub(super) hint: &'static str,
@@ -44,8 +44,8 @@ fn no_start(c: char) -> String {
     )
 }
 
-pub(super) fn too_deep(place: Place) -> Diagnostic {
-    Diagnostic {
+pub(super) fn too_deep(place: Place) -> SyntaxError {
+    SyntaxError {
         place,
         message: format!("lists and maps are nested deeper than {DEPTH_MAX}"),
         hint: "take some out",
@@ -58,8 +58,8 @@ fn line_from(text: &str, byte: Option<usize>) -> &str {
     rest.split(['\n', '\r']).next().unwrap_or_default()
 }
 
-/// What the parser found.
-pub(super) fn in_words(error: &ScanError, text: &str) -> Diagnostic {
+/// An error of the parser, in our words.
+pub(super) fn in_words(error: &ScanError, text: &str) -> SyntaxError {
     let at = error.marker();
     let place = Place::from(at);
     let first = line_from(text, at.byte_offset()).chars().next();
@@ -73,7 +73,7 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Diagnostic {
             | ErrorKind::ExpectedNodeContent
     );
     if structure && let Some(column) = comma_behind(line_of(text, place)) {
-        return Diagnostic {
+        return SyntaxError {
             place: Place {
                 column: u64::try_from(column).ok(),
                 ..place
@@ -86,7 +86,7 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Diagnostic {
         && let Some((column, c)) = value_on(line_of(text, place))
         && INDICATORS.contains(&c)
     {
-        return Diagnostic {
+        return SyntaxError {
             place: Place {
                 column: u64::try_from(column).ok(),
                 ..place
@@ -99,21 +99,21 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> Diagnostic {
         let in_text = *error.kind() == ErrorKind::TabInPlainScalar;
         let tab = in_text.then(|| indented_by_tab(text, place)).flatten();
         let place = tab.unwrap_or(place);
-        return Diagnostic {
+        return SyntaxError {
             place,
             message,
             hint,
         };
     }
     let message: String = error.info().chars().take(MALFORMED_CHARS_MAX).collect();
-    Diagnostic {
+    SyntaxError {
         place,
         message: format!("this is not YAML that can be read: {message}"),
         hint: FITS,
     }
 }
 
-/// The faults that people make; none for others, which have the parser's words.
+/// The errors that people make; none for others, which keep the message of the parser.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the crate has dozens of others, whose own words are told"
@@ -235,11 +235,11 @@ fn told(kind: &ErrorKind, first: Option<char>) -> Option<(String, &'static str)>
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => ("a tab indents nothing", "indent by spaces"),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
-            "a key with a `:` and a space after it is wanted here",
+            "expected a key with a `:` and a space after it",
             "write it, or see how far this line is indented",
         ),
         ErrorKind::RecursionLimitExceeded => {
-            let Diagnostic { message, hint, .. } = too_deep(Place::default());
+            let SyntaxError { message, hint, .. } = too_deep(Place::default());
             return Some((message, hint));
         }
         ErrorKind::BomInsideDocument => ("a byte order mark stands here", "take it out"),
