@@ -12,7 +12,7 @@ const OURS: &[(&str, &str, Option<f64>)] = &[
     (
         "decide/1_tenant_100000",
         "decide on an event, 100,000 policies of one tenant",
-        Some(10e-6),
+        Some(0.5e-6),
     ),
     (
         "decide/1_tenant_100000_cold",
@@ -22,7 +22,7 @@ const OURS: &[(&str, &str, Option<f64>)] = &[
     (
         "decide/200_tenants_500",
         "decide on an event, 500 policies of each of 200 tenants",
-        Some(0.25e-6),
+        Some(0.5e-6),
     ),
     (
         "decide/200_tenants_500_cold",
