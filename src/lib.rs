@@ -26,6 +26,7 @@
 //! - [`access`] authorizes every action, and says what a viewer may see.
 //! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
 //! - [`metrics`] counts and times; [`config`] reads the environment, all of it.
+//! - [`quell_clock`], a crate of its own, is the time that the program and the double share.
 //! - `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
 //!   can be a caller's id.
 //! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Entry;
 use super::entry::stored;
-use crate::access::{Permit, Verb};
+use crate::access::{Authority, Permit, Verb};
 use crate::postgres::{Pool, interval, to_pg_text};
 
 /// A permitted action that is not written down yet.
@@ -76,7 +76,8 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
     let (room_sid, identity) = (to_pg_text(permit.room_sid()), to_pg_text(permit.identity()));
     let (source, track_sid) = (to_pg_text(permit.source()), to_pg_text(permit.track_sid()));
     let (policy_owner, policy_name, policy_revision) = entry.policy_columns();
-    let is_manual_unmute = as_of.is_none() && permit.verb() == Verb::Unmute;
+    let is_manual_unmute =
+        permit.verb() == Verb::Unmute && matches!(permit.authority(), Authority::Caller { .. });
     let mut connection = pool.acquire().await?;
     let begun = sqlx::query!(
         r#"with lease as (

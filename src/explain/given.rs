@@ -28,7 +28,7 @@ pub(super) fn read(
     let mut facts = read.facts;
     let mut sources = sources::of_given(&read.fields);
     if let Viewer::Tenant(tenant) = viewer
-        && only_own(&mut facts, tenant)?
+        && only_own(&mut facts, viewer, tenant)?
     {
         sources.insert("room.tenant", FactSource::Caller);
     }
@@ -51,9 +51,9 @@ fn assumed(at: DateTime<Utc>) -> Value {
 }
 
 /// Refuses facts of another tenant's room. Returns whether the tenant was unknown and is now filled in.
-fn only_own(facts: &mut Facts, tenant: &TenantId) -> Result<bool, ExplainError> {
+fn only_own(facts: &mut Facts, viewer: &Viewer, tenant: &TenantId) -> Result<bool, ExplainError> {
     match &facts.room.tenant {
-        Fact::Known(Some(owner)) if owner == tenant => Ok(false),
+        Fact::Known(owner) if viewer.may_see_room(owner.as_ref()) => Ok(false),
         Fact::Known(Some(_)) => Err(ExplainError::OtherTenant(
             "facts.room: this is another tenant's room; only an operator may ask about it"
                 .to_owned(),

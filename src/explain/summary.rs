@@ -46,13 +46,13 @@ fn sentence(
     enforced: &Verdict,
     candidates: &[Explained],
     missing: &[&str],
-    with_trials: bool,
+    with_dry_run: bool,
 ) -> String {
-    let counts = |mode| mode == Mode::Enforce || (with_trials && mode == Mode::DryRun);
+    let counts = |mode| mode == Mode::Enforce || (with_dry_run && mode == Mode::DryRun);
     match enforced {
         Verdict::Mute { .. } => {
             let is_also =
-                |one: &&Explained| !with_trials && one.outcome == PolicyOutcome::AlsoMutes;
+                |one: &&Explained| !with_dry_run && one.outcome == PolicyOutcome::AlsoMutes;
             let decided = verdict(enforced);
             match candidates.iter().filter(is_also).count() {
                 0 => decided,

@@ -183,8 +183,8 @@ fn drafted(texts: &[Box<RawValue>], owner: &Owner) -> Result<(Vec<Policy>, Vec<S
         match Policy::from_json(text.get().as_bytes(), owner) {
             Ok(checked) => {
                 policies.push(checked.value);
-                let doubts = checked.warnings.into_iter().map(located);
-                warnings.extend(doubts.map(|warning| warning.to_string()));
+                let of_document = checked.warnings.into_iter().map(located);
+                warnings.extend(of_document.map(|warning| warning.to_string()));
             }
             Err(problems) => {
                 refused.left_off += problems.left_off;

@@ -36,7 +36,7 @@ impl From<ExplainError> for Problem {
             ExplainError::NotDecidedOn(_) => Self::new(conflict, "EVENT_NOT_DECIDED_ON", text),
             ExplainError::Recorded(_) => Self::new(conflict, "EVENT_NOT_READABLE", text),
             ExplainError::NotRepeatable(policy) => {
-                // PolicySource policy it is, and what it holds, may be another tenant's.
+                // Which policy it is, and what it holds, may be another tenant's.
                 Self::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
             }
             ExplainError::NotFound => Self::participant_not_found(),

@@ -22,7 +22,7 @@ pub(super) struct OwnerQuery {
     pub(super) owner: Option<String>,
 }
 
-/// `?owner=`, of which an operator alone may name another than itself.
+/// `?owner=`. Only an operator may name an owner other than itself.
 pub(super) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
 
 /// A request whose caller is known and has the scope that it takes.

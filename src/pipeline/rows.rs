@@ -2,7 +2,7 @@
 
 use quell_policy::{Facts, TenantId, Verdict};
 
-use super::Handled;
+use super::{Handled, TrackResult};
 use crate::action::Cause;
 use crate::audit::{Action, Actor, Entry, Outcome, PolicyRevision};
 
@@ -24,9 +24,16 @@ impl Handled {
         tenant(&self.facts)
     }
 
-    /// The row for what dry-run policies would have changed; none where they change nothing.
+    /// The row for what dry-run policies would have changed; none where they change nothing, or where what is
+    /// enforced was not done.
     #[must_use]
     pub fn dry_run_row(&self, cause: &Cause) -> Option<AuditRow> {
+        if !matches!(
+            self.result,
+            TrackResult::Muted(_) | TrackResult::Nothing | TrackResult::Superseded
+        ) {
+            return None;
+        }
         let decision = self.decision.as_ref()?;
         let (action, policy) = match (&decision.enforced, &decision.dry_run) {
             (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Action::Mute, policy),

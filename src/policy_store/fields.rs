@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// Words, numbers and times are shown as they are, if they are no longer than this.
 const SHOWN_CHARS_MAX: usize = 32;
 
-/// A field that is not as it was.
+/// A field that changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldChange {
     /// Its name, such as `mode` or `match.room`.

@@ -9,7 +9,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::read::{Newest, Since, StoreError, changes_since, everything};
+use super::read::{ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything};
 use crate::metrics::Metrics;
 use crate::postgres::{Listener, Pool};
 use quell_policy::PolicySet;
@@ -68,7 +68,7 @@ impl Policies {
                 newest
             }
             Since::AnotherHistory => {
-                let (newest, rows) = everything(pool).await?;
+                let (newest, rows) = everything(&pool.within(ALL_POLICIES_TIMEOUT)).await?;
                 self.put_in_force(newest, |_| PolicySet::from_stored(rows))
                     .await?;
                 newest

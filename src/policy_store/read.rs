@@ -1,5 +1,7 @@
 //! Reads the policies that are live.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
@@ -8,6 +10,9 @@ use super::owner::PgOwner;
 use crate::postgres::failed_query;
 use quell_policy::set::Unreadable;
 use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
+
+/// Reading all policies takes long over a slow link, where there are many.
+pub(super) const ALL_POLICIES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]

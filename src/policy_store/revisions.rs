@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 
 use super::owner::PgOwner;
-use super::read::columns;
+use super::read::{ALL_POLICIES_TIMEOUT, columns};
 use crate::postgres::Pool;
 use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 
@@ -182,7 +182,7 @@ pub async fn as_of(
     at: At,
     seeing: Seeing<'_>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = pool.within(ALL_POLICIES_TIMEOUT).acquire().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
         At::Time(time) => snapshot_at(&mut connection, time).await?,

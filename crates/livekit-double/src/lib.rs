@@ -108,7 +108,7 @@ pub struct SimulatorConfig {
     pub retry_delays: Vec<Duration>,
     /// A webhook that waited longer in its room's queue is dropped (default 30 s).
     pub webhook_age_max: Duration,
-    /// A webhook that finds so many waiting in its room's queue is dropped (default 200).
+    /// A webhook is dropped when this many wait in its room's queue already (default 200).
     pub webhook_queue_max: usize,
     /// How old `num_participants` and `num_publishers` may be, by `clock` (default 5 s).
     pub count_lag: TimeDelta,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Shared;
 use super::faults::{self, Method, Trouble};
 
-/// So many entries are kept.
+/// At most this many entries are kept.
 const ENTRIES_MAX: usize = 10_000;
 
 /// One call to `RoomService`, in the order in which they came.

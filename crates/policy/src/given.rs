@@ -35,7 +35,7 @@ pub struct Given {
     pub facts: Facts,
     /// The fields that were given, also by another: the tenant by the room's metadata.
     pub fields: Vec<&'static Field>,
-    /// What is doubtful about them.
+    /// Warnings about them.
     pub warnings: Vec<Problem>,
 }
 

@@ -134,12 +134,7 @@ impl Worker {
         let mut record = context.record();
         match context.end() {
             JobResult::Settled(settlement, why) => {
-                if matches!(
-                    settlement,
-                    Settlement::Muted | Settlement::Nothing | Settlement::Superseded
-                ) {
-                    record.rows.extend(handled.dry_run_row(cause));
-                }
+                record.rows.extend(handled.dry_run_row(cause));
                 if settle::settle(&parts.pool, job, settlement, record).await? {
                     parts.metrics.settled(settlement.as_str());
                     tracing::info!(

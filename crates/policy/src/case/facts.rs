@@ -57,7 +57,7 @@ pub(super) fn are_too_much(defaults: &Json, tests: usize) -> bool {
     bytes(defaults).saturating_mul(tests) > REPEATED_BYTES_MAX
 }
 
-/// About so much memory holds a value.
+/// The memory that a value takes, about, in bytes.
 fn bytes(value: &Json) -> usize {
     VALUE_BYTES
         + match value {

@@ -1,4 +1,4 @@
-//! Callers have their turns in order, and a backtest ends with its client or with quell.
+//! Callers get a slot in order, and a backtest ends with its client or with quell.
 
 use std::time::Duration;
 
@@ -30,9 +30,9 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     let (busy, ()) = tokio::join!(Answer::to(request_of(OPERATOR)), waiting);
     assert_eq!(busy.outcome(), "503 BACKTEST_BUSY");
     assert_eq!(busy.header("retry-after"), Some("1"));
-    // Its client goes away: the turn is free again, so that the next one waits in its place.
+    // Its client goes away: the slot is free again, so that the next one waits in its place.
     drop(first);
-    app.wait_for("the turn is free", async || {
+    app.wait_for("the slot is free", async || {
         let answer = tokio::time::timeout(Duration::from_millis(200), Answer::to(request()));
         answer.await.is_err()
     })
