@@ -158,7 +158,7 @@ impl ActionRunner {
         let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
         self.metrics.observe(Step::Call, called_at.elapsed());
         let latency = request.cause.arrived.elapsed();
-        if called.is_ok() && request.cause.origin == Origin::Webhook {
+        if request.cause.origin == Origin::Webhook {
             self.metrics.observe(Step::WebhookToMute, latency);
         }
         let result = result_of(called, request.verb);
