@@ -4,7 +4,7 @@
 create table policy (
     id uuid primary key,
     -- The tenant that owns the policy (a room's metadata.auth_id); null is the operator.
-    owner text check (btrim(owner) <> '' and char_length(owner) <= 256),
+    owner text check (btrim(owner) <> '' and owner !~ '[[:cntrl:]]' and char_length(owner) <= 256),
     name text not null check (btrim(name) <> ''),
     revision integer not null check (revision > 0),
     document jsonb not null check (jsonb_typeof(document) = 'object'),
@@ -21,7 +21,7 @@ create table policy_revision (
     -- Changes are written one after the other (advisory lock), so a larger id is a later commit:
     -- a replica knows by the largest id whether it has seen everything.
     id bigint generated always as identity primary key,
-    owner text check (btrim(owner) <> '' and char_length(owner) <= 256),
+    owner text check (btrim(owner) <> '' and owner !~ '[[:cntrl:]]' and char_length(owner) <= 256),
     name text not null check (btrim(name) <> ''),
     revision integer not null check (revision > 0),
     change text not null check (change in ('create', 'update', 'delete')),

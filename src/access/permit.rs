@@ -1,5 +1,6 @@
 //! Authorizes actions. A permit is the proof, and nothing changes anything in LiveKit without one.
 
+use chrono::{DateTime, Utc};
 use quell_policy::{Owner, TenantId};
 
 /// What is to be done to a track.
@@ -27,8 +28,26 @@ pub enum Authority {
         /// Its `auth_id`.
         id: Option<TenantId>,
     },
+    /// Whoever runs the command line, by name (`cli:ann`): every room is in reach.
+    CommandLine(String),
     /// A stored policy, by its owner's right: the operator's holds in every room.
-    PolicyOwner(Owner),
+    Policy {
+        /// Its owner.
+        owner: Owner,
+        /// When the reason became known, by Postgres's clock: the action gives way to a person's newer unmute.
+        as_of: DateTime<Utc>,
+    },
+}
+
+impl Authority {
+    /// When a policy's reason became known; none for a person, who gives way to nobody.
+    #[must_use]
+    pub fn as_of(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Policy { as_of, .. } => Some(*as_of),
+            Self::Caller { .. } | Self::CommandLine(_) => None,
+        }
+    }
 }
 
 /// The track that is meant, as LiveKit shows it now.
@@ -135,14 +154,21 @@ pub fn authorize(verb: Verb, authority: &Authority, target: &Target<'_>) -> Resu
 /// Checks that `authority` reaches a room of `tenant`, to act there or to see it.
 pub fn reaches(authority: &Authority, tenant: Option<&TenantId>) -> Result<(), Denied> {
     match authority {
-        Authority::Caller { id: None } | Authority::PolicyOwner(Owner::Operator) => Ok(()),
-        Authority::Caller { id: Some(id) } | Authority::PolicyOwner(Owner::Tenant(id)) => {
-            match tenant {
-                Some(tenant) if tenant == id => Ok(()),
-                Some(_) => Err(Denied::OtherTenant),
-                None => Err(Denied::NoTenant),
-            }
-        }
+        Authority::Caller { id: None }
+        | Authority::CommandLine(_)
+        | Authority::Policy {
+            owner: Owner::Operator,
+            ..
+        } => Ok(()),
+        Authority::Caller { id: Some(id) }
+        | Authority::Policy {
+            owner: Owner::Tenant(id),
+            ..
+        } => match tenant {
+            Some(tenant) if tenant == id => Ok(()),
+            Some(_) => Err(Denied::OtherTenant),
+            None => Err(Denied::NoTenant),
+        },
     }
 }
 
@@ -156,7 +182,10 @@ mod tests {
     fn an_id_reaches_the_rooms_that_name_it_and_no_id_reaches_all() {
         let id = |id: &str| TenantId::new(id).ok();
         let caller = |id| Authority::Caller { id };
-        let policy = |tenant: Option<TenantId>| Authority::PolicyOwner(tenant.into());
+        let policy = |tenant: Option<TenantId>| Authority::Policy {
+            owner: tenant.into(),
+            as_of: DateTime::UNIX_EPOCH,
+        };
         let prefix = "a".repeat(255);
         for (authority, metadata, expect) in [
             (caller(id("acme")), r#"{"auth_id":"acme"}"#, Ok(())),

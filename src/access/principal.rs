@@ -7,8 +7,8 @@ use super::permit::Authority;
 /// Who asks quell for something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// The command line, by the operator's right.
-    CommandLine,
+    /// Whoever runs the command line, by the operator's right: `cli:ann`.
+    CommandLine(String),
     /// A caller of the REST interface.
     Caller {
         /// Its `auth_id`.
@@ -19,6 +19,19 @@ pub enum Principal {
 }
 
 impl Principal {
+    /// Whose policies it means by `named`: an operator may name any owner, a tenant itself alone. The
+    /// operator is what is meant where no owner is named; a tenant then means itself.
+    #[must_use]
+    pub fn owner(&self, named: Owner) -> Option<Owner> {
+        match self.viewer() {
+            Viewer::Operator => Some(named),
+            Viewer::Tenant(own) => {
+                let is_own = named.tenant().is_none_or(|named| *named == own);
+                is_own.then_some(Owner::Tenant(own))
+            }
+        }
+    }
+
     /// Whose eyes its answers are for.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
@@ -30,7 +43,7 @@ impl Principal {
             Self::Caller {
                 is_operator: true, ..
             }
-            | Self::CommandLine => Viewer::Operator,
+            | Self::CommandLine(_) => Viewer::Operator,
         }
     }
 
@@ -38,7 +51,7 @@ impl Principal {
     #[must_use]
     pub fn authority(&self) -> Authority {
         match self {
-            Self::CommandLine => Authority::PolicyOwner(Owner::Operator),
+            Self::CommandLine(user) => Authority::CommandLine(user.clone()),
             Self::Caller { id, .. } => Authority::Caller {
                 id: Some(id.clone()),
             },
@@ -89,6 +102,28 @@ impl Viewer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenant_means_its_own_policies_alone_and_an_operator_any() {
+        let tenant = |id: &str| Owner::Tenant(TenantId::new(id).unwrap());
+        let caller = |is_operator| Principal::Caller {
+            id: TenantId::new("acme").unwrap(),
+            is_operator,
+        };
+        for (principal, named, means) in [
+            (caller(false), Owner::Operator, Some(tenant("acme"))),
+            (caller(false), tenant("acme"), Some(tenant("acme"))),
+            (caller(false), tenant("ACME"), None),
+            (caller(true), Owner::Operator, Some(Owner::Operator)),
+            (caller(true), tenant("globex"), Some(tenant("globex"))),
+        ] {
+            assert_eq!(
+                principal.owner(named.clone()),
+                means,
+                "{principal:?} {named:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_tenant_sees_its_own_and_the_names_of_the_operators_that_apply() {

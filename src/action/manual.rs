@@ -43,7 +43,6 @@ impl ManualMute<'_> {
     fn cause(&self, arrived: Instant) -> Cause {
         Cause {
             origin: Origin::Manual,
-            as_of: None,
             correlation: Correlation::Request(self.request_id.to_owned()),
             arrived,
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
 
@@ -34,9 +33,6 @@ pub struct ActionRunner {
 pub struct Cause {
     /// Where it comes from.
     pub origin: Origin,
-    /// For a policy, when the reason became known, by Postgres's clock: its action gives way to a person's
-    /// newer unmute. None for a person.
-    pub as_of: Option<DateTime<Utc>>,
     /// What it answers to.
     pub correlation: Correlation,
     /// When the request or the event arrived here: where the audit's latency counts from.
@@ -150,7 +146,6 @@ impl ActionRunner {
         let proposal = Proposal {
             permit,
             entry,
-            as_of: request.cause.as_of,
             fetched_at: request.fetched_at,
         };
         let intent = self.begin(proposal, request.deadline).await?;

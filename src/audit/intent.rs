@@ -22,9 +22,6 @@ pub struct Proposal {
     pub permit: Permit,
     /// What its rows say.
     pub entry: Entry,
-    /// None for a person. For a policy it is when, by Postgres's clock, the event came in that it acts on:
-    /// such an action gives way to a person's unmute (`quell_is_superseded`).
-    pub as_of: Option<DateTime<Utc>>,
     /// When LiveKit was asked for what the entry has as `before`: where an action on the track ended
     /// since, `before` is what came of that.
     pub fetched_at: Instant,
@@ -69,9 +66,10 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
     let Proposal {
         permit,
         entry,
-        as_of,
         fetched_at,
     } = &proposal;
+    // A policy's action gives way to a person's newer unmute (`quell_is_superseded`).
+    let as_of = permit.authority().as_of();
     let (fetched, hold) = (interval(fetched_at.elapsed()), interval(hold));
     let (room_sid, identity) = (to_pg_text(permit.room_sid()), to_pg_text(permit.identity()));
     let (source, track_sid) = (to_pg_text(permit.source()), to_pg_text(permit.track_sid()));
@@ -112,7 +110,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
         source,
         entry.action_id,
         hold,
-        *as_of,
+        as_of,
         track_sid,
         entry.origin.as_str(),
         entry.actor.as_str(),
@@ -149,7 +147,7 @@ pub async fn begin(pool: &Pool, proposal: Proposal, hold: Duration) -> Result<Be
         room_sid,
         identity,
         source,
-        *as_of,
+        as_of,
         track_sid,
     )
     .fetch_one(&mut connection)

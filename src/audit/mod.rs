@@ -39,7 +39,8 @@ impl Actor {
     pub fn of(authority: &Authority) -> Self {
         match authority {
             Authority::Caller { id } => Self::Caller(id.clone()),
-            Authority::PolicyOwner(_) => Self::Quell,
+            Authority::CommandLine(user) => Self::CommandLine(user.clone()),
+            Authority::Policy { .. } => Self::Quell,
         }
     }
 

@@ -12,7 +12,7 @@ use super::tally::Tally;
 use super::time_range::TimeRange;
 use super::work::Work;
 use crate::access::Viewer;
-use crate::policy_store::list;
+use crate::policy_store::{ALL_POLICIES_TIMEOUT, list};
 use crate::postgres::{Pool, failed_query};
 use crate::threads::spawn_blocking_holding;
 use quell_policy::{Owner, StoredPolicy, TenantId};
@@ -196,6 +196,7 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
 /// All live policies; with a tenant, those that can apply to its rooms: the operator's and its own.
 async fn stored(pool: &Pool, tenant: Option<&TenantId>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
     let mut rows = Vec::new();
+    let pool = &pool.within(ALL_POLICIES_TIMEOUT);
     match tenant {
         None => rows.extend(list(pool, None).await?),
         Some(tenant) => {

@@ -5,13 +5,13 @@
 //! the type. All others are unknown.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::ExplainError;
 use super::sources::{self, FactSource};
 use super::track_question::TrackQuestion;
 use crate::access::Viewer;
-use crate::livekit::event::TRACK_PUBLISHED;
+use quell_policy::facts::catalog::event_defaults;
 use quell_policy::given;
 use quell_policy::{Fact, Facts, TenantId};
 
@@ -23,7 +23,7 @@ pub(super) fn read(
     viewer: &Viewer,
     at: DateTime<Utc>,
 ) -> Result<TrackQuestion, ExplainError> {
-    let read = given::read(facts, assumed(at), &REQUIRED);
+    let read = given::read(facts, event_defaults(at.timestamp()), &REQUIRED);
     let read = read.map_err(|problems| ExplainError::Invalid(problems.to_string()))?;
     let mut facts = read.facts;
     let mut sources = sources::of_given(&read.fields);
@@ -38,15 +38,6 @@ pub(super) fn read(
         at,
         event: None,
         warnings: read.warnings.iter().map(ToString::to_string).collect(),
-    })
-}
-
-fn assumed(at: DateTime<Utc>) -> Value {
-    json!({
-        "room": {"sid": ""},
-        "participant": {"sid": ""},
-        "track": {"sid": "", "name": "", "source": "UNKNOWN", "type": "AUDIO", "mime_type": ""},
-        "event": {"type": TRACK_PUBLISHED, "created_at": at.timestamp()},
     })
 }
 

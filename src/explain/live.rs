@@ -11,9 +11,7 @@ use super::track_question::TrackQuestion;
 use crate::access::Authority;
 use crate::action::{Query, fetch};
 use crate::livekit::LiveKit;
-use crate::livekit::event::TRACK_PUBLISHED;
 use crate::livekit::facts::facts_from_live;
-use quell_policy::EventFacts;
 
 /// At most this many tracks of one participant are explained; more are only counted.
 const TRACKS_MAX: usize = 20;
@@ -37,7 +35,7 @@ pub(super) async fn track_questions(
         .into_iter()
         .take(TRACKS_MAX)
         .map(|track| TrackQuestion {
-            facts: facts_from_live(view.room(), view.participant(), track, event(at)),
+            facts: facts_from_live(view.room(), view.participant(), track, at),
             sources: sources::of_live(),
             at,
             event: None,
@@ -45,12 +43,4 @@ pub(super) async fn track_questions(
         })
         .collect();
     Ok((questions, left_off))
-}
-
-/// The tracks are explained as if they were published at `at`.
-fn event(at: DateTime<Utc>) -> EventFacts {
-    EventFacts {
-        type_: TRACK_PUBLISHED.to_owned(),
-        created_at: at.timestamp(),
-    }
 }

@@ -79,28 +79,26 @@ fn depends_on(candidate: &Explained, name: &str) -> bool {
 
 /// The sources of facts that were recorded with an event.
 pub(super) fn of_event(facts: &Facts) -> Sources {
-    let has_participant = !facts.participant.kind.is_unknown();
-    let has_track = !facts.track.muted.is_unknown();
-    all(|field| match (field.provider, field.name) {
-        // LiveKit's answer about these replaces the event's.
-        (Provider::Event, "participant.sid") if has_participant => FactSource::GetParticipant,
-        (Provider::Event, "track.source" | "track.type" | "track.mime_type") if has_track => {
-            FactSource::GetParticipant
-        }
-        (Provider::Event, _) => FactSource::Event,
+    let is_answered = |field: &Field| match field.section_and_key().0 {
+        "participant" => !facts.participant.kind.is_unknown(),
+        _ => !facts.track.muted.is_unknown(),
+    };
+    all(|field| match field.provider {
+        Provider::Event if field.is_refreshed && is_answered(field) => FactSource::GetParticipant,
+        Provider::Event => FactSource::Event,
         _ if field.is_unknown(facts) => FactSource::Unknown,
-        (Provider::ListRooms, _) => FactSource::ListRooms,
-        (Provider::GetParticipant, _) => FactSource::GetParticipant,
+        Provider::ListRooms => FactSource::ListRooms,
+        Provider::GetParticipant => FactSource::GetParticipant,
     })
 }
 
 /// The sources of facts of a live track.
 pub(super) fn of_live() -> Sources {
-    all(|field| match (field.provider, field.name) {
-        (Provider::Event, "room.name" | "participant.identity") => FactSource::Request,
-        (Provider::Event, "event.type" | "event.created_at") => FactSource::Assumed,
-        (Provider::ListRooms, _) | (Provider::Event, "room.sid") => FactSource::ListRooms,
-        (Provider::GetParticipant | Provider::Event, _) => FactSource::GetParticipant,
+    all(|field| match field.section_and_key() {
+        ("room", "name") | ("participant", "identity") => FactSource::Request,
+        ("room", _) => FactSource::ListRooms,
+        ("event", _) => FactSource::Assumed,
+        _ => FactSource::GetParticipant,
     })
 }
 

@@ -156,7 +156,7 @@ fn backtest_request(
         range,
         after,
         tenant: request.owner.clone().into(),
-        viewer: request.principal().viewer(),
+        viewer: request.principal.viewer(),
         samples_max,
     };
     Ok((backtest_request, warnings))

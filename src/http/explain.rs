@@ -90,7 +90,7 @@ pub(super) async fn handler(
         ));
     }
     check_json(&request.parts.headers)?;
-    let asker = request.principal();
+    let asker = request.principal.clone();
     let slot = state
         .queues
         .explain

@@ -29,6 +29,8 @@ pub(super) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
 pub(super) struct ApiRequest {
     pub(super) parts: Parts,
     pub(super) body: Vec<u8>,
+    /// Who asks.
+    pub(super) principal: Principal,
     pub(super) caller: Caller,
     pub(super) caller_id: TenantId,
     /// Whose policies are meant: the caller's, or those of the owner that an operator names.
@@ -71,29 +73,20 @@ impl ApiRequest {
             )
             .await?;
         let caller_id = caller.id().cloned().ok_or(WITHOUT_ID)?;
-        let named = named_owner(owner)?;
-        let owner = if caller.is_operator() {
-            named
-        } else if named.tenant().is_none_or(|named| *named == caller_id) {
-            Owner::Tenant(caller_id.clone())
-        } else {
-            return Err(other_owner());
+        let principal = Principal::Caller {
+            id: caller_id.clone(),
+            is_operator: caller.is_operator(),
         };
+        let owner = principal.owner(named_owner(owner)?);
+        let owner = owner.ok_or_else(other_owner)?;
         Ok(Self {
             parts,
             body,
+            principal,
             caller,
             caller_id,
             owner,
         })
-    }
-
-    /// Who asks.
-    pub(super) fn principal(&self) -> Principal {
-        Principal::Caller {
-            id: self.caller_id.clone(),
-            is_operator: self.caller.is_operator(),
-        }
     }
 }
 

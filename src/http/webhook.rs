@@ -17,6 +17,7 @@ use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
 use crate::metrics::{AuthFailure, Step};
+use quell_policy::terminal::cut;
 
 /// Where LiveKit shall send its webhooks.
 pub(super) const PATH: &str = "/livekit/webhook";
@@ -50,7 +51,7 @@ enum Error {
 impl Error {
     fn problem(&self) -> (Problem, &'static str) {
         // It quotes what was sent, which may be long.
-        let text: String = self.to_string().chars().take(TEXT_CHARS_MAX).collect();
+        let text = cut(&self.to_string(), TEXT_CHARS_MAX);
         match self {
             Self::Body(BodyError::TooLarge { .. }) => {
                 (Problem::payload_too_large(text), "too_large")

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType, participant_info};
 
-use super::event::Event;
+use super::event::{Event, TRACK_PUBLISHED};
 use super::room::LiveRoom;
 use quell_policy::facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
@@ -41,12 +42,12 @@ pub(crate) fn facts_from_event(event: &Event) -> Facts {
     }
 }
 
-/// The facts of a track that LiveKit shows, as if `event` had told of it.
+/// The facts of a track that LiveKit shows, as if it were published at `at`.
 pub(crate) fn facts_from_live(
     room: &LiveRoom,
     participant: &ParticipantInfo,
     track: &TrackInfo,
-    event: EventFacts,
+    at: DateTime<Utc>,
 ) -> Facts {
     let mut facts = Facts {
         room: RoomFacts {
@@ -66,7 +67,10 @@ pub(crate) fn facts_from_live(
             mime_type: String::new(),
             muted: Fact::Unknown,
         },
-        event,
+        event: EventFacts {
+            type_: TRACK_PUBLISHED.to_owned(),
+            created_at: at.timestamp(),
+        },
     };
     add_room(&mut facts, room);
     add_participant(&mut facts, participant);

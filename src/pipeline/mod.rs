@@ -1,7 +1,7 @@
 //! One way for every track that is seen, whoever saw it: facts -> decide -> act -> result.
 //!
 //! ```text
-//! Seen (room, participant, track) + Cause (origin, as of, correlation)
+//! Seen (room, participant, track), as of a time + Cause (origin, correlation)
 //!     -> facts -> decide -> action::run -> Handled (facts, decision, result)
 //! ```
 //!
@@ -14,15 +14,16 @@ mod rows;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
 use quell_clock::Clock;
-use quell_policy::{Decision, EventFacts, Facts, PolicyRef, PolicySet, Verdict, decide};
+use quell_policy::{Decision, Facts, PolicyRef, PolicySet, Verdict, decide};
 use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
 use crate::action::{ActionError, ActionRequest, ActionRunner, Cause};
 use crate::livekit::LiveRoom;
-use crate::livekit::event::{Event, TRACK_PUBLISHED};
+use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
@@ -117,23 +118,20 @@ impl Handled {
 }
 
 impl Pipeline {
-    /// Decides on a track by what is in force, and does what is decided.
-    pub async fn run(&self, seen: Seen<'_>, cause: &Cause) -> Handled {
+    /// Decides on a track by what is in force, and does what is decided. It is known of since `as_of`, by
+    /// Postgres's clock: a person's newer unmute stands.
+    pub async fn run(&self, seen: Seen<'_>, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
         match seen {
-            Seen::Told(event) => self.run_told(event, cause).await,
+            Seen::Told(event) => self.run_told(event, as_of, cause).await,
             Seen::Live(live) => {
-                let event = EventFacts {
-                    type_: TRACK_PUBLISHED.to_owned(),
-                    created_at: cause.as_of.unwrap_or_else(|| self.clock.now()).timestamp(),
-                };
-                let facts = facts_from_live(&live.room, &live.participant, &live.track, event);
+                let facts = facts_from_live(&live.room, &live.participant, &live.track, as_of);
                 let deadline = Instant::now() + self.livekit_timeout;
-                self.run_live(&live, facts, cause, deadline).await
+                self.run_live(&live, facts, as_of, cause, deadline).await
             }
         }
     }
 
-    async fn run_told(&self, event: &Event, cause: &Cause) -> Handled {
+    async fn run_told(&self, event: &Event, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
         let mut facts = facts_from_event(event);
         let mut decision = None;
         let policies = self.policies.snapshot();
@@ -154,7 +152,7 @@ impl Pipeline {
         let fetched = fetch(&runner.livekit, event, &mut facts, deadline).await;
         self.metrics.observe(Step::Facts, begun.elapsed());
         match fetched {
-            Fetched::Live(live) => self.run_live(&live, facts, cause, deadline).await,
+            Fetched::Live(live) => self.run_live(&live, facts, as_of, cause, deadline).await,
             Fetched::Stale => handled(facts, decision, TrackResult::Stale),
             Fetched::Gone => handled(facts, decision, TrackResult::Gone),
             Fetched::Partly(error) => {
@@ -175,6 +173,7 @@ impl Pipeline {
         &self,
         live: &LiveTrack,
         facts: Facts,
+        as_of: DateTime<Utc>,
         cause: &Cause,
         deadline: Instant,
     ) -> Handled {
@@ -182,7 +181,7 @@ impl Pipeline {
         let decision = self.decide(&self.policies.snapshot(), &facts);
         let result = match &decision.enforced {
             Verdict::Mute { policy } => match &self.runner {
-                Some(runner) => mute(runner, live, policy, cause, deadline).await,
+                Some(runner) => mute(runner, live, policy, as_of, cause, deadline).await,
                 None => not_configured(),
             },
             Verdict::Indeterminate => {
@@ -224,12 +223,16 @@ async fn mute(
     runner: &ActionRunner,
     live: &LiveTrack,
     policy: &Arc<PolicyRef>,
+    as_of: DateTime<Utc>,
     cause: &Cause,
     deadline: Instant,
 ) -> TrackResult {
     let request = ActionRequest {
         verb: Verb::Mute,
-        authority: Authority::PolicyOwner(policy.owner.clone()),
+        authority: Authority::Policy {
+            owner: policy.owner.clone(),
+            as_of,
+        },
         cause,
         room: &live.room,
         identity: &live.participant.identity,

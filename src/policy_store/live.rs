@@ -9,7 +9,9 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::read::{ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything};
+use super::read::{
+    ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything, newest_revision,
+};
 use crate::metrics::Metrics;
 use crate::postgres::{Listener, Pool};
 use quell_policy::PolicySet;
@@ -54,21 +56,24 @@ impl Policies {
     /// Applies what has changed since the last refresh, if anything has.
     pub async fn refresh(&self, pool: &Pool) -> Result<(), StoreError> {
         let mut seen = self.0.seen.lock().await;
+        // Revisions are written one after the other: the largest id tells of every change.
+        if *seen == Some(newest_revision(pool).await?) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let pool = &pool.within(ALL_POLICIES_TIMEOUT);
         let since = match *seen {
-            // Revisions are written one after the other: the largest id tells of every change.
             Some(seen) => changes_since(pool, seen).await?,
             None => Since::AnotherHistory,
         };
-        let begun = Instant::now();
         let newest = match since {
-            Since::Changed(newest, _) if *seen == Some(newest) => return Ok(()),
             Since::Changed(newest, changes) => {
                 self.put_in_force(newest, |before| before.with_changes(changes))
                     .await?;
                 newest
             }
             Since::AnotherHistory => {
-                let (newest, rows) = everything(&pool.within(ALL_POLICIES_TIMEOUT)).await?;
+                let (newest, rows) = everything(pool).await?;
                 self.put_in_force(newest, |_| PolicySet::from_stored(rows))
                     .await?;
                 newest

@@ -12,7 +12,7 @@ use quell_policy::set::Unreadable;
 use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
 
 /// Reading all policies takes long over a slow link, where there are many.
-pub(super) const ALL_POLICIES_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ALL_POLICIES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +117,13 @@ pub(super) struct Newest {
     pub(super) id: i64,
     /// When it was written. Databases that are put back give an id again, but not at the same time.
     pub(super) at: Option<DateTime<Utc>>,
+}
+
+/// The newest revision of all: of every change, whether there is one.
+pub(super) async fn newest_revision(db: impl PgExecutor<'_>) -> Result<Newest, sqlx::Error> {
+    let row = sqlx::query!("select id, created_at from policy_revision order by id desc limit 1");
+    let row = row.fetch_optional(db).await?;
+    Ok(newest(row.map(|row| (Some(row.id), Some(row.created_at)))))
 }
 
 /// How the policies have changed since a read.

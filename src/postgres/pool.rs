@@ -70,7 +70,8 @@ impl Pool {
         let connections_max = connections_max.saturating_sub(1).max(1);
         let raw = PgPoolOptions::new()
             .max_connections(connections_max)
-            .min_connections(connections_max.min(CONNECTIONS_WARM))
+            // One is left to others while sqlx tries to connect those, which may take it 300 s.
+            .min_connections(CONNECTIONS_WARM.min(connections_max - 1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
@@ -87,13 +88,14 @@ impl Pool {
                     // One that takes longer is stuck, and would keep a connection, a lock, or old rows
                     // from everyone else. Set after connecting: poolers refuse
                     // settings in the connection's first packet.
-                    raw_sql(
+                    // Bounded here: sqlx bounds it only where somebody waits for the connection.
+                    let set = raw_sql(
                         "set statement_timeout = '30s';
                          set lock_timeout = '5s';
                          set idle_in_transaction_session_timeout = '30s'",
                     )
-                    .execute(connection)
-                    .await?;
+                    .execute(connection);
+                    timeout(SILENCE_MAX, set).await.map_err(|_| timed_out())??;
                     Ok(())
                 })
             })
@@ -229,7 +231,9 @@ impl Drop for Connection {
                 // A pool that is being closed waits for it.
                 drop(runtime.spawn(give_back(raw, self.in_transaction)));
             }
-            Ok(_) | Err(_) => drop(raw.detach()),
+            Ok(_) => drop(raw.detach()),
+            // The process ends. sqlx would start a task, and panic.
+            Err(_) => std::mem::forget(raw),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! LiveKit fails: what is tried again, what is decided in spite of it, and what is given up.
 
+use chrono::DateTime;
 use livekit_double::FaultKind::{Cut, Html502, Unavailable};
 use livekit_double::{Fault, Join, Method, Publish};
 use livekit_protocol::TrackSource;
@@ -227,13 +228,15 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
         .unwrap();
     let cause = Cause {
         origin: Origin::Webhook,
-        as_of: None,
         correlation: Correlation::Event("EV_1".to_owned()),
         arrived: Instant::now(),
     };
     let request = ActionRequest {
         verb: Verb::Mute,
-        authority: Authority::PolicyOwner(owner(Some("acme"))),
+        authority: Authority::Policy {
+            owner: owner(Some("acme")),
+            as_of: DateTime::UNIX_EPOCH,
+        },
         cause: &cause,
         room: &room,
         identity: "ann",

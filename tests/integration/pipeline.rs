@@ -1,5 +1,6 @@
 //! A track that no webhook told of takes the same way: facts, decision, action, result.
 
+use chrono::{DateTime, Utc};
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use quell::action::{Cause, Correlation};
 use quell::audit::Origin;
@@ -43,20 +44,25 @@ async fn live(app: &TestApp, sid: &str) -> LiveTrack {
     }
 }
 
-/// What comes of it for somebody who has known of the track since now, by Postgres's clock.
-async fn cause(app: &TestApp) -> Cause {
-    let as_of = sqlx::query_scalar("select clock_timestamp()");
+fn cause() -> Cause {
     Cause {
         origin: Origin::Webhook,
-        as_of: Some(as_of.fetch_one(&app.pool).await.unwrap()),
         correlation: Correlation::Request("look-1".to_owned()),
         arrived: Instant::now(),
     }
 }
 
-async fn run(app: &TestApp, sid: &str, cause: &Cause) -> Handled {
+/// Now, by Postgres's clock.
+async fn now(app: &TestApp) -> DateTime<Utc> {
+    let now = sqlx::query_scalar("select clock_timestamp()");
+    now.fetch_one(&app.pool).await.unwrap()
+}
+
+async fn run(app: &TestApp, sid: &str, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
     let live = live(app, sid).await;
-    pipeline(app).run(Seen::Live(Box::new(live)), cause).await
+    pipeline(app)
+        .run(Seen::Live(Box::new(live)), as_of, cause)
+        .await
 }
 
 fn guest() -> Join {
@@ -76,8 +82,8 @@ async fn a_live_track_is_decided_on_and_muted_without_an_event() {
     let camera = camera.unwrap().sid;
     app.apply(POLICIES).await;
 
-    let cause = cause(&app).await;
-    let handled = run(&app, &mic, &cause).await;
+    let cause = cause();
+    let handled = run(&app, &mic, now(&app).await, &cause).await;
     let TrackResult::Muted(policy) = &handled.result else {
         panic!("{handled:?}")
     };
@@ -92,7 +98,7 @@ async fn a_live_track_is_decided_on_and_muted_without_an_event() {
     assert!(app.is_muted("standup", "ann", &mic));
 
     // What only a dry-run policy wants is a row to write, and no call.
-    let handled = run(&app, &camera, &cause).await;
+    let handled = run(&app, &camera, now(&app).await, &cause).await;
     assert!(
         matches!(handled.result, TrackResult::Nothing),
         "{handled:?}"
@@ -121,11 +127,11 @@ async fn a_live_track_that_a_person_let_speak_since_is_left_alone_and_one_that_f
     app.room("standup", "acme");
     let mic = app.publish("standup", guest(), Publish::microphone()).sid;
     app.apply(POLICIES).await;
-    let before = cause(&app).await;
+    let (before, cause) = (now(&app).await, cause());
 
     let down = Fault::of(Method::MutePublishedTrack, FaultKind::Unavailable);
     app.simulator.set_faults([down]);
-    let handled = run(&app, &mic, &before).await;
+    let handled = run(&app, &mic, before, &cause).await;
     assert!(
         matches!(handled.result, TrackResult::Retry(_)),
         "{handled:?}"
@@ -135,7 +141,7 @@ async fn a_live_track_that_a_person_let_speak_since_is_left_alone_and_one_that_f
     app.simulator.set_faults([]);
     let unmuted = app.mute(ACME, "standup", "ann", &mic, false).send().await;
     assert_eq!(unmuted.unwrap().status(), 200);
-    let handled = run(&app, &mic, &before).await;
+    let handled = run(&app, &mic, before, &cause).await;
     assert!(
         matches!(handled.result, TrackResult::Superseded),
         "{handled:?}"

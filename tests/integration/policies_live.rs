@@ -95,6 +95,11 @@ async fn a_stored_policy_that_cannot_be_read_leaves_those_before_it_in_force() {
             returning *)
         insert into policy_revision (owner, name, revision, change, document, author, managed_by)
         select owner, name, revision, 'create', document, updated_by, managed_by from changed"#;
+    // An owner that cannot be a tenant would be nobody's to remove: the database refuses it.
+    let nobodys = newer.replace("null, 'newer'", r"E'ac\nme', 'newer'");
+    let refused = sqlx::query(sqlx::AssertSqlSafe(nobodys)).execute(&app.pool);
+    let refused = refused.await.unwrap_err().to_string();
+    assert!(refused.contains("policy_owner_check"), "{refused}");
     sqlx::query(newer).execute(&app.pool).await.unwrap();
     assert!(mutes(&app, &app.url, "old").await);
     assert!(!mutes(&app, &app.url, "elsewhere").await);

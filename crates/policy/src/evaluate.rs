@@ -254,10 +254,19 @@ fn exempted<'a, I: Iterator<Item = &'a CompiledPolicy>>(
 
 /// Whether this exemption cancels this mute.
 pub(super) fn cancels(exemption: &PolicyRef, mute: &PolicyRef) -> bool {
-    match (&exemption.owner, &mute.owner) {
-        (one, other) if one == other => exemption.priority >= mute.priority,
+    outranks(
+        (&exemption.owner, exemption.priority),
+        (&mute.owner, mute.priority),
+        mute.overridable,
+    )
+}
+
+/// Whether an exemption of this owner and priority cancels such a mute.
+pub(crate) fn outranks(exemption: (&Owner, u16), mute: (&Owner, u16), overridable: bool) -> bool {
+    match (exemption.0, mute.0) {
+        (one, other) if one == other => exemption.1 >= mute.1,
         (Owner::Operator, _) => true,
-        (_, Owner::Operator) => mute.overridable,
+        (_, Owner::Operator) => overridable,
         (_, _) => false,
     }
 }

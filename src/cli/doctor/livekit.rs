@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use super::{Finding, SkewLimits, skew};
 use crate::config::LiveKitConfig;
 use quell_clock::Clock;
+use quell_policy::terminal::cut;
 
 /// A forbidden microphone that is muted within about 40 ms of its webhook is never heard; a mute
 /// asks twice and then acts.
@@ -131,7 +132,7 @@ fn judge(answer: &Answer) -> Finding {
     let json = serde_json::from_str::<serde_json::Value>(body).ok();
     let text = |key: &str| {
         let value = json.as_ref()?.get(key)?.as_str()?;
-        Some(value.chars().take(TEXT_CHARS_MAX).collect::<String>())
+        Some(cut(value, TEXT_CHARS_MAX))
     };
     let took_ms = took.as_micros().div_ceil(1000);
     match (status, text("code")) {

@@ -15,8 +15,7 @@ use serde_json::Value;
 
 use super::files::Files;
 use super::output::{Format, print_out};
-use super::{configured, with_database};
-use crate::access::Principal;
+use super::{CommandLine, configured, with_database};
 use crate::config::{Config, Environment};
 use crate::explain::{
     ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Reply, Subject,
@@ -252,7 +251,9 @@ async fn explain(
         policy_source,
         now: clock.now(),
     };
-    let reply = explainer.explain(&Principal::CommandLine, question).await;
+    let reply = explainer
+        .explain(&CommandLine::new().principal(), question)
+        .await;
     reply.map_err(|error| {
         if let ExplainError::NotRepeatable(policy) = &error {
             return anyhow::anyhow!(

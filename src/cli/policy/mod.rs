@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{configured, failed, told_to_stop};
+use crate::access::Principal;
 use crate::audit::{Actor, Origin};
 use crate::caller_id::COMMAND_LINE;
 use crate::config::os_user;
@@ -148,6 +149,10 @@ struct CommandLine(String);
 impl CommandLine {
     fn new() -> Self {
         Self(format!("{COMMAND_LINE}{}", os_user()))
+    }
+
+    fn principal(&self) -> Principal {
+        Principal::CommandLine(self.0.clone())
     }
 
     fn author(&self) -> Author<'_> {

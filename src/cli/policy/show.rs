@@ -5,13 +5,14 @@ use std::io::{IsTerminal as _, stdout};
 
 use super::output::{TIME, print_out};
 use super::{OwnerArguments, full_name};
-use crate::policy_store::{self, PolicyRecord};
+use crate::policy_store::{self, ALL_POLICIES_TIMEOUT, PolicyRecord};
 use crate::postgres::Pool;
 use quell_policy::terminal::without_controls;
 use quell_policy::{Document, Effect, Policy};
 
 pub(super) async fn list(pool: &Pool, owner: &OwnerArguments) -> anyhow::Result<()> {
-    let stored = policy_store::list(pool, owner.only().as_ref()).await?;
+    let stored =
+        policy_store::list(&pool.within(ALL_POLICIES_TIMEOUT), owner.only().as_ref()).await?;
     if stored.is_empty() {
         return print_out("no policies; write some with: quell policy apply policies/\n");
     }

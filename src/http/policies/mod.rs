@@ -19,7 +19,7 @@ use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam};
 use super::state::AppState;
-use crate::policy_store::{self, ChangeError, Expected, PolicyRecord};
+use crate::policy_store::{self, ALL_POLICIES_TIMEOUT, ChangeError, Expected, PolicyRecord};
 use quell_policy::{Owner, Problems};
 use request::{NameParam, stored_name};
 
@@ -109,11 +109,10 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
-    let filter = match (request.caller.is_operator(), &request.owner) {
-        (true, Owner::Operator) => None,
-        (_, owner) => Some(owner),
-    };
-    let stored = policy_store::list(&state.pool, filter).await?;
+    // Only an operator comes to mean `Operator`, and then sees all.
+    let filter = request.owner.tenant().map(|_| &request.owner);
+    let pool = state.pool.within(ALL_POLICIES_TIMEOUT);
+    let stored = policy_store::list(&pool, filter).await?;
     let policies: Vec<_> = stored
         .into_iter()
         .map(|stored| PolicyResponse::new(stored, Vec::new()))

@@ -89,14 +89,14 @@ impl Worker {
         parts.metrics.observe(Step::Queue, job.leased_at.elapsed());
         let cause = Cause {
             origin: Origin::Webhook,
-            as_of: Some(job.received_at),
             correlation: Correlation::Event(job.event.id.clone()),
             arrived: job.arrived,
         };
         let handled = if job.deadline_exceeded {
             Handled::untried(&job.event, "whoever worked on it ended without a word")
         } else {
-            parts.pipeline.run(Seen::Told(&job.event), &cause).await
+            let seen = Seen::Told(&job.event);
+            parts.pipeline.run(seen, job.received_at, &cause).await
         };
         let context = JobContext {
             job,

@@ -183,3 +183,12 @@ async fn a_transaction_is_committed_or_rolled_back() {
     let refused = refused.unwrap_err().into_database_error().unwrap();
     assert_eq!(refused.code().as_deref(), Some("25006"));
 }
+
+#[tokio::test]
+async fn a_connection_may_be_dropped_where_no_task_can_be_started() {
+    let (_opened, pool) = of_one().await;
+    let pool = Pool::new(pool.options(), 3, Duration::from_secs(1));
+    let connection = pool.acquire().await.unwrap();
+    std::thread::spawn(move || drop(connection)).join().unwrap();
+    next(&pool).await;
+}

@@ -4,23 +4,24 @@
 use serde_json::{Value as Json, json};
 
 use crate::facts::Facts;
-use crate::facts::catalog::Field;
-use crate::given::{add_tenant, merge, put};
+use crate::facts::catalog::{Field, event_defaults};
+use crate::given::{add_tenant, merge};
 
 /// The defaults are copied into each test of a file: the copies may have at most this many bytes in all.
 const REPEATED_BYTES_MAX: usize = 64 << 20;
 /// What a value takes besides its text.
 const VALUE_BYTES: usize = 64;
 
-/// What a webhook always holds, where a test does not say. As on the wire, a source that is not
-/// said is `UNKNOWN` and a type that is not said is `AUDIO`.
-pub(super) fn base() -> Json {
-    json!({
+/// What a webhook always holds, where a test does not say: the defaults of the catalog, but for names.
+pub(super) fn base(at_unix_secs: i64) -> Json {
+    let mut all = event_defaults(at_unix_secs);
+    let names = json!({
         "room": {"name": "room", "sid": "RM_test"},
         "participant": {"identity": "participant", "sid": "PA_test"},
-        "track": {"sid": "TR_test", "name": "", "source": "UNKNOWN", "type": "AUDIO", "mime_type": ""},
-        "event": {"type": "track_published"},
-    })
+        "track": {"sid": "TR_test"},
+    });
+    merge(&mut all, names);
+    all
 }
 
 /// The facts of a case: what a webhook always holds, the defaults and the case's own, without what
@@ -31,8 +32,7 @@ pub(super) fn merged(
     unknown: &[&Field],
     at_unix_secs: i64,
 ) -> Result<Facts, String> {
-    let mut all = base();
-    put(&mut all, "event", "created_at", at_unix_secs.into());
+    let mut all = base(at_unix_secs);
     merge(&mut all, defaults.clone());
     merge(&mut all, own);
     add_tenant(&mut all)?;

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use crate::owner::TenantId;
@@ -30,6 +30,10 @@ pub struct Field {
     pub(crate) shape: Shape,
     /// Which message of LiveKit's holds it.
     pub provider: Provider,
+    /// What it is where an event's fact is not given: the default of LiveKit's wire format.
+    default: &'static str,
+    /// Whether LiveKit's later answer takes the place of what the event says.
+    pub is_refreshed: bool,
     /// Who decides what it is.
     pub(crate) set_by: SetBy,
     /// Whether an expression can name it.
@@ -114,7 +118,8 @@ pub static FIELDS: &[Field] = &[
     event(
         "participant.sid",
         Shape::Text(|it| text(&it.participant.sid)),
-    ),
+    )
+    .refreshed(),
     participant(
         "participant.name",
         Shape::Text(|it| it.participant.name.as_ref().map(String::as_str)),
@@ -167,6 +172,8 @@ pub static FIELDS: &[Field] = &[
             read: |it| text(it.track.source.as_str()),
         },
     )
+    .default("UNKNOWN")
+    .refreshed()
     .set_by(SetBy::Participant("the source that they publish with")),
     event(
         "track.type",
@@ -175,14 +182,17 @@ pub static FIELDS: &[Field] = &[
             words: TrackType::WORDS,
             read: |it| text(it.track.type_.as_str()),
         },
-    ),
+    )
+    .default("AUDIO")
+    .refreshed(),
     event(
         "track.mime_type",
         Shape::Text(|it| text(&it.track.mime_type)),
-    ),
+    )
+    .refreshed(),
     // A track that is muted already is left alone whatever policies say.
     participant("track.muted", Shape::Flag(|it| it.track.muted)).not_in_expressions(),
-    event("event.type", Shape::Text(|it| text(&it.event.type_))),
+    event("event.type", Shape::Text(|it| text(&it.event.type_))).default("track_published"),
     event(
         "event.created_at",
         Shape::Time(|it| Fact::Known(it.event.created_at)),
@@ -198,6 +208,8 @@ const fn event(name: &'static str, shape: Shape) -> Field {
         name,
         shape,
         provider: Provider::Event,
+        default: "",
+        is_refreshed: false,
         set_by: SetBy::Server,
         is_in_expressions: true,
     }
@@ -217,7 +229,45 @@ const fn participant(name: &'static str, shape: Shape) -> Field {
     }
 }
 
+/// The facts of an event in which nothing is said, but for its type and time.
+#[must_use]
+pub fn event_defaults(created_at: i64) -> Json {
+    let mut all: Map<_, _> = SECTIONS
+        .iter()
+        .map(|section| ((*section).to_owned(), Json::Object(Map::new())))
+        .collect();
+    for field in FIELDS.iter().filter(|field| !field.may_be_unknown()) {
+        let (section, key) = field.section_and_key();
+        let value = match field.shape {
+            Shape::Time(_) => created_at.into(),
+            Shape::Text(_)
+            | Shape::Word { .. }
+            | Shape::KindDetails(_)
+            | Shape::Count(_)
+            | Shape::Flag(_)
+            | Shape::Tenant(_)
+            | Shape::Attributes(_)
+            | Shape::Metadata(_) => field.default.into(),
+        };
+        if let Some(section) = all.get_mut(section).and_then(Json::as_object_mut) {
+            section.insert(key.to_owned(), value);
+        }
+    }
+    all.into()
+}
+
 impl Field {
+    const fn default(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
+
+    const fn refreshed(self) -> Self {
+        Self {
+            is_refreshed: true,
+            ..self
+        }
+    }
+
     const fn set_by(self, set_by: SetBy) -> Self {
         Self { set_by, ..self }
     }

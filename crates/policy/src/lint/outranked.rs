@@ -4,8 +4,8 @@
 //! `match`: policies with `when` or limits of time, and exemptions with `unless`, are passed over.
 
 use super::coverage::{any_name, contradicts_itself, covers, covers_name, detail_apart};
+use crate::evaluate::outranks;
 use crate::glob::Glob;
-use crate::owner::Owner;
 use crate::policy::{Effect, Match, Mode, Policy};
 
 /// The most pairs of policies that are compared: 10,000 policies may have 25,000,000.
@@ -127,12 +127,11 @@ fn by_words_alone(policy: &Policy) -> bool {
 
 /// Whether the ranks let it; see `evaluate`.
 fn cancels(exemption: &Policy, mute: &Policy) -> bool {
-    match (&exemption.owner, &mute.owner) {
-        (exempts, mutes) if exempts == mutes => exemption.priority >= mute.priority,
-        (Owner::Operator, _) => true,
-        (_, Owner::Operator) => mute.overridable,
-        (_, _) => false,
-    }
+    outranks(
+        (&exemption.owner, exemption.priority),
+        (&mute.owner, mute.priority),
+        mute.overridable,
+    )
 }
 
 /// Whether a mute that is not cancelled is in an exemption's way, in rooms that both are about.

@@ -4,7 +4,7 @@ use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
 use super::DEPTH_MAX;
 use crate::node::Place;
-use crate::terminal::quoted;
+use crate::terminal::{cut, quoted};
 
 pub(super) const IN_QUOTES: &str = "put it in quotes";
 /// For what has a use in YAML, which somebody may have meant.
@@ -105,7 +105,7 @@ pub(super) fn in_words(error: &ScanError, text: &str) -> SyntaxError {
             hint,
         };
     }
-    let message: String = error.info().chars().take(MALFORMED_CHARS_MAX).collect();
+    let message = cut(&error.info(), MALFORMED_CHARS_MAX);
     SyntaxError {
         place,
         message: format!("this is not YAML that can be read: {message}"),
