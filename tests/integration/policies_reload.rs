@@ -267,6 +267,9 @@ async fn tracks_are_decided_while_a_reload_is_under_way() {
     let mut tx = app.pool.begin().await.unwrap();
     let lock = "lock table policy in access exclusive mode";
     tx.execute(lock).await.unwrap();
+    let change = "insert into policy_revision (name, revision, change, author, managed_by)
+                  values ('gone', 1, 'delete', 'test', 'rest')";
+    app.pool.execute(change).await.unwrap();
     app.wait_for("both replicas wait for the policies", async || {
         let waiting = "select count(*) from pg_locks
                        where not granted and relation = 'policy'::regclass
