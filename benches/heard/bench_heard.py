@@ -158,7 +158,7 @@ async def without_quell(directory: Path, publishes: int) -> Run:
 
 
 async def with_quell(directory: Path, publishes: int, policies: int) -> Run:
-    """quell mutes what its policies forbid: the few, or with others around them so many in all."""
+    """quell mutes what its policies forbid: the few alone, or among others, `count` in all."""
     folder = directory / f"policies-{policies}"
     folder.mkdir()
     few = FEW.read_text()
@@ -249,7 +249,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """Measures, prints the table, and writes it into the README where asked to."""
     parser = argparse.ArgumentParser(description="frames heard of a forbidden microphone")
     parser.add_argument("--publishes", type=int, default=20)
-    parser.add_argument("--policies", type=int, default=10_000, help="so many in the run with many of them")
+    parser.add_argument("--policies", type=int, default=10_000, help="the number of policies in the run with many")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args(None if arguments is None else list(arguments))
     alone, quiet = asyncio.run(measure(options.publishes, options.policies))

@@ -42,7 +42,7 @@ class Maker:
             self._window,
             self._period,
             self._exemption,
-            self._on_trial,
+            self._dry_run,
         )
 
     def policies(self, count: int, owner: str | None) -> Iterator[Policy]:
@@ -122,7 +122,7 @@ class Maker:
             "reason": "speakers of this event are heard",
         }
 
-    def _on_trial(self, _sees: bool) -> Policy:
+    def _dry_run(self, _sees: bool) -> Policy:
         match = {"room": self._near() or self._far(), "type": "AUDIO", "kind": "INGRESS"}
         return {"match": match, "mode": "dry_run"}
 

@@ -49,7 +49,7 @@ pub enum Correlation {
 }
 
 impl Cause {
-    /// An entry of the audit log that says what is wanted for this cause, and nothing else yet.
+    /// An entry of the audit log that says what is requested for this cause, and nothing else yet.
     #[must_use]
     pub fn entry(&self, actor: Actor, action: Action) -> Entry {
         let (event_id, request_id) = match self.correlation.clone() {
@@ -94,7 +94,7 @@ pub struct TrackState {
     pub muted: bool,
 }
 
-/// Why the track is not as it was wanted.
+/// Why the track is not as it was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError {
     /// Not allowed.

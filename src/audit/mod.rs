@@ -1,4 +1,4 @@
-//! The audit log: what was wanted, by whom, on what, and what came of it.
+//! The audit log: what was requested, by whom, on what, and what came of it.
 //!
 //! ```text
 //! Proposal (permit, entry) --begin--> Intent --LiveKit--> Unfinished --finish--> outcome
@@ -81,7 +81,7 @@ impl Origin {
     }
 }
 
-/// What is wanted.
+/// What is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Silence a track.

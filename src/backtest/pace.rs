@@ -7,7 +7,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Events of any kind in each page at full speed; two pages are held at once.
 const PAGE_EVENTS: i64 = 5_000;
-/// The same beside a server's other work: each page takes it some milliseconds.
+/// The same inside a running server: each page takes some milliseconds.
 const PAGE_EVENTS_GENTLE: i64 = 1_000;
 
 /// How fast a backtest goes, and how far.

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::reader::Reader;
+use super::reader::EnvReader;
 use super::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
 use crate::caller_id::{self, IdError};
 use quell_policy::TenantIdError;
 use quell_policy::terminal::quoted;
 
 /// Who may call, and what is wrong with that.
-pub(super) fn read(reader: &mut Reader<'_>) -> AuthConfig {
+pub(super) fn read(reader: &mut EnvReader<'_>) -> AuthConfig {
     AuthConfig {
         required: reader.flag("AUTH_REQUIRED", true),
         allow_no_id: reader.flag("QUELL_ALLOW_NO_ID", false),
@@ -24,16 +24,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> AuthConfig {
     }
 }
 
-fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
+fn api_secrets(reader: &mut EnvReader<'_>) -> Vec<ApiSecret> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Entry {
+    struct SecretEntry {
         id: String,
         secret: String,
     }
     let mut secrets = Vec::new();
     if let Some(json) = reader.text("AUTH_API_SECRETS_JSON") {
-        match serde_json::from_str::<Vec<Entry>>(&json) {
+        match serde_json::from_str::<Vec<SecretEntry>>(&json) {
             Ok(entries) => secrets.extend(entries),
             // serde's message could quote a secret: only its place is told.
             Err(error) => reader.problems.push(format!(
@@ -51,11 +51,11 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
     }
     if let Some(secret) = secret {
         let id = id.unwrap_or_else(|| "default".to_owned());
-        secrets.push(Entry { id, secret });
+        secrets.push(SecretEntry { id, secret });
     }
     let secrets: Vec<_> = secrets
         .into_iter()
-        .map(|Entry { id, secret }| ApiSecret {
+        .map(|SecretEntry { id, secret }| ApiSecret {
             id,
             secret: secret.into(),
         })
@@ -68,7 +68,7 @@ fn api_secrets(reader: &mut Reader<'_>) -> Vec<ApiSecret> {
 const SECRET_BYTES_MAX: usize = 16 << 10;
 const API_SECRETS: &str = "AUTH_API_SECRETS_JSON, AUTH_API_SECRET";
 
-fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
+fn check_secrets(reader: &mut EnvReader<'_>, secrets: &[ApiSecret]) {
     let mut shared = BTreeSet::new();
     for (at, ApiSecret { id, secret }) in secrets.iter().enumerate() {
         let secret = secret.expose_secret();
@@ -111,7 +111,7 @@ fn check_secrets(reader: &mut Reader<'_>, secrets: &[ApiSecret]) {
     }
 }
 
-fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
+fn operator_ids(reader: &mut EnvReader<'_>) -> BTreeSet<String> {
     let text = reader.text("QUELL_OPERATOR_IDS").unwrap_or_default();
     if text.trim().starts_with(['[', '"']) {
         let problem = "QUELL_OPERATOR_IDS is a list of ids with commas between: write it without brackets and quotes";
@@ -134,7 +134,7 @@ fn operator_ids(reader: &mut Reader<'_>) -> BTreeSet<String> {
 }
 
 /// Says that `name` is set for nothing, since none of `without` is.
-fn does_nothing(reader: &mut Reader<'_>, name: &str, without: &[&str]) {
+fn does_nothing(reader: &mut EnvReader<'_>, name: &str, without: &[&str]) {
     let missing = match without {
         [one] => format!("{one} is not set"),
         several => format!("none of {} is set", several.join(", ")),
@@ -150,7 +150,7 @@ const JWT_KEYS: [&str; 4] = [
     "QUELL_JWT_JWKS_URL",
 ];
 
-fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
+fn jwt(reader: &mut EnvReader<'_>) -> Option<JwtConfig> {
     let mut keys = Vec::new();
     keys.extend(reader.secret("QUELL_JWT_SECRET").map(JwtKeySource::Secret));
     keys.extend(
@@ -186,7 +186,7 @@ fn jwt(reader: &mut Reader<'_>) -> Option<JwtConfig> {
     })
 }
 
-fn auth_service(reader: &mut Reader<'_>) -> Option<AuthServiceConfig> {
+fn auth_service(reader: &mut EnvReader<'_>) -> Option<AuthServiceConfig> {
     let timeout = reader.seconds("AUTH_TIMEOUT_SECONDS", 5);
     let signing_key_path = reader.text("AUTH_SIGNING_KEY_PATH").map(PathBuf::from);
     let Some(url) = reader.url("AUTH_SERVICE_URL", &["https", "http"]) else {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::EnvReader;
 use super::{
     ApiKey, Config, DatabaseConfig, Environment, LiveKitConfig, LogFormat, WorkerConfig, auth,
     log_filter, names,
@@ -40,7 +40,7 @@ const DEADLINE_MAX: Duration = Duration::from_hours(12);
 const CONNECTIONS_MAX: u32 = 1000;
 
 pub(super) fn config(environment: &Environment) -> Result<Config, ConfigError> {
-    let mut reader = Reader::new(environment);
+    let mut reader = EnvReader::new(environment);
     let mut config = settings(&mut reader);
     let mut names = names::check(environment, &reader.asked);
     reader.problems.append(&mut names.problems);
@@ -57,12 +57,12 @@ pub(super) fn config(environment: &Environment) -> Result<Config, ConfigError> {
 #[cfg(test)]
 pub(super) fn names() -> BTreeSet<&'static str> {
     let environment = Environment::default();
-    let mut reader = Reader::new(&environment);
+    let mut reader = EnvReader::new(&environment);
     settings(&mut reader);
     reader.asked
 }
 
-pub(super) fn settings(reader: &mut Reader<'_>) -> Config {
+pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
     let livekit = livekit(reader);
     let webhook_keys = webhook_keys(reader, livekit.as_ref());
     let config = Config {
@@ -117,7 +117,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Config {
     config
 }
 
-fn livekit(reader: &mut Reader<'_>) -> Option<LiveKitConfig> {
+fn livekit(reader: &mut EnvReader<'_>) -> Option<LiveKitConfig> {
     let url = reader.url("LIVEKIT_URL", &["ws", "wss", "http", "https"]);
     let key = reader.exact("LIVEKIT_API_KEY");
     let secret = reader.secret("LIVEKIT_API_SECRET");
@@ -150,7 +150,7 @@ fn to_http(url: &Url) -> Option<Url> {
     Some(http)
 }
 
-fn webhook_keys(reader: &mut Reader<'_>, livekit: Option<&LiveKitConfig>) -> Vec<ApiKey> {
+fn webhook_keys(reader: &mut EnvReader<'_>, livekit: Option<&LiveKitConfig>) -> Vec<ApiKey> {
     let mut keys: Vec<ApiKey> = livekit.map(|l| l.api_key.clone()).into_iter().collect();
     let Some(json) = reader.text("QUELL_WEBHOOK_KEYS_JSON") else {
         return keys;
@@ -207,7 +207,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-fn database(reader: &mut Reader<'_>) -> DatabaseConfig {
+fn database(reader: &mut EnvReader<'_>) -> DatabaseConfig {
     let home = reader.raw("HOME").map(PathBuf::from);
     let data_home = reader
         .raw("XDG_DATA_HOME")
@@ -241,7 +241,7 @@ fn database(reader: &mut Reader<'_>) -> DatabaseConfig {
 /// A hundred years: dates have an end.
 const RETENTION_DAYS_MAX: u32 = 36_500;
 
-fn retention(reader: &mut Reader<'_>) -> u32 {
+fn retention(reader: &mut EnvReader<'_>) -> u32 {
     let Some(value) = reader.text("QUELL_EVENT_RETENTION") else {
         return 30;
     };
@@ -255,7 +255,7 @@ fn retention(reader: &mut Reader<'_>) -> u32 {
     days
 }
 
-fn log_filter(reader: &mut Reader<'_>) -> String {
+fn log_filter(reader: &mut EnvReader<'_>) -> String {
     let Some(text) = reader.text("QUELL_LOG") else {
         return "info".to_owned();
     };
@@ -265,7 +265,7 @@ fn log_filter(reader: &mut Reader<'_>) -> String {
     })
 }
 
-fn log_format(reader: &mut Reader<'_>) -> LogFormat {
+fn log_format(reader: &mut EnvReader<'_>) -> LogFormat {
     match reader.text("QUELL_LOG_FORMAT").as_deref() {
         None | Some("text") => LogFormat::Text,
         Some("json") => LogFormat::Json,

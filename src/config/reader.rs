@@ -11,14 +11,14 @@ use url::Url;
 use super::Environment;
 
 /// Reads an environment. The names that it is asked for (`asked`) are all the settings that there are.
-pub(super) struct Reader<'a> {
+pub(super) struct EnvReader<'a> {
     pub(super) environment: &'a Environment,
     pub(super) asked: BTreeSet<&'static str>,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> EnvReader<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
         Self {
             environment,

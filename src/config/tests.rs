@@ -194,7 +194,7 @@ fn all() -> Environment {
 #[test]
 fn what_is_read_does_not_depend_on_what_is_set() {
     let set = all();
-    let mut reader = reader::Reader::new(&set);
+    let mut reader = reader::EnvReader::new(&set);
     read::settings(&mut reader);
     assert_eq!(reader.asked, read::names());
 }

@@ -115,7 +115,7 @@ impl RequestLog {
     }
 }
 
-/// Counts the answer to a request, and writes what there is to say of it.
+/// Counts the answer to a request, and counts the answer and logs it.
 pub(super) async fn answered(
     State(log): State<RequestLog>,
     mut request: Request,
@@ -166,7 +166,7 @@ pub(super) async fn unbroken(request: Request, next: Next) -> Response {
     })
 }
 
-/// Says in the log whose request it is.
+/// Records the caller in the request's span.
 pub(super) fn caller(id: &str) {
     Span::current().record("caller", id);
 }

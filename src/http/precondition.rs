@@ -4,7 +4,7 @@ use axum::http::HeaderName;
 use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 use super::problem::Problem;
-use crate::policy_store::Expected;
+use crate::policy_store::ExpectedRevision;
 
 fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(name).iter();
@@ -20,19 +20,19 @@ fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, 
 }
 
 /// What `If-Match` expects; none where it is not sent.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<ExpectedRevision>, Problem> {
     let Some(value) = one_header(headers, &IF_MATCH)? else {
         return Ok(None);
     };
     if value == "*" {
-        return Ok(Some(Expected::Exists));
+        return Ok(Some(ExpectedRevision::Exists));
     }
     let revision = value
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .and_then(|revision| revision.parse().ok());
     match revision {
-        Some(revision) => Ok(Some(Expected::Revision(revision))),
+        Some(revision) => Ok(Some(ExpectedRevision::Revision(revision))),
         None => Err(Problem::invalid_request(format!(
             "If-Match is {value:?}, but must be one ETag of this policy, such as \"3\" with its quotes, or *"
         ))),
@@ -59,9 +59,9 @@ mod tests {
     #[test]
     fn one_etag_or_a_star_is_read_and_anything_else_is_said_to_be_wrong() {
         for (value, expect) in [
-            (r#""3""#, Ok(Expected::Revision(3))),
-            (r#" "3" "#, Ok(Expected::Revision(3))),
-            ("*", Ok(Expected::Exists)),
+            (r#""3""#, Ok(ExpectedRevision::Revision(3))),
+            (r#" "3" "#, Ok(ExpectedRevision::Revision(3))),
+            ("*", Ok(ExpectedRevision::Exists)),
             ("3", Err(())),
             (r#""3", "4""#, Err(())),
             (r#"W/"3""#, Err(())),

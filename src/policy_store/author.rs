@@ -49,7 +49,7 @@ impl ManagedBy {
 
 /// What must be true for a change to be made (`If-Match`, `If-None-Match`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedRevision {
     /// Whatever is there.
     Anything,
     /// A policy of any revision.
@@ -60,7 +60,7 @@ pub enum Expected {
     Absent,
 }
 
-impl Expected {
+impl ExpectedRevision {
     pub(super) fn check(self, before: Option<&PolicyRecord>) -> Result<(), ChangeError> {
         match (self, before) {
             (Self::Anything, _) | (Self::Exists, Some(_)) | (Self::Absent, None) => Ok(()),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::author::{Applied, Author, ChangeError, Changed, Expected, ManagedBy};
+use super::author::{Applied, Author, ChangeError, Changed, ExpectedRevision, ManagedBy};
 use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, Write};
 use super::read::PolicyRecord;
 use crate::postgres::Pool;
@@ -16,7 +16,7 @@ pub async fn put(
     by: &Author<'_>,
     policy: &Policy,
     managed_by: ManagedBy,
-    expected: Expected,
+    expected: ExpectedRevision,
 ) -> Result<Changed, ChangeError> {
     let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
     let changed = put_in(&mut changing, policy, managed_by, expected).await?;
@@ -30,7 +30,7 @@ pub async fn delete(
     by: &Author<'_>,
     owner: &Owner,
     name: &str,
-    expected: Expected,
+    expected: ExpectedRevision,
 ) -> Result<Changed, ChangeError> {
     let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
     let before = changing.get(owner, name).await?;
@@ -52,7 +52,13 @@ pub async fn apply(
     let mut changing = Changing::begin(pool, by, APPLY_TIMEOUT).await?;
     let mut applied = Vec::new();
     for policy in policies {
-        let changed = put_in(&mut changing, policy, ManagedBy::Apply, Expected::Anything).await?;
+        let changed = put_in(
+            &mut changing,
+            policy,
+            ManagedBy::Apply,
+            ExpectedRevision::Anything,
+        )
+        .await?;
         applied.push(line(&changed));
     }
     if let Some(owner) = prune {
@@ -86,7 +92,7 @@ async fn put_in(
     changing: &mut Changing<'_>,
     policy: &Policy,
     managed_by: ManagedBy,
-    expected: Expected,
+    expected: ExpectedRevision,
 ) -> Result<Changed, ChangeError> {
     let owner = &policy.owner;
     let before = changing.get(owner, &policy.name).await?;

@@ -15,7 +15,9 @@ mod read;
 mod revisions;
 mod rollback;
 
-pub use author::{Applied, Author, ChangeError, ChangeOutcome, Changed, Expected, ManagedBy};
+pub use author::{
+    Applied, Author, ChangeError, ChangeOutcome, Changed, ExpectedRevision, ManagedBy,
+};
 pub use change::{apply, delete, put};
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;

@@ -18,7 +18,7 @@ use quell_policy::{Owner, PolicyKey, StoredPolicy, TenantId};
 /// At most this many revisions are read at once.
 pub const PAGE_MAX: u16 = 100;
 
-/// A change of a policy, as it was written for ever.
+/// A revision of a policy, which never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revision {
     /// Its number among all changes of all policies: what a snapshot is named by.

@@ -1,6 +1,6 @@
 //! Brings an old revision back: its document becomes a new revision, by the way of any change.
 
-use super::author::{Author, ChangeError, Changed, Expected, ManagedBy};
+use super::author::{Author, ChangeError, Changed, ExpectedRevision, ManagedBy};
 use super::changing::{CHANGE_TIMEOUT, Changing, Write};
 use super::read::PolicyRecord;
 use super::revisions::revision;
@@ -19,7 +19,7 @@ pub struct Rollback<'a> {
     /// Who keeps the policy from now on; none is who does now, or did until it was deleted.
     pub managed_by: Option<ManagedBy>,
     /// What must be there.
-    pub expected: Expected,
+    pub expected: ExpectedRevision,
 }
 
 /// Why nothing was brought back.

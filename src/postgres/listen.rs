@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::pool::{Pool, SILENCE_MAX};
 use super::pooler::Sessions;
 
-/// What `LISTEN` was said for on one connection.
+/// A connection that has executed `LISTEN`.
 pub(crate) struct Listener(PgListener);
 
 /// A listener's connection is gone, and notifications may be lost: listen on a new one.

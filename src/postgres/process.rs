@@ -98,7 +98,7 @@ impl Drop for Group {
 
 /// A running Postgres that is our child. Dropped, it is told to stop and not waited for.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct PostgresServer {
     // std's child, not tokio's, and a thread for its log: neither is tied to one runtime.
     child: Child,
     log: Log,
@@ -118,7 +118,7 @@ struct LastLines {
     was_answer: bool,
 }
 
-impl Server {
+impl PostgresServer {
     pub(super) fn spawn(mut command: Command) -> Result<Self, LocalPostgresError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
@@ -222,7 +222,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         if !self.stopped {
             self.signal(Signal::SIGINT);
@@ -308,7 +308,7 @@ mod tests {
             "-c",
             "trap '' INT; echo here >&2; while :; do sleep 0.01; done",
         ]);
-        let mut server = Server::spawn(command).unwrap();
+        let mut server = PostgresServer::spawn(command).unwrap();
         while server.last_lines().await.is_empty() {
             tokio::time::sleep(POLL).await;
         }

@@ -87,22 +87,22 @@ async fn what_a_policy_forbids_is_muted_and_who_is_spared_is_heard() {
 }
 
 #[tokio::test]
-async fn policies_on_trial_leave_a_row_and_nothing_else() {
+async fn dry_run_policies_leave_a_row_and_nothing_else() {
     let app = TestApp::new().await;
     app.apply(
         "
 policies:
-  - { name: trial, match: { room: [trial] }, effect: mute, mode: dry_run }
+  - { name: dry, match: { room: [dry] }, effect: mute, mode: dry_run }
   - { name: mics, match: { room: [exempt] }, effect: mute }
-  - { name: trial-exempt, match: { room: [exempt] }, effect: exempt, mode: dry_run, priority: 200, reason: they paid }
+  - { name: dry-exempt, match: { room: [exempt] }, effect: exempt, mode: dry_run, priority: 200, reason: they paid }
   - { name: both, match: { room: [both] }, effect: mute }
-  - { name: both-trial, match: { room: [both] }, effect: mute, mode: dry_run, priority: 500 }
+  - { name: both-dry, match: { room: [both] }, effect: mute, mode: dry_run, priority: 500 }
   - { name: off, match: { room: [off] }, effect: mute, mode: off }
 ",
     )
     .await;
     let mut muted = Vec::new();
-    for room in ["trial", "exempt", "both", "off"] {
+    for room in ["dry", "exempt", "both", "off"] {
         app.room(room, "acme");
         let sid = app
             .publish(room, Join::new("vip"), Publish::microphone())
@@ -112,18 +112,18 @@ policies:
     }
     // An exemption in dry run exempts nobody in earnest.
     let expected = [
-        ("trial", false),
+        ("dry", false),
         ("exempt", true),
         ("both", true),
         ("off", false),
     ];
     assert_eq!(muted, expected);
-    let trial: Vec<_> = app.lines("outcome = 'dry_run'").await;
+    let dry: Vec<_> = app.lines("outcome = 'dry_run'").await;
     assert_eq!(
-        trial,
+        dry,
         [
-            "webhook mute dry_run - acme trial vip MICROPHONE trial@1",
-            "webhook exempt dry_run - acme exempt vip MICROPHONE trial-exempt@1",
+            "webhook mute dry_run - acme dry vip MICROPHONE dry@1",
+            "webhook exempt dry_run - acme exempt vip MICROPHONE dry-exempt@1",
         ]
     );
     let would = app.sql("select count(*) from would_have_muted").await;
@@ -156,9 +156,9 @@ async fn a_track_that_is_muted_already_gets_its_decision_and_its_mute() {
 }
 
 #[tokio::test]
-async fn what_a_policy_on_trial_would_have_muted_is_told_from_what_was_muted_already() {
+async fn what_a_dry_run_policy_would_have_muted_is_told_from_what_was_muted_already() {
     let app = TestApp::new().await;
-    app.apply("policies: [{ name: trial, match: {}, effect: mute, mode: dry_run }]")
+    app.apply("policies: [{ name: dry, match: {}, effect: mute, mode: dry_run }]")
         .await;
     app.room("r", "acme");
     for muted in [true, false] {

@@ -17,7 +17,7 @@ const ALL: &str = "policies: [{ name: all, match: {}, effect: mute }]";
 const WITH_DRY_RUN: &str = "
 policies:
   - { name: all, match: {}, effect: mute }
-  - { name: trial, match: {}, effect: exempt, mode: dry_run, reason: to see what it does }
+  - { name: dry, match: {}, effect: exempt, mode: dry_run, reason: to see what it does }
 ";
 
 /// A replica that can be killed: all of its tasks end where they stand.

@@ -59,7 +59,7 @@ async fn a_decision_that_missing_facts_cannot_change_is_settled_without_them() {
 policies:
   - { name: acme-mics, owner: acme, match: { source: [MICROPHONE] }, effect: mute }
   - { name: phones, match: { kind: [SIP] }, effect: mute }
-  - { name: trial, match: { identity: [bob] }, effect: mute, mode: dry_run }
+  - { name: dry, match: { identity: [bob] }, effect: mute, mode: dry_run }
   - { name: crew, match: { identity: ["crew-*"] }, effect: exempt, reason: they run the show }
 "#,
     )
@@ -98,8 +98,8 @@ policies:
         );
     }
     // Whose room it is was not known, so the row is the operator's.
-    let trial = "webhook mute dry_run - - standup bob CAMERA trial@1";
-    assert_eq!(app.history().await.last().unwrap(), trial);
+    let dry = "webhook mute dry_run - - standup bob CAMERA dry@1";
+    assert_eq!(app.history().await.last().unwrap(), dry);
     app.finish().await;
 }
 

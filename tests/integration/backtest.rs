@@ -361,7 +361,7 @@ async fn a_bad_request_says_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_not_told_of_the_operators_trial_elsewhere() {
+async fn a_tenant_is_not_told_of_the_operators_dry_run_elsewhere() {
     let app = a_day().await;
     let trial = |room: &str| {
         format!(

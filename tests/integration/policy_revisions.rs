@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::{EncodingKey, Header};
 use livekit_double::{Join, Publish};
 use quell::audit::{Actor, Origin};
-use quell::policy_store::{self, At, Author, Expected, Rollback, Seeing};
+use quell::policy_store::{self, At, Author, ExpectedRevision, Rollback, Seeing};
 use quell_clock::Clock;
 use quell_policy::{Document, Facts, Owner, PolicySet, StoredPolicy, decide};
 use reqwest::Method;
@@ -379,7 +379,7 @@ async fn a_decision_is_repeated_from_the_stored_revisions_whatever_came_after() 
         name: "mics",
         to: 3,
         managed_by: None,
-        expected: Expected::Revision(4),
+        expected: ExpectedRevision::Revision(4),
     };
     policy_store::rollback(&app.state().pool, &by(), &wanted)
         .await

@@ -1,6 +1,6 @@
 //! What a policy once was comes back as a new revision: by whom, from what, and never by halves.
 
-use quell::policy_store::{self, Expected, ManagedBy, Rollback, RollbackError};
+use quell::policy_store::{self, ExpectedRevision, ManagedBy, Rollback, RollbackError};
 use quell_policy::{Owner, Policy};
 use reqwest::Method;
 use serde_json::json;
@@ -98,7 +98,7 @@ async fn back(app: &TestApp, tenant: Option<&str>, to: i32) -> policy_store::Cha
         name: "quiet",
         to,
         managed_by: None,
-        expected: Expected::Anything,
+        expected: ExpectedRevision::Anything,
     };
     policy_store::rollback(&app.state().pool, &by(), &wanted)
         .await
@@ -183,7 +183,7 @@ async fn rollbacks_and_changes_of_any_revision_never_lose_one() {
     };
     let work = (10..30).map(async |n: u16| {
         if n.is_multiple_of(2) {
-            let wanted = Expected::Anything;
+            let wanted = ExpectedRevision::Anything;
             let document = document(n);
             policy_store::put(pool, &by(), &document, ManagedBy::Rest, wanted)
                 .await
@@ -234,7 +234,7 @@ async fn a_rollback_that_cannot_be_recorded_is_not_made() {
         name: "quiet",
         to: 1,
         managed_by: None,
-        expected: Expected::Anything,
+        expected: ExpectedRevision::Anything,
     };
     let failed = policy_store::rollback(&app.state().pool, &by(), &wanted).await;
     assert!(matches!(failed, Err(RollbackError::Change(_))));

@@ -44,14 +44,14 @@ impl PolicyRef {
 
 /// What a policy says of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct PolicyAnswer {
     /// Whether its `match` and the conditions beside it hold.
     pub matched: Tri,
     /// Whether its `unless` holds; false where it has none.
     pub unless: Tri,
 }
 
-impl Answer {
+impl PolicyAnswer {
     /// Whether the policy applies: its `match` and not its `unless`.
     #[must_use]
     pub fn applies(self) -> Tri {
@@ -136,7 +136,7 @@ impl CompiledPolicy {
 
     /// What it says of this track at this time.
     #[must_use]
-    pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> Answer {
+    pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> PolicyAnswer {
         let matched = self
             .match_
             .holds(facts)
@@ -153,7 +153,7 @@ impl CompiledPolicy {
             Some(unless) if matched != Tri::False => unless.holds(facts),
             _ => Tri::False,
         };
-        Answer { matched, unless }
+        PolicyAnswer { matched, unless }
     }
 }
 

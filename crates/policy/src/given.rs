@@ -6,7 +6,7 @@
 use chrono::DateTime;
 use serde_json::{Map, Value as Json};
 
-use super::facts::catalog::{Field, SECTIONS, Shape, TEXT_CHARS_MAX};
+use super::facts::catalog::{FactType, Field, SECTIONS, TEXT_CHARS_MAX};
 use super::facts::{Facts, KindDetail};
 use super::limits::LIST_ITEMS_MAX;
 use super::metadata::{METADATA_DEPTH_MAX, is_deeper, tenant_in};
@@ -160,23 +160,23 @@ impl Reader<'_> {
         all.into()
     }
 
-    fn fact(&mut self, shape: Shape, node: &Node, path: &str, form: Form) -> Option<Json> {
-        let takes_null = matches!(shape, Shape::Tenant(_) | Shape::Metadata(_));
+    fn fact(&mut self, shape: FactType, node: &Node, path: &str, form: Form) -> Option<Json> {
+        let takes_null = matches!(shape, FactType::Tenant(_) | FactType::Metadata(_));
         if matches!(node.value, NodeValue::Null) && !takes_null {
             let hint = "leave a fact out that is not known";
             self.refuse(node.place, path, "expected a value, found nothing", hint);
             return None;
         }
         match shape {
-            Shape::Text(_) => self.fact_text(node, path, form).map(Json::from),
-            Shape::Word { what, words, .. } => self.fact_word(node, path, what, words, form),
-            Shape::KindDetails(_) => self.kind_details(node, path, form),
-            Shape::Count(_) => self.count(node, path),
-            Shape::Time(_) => self.moment(node, path, form),
-            Shape::Flag(_) => self.flag(node, path).map(Json::from),
-            Shape::Tenant(_) => self.tenant(node, path, form),
-            Shape::Attributes(_) => self.attribute_facts(node, path, form),
-            Shape::Metadata(_) => self.metadata(node, path, form),
+            FactType::Text(_) => self.fact_text(node, path, form).map(Json::from),
+            FactType::Word { what, words, .. } => self.fact_word(node, path, what, words, form),
+            FactType::KindDetails(_) => self.kind_details(node, path, form),
+            FactType::Count(_) => self.count(node, path),
+            FactType::Time(_) => self.moment(node, path, form),
+            FactType::Flag(_) => self.flag(node, path).map(Json::from),
+            FactType::Tenant(_) => self.tenant(node, path, form),
+            FactType::Attributes(_) => self.attribute_facts(node, path, form),
+            FactType::Metadata(_) => self.metadata(node, path, form),
         }
     }
 

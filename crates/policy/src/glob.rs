@@ -288,7 +288,7 @@ struct Parser<'a> {
 }
 
 /// An alternation that is being read: where it starts, its alternatives, the jumps to its end.
-struct Open {
+struct OpenBracket {
     split: usize,
     starts: Vec<usize>,
     jumps: Vec<usize>,
@@ -296,7 +296,7 @@ struct Open {
 
 impl Parser<'_> {
     fn parse(mut self) -> Result<Vec<Step>, GlobError> {
-        let mut open: Option<Open> = None;
+        let mut open: Option<OpenBracket> = None;
         // Not the last step's: that may be a star inside the alternation that has just ended.
         let mut was_star = false;
         while let Some(c) = self.rest.next() {
@@ -312,7 +312,7 @@ impl Parser<'_> {
                 }
                 ('{', Some(_)) => return Err(GlobError::NestedAlternates),
                 ('{', None) => {
-                    open = Some(Open {
+                    open = Some(OpenBracket {
                         split: self.steps.len(),
                         starts: vec![self.steps.len() + 1],
                         jumps: Vec::new(),
@@ -339,7 +339,7 @@ impl Parser<'_> {
         Ok(self.steps)
     }
 
-    fn close(&mut self, alternation: Open) {
+    fn close(&mut self, alternation: OpenBracket) {
         let end = self.steps.len();
         for jump in alternation.jumps {
             if let Some(step) = self.steps.get_mut(jump) {

@@ -102,7 +102,7 @@ impl Words {
 /// The position of a policy in its owner's list, and the words that it asks for: by them most policies
 /// are left out without visiting them.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct IndexEntry {
     position: u32,
     words: Words,
 }
@@ -135,7 +135,7 @@ impl Range {
 struct Texts {
     by_hash: HashMap<u32, OfText, BuildHasherDefault<Hashed>>,
     /// Those of texts that have several, side by side.
-    shared: Box<[Entry]>,
+    shared: Box<[IndexEntry]>,
     parts: Box<[Range]>,
 }
 
@@ -151,10 +151,10 @@ enum OfText {
 }
 
 impl Texts {
-    fn find(&self, hash: u32, found: &mut impl FnMut(Entry)) {
+    fn find(&self, hash: u32, found: &mut impl FnMut(IndexEntry)) {
         match self.by_hash.get(&hash) {
             None => {}
-            Some(OfText::One { position, words }) => found(Entry {
+            Some(OfText::One { position, words }) => found(IndexEntry {
                 position: *position,
                 words: *words,
             }),
@@ -259,7 +259,7 @@ impl Bytes {
 struct Attributes {
     texts: Texts,
     /// All of them, and all the words that they ask for.
-    all: Box<[Entry]>,
+    all: Box<[IndexEntry]>,
     words: Words,
 }
 
@@ -271,14 +271,14 @@ pub(super) struct Index {
     texts: Texts,
     inside: SmallVec<[(Name, Inside); 1]>,
     attributes: Attributes,
-    sources: [Box<[Entry]>; SOURCES],
+    sources: [Box<[IndexEntry]>; SOURCES],
 }
 
 impl Index {
     /// Calls `found` with the position of each policy that may match the track; with some of them more
     /// than once.
     pub(super) fn find(&self, probe: &Probe<'_>, mut found: impl FnMut(u32)) {
-        let mut each = |entry: Entry| {
+        let mut each = |entry: IndexEntry| {
             if entry.words.may_be_about(probe.words) {
                 found(entry.position);
             }

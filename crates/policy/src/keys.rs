@@ -76,7 +76,7 @@ const MEANT: [(&str, &str, &str); 31] = [
 ];
 
 /// What to do about a key that is none of the `known` ones of the map at `path`; `suggestion` finds the
-/// nearest of them, which takes long.
+/// nearest of them, which is slow.
 pub(super) fn hint<'k>(
     key: &str,
     known: &[&'k str],

@@ -80,7 +80,7 @@ mod tests;
 mod yaml;
 
 pub use clause::Clause;
-pub use compile::{Answer, CompiledPolicy, PolicyRef};
+pub use compile::{CompiledPolicy, PolicyAnswer, PolicyRef};
 pub use document::{Checked, Document};
 pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
 pub use explain::{Explained, Explanation, PolicyOutcome, explain, explain_to};

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::compile::{Answer, CompiledPolicy};
+use super::compile::{CompiledPolicy, PolicyAnswer};
 use super::facts::{Fact, Facts};
 use super::glob::GlobError;
 use super::index::{Index, Probe};
@@ -48,12 +48,12 @@ pub struct Unreadable {
     /// Its revision.
     pub revision: i32,
     /// Why.
-    pub cause: Cause,
+    pub cause: UnreadableCause,
 }
 
 /// Why a stored policy cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum UnreadableCause {
     /// This version cannot read its document.
     #[error("{0}")]
     Document(Problems),
@@ -121,7 +121,7 @@ impl OwnerPolicies {
     }
 
     /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
-    fn ask<'a>(&'a self, query: &Query<'_>, seen: Tri, matched: &mut MatchedPolicies<'a>) {
+    fn ask<'a>(&'a self, query: &IndexQuery<'_>, seen: Tri, matched: &mut MatchedPolicies<'a>) {
         if self.live.is_empty() {
             return;
         }
@@ -146,7 +146,7 @@ impl OwnerPolicies {
 }
 
 /// The facts and the time that a set is asked about.
-struct Query<'a> {
+struct IndexQuery<'a> {
     facts: &'a Facts,
     now: DateTime<Utc>,
     probe: Probe<'a>,
@@ -156,7 +156,7 @@ struct Query<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matched<'a> {
     pub(super) policy: &'a CompiledPolicy,
-    pub(super) answer: Answer,
+    pub(super) answer: PolicyAnswer,
 }
 
 /// Policies that match: mostly few.
@@ -294,7 +294,7 @@ impl PolicySet {
 
     /// The live policies whose `match` is not known to fail, in the order in which they are named.
     pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> MatchedPolicies<'_> {
-        let query = Query {
+        let query = IndexQuery {
             facts,
             now,
             probe: Probe::new(facts, &self.hash),
@@ -312,12 +312,12 @@ impl PolicySet {
 
 fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Unreadable> {
     let compiled = Policy::from_stored(&row.document, &row.key.owner)
-        .map_err(Cause::Document)
+        .map_err(UnreadableCause::Document)
         .and_then(|policy| {
             if policy.name == row.key.name {
                 Ok(CompiledPolicy::new(&policy, row.revision)?)
             } else {
-                Err(Cause::Name(policy.name))
+                Err(UnreadableCause::Name(policy.name))
             }
         });
     compiled.map_err(|cause| Unreadable {

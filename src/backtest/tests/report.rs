@@ -132,7 +132,7 @@ fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
 }
 
 #[test]
-fn a_tenant_learns_of_anothers_trial_only_where_it_is_about_its_rooms() {
+fn a_tenant_learns_of_anothers_dry_run_only_where_it_is_about_its_rooms() {
     let own = |mode: &str| {
         vec![policy(
             "acme/own",

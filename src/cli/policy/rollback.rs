@@ -5,7 +5,7 @@ use clap::Args;
 use super::output::print_out;
 use super::{CommandLine, OwnerArguments, full_name, history, with_database};
 use crate::policy_store::{
-    self, ChangeOutcome, Changed, Expected, ManagedBy, Rollback, RollbackError,
+    self, ChangeOutcome, Changed, ExpectedRevision, ManagedBy, Rollback, RollbackError,
 };
 
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             name,
             to: arguments.to,
             managed_by: None,
-            expected: Expected::Anything,
+            expected: ExpectedRevision::Anything,
         };
         let command_line = CommandLine::new();
         let done = policy_store::rollback(pool, &command_line.author(), &wanted).await;

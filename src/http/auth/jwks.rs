@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::fetch::{self, ResponseError};
-use super::key::{JwksSource, Key, KeyError};
+use super::key::{JwksSource, KeyError, VerifyingKey};
 use crate::http::problem::chain;
 use quell_clock::Clock;
 
@@ -46,7 +46,7 @@ struct JwksInner {
 /// What is known of the URL's keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<VerifyingKey>,
     /// When the keys were fetched; none before the first success.
     pub(super) fetched_at: Option<i64>,
     tried_at: Option<i64>,
@@ -148,7 +148,7 @@ impl JwksInner {
         drop(gate);
     }
 
-    async fn get(&self) -> Result<Vec<Key>, FetchError> {
+    async fn get(&self) -> Result<Vec<VerifyingKey>, FetchError> {
         let response = self
             .client
             .get(self.url.clone())
@@ -160,7 +160,7 @@ impl JwksInner {
             return Err(FetchError::Status(response.status()));
         }
         let body = fetch::body(response, JWKS_BYTES_MAX).await?;
-        Ok(Key::from_jwks(&body, JwksSource::Url)?)
+        Ok(VerifyingKey::from_jwks(&body, JwksSource::Url)?)
     }
 
     /// The distance to `at`: a clock that was set back must not hold keys for ever.

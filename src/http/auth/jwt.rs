@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 
 use super::caller::{Id, Identity, Scope};
 use super::jwks::{Known, RemoteKeys};
-use super::key::Key;
+use super::key::VerifyingKey;
 use super::refusal::Refusal;
 use crate::metrics::AuthFailure;
 use quell_clock::Clock;
@@ -40,7 +40,7 @@ type Claims = Map<String, Value>;
 
 /// Checks JWTs.
 pub(super) struct Jwts {
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<VerifyingKey>,
     pub(super) remote: Option<RemoteKeys>,
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
@@ -121,7 +121,7 @@ impl Jwts {
         }
     }
 
-    fn keys<'a>(&'a self, remote: &'a [Key]) -> impl Iterator<Item = &'a Key> {
+    fn keys<'a>(&'a self, remote: &'a [VerifyingKey]) -> impl Iterator<Item = &'a VerifyingKey> {
         self.keys.iter().chain(remote)
     }
 
@@ -135,7 +135,7 @@ impl Jwts {
         &self,
         token: &str,
         unchecked: &Unchecked,
-        remote: &[Key],
+        remote: &[VerifyingKey],
     ) -> Option<Result<Claims, Refusal>> {
         self.keys(remote)
             .filter(|key| Some(key.algorithm) == unchecked.algorithm)
@@ -143,7 +143,7 @@ impl Jwts {
             .find_map(|key| self.verify_with(token, key))
     }
 
-    fn verify_with(&self, token: &str, key: &Key) -> Option<Result<Claims, Refusal>> {
+    fn verify_with(&self, token: &str, key: &VerifyingKey) -> Option<Result<Claims, Refusal>> {
         let mut validation = Validation::new(key.algorithm);
         let mut required = vec!["exp"];
         // jsonwebtoken reads the system clock: the times are checked against ours, below.

@@ -33,7 +33,7 @@ impl KeyError {
 
 /// A key and the only algorithm that it is used with, whatever a token's header says.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
@@ -48,7 +48,7 @@ pub(super) enum JwksSource {
     Url,
 }
 
-impl Key {
+impl VerifyingKey {
     /// HS256.
     pub(super) fn from_secret(secret: &SecretString) -> Self {
         Self {

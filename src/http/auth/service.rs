@@ -63,7 +63,7 @@ pub(super) struct AuthService {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct ServiceClaims<'a> {
     sub: &'static str,
     iat: i64,
     exp: i64,
@@ -113,7 +113,7 @@ impl AuthService {
         let iat = self.clock.unix_seconds();
         // Not the query: it holds the token where `?api_key=` is used.
         let path = request.path.split_once('?').map_or(request.path, |it| it.0);
-        let claims = Claims {
+        let claims = ServiceClaims {
             sub: "quell",
             iat,
             exp: iat.saturating_add(REQUEST_SECS),

@@ -11,7 +11,7 @@ use super::AuthenticatorInner;
 use super::fetch;
 use super::jwks::{FETCH_TIMEOUT, RemoteKeys};
 use super::jwt::Jwts;
-use super::key::{HMAC_BYTES_MIN, JwksSource, Key, KeyError};
+use super::key::{HMAC_BYTES_MIN, JwksSource, KeyError, VerifyingKey};
 use super::secrets::Secrets;
 use super::service::AuthService;
 use super::signing::SigningKey;
@@ -98,16 +98,16 @@ async fn jwts(config: &JwtConfig, clock: &Clock) -> Result<Jwts, AuthSetupError>
                 if secret.expose_secret().len() < HMAC_BYTES_MIN {
                     tracing::warn!("QUELL_JWT_SECRET is shorter than 32 bytes: it can be guessed");
                 }
-                keys.push(Key::from_secret(secret));
+                keys.push(VerifyingKey::from_secret(secret));
             }
             JwtKeySource::PemFile(path) => {
                 let file = KeyFile::read("QUELL_JWT_PUBLIC_KEY_PATH", path).await?;
-                keys.push(file.parsed(Key::from_pem)?);
+                keys.push(file.parsed(VerifyingKey::from_pem)?);
             }
             JwtKeySource::JwksFile(path) => {
                 let file = KeyFile::read("QUELL_JWT_JWKS_PATH", path).await?;
                 let found =
-                    file.parsed(|text| Key::from_jwks(text.as_bytes(), JwksSource::File))?;
+                    file.parsed(|text| VerifyingKey::from_jwks(text.as_bytes(), JwksSource::File))?;
                 if found.is_empty() {
                     return file.parsed(|_| Err(KeyError::new("it holds no key that can be used")));
                 }

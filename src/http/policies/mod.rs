@@ -19,7 +19,9 @@ use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam};
 use super::state::AppState;
-use crate::policy_store::{self, ALL_POLICIES_TIMEOUT, ChangeError, Expected, PolicyRecord};
+use crate::policy_store::{
+    self, ALL_POLICIES_TIMEOUT, ChangeError, ExpectedRevision, PolicyRecord,
+};
 use quell_policy::{Owner, Problems};
 use request::{NameParam, stored_name};
 
@@ -139,7 +141,9 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
     let (policy, warnings) = request.policy(None)?;
-    let changed = request.put(&state, &policy, Expected::Absent).await?;
+    let changed = request
+        .put(&state, &policy, ExpectedRevision::Absent)
+        .await?;
     let location = request.location(&policy.name);
     let mut response =
         PolicyResponse::new(changed.policy, warnings).into_response(StatusCode::CREATED);

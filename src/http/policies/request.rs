@@ -12,14 +12,14 @@ use crate::http::precondition;
 use crate::http::problem::Problem;
 use crate::http::request::{ApiRequest, check_json};
 use crate::http::state::AppState;
-use crate::policy_store::{self, Author, ChangeError, Changed, Expected, ManagedBy};
+use crate::policy_store::{self, Author, ChangeError, Changed, ExpectedRevision, ManagedBy};
 use quell_policy::{Policy, TenantId};
 
 pub(in crate::http) type NameParam = Result<Path<String>, PathRejection>;
 
 /// What a change expects to be there (`If-Match`, `If-None-Match`).
 pub(super) struct Precondition {
-    pub(super) revision: Expected,
+    pub(super) revision: ExpectedRevision,
     must_be_new: bool,
 }
 
@@ -95,7 +95,7 @@ impl ApiRequest {
         let must_be_new = precondition::if_none_match(headers)?;
         let expected = precondition::if_match(headers)?;
         Ok(Precondition {
-            revision: expected.unwrap_or(Expected::Absent),
+            revision: expected.unwrap_or(ExpectedRevision::Absent),
             must_be_new,
         })
     }
@@ -104,7 +104,7 @@ impl ApiRequest {
         &self,
         state: &AppState,
         policy: &Policy,
-        expected: Expected,
+        expected: ExpectedRevision,
     ) -> Result<Changed, ChangeError> {
         let author = self.author();
         let by = author.by();

@@ -11,7 +11,7 @@ use super::place::{PORT, Place};
 use super::survey::Survey;
 use crate::postgres::constants::LOCK_TIMEOUT;
 use crate::postgres::error::{LocalPostgresError, is_own_lack};
-use crate::postgres::process::{self, Server};
+use crate::postgres::process::{self, PostgresServer};
 use crate::postgres::{data, files};
 
 /// How long a Postgres that was started may say nothing. One that says that it is starting is waited for
@@ -42,7 +42,7 @@ pub(super) struct Instance {
 enum Process {
     /// Not started yet.
     None,
-    Ours(Server),
+    Ours(PostgresServer),
     /// Started by somebody else: the id of its main process.
     Found(i32),
 }
@@ -91,7 +91,7 @@ impl Instance {
         let mut told = false;
         loop {
             let command = command(&self.folder, &self.place, survey, connections_max);
-            self.process = Process::Ours(Server::spawn(command)?);
+            self.process = Process::Ours(PostgresServer::spawn(command)?);
             let Err(ServerExit { how, log }) = self.ready().await else {
                 return Ok(());
             };

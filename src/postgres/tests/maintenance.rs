@@ -148,7 +148,7 @@ async fn nothing_waits_for_a_report() {
     assert_eq!(drop_before(pool, "2022-01-24T12:00:00Z").await, 16);
 }
 
-/// A person let somebody speak in the room `room_sid`, so long ago.
+/// A person let somebody speak in the room `room_sid`, the given time ago.
 async fn unmute(pool: &Pool, room_sid: &str, ago: &str) {
     let unmute = query(
         "insert into manual_unmute (action_id, room_sid, identity, source, track_sid, at)
@@ -158,7 +158,7 @@ async fn unmute(pool: &Pool, room_sid: &str, ago: &str) {
     unmute.execute(pool).await.unwrap();
 }
 
-/// `LiveKit` told of an event of the room, so long ago.
+/// `LiveKit` told of an event of the room, the given time ago.
 async fn told(pool: &Pool, room_sid: &str, event: &str, ago: &str) {
     let around = query("select quell_ensure_partitions(now() - $1::interval)").bind(ago.to_owned());
     around.execute(pool).await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::CASES_MAX;
 use super::read::{NAME_CHARS_MAX, REFERENCE_CHARS_MAX};
-use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape, TEXT_CHARS_MAX};
+use crate::facts::catalog::{FIELDS, FactType, Field, SECTIONS, TEXT_CHARS_MAX};
 use crate::facts::{Facts, KindDetail};
 use crate::limits::LIST_ITEMS_MAX;
 use crate::schema::{generator, instant, line, not_blank, one_or_many};
@@ -124,31 +124,31 @@ fn describe(description: &str, mut schema: Json) -> Json {
     schema
 }
 
-fn schema(shape: Shape) -> Json {
+fn schema(shape: FactType) -> Json {
     let text = || line(0, TEXT_CHARS_MAX).to_value();
     match shape {
-        Shape::Text(_) => text(),
-        Shape::Word { words, .. } => json!({"type": "string", "enum": words}),
-        Shape::KindDetails(_) => {
+        FactType::Text(_) => text(),
+        FactType::Word { words, .. } => json!({"type": "string", "enum": words}),
+        FactType::KindDetails(_) => {
             let word = json!({"type": "string", "enum": KindDetail::WORDS});
             let list = json!({"type": "array", "maxItems": LIST_ITEMS_MAX, "items": word});
             json!({"anyOf": [word, list]})
         }
-        Shape::Count(_) => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-        Shape::Time(_) => json!({"anyOf": [
+        FactType::Count(_) => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        FactType::Time(_) => json!({"anyOf": [
             {"type": "integer"},
             instant().to_value(),
         ]}),
-        Shape::Flag(_) => json!({"type": "boolean"}),
-        Shape::Tenant(_) => json!({
+        FactType::Flag(_) => json!({"type": "boolean"}),
+        FactType::Tenant(_) => json!({
             "anyOf": [not_blank(TEXT_CHARS_MAX).to_value(), {"type": "null"}],
         }),
-        Shape::Attributes(_) => json!({
+        FactType::Attributes(_) => json!({
             "type": "object",
             "maxProperties": LIST_ITEMS_MAX,
             "propertyNames": text(),
             "additionalProperties": {"anyOf": [text(), {"type": "null"}]},
         }),
-        Shape::Metadata(_) => json!({}),
+        FactType::Metadata(_) => json!({}),
     }
 }

@@ -7,7 +7,7 @@ use super::diagnostic::SpannedDiagnostic;
 use super::ir::{Comparison, Logic, Predicate, TEXT_TESTS, Test, TextTest};
 use super::operand::{Literal, Operand};
 use super::parse::{Parsed, Spans};
-use super::types::{IN_DETAILS, Type, Typed, comparable, may_be_in, same_type, storable};
+use super::types::{IN_DETAILS, Type, Typed, comparable, may_be_in, same_type, without_nul};
 use super::value::Number;
 
 /// Checks the parts of one tree.
@@ -177,7 +177,7 @@ impl Checker {
     fn literal(&self, literal: &LiteralValue, expr: &IdedExpr) -> Result<Typed, SpannedDiagnostic> {
         let (literal, type_) = match literal {
             LiteralValue::String(text) => {
-                storable(text.inner(), self.spans.of(expr))?;
+                without_nul(text.inner(), self.spans.of(expr))?;
                 (Literal::Text(text.inner().into()), Type::Text)
             }
             LiteralValue::Int(number) => {

@@ -93,7 +93,7 @@ impl Predicate {
     }
 }
 
-/// The answer of parts that are joined: `decisive` as soon as one of them is that.
+/// Joins the answers of parts: `decisive` if any part is.
 fn joined(parts: &[Predicate], of_test: impl Fn(&Test) -> Tri + Copy, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {

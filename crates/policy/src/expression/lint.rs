@@ -14,7 +14,7 @@ use super::ir::{Comparison, Logic, Predicate, Test};
 use super::operand::{Literal, Operand};
 use super::value::{Number, Value};
 use super::{Expression, ExpressionProblem};
-use crate::facts::catalog::Shape;
+use crate::facts::catalog::FactType;
 use crate::tri::Tri;
 
 /// Fields with the words that `match` allows them; any word, where the list is empty.
@@ -92,7 +92,7 @@ fn joined(parts: &[Predicate], decisive: bool, limits: Limits<'_>) -> Option<boo
 /// Whether one at least of these conditions on one operand has this answer, whatever that is.
 fn one_is_always(answer: bool, nodes: &[&Predicate], limits: Limits<'_>) -> bool {
     let states = states(nodes, limits);
-    let is = |state: &State<'_>| {
+    let is = |state: &Ordered<'_>| {
         let of_test = |test: &Test| state.test(test);
         nodes
             .iter()
@@ -116,23 +116,23 @@ fn operands(node: &Predicate) -> Vec<&Operand> {
 
 /// What the operand is: this value, or (`Greater`) one right after it, or (`Less`) absent.
 #[derive(Clone, Copy, PartialEq)]
-struct State<'n>(Value<'n>, Ordering);
+struct Ordered<'n>(Value<'n>, Ordering);
 
-const ABSENT: State<'_> = State(Value::Nothing, Ordering::Less);
+const ABSENT: Ordered<'_> = Ordered(Value::Nothing, Ordering::Less);
 /// There, and nothing that compares: null, a list, a map.
-const INCOMPARABLE: State<'_> = State(Value::Nothing, Ordering::Equal);
+const INCOMPARABLE: Ordered<'_> = Ordered(Value::Nothing, Ordering::Equal);
 
 /// All that the one operand of these conditions can be, as far as they can tell; empty where that is
 /// not known.
-fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
+fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<Ordered<'n>> {
     let Some(operand) = nodes.iter().flat_map(|node| operands(node)).next() else {
         return vec![ABSENT];
     };
     let literals = literals(nodes);
-    let is = |value| State(value, Ordering::Equal);
+    let is = |value| Ordered(value, Ordering::Equal);
     let values_and_gaps = |lowest: &[Value<'n>]| -> Vec<_> {
         let values = literals.iter().chain(lowest);
-        let states = values.flat_map(|value| [is(*value), State(*value, Ordering::Greater)]);
+        let states = values.flat_map(|value| [is(*value), Ordered(*value, Ordering::Greater)]);
         states.collect()
     };
     let integers = |min: i64, max: i64| -> Vec<_> {
@@ -145,20 +145,20 @@ fn states<'n>(nodes: &[&'n Predicate], limits: Limits<'n>) -> Vec<State<'n>> {
     let flags = [false, true].map(|flag| is(Value::Bool(flag)));
     let mut states = match operand {
         Operand::Field(field) => match field.shape {
-            Shape::Text(_) | Shape::Word { .. } => {
+            FactType::Text(_) | FactType::Word { .. } => {
                 let named = |limit: &&(&str, Vec<_>)| limit.0 == field.name && !limit.1.is_empty();
                 match limits.iter().find(named) {
                     Some((_, words)) => words.iter().map(|word| is(Value::Text(word))).collect(),
                     None => values_and_gaps(&[Value::Text("")]),
                 }
             }
-            Shape::Flag(_) => flags.to_vec(),
-            Shape::Count(_) => integers(0, u32::MAX.into()),
-            Shape::Time(_) => integers(i64::MIN, i64::MAX),
-            Shape::KindDetails(_)
-            | Shape::Tenant(_)
-            | Shape::Attributes(_)
-            | Shape::Metadata(_) => Vec::new(),
+            FactType::Flag(_) => flags.to_vec(),
+            FactType::Count(_) => integers(0, u32::MAX.into()),
+            FactType::Time(_) => integers(i64::MIN, i64::MAX),
+            FactType::KindDetails(_)
+            | FactType::Tenant(_)
+            | FactType::Attributes(_)
+            | FactType::Metadata(_) => Vec::new(),
         },
         Operand::Attribute(_) => values_and_gaps(&[Value::Text("")]),
         Operand::Metadata(..) => {
@@ -193,7 +193,7 @@ fn literals<'n>(nodes: &[&'n Predicate]) -> Vec<Value<'n>> {
     literals
 }
 
-impl State<'_> {
+impl Ordered<'_> {
     /// The answer of a test of the operand that is this.
     fn test(self, test: &Test) -> Tri {
         let known = match test {
@@ -219,7 +219,7 @@ impl State<'_> {
                 };
                 let exact = of.1.is_eq() && with.1.is_eq();
                 match with {
-                    State(Value::Text(""), Ordering::Equal) => true,
+                    Ordered(Value::Text(""), Ordering::Equal) => true,
                     same if same == of => true,
                     _ if exact => how.holds_for(whole, part),
                     _ => return Tri::Unknown,
@@ -231,9 +231,9 @@ impl State<'_> {
     }
 
     /// What an operand of a test is: a literal, or else the one that is in this state.
-    fn part<'a>(&'a self, operand: &'a Operand) -> State<'a> {
+    fn part<'a>(&'a self, operand: &'a Operand) -> Ordered<'a> {
         let literal = operand.literal();
-        literal.map_or(*self, |literal| State(literal, Ordering::Equal))
+        literal.map_or(*self, |literal| Ordered(literal, Ordering::Equal))
     }
 
     fn compares(self, how: Comparison, with: Value<'_>) -> bool {

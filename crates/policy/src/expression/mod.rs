@@ -44,9 +44,9 @@ use operand::Operand;
 
 /// A condition in CEL, checked. Equal to another where its text is.
 #[derive(Clone)]
-pub struct Expression(Arc<Checked>);
+pub struct Expression(Arc<CheckedExpression>);
 
-struct Checked {
+struct CheckedExpression {
     text: Box<str>,
     root: Predicate,
 }
@@ -58,7 +58,7 @@ impl Expression {
         let root = parse::parse(text)
             .and_then(check::check)
             .map_err(|diagnostic| diagnostic.in_text(text))?;
-        Ok(Self(Arc::new(Checked {
+        Ok(Self(Arc::new(CheckedExpression {
             text: text.into(),
             root,
         })))

@@ -7,8 +7,8 @@ use cel::common::ast::{Expr, LiteralValue, operators};
 use super::check::Checker;
 use super::diagnostic::{Span, SpannedDiagnostic};
 use super::operand::Operand;
-use super::types::{Type, Typed, storable};
-use crate::facts::catalog::{FIELDS, Field, SECTIONS, Shape};
+use super::types::{Type, Typed, without_nul};
+use crate::facts::catalog::{FIELDS, FactType, Field, SECTIONS};
 use crate::problem::did_you_mean;
 use crate::terminal::quoted;
 
@@ -36,32 +36,32 @@ impl Checker {
             literal: false,
         };
         let type_ = match field.shape {
-            Shape::Text(_) => Type::Text,
-            Shape::Count(_) | Shape::Time(_) => Type::Number,
-            Shape::Flag(_) => Type::Flag,
-            Shape::Word { words, .. } => Type::Word(words),
-            Shape::KindDetails(_) if keys.is_empty() => {
+            FactType::Text(_) => Type::Text,
+            FactType::Count(_) | FactType::Time(_) => Type::Number,
+            FactType::Flag(_) => Type::Flag,
+            FactType::Word { words, .. } => Type::Word(words),
+            FactType::KindDetails(_) if keys.is_empty() => {
                 return Ok(value(Operand::KindDetails, Type::KindDetails));
             }
-            Shape::KindDetails(_) => Type::KindDetails,
-            Shape::Attributes(_) => {
+            FactType::KindDetails(_) => Type::KindDetails,
+            FactType::Attributes(_) => {
                 let key = attribute(keys, span)?;
                 return Ok(match key {
                     Some(key) => value(Operand::Attribute(key.into()), Type::Text),
                     None => value(Operand::Attributes, Type::Attributes),
                 });
             }
-            Shape::Metadata(_) if keys.is_empty() => {
+            FactType::Metadata(_) if keys.is_empty() => {
                 let message = format!("`{}` is asked for key by key", field.name);
                 let hint = format!("name a key of it, such as `{}.theme`", field.name);
                 return Err(SpannedDiagnostic::new(span, message, hint));
             }
-            Shape::Metadata(_) => {
+            FactType::Metadata(_) => {
                 let keys = keys.iter().map(|key| key.name.into()).collect();
                 return Ok(value(Operand::Metadata(field, keys), Type::Json));
             }
             // No expression names it.
-            Shape::Tenant(_) => return Err(self.unsupported(expr)),
+            FactType::Tenant(_) => return Err(self.unsupported(expr)),
         };
         if let Some(key) = keys.first() {
             let message = format!("`{}` has nothing below it", field.name);
@@ -97,7 +97,7 @@ impl Checker {
                         "such as `[\"theme\"]`; an item of a list cannot be named",
                     ));
                 };
-                storable(name.inner(), self.spans.of(key))?;
+                without_nul(name.inner(), self.spans.of(key))?;
                 path.keys.push(Key {
                     name: name.inner(),
                     in_brackets: true,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::value::{Number, Value};
-use crate::facts::catalog::{Field, Shape};
+use crate::facts::catalog::{FactType, Field};
 use crate::facts::{Fact, Facts, KindDetail};
 use crate::tri::Tri;
 
@@ -64,14 +64,16 @@ impl Operand {
         match self {
             Self::Literal(literal) => literal.value(),
             Self::Field(field) => match field.shape {
-                Shape::Text(read) | Shape::Word { read, .. } => known(read(facts), Value::Text),
-                Shape::Flag(read) => known(read(facts), Value::Bool),
-                Shape::Count(read) => known(read(facts), Value::int),
-                Shape::Time(read) => known(read(facts), Value::int),
-                Shape::KindDetails(_)
-                | Shape::Tenant(_)
-                | Shape::Attributes(_)
-                | Shape::Metadata(_) => Value::Nothing,
+                FactType::Text(read) | FactType::Word { read, .. } => {
+                    known(read(facts), Value::Text)
+                }
+                FactType::Flag(read) => known(read(facts), Value::Bool),
+                FactType::Count(read) => known(read(facts), Value::int),
+                FactType::Time(read) => known(read(facts), Value::int),
+                FactType::KindDetails(_)
+                | FactType::Tenant(_)
+                | FactType::Attributes(_)
+                | FactType::Metadata(_) => Value::Nothing,
             },
             Self::Attribute(_) | Self::Metadata(..) => match self.find(facts) {
                 Resolved::Text(text) => Value::Text(text),
@@ -110,19 +112,21 @@ impl Operand {
 
     /// Whether it is text, if anything.
     pub(super) fn is_text(&self) -> bool {
-        let of_text = |field: &Field| matches!(field.shape, Shape::Text(_) | Shape::Word { .. });
+        let of_text =
+            |field: &Field| matches!(field.shape, FactType::Text(_) | FactType::Word { .. });
         matches!(self, Self::Field(field) if of_text(field)) || matches!(self, Self::Attribute(_))
     }
 
     /// Whether it is a number, if anything.
     pub(super) fn is_number(&self) -> bool {
-        let of_number = |field: &Field| matches!(field.shape, Shape::Count(_) | Shape::Time(_));
+        let of_number =
+            |field: &Field| matches!(field.shape, FactType::Count(_) | FactType::Time(_));
         matches!(self, Self::Field(field) if of_number(field)) || matches!(self, Self::Size(_))
     }
 
     /// Whether it is true or false, if anything.
     pub(super) fn is_flag(&self) -> bool {
-        matches!(self, Self::Field(field) if matches!(field.shape, Shape::Flag(_)))
+        matches!(self, Self::Field(field) if matches!(field.shape, FactType::Flag(_)))
     }
 
     fn find<'f>(&self, facts: &'f Facts) -> Resolved<'f> {
@@ -133,7 +137,7 @@ impl Operand {
                 Fact::Unknown => Resolved::Unknown,
             },
             Self::Metadata(field, keys) => {
-                let Shape::Metadata(read) = field.shape else {
+                let FactType::Metadata(read) = field.shape else {
                     return Resolved::Absent;
                 };
                 let Fact::Known(root) = read(facts) else {

@@ -4,7 +4,7 @@ use super::Expression;
 use super::ir::{Comparison, Logic, Predicate, Test};
 use super::operand::{Literal, Operand};
 use super::value::Value;
-use crate::facts::catalog::{SetBy, Shape};
+use crate::facts::catalog::{FactType, SetBy};
 
 /// Who controls that a condition comes out one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,5 +174,5 @@ fn is_from_token(operand: &Operand) -> bool {
 
 fn is_kind(operand: &Operand) -> bool {
     is_from_token(operand)
-        && matches!(operand, Operand::Field(field) if matches!(field.shape, Shape::Word { .. }))
+        && matches!(operand, Operand::Field(field) if matches!(field.shape, FactType::Word { .. }))
 }

@@ -119,7 +119,7 @@ pub(super) fn scan(text: &str) -> Result<Tokens, SpannedDiagnostic> {
         if let Some(error) = unreadable(text, token.kind, span) {
             return Err(error);
         }
-        // The parser takes two of them for none, before whatever they stand.
+        // The parser drops a pair of minus signs, whatever follows.
         if let Some(before) = tokens.last()
             && token.kind == TokenKind::TokMinus
             && before.kind == TokenKind::TokMinus

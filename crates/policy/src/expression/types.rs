@@ -67,7 +67,7 @@ pub(super) fn comparable(side: &Typed, how: Comparison) -> Result<(), SpannedDia
 
 /// Refuses text with NUL, which is replaced in facts when they are stored: what is decided by it
 /// could not be explained, nor tried again.
-pub(super) fn storable(text: &str, span: Span) -> Result<(), SpannedDiagnostic> {
+pub(super) fn without_nul(text: &str, span: Span) -> Result<(), SpannedDiagnostic> {
     if !text.contains('\0') {
         return Ok(());
     }

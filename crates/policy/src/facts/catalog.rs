@@ -27,7 +27,7 @@ pub struct Field {
     /// Its path, in JSON and in expressions: `room.num_participants`.
     pub name: &'static str,
     /// Its type, and how it is read out of [`Facts`].
-    pub(crate) shape: Shape,
+    pub(crate) shape: FactType,
     /// Which message of LiveKit's holds it.
     pub provider: Provider,
     /// What it is where an event's fact is not given: the default of LiveKit's wire format.
@@ -42,7 +42,7 @@ pub struct Field {
 
 /// The type of a fact, and how it is read out of [`Facts`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
+pub(crate) enum FactType {
     /// Text of at most [`TEXT_CHARS_MAX`] characters.
     Text(fn(&Facts) -> Fact<&str>),
     /// One of LiveKit's words, or the word of a newer LiveKit.
@@ -92,42 +92,42 @@ pub(crate) enum SetBy {
 
 /// Every fact, in the order of [`Facts`].
 pub static FIELDS: &[Field] = &[
-    event("room.name", Shape::Text(|it| text(&it.room.name))),
-    event("room.sid", Shape::Text(|it| text(&it.room.sid))),
+    event("room.name", FactType::Text(|it| text(&it.room.name))),
+    event("room.sid", FactType::Text(|it| text(&it.room.sid))),
     // Policies name tenants by their owner.
-    room("room.tenant", Shape::Tenant(|it| &it.room.tenant)).not_in_expressions(),
-    room("room.metadata", Shape::Metadata(|it| &it.room.metadata)),
+    room("room.tenant", FactType::Tenant(|it| &it.room.tenant)).not_in_expressions(),
+    room("room.metadata", FactType::Metadata(|it| &it.room.metadata)),
     room(
         "room.num_participants",
-        Shape::Count(|it| it.room.num_participants),
+        FactType::Count(|it| it.room.num_participants),
     ),
     room(
         "room.num_publishers",
-        Shape::Count(|it| it.room.num_publishers),
+        FactType::Count(|it| it.room.num_publishers),
     ),
-    room("room.created_at", Shape::Time(|it| it.room.created_at)),
+    room("room.created_at", FactType::Time(|it| it.room.created_at)),
     room(
         "room.active_recording",
-        Shape::Flag(|it| it.room.active_recording),
+        FactType::Flag(|it| it.room.active_recording),
     ),
     event(
         "participant.identity",
-        Shape::Text(|it| text(&it.participant.identity)),
+        FactType::Text(|it| text(&it.participant.identity)),
     )
     .set_by(SetBy::Token),
     event(
         "participant.sid",
-        Shape::Text(|it| text(&it.participant.sid)),
+        FactType::Text(|it| text(&it.participant.sid)),
     )
     .refreshed(),
     participant(
         "participant.name",
-        Shape::Text(|it| it.participant.name.as_ref().map(String::as_str)),
+        FactType::Text(|it| it.participant.name.as_ref().map(String::as_str)),
     )
     .set_by(SetBy::Participant("the name that they give")),
     participant(
         "participant.kind",
-        Shape::Word {
+        FactType::Word {
             what: "kind",
             words: Kind::WORDS,
             read: |it| it.participant.kind.as_ref().map(Kind::as_str),
@@ -136,37 +136,37 @@ pub static FIELDS: &[Field] = &[
     .set_by(SetBy::Token),
     participant(
         "participant.kind_details",
-        Shape::KindDetails(|it| &it.participant.kind_details),
+        FactType::KindDetails(|it| &it.participant.kind_details),
     )
     .set_by(SetBy::Token),
     participant(
         "participant.joined_at",
-        Shape::Time(|it| it.participant.joined_at),
+        FactType::Time(|it| it.participant.joined_at),
     ),
     participant(
         "participant.attributes",
-        Shape::Attributes(|it| &it.participant.attributes),
+        FactType::Attributes(|it| &it.participant.attributes),
     )
     .set_by(SetBy::Participant("the attributes that they set")),
     participant(
         "participant.metadata",
-        Shape::Metadata(|it| &it.participant.metadata),
+        FactType::Metadata(|it| &it.participant.metadata),
     )
     .set_by(SetBy::Participant("the metadata that they set")),
     participant(
         "participant.is_publisher",
-        Shape::Flag(|it| it.participant.is_publisher),
+        FactType::Flag(|it| it.participant.is_publisher),
     ),
     participant(
         "participant.can_publish",
-        Shape::Flag(|it| it.participant.can_publish),
+        FactType::Flag(|it| it.participant.can_publish),
     ),
-    event("track.sid", Shape::Text(|it| text(&it.track.sid))),
-    event("track.name", Shape::Text(|it| text(&it.track.name)))
+    event("track.sid", FactType::Text(|it| text(&it.track.sid))),
+    event("track.name", FactType::Text(|it| text(&it.track.name)))
         .set_by(SetBy::Participant("the track's name that they give")),
     event(
         "track.source",
-        Shape::Word {
+        FactType::Word {
             what: "source",
             words: Source::WORDS,
             read: |it| text(it.track.source.as_str()),
@@ -177,7 +177,7 @@ pub static FIELDS: &[Field] = &[
     .set_by(SetBy::Participant("the source that they publish with")),
     event(
         "track.type",
-        Shape::Word {
+        FactType::Word {
             what: "type",
             words: TrackType::WORDS,
             read: |it| text(it.track.type_.as_str()),
@@ -187,15 +187,15 @@ pub static FIELDS: &[Field] = &[
     .refreshed(),
     event(
         "track.mime_type",
-        Shape::Text(|it| text(&it.track.mime_type)),
+        FactType::Text(|it| text(&it.track.mime_type)),
     )
     .refreshed(),
     // A track that is muted already is left alone whatever policies say.
-    participant("track.muted", Shape::Flag(|it| it.track.muted)).not_in_expressions(),
-    event("event.type", Shape::Text(|it| text(&it.event.type_))).default("track_published"),
+    participant("track.muted", FactType::Flag(|it| it.track.muted)).not_in_expressions(),
+    event("event.type", FactType::Text(|it| text(&it.event.type_))).default("track_published"),
     event(
         "event.created_at",
-        Shape::Time(|it| Fact::Known(it.event.created_at)),
+        FactType::Time(|it| Fact::Known(it.event.created_at)),
     ),
 ];
 
@@ -203,7 +203,7 @@ const fn text(text: &str) -> Fact<&str> {
     Fact::Known(text)
 }
 
-const fn event(name: &'static str, shape: Shape) -> Field {
+const fn event(name: &'static str, shape: FactType) -> Field {
     Field {
         name,
         shape,
@@ -215,14 +215,14 @@ const fn event(name: &'static str, shape: Shape) -> Field {
     }
 }
 
-const fn room(name: &'static str, shape: Shape) -> Field {
+const fn room(name: &'static str, shape: FactType) -> Field {
     Field {
         provider: Provider::ListRooms,
         ..event(name, shape)
     }
 }
 
-const fn participant(name: &'static str, shape: Shape) -> Field {
+const fn participant(name: &'static str, shape: FactType) -> Field {
     Field {
         provider: Provider::GetParticipant,
         ..event(name, shape)
@@ -239,15 +239,15 @@ pub fn event_defaults(created_at: i64) -> Json {
     for field in FIELDS.iter().filter(|field| !field.may_be_unknown()) {
         let (section, key) = field.section_and_key();
         let value = match field.shape {
-            Shape::Time(_) => created_at.into(),
-            Shape::Text(_)
-            | Shape::Word { .. }
-            | Shape::KindDetails(_)
-            | Shape::Count(_)
-            | Shape::Flag(_)
-            | Shape::Tenant(_)
-            | Shape::Attributes(_)
-            | Shape::Metadata(_) => field.default.into(),
+            FactType::Time(_) => created_at.into(),
+            FactType::Text(_)
+            | FactType::Word { .. }
+            | FactType::KindDetails(_)
+            | FactType::Count(_)
+            | FactType::Flag(_)
+            | FactType::Tenant(_)
+            | FactType::Attributes(_)
+            | FactType::Metadata(_) => field.default.into(),
         };
         if let Some(section) = all.get_mut(section).and_then(Json::as_object_mut) {
             section.insert(key.to_owned(), value);
@@ -309,14 +309,14 @@ impl Field {
     #[must_use]
     pub fn is_unknown(&self, facts: &Facts) -> bool {
         match self.shape {
-            Shape::Text(read) | Shape::Word { read, .. } => read(facts).is_unknown(),
-            Shape::KindDetails(read) => read(facts).is_unknown(),
-            Shape::Count(read) => read(facts).is_unknown(),
-            Shape::Time(read) => read(facts).is_unknown(),
-            Shape::Flag(read) => read(facts).is_unknown(),
-            Shape::Tenant(read) => read(facts).is_unknown(),
-            Shape::Attributes(read) => read(facts).is_unknown(),
-            Shape::Metadata(read) => read(facts).is_unknown(),
+            FactType::Text(read) | FactType::Word { read, .. } => read(facts).is_unknown(),
+            FactType::KindDetails(read) => read(facts).is_unknown(),
+            FactType::Count(read) => read(facts).is_unknown(),
+            FactType::Time(read) => read(facts).is_unknown(),
+            FactType::Flag(read) => read(facts).is_unknown(),
+            FactType::Tenant(read) => read(facts).is_unknown(),
+            FactType::Attributes(read) => read(facts).is_unknown(),
+            FactType::Metadata(read) => read(facts).is_unknown(),
         }
     }
 

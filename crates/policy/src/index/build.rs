@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::inside::Inside;
 use super::{
-    Anchor, Attributes, Bytes, Entry, Hashed, Index, Lookup, Name, OfText, Range, SOURCES, Texts,
-    Words, hash_of_attribute, hash_of_name,
+    Anchor, Attributes, Bytes, Hashed, Index, IndexEntry, Lookup, Name, OfText, Range, SOURCES,
+    Texts, Words, hash_of_attribute, hash_of_name,
 };
 use crate::compile::{Attribute, CompiledPolicy};
 use crate::glob::{Glob, Shape};
@@ -40,16 +40,16 @@ struct Builder {
     hash: RandomState,
     lookups: BTreeMap<(Name, Anchor, u32), (Bytes, Bytes)>,
     names: Keyed,
-    inside: BTreeMap<Name, BTreeMap<String, Vec<Entry>>>,
+    inside: BTreeMap<Name, BTreeMap<String, Vec<IndexEntry>>>,
     attributes: Keyed,
-    all_by_attributes: Vec<Entry>,
-    sources: [Vec<Entry>; SOURCES],
+    all_by_attributes: Vec<IndexEntry>,
+    sources: [Vec<IndexEntry>; SOURCES],
 }
 
 impl Builder {
     fn add(&mut self, position: u32, policy: &CompiledPolicy) {
         let condition = &policy.match_;
-        let entry = Entry {
+        let entry = IndexEntry {
             position,
             words: Words {
                 source: condition.source,
@@ -81,7 +81,7 @@ impl Builder {
         }
     }
 
-    fn add_globs(&mut self, name: Name, globs: &[Glob], entry: Entry) {
+    fn add_globs(&mut self, name: Name, globs: &[Glob], entry: IndexEntry) {
         for glob in globs {
             match glob.shape() {
                 Shape::Whole(text) => self.add_text(name, Anchor::Whole, text, entry),
@@ -102,7 +102,7 @@ impl Builder {
         }
     }
 
-    fn add_text(&mut self, name: Name, place: Anchor, text: &str, entry: Entry) {
+    fn add_text(&mut self, name: Name, place: Anchor, text: &str, entry: IndexEntry) {
         let bytes = match place {
             // Whatever its length, it is looked up by all of it.
             Anchor::Whole => 0,
@@ -156,11 +156,11 @@ fn look(((name, place, bytes), (first, last)): ((Name, Anchor, u32), (Bytes, Byt
 #[derive(Default)]
 struct Keyed {
     numbers: HashMap<u32, usize, BuildHasherDefault<Hashed>>,
-    entries: Vec<(usize, Entry)>,
+    entries: Vec<(usize, IndexEntry)>,
 }
 
 impl Keyed {
-    fn add(&mut self, hash: u32, entry: Entry) {
+    fn add(&mut self, hash: u32, entry: IndexEntry) {
         let next = self.numbers.len();
         let number = *self.numbers.entry(hash).or_insert(next);
         self.entries.push((number, entry));
@@ -175,7 +175,7 @@ impl Keyed {
         let mut of_texts = Vec::with_capacity(self.numbers.len());
         let (mut shared, mut parts) = (Vec::new(), Vec::new());
         for of_text in self.entries.chunk_by(|(one, _), (other, _)| one == other) {
-            of_texts.push(if let [(_, Entry { position, words })] = of_text {
+            of_texts.push(if let [(_, IndexEntry { position, words })] = of_text {
                 OfText::One {
                     position: *position,
                     words: *words,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use smallvec::{SmallVec, smallvec};
 
-use super::{Entry, Range};
+use super::{IndexEntry, Range};
 
 /// Entries by texts that names may have in them.
 #[derive(Debug)]
@@ -14,12 +14,12 @@ pub(super) struct Inside {
     texts: AhoCorasick,
     /// The part of the entries that the text of this number has.
     parts: Box<[Range]>,
-    entries: Box<[Entry]>,
+    entries: Box<[IndexEntry]>,
 }
 
 impl Inside {
     /// None where there are far more texts than may be stored. No text is empty.
-    pub(super) fn new(of_texts: &BTreeMap<String, Vec<Entry>>) -> Option<Self> {
+    pub(super) fn new(of_texts: &BTreeMap<String, Vec<IndexEntry>>) -> Option<Self> {
         let texts = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(of_texts.keys())
@@ -39,7 +39,7 @@ impl Inside {
     }
 
     /// Calls `found` with the entries of each text that is in `name`, once.
-    pub(super) fn find(&self, name: &str, found: &mut impl FnMut(Entry)) {
+    pub(super) fn find(&self, name: &str, found: &mut impl FnMut(IndexEntry)) {
         if !self.grams.may_be_in(name) {
             return;
         }
@@ -124,7 +124,7 @@ mod tests {
 
     fn inside(texts: &[&str]) -> Inside {
         let of_texts = (0..).zip(texts).map(|(position, text)| {
-            let entry = Entry {
+            let entry = IndexEntry {
                 position,
                 words: Words::default(),
             };
@@ -156,7 +156,7 @@ mod tests {
             let inside = inside(texts);
             for name in names {
                 let mut found = Vec::new();
-                inside.find(name, &mut |entry: Entry| found.push(entry.position));
+                inside.find(name, &mut |entry: IndexEntry| found.push(entry.position));
                 found.sort_unstable();
                 let expected: Vec<_> = (0..)
                     .zip(texts)

@@ -4,7 +4,7 @@ use crate::glob::Glob;
 
 /// What follows an escape that stands for many characters.
 const CLASSES: [char; 6] = ['d', 'D', 'w', 'W', 's', 'S'];
-/// So often is a character class repeated that has a number behind it.
+/// The largest number behind a character class that looks like a regular expression's repetition: `\d{4}`.
 const REPEATED_MAX: u32 = 4;
 
 /// Whether a text says what regular expressions are full of, and what no name has. Names have dots,

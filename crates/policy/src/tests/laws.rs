@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn a_trial_never_changes_what_is_done(policies in policies(), facts in some_facts(), now in times()) {
+    fn a_dry_run_policy_never_changes_what_is_done(policies in policies(), facts in some_facts(), now in times()) {
         let earnest = without(&policies, |policy| policy.mode != Mode::DryRun);
         prop_assert_eq!(
             decision(&policies, &facts, now).enforced,
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn the_shadow_is_what_would_be_without_trials(policies in policies(), facts in some_facts(), now in times()) {
+    fn the_dry_run_verdict_counts_dry_run_policies_as_enforced(policies in policies(), facts in some_facts(), now in times()) {
         let mut earnest = policies.clone();
         for policy in &mut earnest {
             if policy.mode == Mode::DryRun {

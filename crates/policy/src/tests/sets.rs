@@ -1,7 +1,7 @@
 //! What is stored becomes a set, or nothing does.
 
 use super::make::{facts, now, owner, short};
-use crate::set::Cause;
+use crate::set::UnreadableCause;
 use crate::{Policy, PolicyKey, PolicySet, StoredPolicy, Unreadable, decide};
 
 #[test]
@@ -54,5 +54,7 @@ fn a_stored_policy_that_cannot_be_read_is_never_skipped() {
          no priority; a whole number from 0 to 9999, without quotes"
     );
     let renamed = fails(with("name", "other".into()));
-    assert!(matches!(renamed, Unreadable { cause: Cause::Name(name), .. } if name == "other"));
+    assert!(
+        matches!(renamed, Unreadable { cause: UnreadableCause::Name(name), .. } if name == "other")
+    );
 }

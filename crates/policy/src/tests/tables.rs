@@ -111,7 +111,7 @@ fn who_wins() {
 }
 
 #[test]
-fn policies_on_trial_act_in_the_shadow_only() {
+fn dry_run_policies_change_the_dry_run_verdict_only() {
     for (lines, enforced, dry_run) in [
         (vec!["mute m dry_run"], "nothing", "mute m"),
         (

@@ -136,7 +136,7 @@ impl Cron {
             return Some(0);
         }
         let first = NaiveDate::from_ymd_opt(year, month, 1)?;
-        // The week as this month has it, bit 0 being the weekday of the first, five times.
+        // The weekdays of this month's days: bit 0 is the 1st; five weeks.
         let begins_with = first.weekday().num_days_from_sunday();
         let twice = self.weekdays | self.weekdays << 7;
         let week = u64::from(twice >> begins_with & 0x7F);

@@ -92,7 +92,7 @@ pub(crate) fn of(
 }
 
 /// What is named of the time that clocks skip, or show twice.
-fn named_in(window: &Window, change: &zone::Change) -> impl Iterator<Item = NaiveDateTime> {
+fn named_in(window: &Window, change: &zone::Transition) -> impl Iterator<Item = NaiveDateTime> {
     let (from, to) = (
         change.before.min(change.after),
         change.before.max(change.after),
@@ -106,7 +106,7 @@ fn named_in(window: &Window, change: &zone::Change) -> impl Iterator<Item = Naiv
 /// A start of a window that follows what clocks show which is lost, or comes once more, so that the
 /// window closes or opens as it does on no other day. Where it starts as often before the change as
 /// after it, all goes on: a start every hour is one every hour.
-fn out_of_step(window: &Window, change: &zone::Change) -> Option<NaiveDateTime> {
+fn out_of_step(window: &Window, change: &zone::Transition) -> Option<NaiveDateTime> {
     let forward = change.before < change.after;
     let shift = change.after.signed_duration_since(change.before).abs();
     named_in(window, change).find(|named| {
@@ -125,7 +125,7 @@ fn out_of_step(window: &Window, change: &zone::Change) -> Option<NaiveDateTime> 
 }
 
 /// Whether clocks skip a start of a window that is open anyway, from before the skipped time on.
-fn stays_open(window: &Window, change: &zone::Change) -> bool {
+fn stays_open(window: &Window, change: &zone::Transition) -> bool {
     let before = change.at.checked_sub_signed(TimeDelta::seconds(1));
     let start = before.and_then(|before| window.last_start(before));
     let end = start.and_then(|start| window.end_of(start));
@@ -133,7 +133,7 @@ fn stays_open(window: &Window, change: &zone::Change) -> bool {
 }
 
 /// A start in the time that clocks skip, or show twice.
-fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Diagnostic {
+fn start_at(window: &Window, change: &zone::Transition, named: NaiveDateTime) -> Diagnostic {
     let on = format!(
         "{} on {}",
         window.timezone(),
@@ -161,7 +161,7 @@ fn start_at(window: &Window, change: &zone::Change, named: NaiveDateTime) -> Dia
 }
 
 /// An end that clocks do not show at the usual time, for they change while it is open.
-fn end_after(window: &Window, change: &zone::Change) -> Option<Diagnostic> {
+fn end_after(window: &Window, change: &zone::Transition) -> Option<Diagnostic> {
     let zone = window.0.zone;
     let start = window.last_start(change.at.checked_sub_signed(TimeDelta::seconds(1))?)?;
     let end = window.end_of(start)?;

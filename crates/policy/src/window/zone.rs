@@ -95,7 +95,7 @@ pub(super) enum Showing {
     /// At these two instants, which are mostly the same one.
     Shown(DateTime<Utc>, DateTime<Utc>),
     /// Never: this change skips it.
-    Skipped(Change),
+    Skipped(Transition),
 }
 
 pub(super) fn showing(zone: Tz, local: NaiveDateTime) -> Option<Showing> {
@@ -114,7 +114,7 @@ pub(super) fn showing(zone: Tz, local: NaiveDateTime) -> Option<Showing> {
         MappedLocalTime::None => {
             let gap = GapInfo::new(&local, &zone)?;
             let (before, offset) = gap.begin?;
-            Some(Showing::Skipped(Change {
+            Some(Showing::Skipped(Transition {
                 at: instant(before, offset)?,
                 before,
                 after: gap.end?.naive_local(),
@@ -132,7 +132,7 @@ pub(super) fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
 }
 
 /// The change that puts clocks back within a day after that instant.
-pub(super) fn put_back_after(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+pub(super) fn put_back_after(zone: Tz, at: DateTime<Utc>) -> Option<Transition> {
     let later = at.checked_add_signed(PUT_BACK_MAX)?;
     if offset_seconds(zone, at) <= offset_seconds(zone, later) {
         return None;
@@ -147,7 +147,7 @@ pub(super) fn same_offset(zone: Tz, one: DateTime<Utc>, other: DateTime<Utc>) ->
 
 /// A time that clocks are put forward or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct Transition {
     /// When.
     pub(super) at: DateTime<Utc>,
     /// What clocks would show then without the change.
@@ -161,7 +161,7 @@ pub(super) fn changes(
     zone: Tz,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> impl Iterator<Item = Change> {
+) -> impl Iterator<Item = Transition> {
     let next = move |at: &DateTime<Utc>| at.checked_add_signed(CHANGES_APART).filter(|at| *at < to);
     std::iter::successors(Some(from), next).filter_map(move |at| {
         let end = at.checked_add_signed(CHANGES_APART)?.min(to);
@@ -172,10 +172,10 @@ pub(super) fn changes(
     })
 }
 
-fn change_at(zone: Tz, at: DateTime<Utc>) -> Option<Change> {
+fn change_at(zone: Tz, at: DateTime<Utc>) -> Option<Transition> {
     let second = TimeDelta::seconds(1);
     let last = local(zone, at.checked_sub_signed(second)?)?;
-    Some(Change {
+    Some(Transition {
         at,
         before: last.checked_add_signed(second)?,
         after: local(zone, at)?,

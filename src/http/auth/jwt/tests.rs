@@ -11,10 +11,10 @@ use crate::http::auth::key::JwksSource;
 fn jwts() -> Jwts {
     Jwts {
         keys: vec![
-            Key::from_secret(&keys::SECRET.into()),
-            Key::from_pem(keys::RSA_PUB).unwrap(),
-            Key::from_pem(keys::EC_PUB).unwrap(),
-            Key::from_pem(keys::ED25519_PUB).unwrap(),
+            VerifyingKey::from_secret(&keys::SECRET.into()),
+            VerifyingKey::from_pem(keys::RSA_PUB).unwrap(),
+            VerifyingKey::from_pem(keys::EC_PUB).unwrap(),
+            VerifyingKey::from_pem(keys::ED25519_PUB).unwrap(),
         ],
         remote: None,
         issuer: None,
@@ -35,7 +35,7 @@ fn with_issuer() -> Jwts {
 fn with_kid() -> Jwts {
     let set = jwks(&[jwk(Algorithm::RS256, Some("k1"))]);
     Jwts {
-        keys: Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap(),
+        keys: VerifyingKey::from_jwks(set.as_bytes(), JwksSource::File).unwrap(),
         ..jwts()
     }
 }
@@ -98,7 +98,7 @@ async fn the_key_pins_the_algorithm_and_the_token_does_not() {
 async fn a_public_key_is_not_taken_for_a_shared_secret() {
     // The attacker knows the public key, and signs with it as if it were an HMAC secret.
     let jwts = Jwts {
-        keys: vec![Key::from_pem(keys::RSA_PUB).unwrap()],
+        keys: vec![VerifyingKey::from_pem(keys::RSA_PUB).unwrap()],
         ..with_issuer()
     };
     let der = jwts.keys[0].decoding.try_get_as_bytes().unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::super::testing::{good_claims, jwk, jwks, keys, token, with};
 use super::*;
 
-fn verifies(key: &Key, token: &str) -> bool {
+fn verifies(key: &VerifyingKey, token: &str) -> bool {
     let mut validation = Validation::new(key.algorithm);
     validation.validate_exp = false;
     jsonwebtoken::decode::<Value>(token, &key.decoding, &validation).is_ok()
@@ -18,7 +18,7 @@ fn a_pem_file_pins_its_algorithm() {
         (keys::EC_PUB, Algorithm::ES256),
         (keys::ED25519_PUB, Algorithm::EdDSA),
     ] {
-        let key = Key::from_pem(pem).unwrap();
+        let key = VerifyingKey::from_pem(pem).unwrap();
         assert_eq!(key.algorithm, algorithm);
         assert!(
             verifies(&key, &token(algorithm, None, &good_claims())),
@@ -45,7 +45,7 @@ fn a_pem_file_that_cannot_be_used_says_what_to_do() {
             "must be RSA",
         ),
     ] {
-        let error = Key::from_pem(pem).unwrap_err().to_string();
+        let error = VerifyingKey::from_pem(pem).unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
     }
 }
@@ -67,7 +67,7 @@ fn every_kind_of_jwk_pins_its_algorithm() {
             json!({"x-future": {"deep": 1}}),
         ] {
             let set = jwks(&[with(jwk(algorithm, Some("k")), &changes)]);
-            let read = Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
+            let read = VerifyingKey::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
             let [key] = read.as_slice() else {
                 panic!("{algorithm:?} {changes}");
             };
@@ -107,7 +107,7 @@ fn keys_that_are_not_for_us_are_left_out_and_the_rest_is_used() {
     ];
     for bad in unusable {
         let set = jwks(&[bad.clone(), jwk(Algorithm::ES256, Some("good"))]);
-        let keys = Key::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
+        let keys = VerifyingKey::from_jwks(set.as_bytes(), JwksSource::File).unwrap();
         let kids: Vec<_> = keys.iter().map(|key| key.kid.as_deref()).collect();
         assert_eq!(kids, [Some("good")], "{bad}");
     }
@@ -117,7 +117,7 @@ fn keys_that_are_not_for_us_are_left_out_and_the_rest_is_used() {
 fn a_secret_in_a_jwks_that_is_served_is_not_used() {
     let set = jwks(&[jwk(Algorithm::HS256, None)]);
     assert!(
-        Key::from_jwks(set.as_bytes(), JwksSource::Url)
+        VerifyingKey::from_jwks(set.as_bytes(), JwksSource::Url)
             .unwrap()
             .is_empty()
     );
@@ -127,17 +127,17 @@ fn a_secret_in_a_jwks_that_is_served_is_not_used() {
 fn a_jwks_has_keys_and_not_too_many() {
     for bad in ["", "{}", "[]", r#"{"keys": {}}"#, "<html>"] {
         assert!(
-            Key::from_jwks(bad.as_bytes(), JwksSource::File).is_err(),
+            VerifyingKey::from_jwks(bad.as_bytes(), JwksSource::File).is_err(),
             "{bad}"
         );
     }
     let many = vec![jwk(Algorithm::ES256, None); JWKS_KEYS_MAX + 1];
-    let keys = Key::from_jwks(jwks(&many).as_bytes(), JwksSource::File).unwrap();
+    let keys = VerifyingKey::from_jwks(jwks(&many).as_bytes(), JwksSource::File).unwrap();
     assert_eq!(keys.len(), JWKS_KEYS_MAX);
 }
 
 #[test]
 fn debug_output_does_not_show_a_secret() {
-    let shown = format!("{:?}", Key::from_secret(&keys::SECRET.into()));
+    let shown = format!("{:?}", VerifyingKey::from_secret(&keys::SECRET.into()));
     assert!(shown.contains("redacted"), "{shown}");
 }

@@ -5,7 +5,7 @@ use super::super::parse::NODES_MAX;
 use super::super::scan::{BRACKET_DEPTH_MAX, EXPRESSION_BYTES_MAX};
 use super::parse;
 use crate::Document;
-use crate::facts::catalog::{FIELDS, Shape};
+use crate::facts::catalog::{FIELDS, FactType};
 
 const MANUAL: &str = include_str!("../../../../../docs/POLICIES.md");
 
@@ -21,14 +21,14 @@ fn every_field_is_in_its_table_with_its_type() {
     assert_eq!(rows.len(), fields.clone().count());
     for (field, row) in fields.zip(rows) {
         let type_ = match field.shape {
-            Shape::Text(_) => "text",
-            Shape::Count(_) | Shape::Time(_) => "number",
-            Shape::Flag(_) => "true or false",
-            Shape::Word { .. } => "word",
-            Shape::KindDetails(_) => "list of words",
-            Shape::Attributes(_) => "attributes",
-            Shape::Metadata(_) => "metadata",
-            Shape::Tenant(_) => panic!("{} is no type of expressions", field.name),
+            FactType::Text(_) => "text",
+            FactType::Count(_) | FactType::Time(_) => "number",
+            FactType::Flag(_) => "true or false",
+            FactType::Word { .. } => "word",
+            FactType::KindDetails(_) => "list of words",
+            FactType::Attributes(_) => "attributes",
+            FactType::Metadata(_) => "metadata",
+            FactType::Tenant(_) => panic!("{} is no type of expressions", field.name),
         };
         assert!(
             row.starts_with(&format!("| `{}` | {type_} |", field.name)),
