@@ -98,7 +98,7 @@ async fn a_live_track_is_decided_on_and_muted_without_an_event() {
     assert!(app.is_muted("standup", "ann", &mic));
 
     // What only a dry-run policy wants is a row to write, and no call.
-    let handled = run(&app, &camera, now(&app).await, &cause).await;
+    let mut handled = run(&app, &camera, now(&app).await, &cause).await;
     assert!(
         matches!(handled.result, TrackResult::Nothing),
         "{handled:?}"
@@ -106,6 +106,16 @@ async fn a_live_track_is_decided_on_and_muted_without_an_event() {
     let row = handled.dry_run_row(&cause).unwrap();
     assert_eq!(row.entry.request_id.as_deref(), Some("look-1"));
     assert_eq!(row.entry.policy.unwrap().key.name, "cameras");
+    // Nobody says what would have changed of a track on which nothing came to an end.
+    for result in [
+        TrackResult::Refused("not yours".to_owned()),
+        TrackResult::Stale,
+        TrackResult::Gone,
+        TrackResult::Retry("not now".to_owned()),
+    ] {
+        handled.result = result;
+        assert!(handled.dry_run_row(&cause).is_none(), "{handled:?}");
+    }
     assert!(!app.is_muted("standup", "ann", &camera));
     assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 1);
     assert_eq!(

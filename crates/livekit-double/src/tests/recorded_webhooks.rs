@@ -13,8 +13,8 @@ use quell_clock::ManualClock;
 const CAPTURED: &str = include_str!("../../../../tests/fixtures/livekit/webhooks-1.13.5.jsonl");
 const NOW: i64 = 1_795_357_717;
 
-#[tokio::test]
-async fn a_captured_session_sends_the_captured_webhooks() {
+/// A double at the time of the recording, and who has its webhooks.
+async fn started() -> (Receiver, Simulator) {
     let receiver = Receiver::start([]).await;
     let simulator = start(SimulatorConfig {
         webhook_url: Some(receiver.url.clone()),
@@ -22,6 +22,12 @@ async fn a_captured_session_sends_the_captured_webhooks() {
         ..SimulatorConfig::default()
     })
     .await;
+    (receiver, simulator)
+}
+
+#[tokio::test]
+async fn a_captured_session_sends_the_captured_webhooks() {
+    let (receiver, simulator) = started().await;
     play(&simulator);
     simulator.wait_delivered(LONG).await.unwrap();
 
@@ -116,13 +122,7 @@ fn comparable(mut event: Value) -> Value {
 
 #[tokio::test]
 async fn webhooks_are_signed_as_captured_ones_are() {
-    let receiver = Receiver::start([]).await;
-    let simulator = start(SimulatorConfig {
-        webhook_url: Some(receiver.url.clone()),
-        clock: ManualClock::new(DateTime::from_timestamp(NOW, 0).unwrap()).clock(),
-        ..SimulatorConfig::default()
-    })
-    .await;
+    let (receiver, simulator) = started().await;
     simulator.create_room("r", None);
     simulator.wait_delivered(LONG).await.unwrap();
     let sent = receiver.received().remove(0);
