@@ -165,12 +165,10 @@ pub struct AuthServiceConfig {
 /// How jobs are worked off.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerConfig {
-    /// `QUELL_WORKERS`: jobs under way at once in this process (default 32; 0 only stores).
+    /// `QUELL_WORKERS`: jobs under way at once in this process (default 128; 0 only stores).
     pub concurrency: u32,
     /// `QUELL_JOB_DEADLINE_SECONDS`: how long a job is tried for (default 120).
     pub deadline: Duration,
-    /// `QUELL_JOB_LEASE_SECONDS`: after how long another replica may take a job over (default 30).
-    pub lease: Duration,
 }
 
 impl Config {

@@ -6,7 +6,7 @@
 //!                              pipeline: facts -> decide (quell_policy) -> action
 //! REST caller --> http ---------------------------------------------------> action
 //!
-//! action:  access (permit) -> audit (intent) -> livekit -> audit (outcome)
+//! action:  access (permit) -> ledger (intent) -> livekit -> ledger (outcome)
 //! ```
 //!
 //! The modules, in the order in which to read them. Each uses those below it, and none above.
@@ -22,12 +22,13 @@
 //! - [`action`] is the one path to a change in `LiveKit`, for people and policies alike.
 //! - [`livekit`] reads and verifies webhooks, makes facts, and calls `LiveKit`.
 //! - [`policy_store`] keeps the policies and their revisions, and the snapshot that is in force.
-//! - [`audit`] writes an action's intent before the call, and its outcome after.
+//! - [`ledger`] writes an action's intent before the call, its outcome after it, and how a job ended.
+//! - [`audit`] is the log of actions: its words, and rows of what never reached `LiveKit`.
 //! - [`access`] authorizes every action, and says what a viewer may see.
 //! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
 //! - [`metrics`] counts and times; [`config`] reads the environment, all of it.
 //! - [`quell_clock`], a crate of its own, is the time that the program and the double share.
-//! - `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
+//! - `replica` says to the others that this process lives, `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
 //!   can be a caller's id.
 //! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.
 //! - [`livekit_double`], a crate of its own, is a `LiveKit` to test with.
@@ -49,6 +50,8 @@ pub mod action;
 pub mod livekit;
 pub mod policy_store;
 
+pub mod ledger;
+
 pub mod audit;
 
 pub mod access;
@@ -59,6 +62,7 @@ pub mod metrics;
 pub mod config;
 
 mod caller_id;
+mod replica;
 mod supervisor;
 mod threads;
 

@@ -3,6 +3,7 @@
 mod auth_failure;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -46,6 +47,20 @@ impl Step {
     ];
 }
 
+/// What goes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "each is explained in the metric's help text")]
+pub enum Batch {
+    Events,
+    Intents,
+    Ends,
+    Rooms,
+}
+
+impl Batch {
+    const ALL: [Self; 4] = [Self::Events, Self::Intents, Self::Ends, Self::Rooms];
+}
+
 /// What a webhook comes to.
 const WEBHOOK_RESULTS: &[&str] = &[
     "stored",
@@ -83,6 +98,11 @@ struct StepLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BatchLabel {
+    batch: Batch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: String,
 }
@@ -117,10 +137,13 @@ pub struct Metrics(Arc<MetricsInner>);
 struct MetricsInner {
     registry: Registry,
     steps: Family<StepLabel, Histogram>,
+    batches: Family<BatchLabel, Histogram>,
     webhooks: Family<ResultLabel, Counter>,
     settled: Family<ResultLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
     auth_failures: Family<ReasonLabel, Counter>,
+    queued: Gauge,
+    oldest_queued: Gauge<f64, AtomicU64>,
     policies: Gauge,
     newest_revision: Gauge,
     maintenance_runs: Family<RunLabels, Counter>,
@@ -133,6 +156,8 @@ const STEP_BUCKETS_SECS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.04, 0.1, 0.5,
     1.0, 5.0,
 ];
+
+const BATCH_BUCKETS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -148,6 +173,11 @@ impl Metrics {
         let steps = Family::<StepLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(STEP_BUCKETS_SECS)
         });
+        let batches =
+            Family::<BatchLabel, Histogram>::new_with_constructor(|| Histogram::new(BATCH_BUCKETS));
+        for batch in Batch::ALL {
+            drop(batches.get_or_create(&BatchLabel { batch }));
+        }
         let webhooks = Family::<ResultLabel, Counter>::default();
         let settled = Family::<ResultLabel, Counter>::default();
         let requests = Family::<RequestLabels, Counter>::default();
@@ -165,15 +195,34 @@ impl Metrics {
             let reason = reason.as_str();
             drop(auth_failures.get_or_create(&ReasonLabel { reason }));
         }
+        let queued = Gauge::default();
+        registry.register(
+            "queue_jobs",
+            "Jobs in this process that wait for their turn, or for time",
+            queued.clone(),
+        );
+        let oldest_queued = Gauge::<f64, AtomicU64>::default();
+        registry.register_with_unit(
+            "queue_oldest",
+            "Since when the oldest of them waits, from its webhook's arrival; 0 where none does",
+            Unit::Seconds,
+            oldest_queued.clone(),
+        );
         let policies = Gauge::default();
         let newest_revision = Gauge::default();
         registry.register_with_unit(
             "step",
-            "Time of each step: Verify (signature), Commit (event and job), Queue (until a worker begins), \
+            "Time of each step: Verify (signature), Commit (event and job), Queue (from the webhook's arrival until it is the job's turn), \
              Facts (asked of LiveKit), Decide, Intent (lease and audit row), Call (LiveKit's mute), Outcome \
-             (audit row), Settle; WebhookToMute is from the webhook's arrival to LiveKit's answer",
+             (a person's audit row), Settle (the audit row and the job's end); WebhookToMute is from the webhook's arrival to LiveKit's answer",
             Unit::Seconds,
             steps.clone(),
+        );
+        registry.register(
+            "batch_size",
+            "How many went together in one statement: Events (stored), Intents (begun), Ends (outcomes and \
+             settled jobs); Rooms: questions that one ListRooms answered",
+            batches.clone(),
         );
         registry.register("webhooks", "Webhooks received, by result", webhooks.clone());
         registry.register("settled", "Jobs settled, by how", settled.clone());
@@ -213,10 +262,13 @@ impl Metrics {
         Self(Arc::new(MetricsInner {
             registry,
             steps,
+            batches,
             webhooks,
             settled,
             requests,
             auth_failures,
+            queued,
+            oldest_queued,
             policies,
             newest_revision,
             maintenance_runs,
@@ -230,6 +282,13 @@ impl Metrics {
             .steps
             .get_or_create(&StepLabel { step })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts a batch of `count`.
+    pub(crate) fn batch(&self, batch: Batch, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let batches = self.0.batches.get_or_create(&BatchLabel { batch });
+        batches.observe(f64::from(count));
     }
 
     /// Counts a webhook.
@@ -272,6 +331,12 @@ impl Metrics {
         let reason = reason.as_str();
         let label = ReasonLabel { reason };
         self.0.auth_failures.get_or_create(&label).inc();
+    }
+
+    /// Says how many jobs wait, and for how long the oldest of them has.
+    pub(crate) fn queue(&self, jobs: usize, oldest: Duration) {
+        self.0.queued.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+        self.0.oldest_queued.set(oldest.as_secs_f64());
     }
 
     /// Says how many policies are in force, and up to which change of them.

@@ -15,13 +15,15 @@ use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
 use crate::http::{AdmissionQueues, AppState};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
+use crate::ledger::Ledger;
 use crate::livekit::signature::Verifier;
-use crate::livekit::{LiveKit, LiveKitSetupError};
+use crate::livekit::{LiveKit, LiveKitSetupError, Rooms};
 use crate::maintenance::{self, Means};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
 use crate::postgres::Pool;
+use crate::replica;
 use crate::supervisor::Supervisor;
 use quell_clock::Clock;
 
@@ -41,6 +43,9 @@ pub enum StartError {
     /// The stored policies.
     #[error("the stored policies cannot be read: {0}")]
     Policies(#[from] StoreError),
+    /// The table of replicas.
+    #[error("this process cannot be written down as a replica: {0}")]
+    Replica(#[from] sqlx::Error),
     /// The address.
     #[error("cannot listen on {address}: {error}; set HOST and PORT to an address that is free")]
     Listen {
@@ -58,6 +63,7 @@ pub struct Server {
     pub address: SocketAddr,
     /// What its handlers share.
     pub state: AppState,
+    replica: String,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -72,10 +78,14 @@ impl Server {
             .livekit
             .as_ref()
             .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
+        let id = Uuid::now_v7().to_string();
+        let supervisor = Supervisor::new(tracker.clone(), stop.clone());
+        let (ledger, writers) = Ledger::new(&pool, &id, &metrics, stop.clone());
         let runner = if let Some(livekit) = &config.livekit {
             Some(ActionRunner {
                 livekit: LiveKit::new(livekit, clock.clone())?,
                 pool: pool.clone(),
+                ledger: ledger.clone(),
                 metrics: metrics.clone(),
             })
         } else {
@@ -86,26 +96,34 @@ impl Server {
         };
         let authenticator = Authenticator::new(&config.auth, clock.clone()).await?;
         let policies = Policies::load(&pool, metrics.clone()).await?;
+        let (rooms, asking) = runner
+            .as_ref()
+            .map(|runner| {
+                let livekit = runner.livekit.clone();
+                Rooms::new(livekit, metrics.clone(), tracker.clone())
+            })
+            .unzip();
+        replica::register(&pool, &id).await?;
         let worker = Worker::new(WorkerParts {
             pool: pool.clone(),
             pipeline: Pipeline {
                 runner: runner.clone(),
+                rooms,
                 policies: policies.clone(),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
                 livekit_timeout,
             },
+            ledger,
             config: config.worker,
             metrics: metrics.clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
-            replica: Uuid::now_v7().to_string(),
+            replica: id.clone(),
         });
         let settings = InboxSettings {
             deadline: config.worker.deadline,
-            lease: config.worker.lease,
         };
-        let supervisor = Supervisor::new(tracker.clone(), stop.clone());
         let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
         let state = AppState {
             verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
@@ -123,6 +141,15 @@ impl Server {
             pool: pool.clone(),
         };
         let (listener, address) = listen(&config.host, config.port).await?;
+        supervisor.supervise(
+            "replica",
+            replica::live(pool.clone(), id.clone(), stop.clone()),
+        );
+        supervisor.supervise("intents", writers.begins);
+        supervisor.supervise("outcomes", writers.ends);
+        if let Some(asking) = asking {
+            supervisor.supervise("rooms", asking);
+        }
         supervisor.supervise("inbox", writer);
         supervisor.supervise("worker", worker.run());
         supervisor.supervise("policies", policies.watch(pool.clone(), stop.clone()));
@@ -138,6 +165,7 @@ impl Server {
         Ok(Self {
             address,
             state,
+            replica: id,
             tracker,
             stop,
         })
@@ -152,7 +180,8 @@ impl Server {
     pub async fn drain(self) {
         self.stop.cancel();
         self.tracker.close();
-        // The inbox's writer ends when nobody can give it events any more.
+        let pool = self.state.pool.clone();
+        // What writes for others ends when nobody can give it anything any more.
         drop(self.state);
         if tokio::time::timeout(DRAIN_TIMEOUT, self.tracker.wait())
             .await
@@ -160,8 +189,11 @@ impl Server {
         {
             tracing::warn!(
                 tasks = self.tracker.len(),
-                "stopped before everything was over; leases run out and jobs are claimed again"
+                "stopped before everything was over; other replicas go on with it"
             );
+        }
+        if let Err(error) = replica::leave(&pool, &self.replica).await {
+            tracing::warn!(%error, "other replicas notice only later that this one has stopped");
         }
     }
 }

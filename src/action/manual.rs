@@ -95,11 +95,14 @@ pub async fn mute_by_hand(
         fetched_at: view.fetched_at(),
         policy: None,
         deadline,
+        job: None,
     };
     runner.run(&request).await.map_err(|error| match error {
         ActionError::Denied(_) | ActionError::Gone => ManualMuteError::NotFound,
         ActionError::Superseded
         | ActionError::Busy
+        | ActionError::Lost
+        | ActionError::Lapsed
         | ActionError::RemoteUnmuteDisabled
         | ActionError::LiveKit(_)
         | ActionError::Database(_) => ManualMuteError::Action(error),
@@ -149,7 +152,7 @@ async fn refused(
     let (entry, error) = (entry(asked, missing.room()), missing.to_string());
     match runner.record(&entry, Outcome::Refused, &error).await {
         Ok(()) => ManualMuteError::NotFound,
-        Err(error) => ManualMuteError::Action(error.into()),
+        Err(error) => ManualMuteError::Action(ActionError::Database(error)),
     }
 }
 
@@ -164,6 +167,6 @@ async fn failed(
         .await;
     ManualMuteError::Action(match recorded {
         Ok(()) => ActionError::LiveKit(error),
-        Err(error) => error.into(),
+        Err(error) => ActionError::Database(error),
     })
 }

@@ -1,21 +1,17 @@
 //! THE path: authorize -> intent -> LiveKit -> outcome, for people and policies alike.
 
-use std::time::Duration;
-
 use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
-use crate::audit::{
-    self, Action, Actor, Begun, Completion, Entry, Intent, Origin, Outcome, PolicyRevision,
-    Proposal, SETTLE_MARGIN,
+use crate::audit::{self, Action, Actor, Entry, Origin, Outcome, PolicyRevision};
+use crate::ledger::{
+    Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN, Unfinished,
+    WriteError,
 };
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
 use crate::postgres::Pool;
-
-/// The pause before an action that was `Busy` is begun again.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the action path needs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +20,8 @@ pub struct ActionRunner {
     pub livekit: LiveKit,
     /// The database.
     pub pool: Pool,
+    /// What writes intents and outcomes.
+    pub ledger: Ledger,
     /// Where the time goes.
     pub metrics: Metrics,
 }
@@ -85,6 +83,16 @@ pub struct ActionRequest<'a> {
     pub policy: Option<PolicyRevision>,
     /// Until when LiveKit is waited for.
     pub deadline: Instant,
+    /// The job that it is for.
+    pub job: Option<&'a JobLease>,
+}
+
+/// What came of an action, and what is to be written of it.
+#[derive(Debug)]
+pub(crate) struct Acted {
+    pub(crate) result: Result<TrackState, ActionError>,
+    /// None where nothing was begun.
+    pub(crate) end: Option<(Unfinished, Completion)>,
 }
 
 /// The track after the action, as LiveKit reports it.
@@ -106,6 +114,12 @@ pub enum ActionError {
     /// Another action on the same source took too long.
     #[error("another action on this track is still under way")]
     Busy,
+    /// Another replica has the job by now, or it is over.
+    #[error("the job is another replica's by now")]
+    Lost,
+    /// This process was held up between its intent and the call.
+    #[error("this process was held up for too long, so that another may act in its place")]
+    Lapsed,
     /// LiveKit knows no such track (any more).
     #[error("LiveKit has no such track any more")]
     Gone,
@@ -119,13 +133,77 @@ pub enum ActionError {
     LiveKit(LiveKitError),
     /// The intent could not be written, so nothing was done.
     #[error("the action could not be recorded, so it was not done: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] WriteError),
 }
 
 impl ActionRunner {
     /// Carries out `request`, if its authority reaches the room and no newer unmute of a person stands
-    /// against it.
+    /// against it. It returns when the outcome is written.
     pub async fn run(&self, request: &ActionRequest<'_>) -> Result<TrackState, ActionError> {
+        let acted = self.act(request).await;
+        if let Some(end) = acted.end {
+            self.finish(end).await;
+        }
+        acted.result
+    }
+
+    /// The same, but for the outcome, which is the caller's to write.
+    pub(crate) async fn act(&self, request: &ActionRequest<'_>) -> Acted {
+        let intent = match self.begin(request).await {
+            Ok(intent) => intent,
+            Err(error) => {
+                return Acted {
+                    result: Err(error),
+                    end: None,
+                };
+            }
+        };
+        let (unfinished, result) = if request.job.is_some() && intent.has_lapsed() {
+            (intent.into_parts().1, Err(ActionError::Lapsed))
+        } else {
+            let called_at = Instant::now();
+            let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
+            self.metrics.observe(Step::Call, called_at.elapsed());
+            (unfinished, result_of(called, request.verb))
+        };
+        let latency = request.cause.arrived.elapsed();
+        if request.cause.origin == Origin::Webhook {
+            self.metrics.observe(Step::WebhookToMute, latency);
+        }
+        let completion = Completion {
+            outcome: outcome_of(&result),
+            error: result.as_ref().err().map(ToString::to_string),
+            muted: result.as_ref().ok().map(|state| state.muted),
+            latency,
+            may_stand: may_stand(&result),
+        };
+        Acted {
+            result,
+            end: Some((unfinished, completion)),
+        }
+    }
+
+    /// Writes an outcome. Where that takes longer than [`SETTLE_MARGIN`], the caller gets LiveKit's answer, and
+    /// the log what is missing: the intent is closed as `unknown` then.
+    pub(crate) async fn finish(&self, end: (Unfinished, Completion)) {
+        let begun = Instant::now();
+        let end = End {
+            action: Some(end),
+            job: None,
+        };
+        match tokio::time::timeout(SETTLE_MARGIN, self.ledger.end(end)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the outcome of an action could not be written");
+            }
+            Err(_) => tracing::error!("the outcome of an action could not be written in time"),
+        }
+        self.metrics.observe(Step::Outcome, begun.elapsed());
+    }
+
+    /// Authorizes the action and writes its intent, once the action before it on the same source is over.
+    async fn begin(&self, request: &ActionRequest<'_>) -> Result<Intent, ActionError> {
+        let started = Instant::now();
         let entry = entry(request);
         let target = Target {
             room_name: &request.room.info.name,
@@ -147,56 +225,22 @@ impl ActionRunner {
             permit,
             entry,
             fetched_at: request.fetched_at,
+            job: request.job.cloned(),
         };
-        let intent = self.begin(proposal, request.deadline).await?;
-        let called_at = Instant::now();
-        let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
-        self.metrics.observe(Step::Call, called_at.elapsed());
-        let latency = request.cause.arrived.elapsed();
-        if request.cause.origin == Origin::Webhook {
-            self.metrics.observe(Step::WebhookToMute, latency);
-        }
-        let result = result_of(called, request.verb);
-        let end = Completion {
-            outcome: outcome_of(&result),
-            error: result.as_ref().err().map(ToString::to_string),
-            muted: result.as_ref().ok().map(|state| state.muted),
-            latency,
-            may_stand: may_stand(&result),
+        let (refused, outcome, error) = match self.ledger.begin(proposal, request.deadline).await? {
+            Begun::Intent(intent) => {
+                self.metrics.observe(Step::Intent, started.elapsed());
+                return Ok(intent);
+            }
+            // It is tried again, and what comes of that is a row.
+            Begun::Busy(_) if request.job.is_some() => return Err(ActionError::Busy),
+            Begun::Lost(_) => return Err(ActionError::Lost),
+            Begun::Busy(refused) => (refused, Outcome::Failed, ActionError::Busy),
+            Begun::Superseded(refused) => (refused, Outcome::Superseded, ActionError::Superseded),
         };
-        let finished_at = Instant::now();
-        audit::finish(&self.pool, unfinished, end).await;
-        self.metrics.observe(Step::Outcome, finished_at.elapsed());
-        result
-    }
-
-    /// Writes the intent, once the action before it on the same source is over.
-    async fn begin(&self, proposal: Proposal, deadline: Instant) -> Result<Intent, ActionError> {
-        let started = Instant::now();
-        let mut proposal = proposal;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let hold = left.saturating_add(SETTLE_MARGIN);
-            let (refused, outcome, error) = match audit::begin(&self.pool, proposal, hold).await? {
-                Begun::Intent(intent) => {
-                    self.metrics.observe(Step::Intent, started.elapsed());
-                    return Ok(intent);
-                }
-                Begun::Busy(again) if left > BUSY_PAUSE => {
-                    proposal = again;
-                    // The other action may be another replica's, so nothing tells when it ends.
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                    continue;
-                }
-                Begun::Busy(refused) => (refused, Outcome::Failed, ActionError::Busy),
-                Begun::Superseded(refused) => {
-                    (refused, Outcome::Superseded, ActionError::Superseded)
-                }
-            };
-            self.record(&refused.entry, outcome, &error.to_string())
-                .await?;
-            return Err(error);
-        }
+        self.record(&refused.entry, outcome, &error.to_string())
+            .await?;
+        Err(error)
     }
 
     pub(super) async fn record(
@@ -204,8 +248,8 @@ impl ActionRunner {
         entry: &Entry,
         outcome: Outcome,
         error: &str,
-    ) -> Result<(), sqlx::Error> {
-        audit::record(&self.pool, entry, outcome, Some(error)).await
+    ) -> Result<(), WriteError> {
+        Ok(audit::record(&self.pool, entry, outcome, Some(error)).await?)
     }
 }
 
@@ -246,6 +290,8 @@ fn outcome_of(result: &Result<TrackState, ActionError>) -> Outcome {
         Err(ActionError::Superseded) => Outcome::Superseded,
         Err(
             ActionError::Busy
+            | ActionError::Lost
+            | ActionError::Lapsed
             | ActionError::RemoteUnmuteDisabled
             | ActionError::LiveKit(_)
             | ActionError::Database(_),
@@ -262,6 +308,8 @@ fn may_stand(result: &Result<TrackState, ActionError>) -> bool {
             ActionError::Denied(_)
             | ActionError::Superseded
             | ActionError::Busy
+            | ActionError::Lost
+            | ActionError::Lapsed
             | ActionError::Gone
             | ActionError::RemoteUnmuteDisabled
             | ActionError::Database(_),

@@ -91,7 +91,7 @@ impl Entry {
     }
 
     /// The policy's columns: its owner, name and revision.
-    pub(super) fn policy_columns(&self) -> (Option<&str>, Option<&str>, Option<i32>) {
+    pub(crate) fn policy_columns(&self) -> (Option<&str>, Option<&str>, Option<i32>) {
         let policy = self.policy.as_ref();
         (
             policy.and_then(|policy| policy.key.owner.as_str()),
@@ -101,8 +101,19 @@ impl Entry {
     }
 }
 
+/// A row of the audit log without a call to LiveKit.
+#[derive(Debug)]
+pub struct AuditRow {
+    /// What it says.
+    pub entry: Entry,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub error: Option<String>,
+}
+
 /// As Postgres can store it.
-pub(super) fn stored(text: Option<&String>) -> Option<String> {
+pub(crate) fn stored(text: Option<&String>) -> Option<String> {
     text.map(|text| to_pg_text(text))
 }
 

@@ -1,21 +1,12 @@
 //! The audit log: what was requested, by whom, on what, and what came of it.
 //!
-//! ```text
-//! Proposal (permit, entry) --begin--> Intent --LiveKit--> Unfinished --finish--> outcome
-//!                            '------> Busy | Superseded (the proposal again)
-//! ```
-//!
-//! *Architecture invariant:* only [`begin`] makes an [`Intent`], and it is committed by then; LiveKit's
-//! client takes nothing else.
+//! An action that reaches `LiveKit` is written by the ledger (`crate::ledger`).
 
 mod entry;
-mod intent;
-mod outcome;
 mod recover;
 
-pub use entry::{Entry, PolicyRevision, record};
-pub use intent::{Begun, Intent, Proposal, Unfinished, begin};
-pub use outcome::{Completion, SETTLE_MARGIN, finish};
+pub(crate) use entry::stored;
+pub use entry::{AuditRow, Entry, PolicyRevision, record};
 pub use recover::close_overdue;
 
 use quell_policy::TenantId;

@@ -29,7 +29,7 @@ const OF_OTHERS: [(&str, &str); 15] = [
     ("silent", "off or error"),
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "access",
     "action",
     "audit",
@@ -39,6 +39,7 @@ const PARTS: [&str; 15] = [
     "explain",
     "http",
     "inbox",
+    "ledger",
     "livekit",
     "metrics",
     "pipeline",

@@ -34,6 +34,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Events are kept for a day at least, and what people decided too: no job may be older.
+/// Of these, five have one thing to do.
+const CONNECTIONS_MIN: u32 = 8;
 const DEADLINE_MAX: Duration = Duration::from_hours(12);
 
 /// More than any Postgres does work for at once, and few enough for the machine's own to start.
@@ -75,31 +77,19 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
         database: database(reader),
         auth: auth::read(reader),
         worker: WorkerConfig {
-            concurrency: reader.parsed("QUELL_WORKERS", 32, "a whole number"),
+            concurrency: reader.parsed("QUELL_WORKERS", 128, "a whole number"),
             deadline: reader.seconds("QUELL_JOB_DEADLINE_SECONDS", 120),
-            lease: reader.seconds("QUELL_JOB_LEASE_SECONDS", 30),
         },
         event_retention_days: retention(reader),
         log_filter: log_filter(reader),
         log_format: log_format(reader),
         warnings: Vec::new(),
     };
-    let livekit_timeout = config
-        .livekit
-        .as_ref()
-        .map_or(Duration::ZERO, |l| l.timeout);
-    if config.worker.lease < livekit_timeout * 2 {
-        reader.problems.push(
-            "QUELL_JOB_LEASE_SECONDS is less than twice QUELL_LIVEKIT_TIMEOUT_MS: \
-             another replica would take over jobs that are still worked on"
-                .to_owned(),
-        );
-    }
-    // One is kept for listening to changes of policies.
-    if config.database.connections_max < 2 {
-        reader.problems.push(
-            "QUELL_DATABASE_CONNECTIONS is less than 2: one connection only listens".to_owned(),
-        );
+    if config.database.connections_max < CONNECTIONS_MIN {
+        reader.problems.push(format!(
+            "QUELL_DATABASE_CONNECTIONS is less than {CONNECTIONS_MIN}: one connection only listens, one says that \
+             this process lives, and three write"
+        ));
     }
     if config.database.connections_max > CONNECTIONS_MAX {
         reader.problems.push(format!(

@@ -46,9 +46,9 @@ impl From<ExplainError> for Problem {
                     LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
                         (unavailable, "LIVEKIT_UNAVAILABLE")
                     }
-                    LiveKitError::Status { .. } | LiveKitError::Unreadable { .. } => {
-                        (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED")
-                    }
+                    LiveKitError::Status { .. }
+                    | LiveKitError::Unreadable { .. }
+                    | LiveKitError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED"),
                 };
                 Self::new(status, code, text).because(chain(&error))
             }

@@ -58,6 +58,8 @@ fn told(error: &ActionError) -> String {
         | ActionError::Busy
         | ActionError::Gone
         | ActionError::RemoteUnmuteDisabled
+        | ActionError::Lost
+        | ActionError::Lapsed
         | ActionError::LiveKit(_) => error.to_string(),
     }
 }
@@ -128,7 +130,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
         );
         match recorded.await {
             Ok(()) => problem,
-            Err(error) => ManualMuteError::Action(error.into()).into(),
+            Err(error) => ManualMuteError::Action(ActionError::Database(error.into())).into(),
         }
     };
     if !caller.has(Scope::Mute) {

@@ -4,24 +4,29 @@
 //! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
 //! a participant), so the queue and the batches are also bounded in bytes.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::Instant;
-use uuid::Uuid;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
-use super::Job;
 use super::bytes::{QueueBytes, Reservation, batches};
+use super::job::Job;
+use super::queue::{EventKey, Place};
 use super::worker::Worker;
-use crate::livekit::event::{Event, TRACK_PUBLISHED};
-use crate::metrics::{Metrics, Step};
-use crate::postgres::{Connection, Pool, interval, to_pg_key, to_pg_text};
+use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
+use crate::metrics::{Batch, Metrics, Step};
+use crate::postgres::{
+    Connection, Dedicated, Pool, interval, is_about_data, to_pg_key, to_pg_text,
+};
 use quell_policy::TenantId;
 
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
+/// A connection that has nothing to do for so long is given back.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 /// LiveKit waits for the answer, and the room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -30,8 +35,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct InboxSettings {
     /// How long a job is tried for.
     pub deadline: Duration,
-    /// How long a job's lease lasts; after that, another replica may claim the job.
-    pub lease: Duration,
 }
 
 /// Where webhooks go; cheap to clone.
@@ -75,9 +78,9 @@ struct Incoming {
     body: String,
     _reservation: Reservation,
     arrived: Instant,
-    /// A worker's slot, where one was free: the job is then leased as it is stored, which saves
+    /// A place in memory, where one was free: the job is then ours as it is stored, which saves
     /// a commit on the way to the mute.
-    slot: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
@@ -94,6 +97,7 @@ impl Inbox {
             pool,
             worker: worker.clone(),
             settings,
+            metrics: metrics.clone(),
         };
         let inbox = Self {
             queue,
@@ -118,8 +122,12 @@ impl Inbox {
         reservation: Reservation,
         arrived: Instant,
     ) -> Result<Accepted, AcceptError> {
-        let slot = (event.name == TRACK_PUBLISHED)
-            .then(|| self.worker.free_slot())
+        if event.room.tenant.is_some() {
+            self.worker
+                .note_tenant(&event.room.sid, event.room.tenant.as_ref());
+        }
+        let place = (event.name == TRACK_PUBLISHED)
+            .then(|| self.worker.place(&event))
             .flatten();
         let (answer, answered) = oneshot::channel();
         let incoming = Incoming {
@@ -127,7 +135,7 @@ impl Inbox {
             body,
             _reservation: reservation,
             arrived,
-            slot,
+            place,
             answer,
         };
         let begun = Instant::now();
@@ -148,37 +156,53 @@ struct Writer {
     pool: Pool,
     worker: Worker,
     settings: InboxSettings,
+    metrics: Metrics,
 }
 
-struct StoredEvent {
-    event_created_at: DateTime<Utc>,
-    event_id: String,
-    received_at: DateTime<Utc>,
-    job_id: Option<Uuid>,
+/// What a statement stored and ended.
+#[derive(Debug, Default)]
+struct Stored {
+    /// When each was received, by its place in the batch; duplicates are missing.
+    received_at: Vec<(usize, DateTime<Utc>)>,
+    /// Jobs of tracks that are gone.
+    over: HashSet<EventKey>,
 }
 
 impl Writer {
     async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
+        let mut connection = self.pool.dedicated();
         let mut batch = Vec::new();
-        while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let events = std::mem::take(&mut batch);
-            for batch in batches(events, BATCH_BYTES_MAX, |incoming| incoming.body.len()) {
-                self.write(batch).await;
+        loop {
+            match timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)).await {
+                Ok(0) => return,
+                Ok(_) => {
+                    let events = std::mem::take(&mut batch);
+                    for batch in batches(events, BATCH_BYTES_MAX, |incoming| incoming.body.len()) {
+                        for batch in ends_apart(batch) {
+                            self.metrics.batch(Batch::Events, batch.len());
+                            self.write(&mut connection, batch).await;
+                        }
+                    }
+                }
+                Err(_) => connection.release(),
             }
         }
     }
 
-    async fn write(&self, batch: Vec<Incoming>) {
-        match self.store(&batch).await {
-            Ok(stored) => self.deliver(batch, stored),
+    async fn write(&self, connection: &mut Dedicated, batch: Vec<Incoming>) {
+        match self.store(connection, &batch).await {
+            Ok(stored) => self.deliver(batch, &stored),
             // One event that Postgres refuses must not take the others with it.
             Err(error) if batch.len() > 1 && is_about_data(&error) => {
                 tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
                 for incoming in batch {
-                    Box::pin(self.write(vec![incoming])).await;
+                    Box::pin(self.write(connection, vec![incoming])).await;
                 }
             }
             Err(error) => {
+                if !is_about_data(&error) {
+                    connection.release();
+                }
                 for incoming in batch {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
@@ -188,9 +212,13 @@ impl Writer {
         }
     }
 
-    async fn store(&self, batch: &[Incoming]) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        match self.insert(&mut connection, batch).await {
+    async fn store(
+        &self,
+        connection: &mut Dedicated,
+        batch: &[Incoming],
+    ) -> Result<Stored, sqlx::Error> {
+        let connection = connection.get().await?;
+        match self.insert(connection, batch).await {
             // A day without a partition: maintenance was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {
                 for incoming in batch {
@@ -198,10 +226,10 @@ impl Writer {
                         "select quell_ensure_partitions($1)",
                         incoming.event.created_at
                     )
-                    .execute(&mut connection)
+                    .execute(&mut *connection)
                     .await?;
                 }
-                self.insert(&mut connection, batch).await
+                self.insert(connection, batch).await
             }
             result => result,
         }
@@ -211,7 +239,7 @@ impl Writer {
         &self,
         connection: &mut Connection,
         batch: &[Incoming],
-    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
+    ) -> Result<Stored, sqlx::Error> {
         let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
             let texts = batch.iter().map(|incoming| of(&incoming.event));
             texts
@@ -221,6 +249,7 @@ impl Writer {
         let room_sids = texts(|event| &event.room.sid);
         let room_names = texts(|event| &event.room.name);
         let identities = texts(|event| &event.participant.identity);
+        let participant_sids = texts(|event| &event.participant.sid);
         let track_sids = texts(|event| &event.track.sid);
         let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
         let ids: Vec<_> = batch.iter().map(|i| to_pg_key(&i.event.id)).collect();
@@ -230,20 +259,18 @@ impl Writer {
             .map(|i| i.event.room.tenant.as_ref().map(TenantId::as_str))
             .collect();
         let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
-        let wants_job: Vec<_> = batch
+        let are_ours: Vec<_> = batch
             .iter()
-            .map(|i| i.event.name == TRACK_PUBLISHED)
+            .map(|i| (i.event.name == TRACK_PUBLISHED).then_some(i.place.is_some()))
             .collect();
-        let is_leased: Vec<_> = batch.iter().map(|i| i.slot.is_some()).collect();
-        let job_ids: Vec<_> = batch.iter().map(|_| Uuid::now_v7()).collect();
-        sqlx::query_as!(
-            StoredEvent,
-            r#"with incoming as (
+        let ends: Vec<_> = batch.iter().map(|i| ends_track(&i.event.name)).collect();
+        let rows = sqlx::query!(
+            r#"with incoming as materialized (
                 select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
-                    $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[],
-                    $11::bool[], $12::uuid[])
+                    $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[],
+                    $12::bool[])
                 with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
-                     identity, track_sid, body, wants_job, is_leased, job_id, place)),
+                     identity, participant_sid, track_sid, body, is_ours, is_end, place)),
             stored as (
                 insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
                                            identity, track_sid, body)
@@ -254,25 +281,41 @@ impl Writer {
                 from incoming order by created_at, event_id, place
                 on conflict do nothing
                 returning created_at, event_id, received_at),
-            jobs as (
-                insert into job (id, event_created_at, event_id, received_at, state, attempt,
-                                 leased_by, leased_until, deadline)
-                select distinct on (s.created_at, s.event_id)
-                       i.job_id, s.created_at, s.event_id, s.received_at,
-                       case when i.is_leased then 'leased' else 'queued' end,
-                       case when i.is_leased then 1 else 0 end,
-                       case when i.is_leased then $13::text end,
-                       case when i.is_leased then s.received_at + $14::interval end,
-                       s.received_at + $15::interval
+            -- Of equals in a batch the first is the one that is stored.
+            new as (
+                select distinct on (s.created_at, s.event_id) i.*, s.received_at
                 from stored s join incoming i using (created_at, event_id)
-                where i.wants_job
-                -- Of equals in a batch the first has the job: the same one that is handed on.
-                order by s.created_at, s.event_id, i.place
-                returning id, event_created_at, event_id)
-            select s.created_at as "event_created_at!", s.event_id as "event_id!",
-                   s.received_at as "received_at!", j.id as "job_id?"
-            from stored s left join jobs j
-                on j.event_created_at = s.created_at and j.event_id = s.event_id"#,
+                order by s.created_at, s.event_id, i.place),
+            jobs as (
+                insert into job (event_created_at, event_id, received_at, state, attempt, leased_by,
+                                 deadline, room_sid, participant_sid, track_sid)
+                select created_at, event_id, received_at, case when is_ours then 'leased' else 'queued' end,
+                       case when is_ours then 1 else 0 end, case when is_ours then $13::text end,
+                       received_at + $14::interval, room_sid, participant_sid, track_sid
+                from new where is_ours is not null),
+            -- Jobs of tracks that are gone, as far as nobody acts on them just now.
+            over as materialized (
+                select j.event_created_at, j.event_id
+                from job j join incoming i
+                    on i.is_end and j.room_sid = i.room_sid
+                       and (i.event = 'room_finished'
+                            or j.participant_sid = i.participant_sid
+                               and (i.event <> 'track_unpublished' or j.track_sid = i.track_sid))
+                where j.state <> 'dead' and j.action_id is null
+                for update of j skip locked),
+            ended as (
+                delete from job j using over
+                where j.event_created_at = over.event_created_at and j.event_id = over.event_id
+                returning j.event_created_at, j.event_id),
+            settled as (
+                update webhook_event e set settlement = 'gone', settled_at = clock_timestamp()
+                from ended
+                where e.created_at = ended.event_created_at and e.event_id = ended.event_id
+                returning e.created_at, e.event_id)
+            select place as "place", received_at as "received_at", null::timestamptz as "created_at",
+                   null::text as "event_id" from new
+            union all
+            select null, null, created_at, event_id from settled"#,
             &created_at,
             &ids,
             &names,
@@ -280,84 +323,103 @@ impl Writer {
             &room_names as _,
             &tenants as _,
             &identities as _,
+            &participant_sids as _,
             &track_sids as _,
             &bodies as _,
-            &wants_job,
-            &is_leased,
-            &job_ids,
+            &are_ours as _,
+            &ends,
             self.worker.replica(),
-            interval(self.settings.lease),
             interval(self.settings.deadline),
         )
         .fetch_all(connection)
-        .await
+        .await?;
+        let mut stored = Stored::default();
+        for row in rows {
+            if let (Some(place), Some(received_at)) = (row.place, row.received_at) {
+                // Postgres counts from 1.
+                let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+                stored.received_at.push((place, received_at));
+            } else if let (Some(created_at), Some(event_id)) = (row.created_at, row.event_id) {
+                stored.over.insert((created_at, event_id));
+            }
+        }
+        Ok(stored)
     }
 
-    /// Answers the senders, and starts the jobs of what is committed.
-    fn deliver(&self, batch: Vec<Incoming>, mut stored: Vec<StoredEvent>) {
-        for incoming in batch {
+    /// Answers the senders, and hands the jobs of what is committed on.
+    fn deliver(&self, batch: Vec<Incoming>, stored: &Stored) {
+        let mut received_at = vec![None; batch.len()];
+        for (place, at) in &stored.received_at {
+            if let Some(received_at) = received_at.get_mut(*place) {
+                *received_at = Some(*at);
+            }
+        }
+        if !stored.over.is_empty() {
+            self.worker.forget(&stored.over);
+        }
+        let mut jobs = Vec::new();
+        let mut is_left = false;
+        for (incoming, received_at) in batch.into_iter().zip(received_at) {
             let Incoming {
                 event,
                 arrived,
-                slot,
+                place,
                 answer,
                 ..
             } = incoming;
-            let id = to_pg_key(&event.id);
-            let position = stored
-                .iter()
-                .position(|s| s.event_id == id && s.event_created_at == event.created_at);
-            // The first of two equals in a batch has it; the second is a duplicate.
-            let new = position.map(|position| stored.swap_remove(position));
-            let accepted = match &new {
+            let accepted = match received_at {
                 Some(_) => Accepted::Stored,
                 None => Accepted::Duplicate,
             };
             // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
-            let Some(StoredEvent {
-                job_id: Some(job_id),
-                received_at,
-                ..
-            }) = new
-            else {
-                continue;
-            };
-            match slot {
-                Some(slot) => self.worker.start(
-                    Job {
-                        id: job_id,
-                        attempt: 1,
-                        deadline_exceeded: false,
-                        event,
-                        received_at,
-                        arrived,
-                        leased_at: Instant::now(),
-                    },
-                    slot,
-                ),
-                None => self.worker.wake(),
+            match (received_at, place) {
+                (Some(received_at), Some(place)) => jobs.push(Job {
+                    event,
+                    attempt: 1,
+                    received_at,
+                    arrived,
+                    deadline: arrived + self.settings.deadline,
+                    deadline_exceeded: false,
+                    tries: 0,
+                    busy: 0,
+                    look: None,
+                    _place: place,
+                }),
+                (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
+                (None, _) => {}
             }
         }
+        self.worker.push(jobs);
+        if is_left {
+            self.worker.claim_soon();
+        }
     }
+}
+
+/// The same batch, cut where an event ends what an earlier one may have begun: a statement does not see the
+/// jobs that it makes.
+fn ends_apart(batch: Vec<Incoming>) -> Vec<Vec<Incoming>> {
+    let mut parts = Vec::new();
+    let mut part: Vec<Incoming> = Vec::new();
+    let mut rooms = HashSet::new();
+    for incoming in batch {
+        if ends_track(&incoming.event.name) && rooms.contains(&incoming.event.room.sid) {
+            parts.push(std::mem::take(&mut part));
+            rooms.clear();
+        }
+        if incoming.event.name == TRACK_PUBLISHED {
+            rooms.insert(incoming.event.room.sid.clone());
+        }
+        part.push(incoming);
+    }
+    parts.push(part);
+    parts
 }
 
 /// A check that fails without a constraint's name: there is no partition for the row.
 fn is_no_partition(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
         error.code().as_deref() == Some("23514") && error.constraint().is_none()
-    })
-}
-
-/// Whether Postgres refused a row (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
-/// deep), so that the other rows may still be stored.
-fn is_about_data(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| {
-        ["22", "23", "54"]
-            .iter()
-            .any(|class| code.starts_with(class))
     })
 }

@@ -1,91 +1,172 @@
-//! Claims jobs that nobody has a lease of: retries, those that another replica left, and those that
-//! came while all workers were busy.
+//! Claims jobs that nobody has: those that came while this process had no memory left, and those of replicas
+//! that are gone.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::Job;
+use super::job::Job;
+use super::queue::Queue;
+use crate::ledger::JobLease;
 use crate::livekit::event;
-use crate::postgres::{Pool, interval};
+use crate::postgres::Pool;
 
-/// A job that was claimed, as far as its event can be read.
-#[derive(Debug)]
-pub(super) enum Claimed {
-    /// It can be worked on.
-    Job(Box<Job>),
-    /// Its event cannot be read, or is no longer there: nobody can work on it, ever.
-    Unreadable {
-        id: Uuid,
-        attempt: i32,
-        error: String,
-    },
+/// Rooms that jobs are claimed of at once, and jobs of each: a large room keeps no other one waiting.
+const ROOMS: i32 = 64;
+const EACH: i64 = 16;
+/// Jobs of replicas that are gone, at once.
+const ABANDONED: i64 = 512;
+
+/// What was claimed.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) jobs: Vec<Job>,
+    /// Jobs whose event cannot be read, or is no longer there: nobody can work on them, ever.
+    pub(super) unreadable: Vec<(JobLease, String)>,
+    /// The room of the last that were queued: the next time goes on after it.
+    pub(super) last_room: Option<String>,
+    /// How many were claimed of all; jobs for which there was no memory were put back.
+    pub(super) count: usize,
 }
 
-/// Claims at most `limit` runnable jobs under a lease; committed when this returns.
+/// Claims jobs of replicas that are gone, and of rooms after `after_room`; committed when this returns.
 pub(super) async fn claim(
     pool: &Pool,
     replica: &str,
-    lease: Duration,
-    limit: i64,
-) -> Result<Vec<Claimed>, sqlx::Error> {
-    // Each half reads its own index from the front: `statement_timestamp` is one value, so an index scan
-    // can use it. MATERIALIZED evaluates it once: as a subquery of the update, the limit could be applied
-    // anew for each row.
+    queue: &Queue,
+    after_room: &str,
+) -> Result<Claimed, sqlx::Error> {
+    // Rooms with queued jobs, and replicas with jobs, are found one after the other, each by one step in an
+    // index (a "loose index scan"), however many jobs they have.
     let rows = sqlx::query!(
-        r#"with queued as materialized (
-            select id, deadline, null::timestamptz as lease_ended from job
-            where state = 'queued' and run_at <= statement_timestamp()
-            order by run_at limit $3 for update skip locked),
+        r#"with recursive room as (
+            (select room_sid, 1 as number from job
+             where state = 'queued' and room_sid > $2 and room_sid <> all($3::text[])
+             order by room_sid limit 1)
+            union all
+            select (select j.room_sid from job j
+                    where j.state = 'queued' and j.room_sid > room.room_sid and j.room_sid <> all($3::text[])
+                    order by j.room_sid limit 1), number + 1
+            from room where room.room_sid is not null and number < $4),
+        queued as materialized (
+            select j.* from room cross join lateral (
+                select event_created_at, event_id, false as is_abandoned from job
+                where state = 'queued' and room_sid = room.room_sid
+                order by received_at limit $5 for update skip locked) j
+            where room.room_sid is not null),
+        holder as (
+            (select leased_by from job where state = 'leased' order by leased_by limit 1)
+            union all
+            select (select j.leased_by from job j
+                    where j.state = 'leased' and j.leased_by > holder.leased_by
+                    order by j.leased_by limit 1)
+            from holder where holder.leased_by is not null),
         abandoned as materialized (
-            select id, deadline, leased_until as lease_ended from job
-            where state = 'leased' and leased_until < statement_timestamp()
-            order by leased_until limit $3 for update skip locked),
-        next as materialized (
-            select * from abandoned union all select * from queued limit $3),
+            select event_created_at, event_id, true as is_abandoned from job
+            where state = 'leased'
+              and leased_by = any(array(select leased_by from holder
+                                        where leased_by <> $1 and quell_is_gone(leased_by)))
+            limit $6 for update skip locked),
+        next as materialized (select * from abandoned union all select * from queued),
         claimed as (
-            update job set state = 'leased', attempt = attempt + 1, leased_by = $1,
-                           leased_until = clock_timestamp() + $2
+            update job set state = 'leased', attempt = attempt + 1, leased_by = $1, action_id = null
             from next
-            where job.id = next.id
-            returning job.id, job.attempt, job.event_created_at, job.event_id, job.received_at,
-                      coalesce(next.lease_ended > next.deadline, false) as deadline_exceeded)
-        select c.id, c.attempt, c.received_at, c.deadline_exceeded as "deadline_exceeded!", e.body::text as "body?",
-               extract(epoch from clock_timestamp() - c.received_at)::float8 as "age_secs!"
+            where job.event_created_at = next.event_created_at and job.event_id = next.event_id
+            returning job.attempt, job.event_created_at, job.event_id, job.received_at, job.deadline,
+                      job.room_sid, is_abandoned)
+        select c.event_created_at, c.event_id, c.attempt, c.received_at, c.room_sid,
+               is_abandoned and c.attempt > 2 and c.deadline < clock_timestamp() as "deadline_exceeded!",
+               is_abandoned as "is_abandoned!", e.body::text as "body?",
+               extract(epoch from clock_timestamp() - c.received_at)::float8 as "age_secs!",
+               extract(epoch from c.deadline - c.received_at)::float8 as "patience_secs!"
         from claimed c
-        left join webhook_event e on e.created_at = c.event_created_at and e.event_id = c.event_id"#,
+        left join webhook_event e on e.created_at = c.event_created_at and e.event_id = c.event_id
+        order by c.received_at"#,
         replica,
-        interval(lease),
-        limit,
+        after_room,
+        &queue.full_rooms(),
+        ROOMS,
+        EACH,
+        ABANDONED,
     )
     .fetch_all(pool)
     .await?;
     let now = Instant::now();
-    let claimed = rows.into_iter().map(|row| {
-        let unreadable = |error| Claimed::Unreadable {
-            id: row.id,
+    let mut claimed = Claimed {
+        count: rows.len(),
+        ..Claimed::default()
+    };
+    let mut no_memory = Vec::new();
+    for row in rows {
+        let lease = JobLease {
+            created_at: row.event_created_at,
+            event_id: row.event_id,
             attempt: row.attempt,
-            error,
         };
+        if !row.is_abandoned && claimed.last_room.as_ref() < Some(&row.room_sid) {
+            claimed.last_room = Some(row.room_sid);
+        }
         let Some(body) = row.body else {
-            return unreadable("its event is no longer there".to_owned());
+            let error = "its event is no longer there".to_owned();
+            claimed.unreadable.push((lease, error));
+            continue;
         };
         match event::read(body.as_bytes()) {
-            Ok(read) => Claimed::Job(Box::new(Job {
-                id: row.id,
-                attempt: row.attempt,
-                deadline_exceeded: row.deadline_exceeded,
-                event: read.event,
-                received_at: row.received_at,
-                leased_at: now,
-                arrived: Duration::try_from_secs_f64(row.age_secs)
-                    .ok()
-                    .and_then(|age| now.checked_sub(age))
-                    .unwrap_or(now),
-            })),
-            Err(error) => unreadable(format!("its event cannot be read: {error}")),
+            Ok(read) => {
+                let Some(place) = queue.place(&read.event) else {
+                    no_memory.push(lease);
+                    continue;
+                };
+                let ago = |secs| {
+                    let since = Duration::try_from_secs_f64(secs).ok();
+                    since
+                        .and_then(|since| now.checked_sub(since))
+                        .unwrap_or(now)
+                };
+                let arrived = ago(row.age_secs);
+                let patience = Duration::try_from_secs_f64(row.patience_secs).unwrap_or_default();
+                claimed.jobs.push(Job {
+                    event: read.event,
+                    attempt: row.attempt,
+                    received_at: row.received_at,
+                    arrived,
+                    deadline: arrived + patience,
+                    deadline_exceeded: row.deadline_exceeded,
+                    tries: 0,
+                    busy: 0,
+                    look: None,
+                    _place: place,
+                });
+            }
+            Err(error) => {
+                let error = format!("its event cannot be read: {error}");
+                claimed.unreadable.push((lease, error));
+            }
         }
-    });
-    Ok(claimed.collect())
+    }
+    claimed.count -= no_memory.len();
+    put_back(pool, &no_memory).await?;
+    Ok(claimed)
+}
+
+/// Puts back what there is no memory for.
+async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
+    if leases.is_empty() {
+        return Ok(());
+    }
+    let times: Vec<_> = leases.iter().map(|lease| lease.created_at).collect();
+    let ids: Vec<_> = leases.iter().map(|lease| lease.event_id.as_str()).collect();
+    let attempts: Vec<_> = leases.iter().map(|lease| lease.attempt).collect();
+    sqlx::query!(
+        "update job j set state = 'queued', leased_by = null
+         from unnest($1::timestamptz[], $2::text[], $3::int[]) as l(created_at, event_id, attempt)
+         where j.event_created_at = l.created_at and j.event_id = l.event_id and j.attempt = l.attempt
+           and j.state = 'leased'",
+        &times,
+        &ids as _,
+        &attempts,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

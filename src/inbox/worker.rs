@@ -1,25 +1,33 @@
-//! Handles jobs, a bounded number at once: pipeline -> settle.
+//! Works jobs off: whose turn it is, as many at once as there are places.
 
 mod handle;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Job;
 use super::claim::{Claimed, claim};
-use super::settle;
+use super::job::Job;
+use super::queue::{EventKey, JOBS_MAX, Place, Queue, Wait, Work, WorkKind};
 use crate::config::WorkerConfig;
+use crate::ledger::{End, JobEnd, Ledger, Settlement};
+use crate::livekit::event::Event;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::postgres::Pool;
+use quell_policy::TenantId;
 
-/// How often the job table is polled for retries and for what other replicas left.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
-const CLAIM_MAX: usize = 16;
+/// How often the job table is polled for what other replicas left.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Nothing is claimed while there is less memory for it: a claim takes up to so many.
+const FREE_MIN: usize = JOBS_MAX / 8;
 
 /// What a worker works with.
 #[derive(Debug, Clone)]
@@ -28,13 +36,15 @@ pub struct WorkerParts {
     pub pool: Pool,
     /// What handles a track.
     pub pipeline: Pipeline,
+    /// What writes how jobs end.
+    pub ledger: Ledger,
     /// How many at once, and for how long.
     pub config: WorkerConfig,
     /// Where the time goes.
     pub metrics: Metrics,
     /// What a drain waits for.
     pub tracker: TaskTracker,
-    /// When to stop polling for jobs.
+    /// When to stop.
     pub stop: CancellationToken,
     /// The name of this process in its leases.
     pub replica: String,
@@ -47,18 +57,25 @@ pub struct Worker(Arc<WorkerInner>);
 #[derive(Debug)]
 struct WorkerInner {
     parts: WorkerParts,
-    slots: Arc<Semaphore>,
-    wake: Notify,
+    queue: Queue,
+    /// There may be something to claim.
+    claim: Notify,
+    /// Something waits that is due before what was the first.
+    timer: Notify,
+    /// When the timer wakes up next.
+    next_due: Mutex<Option<Instant>>,
 }
 
 impl Worker {
-    /// A worker that does nothing until it is given jobs, or [`Worker::run`] claims some.
+    /// A worker that works on what it is given; [`Worker::run`] claims more.
     #[must_use]
     pub fn new(parts: WorkerParts) -> Self {
-        let slots = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
+        let places = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
         Self(Arc::new(WorkerInner {
-            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-            wake: Notify::new(),
+            queue: Queue::new(places),
+            claim: Notify::new(),
+            timer: Notify::new(),
+            next_due: Mutex::default(),
             parts,
         }))
     }
@@ -67,79 +84,176 @@ impl Worker {
         &self.0.parts.replica
     }
 
-    pub(super) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.slots).try_acquire_owned().ok()
+    /// A place in memory for a job of `event`; without one it is left to others, or for later.
+    pub(super) fn place(&self, event: &Event) -> Option<Place> {
+        let is_stopping = self.0.parts.stop.is_cancelled();
+        (!is_stopping).then(|| self.0.queue.place(event)).flatten()
     }
 
-    pub(super) fn wake(&self) {
-        self.0.wake.notify_one();
+    /// Whose room it is, as an event says: so that tenants take turns.
+    pub(super) fn note_tenant(&self, room_sid: &str, tenant: Option<&TenantId>) {
+        self.0.queue.note_tenant(room_sid, tenant);
     }
 
-    /// Works on a job whose lease this process has.
-    pub(super) fn start(&self, job: Job, slot: OwnedSemaphorePermit) {
-        let worker = self.clone();
-        self.0.parts.tracker.spawn(async move {
-            worker.handle(&job).await;
-            drop(slot);
-            worker.wake();
-        });
+    /// Takes jobs in that this process has.
+    pub(super) fn push(&self, jobs: Vec<Job>) {
+        self.0.queue.push(jobs);
+        self.dispatch();
     }
 
-    /// Claims and handles jobs until it is told to stop.
+    /// Drops jobs that are over.
+    pub(super) fn forget(&self, events: &HashSet<EventKey>) {
+        self.0.queue.forget(events);
+        for _ in events {
+            self.0.parts.metrics.settled(Settlement::Gone.as_str());
+        }
+    }
+
+    /// Jobs were left for whoever has memory for them.
+    pub(super) fn claim_soon(&self) {
+        self.0.claim.notify_one();
+    }
+
+    /// Starts what has its turn, as far as there are places.
+    fn dispatch(&self) {
+        if self.0.parts.stop.is_cancelled() {
+            return;
+        }
+        while let Some(work) = self.0.queue.next() {
+            let worker = self.clone();
+            self.0.parts.tracker.spawn(async move {
+                worker.work(work).await;
+                worker.dispatch();
+            });
+        }
+    }
+
+    async fn work(&self, work: Work) {
+        let Work { jobs, kind, turn } = work;
+        // What ends a job's handling must not end the job: it is kept here.
+        let jobs = Mutex::new(jobs);
+        let working = async {
+            match kind {
+                WorkKind::Handle => self.handle(&jobs).await,
+                WorkKind::Look => self.look(&jobs).await,
+            }
+        };
+        if AssertUnwindSafe(working).catch_unwind().await.is_err() {
+            let left = std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner));
+            for job in left {
+                let event_id = &job.event.id;
+                tracing::error!(event_id, "handling a job panicked; it is tried again");
+                self.retry(job, "its handling panicked").await;
+            }
+        }
+        drop(turn);
+    }
+
+    fn wait(&self, job: Job, at: Instant, wait: Wait) {
+        self.0.queue.wait(job, at, wait);
+        let next = *self
+            .0
+            .next_due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|next| at < next) {
+            self.0.timer.notify_one();
+        }
+    }
+
+    /// Gives those their turn who waited for time.
+    async fn keep_time(&self) {
+        loop {
+            let next = self.0.queue.next_due();
+            *self
+                .0
+                .next_due
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = next;
+            let woken = self.0.timer.notified();
+            match next {
+                Some(at) => drop(tokio::time::timeout_at(at, woken).await),
+                None => woken.await,
+            }
+            self.0.queue.wake(Instant::now());
+            self.dispatch();
+        }
+    }
+
+    /// Claims and handles jobs until it is told to stop; then it lets go of what it did not begin.
     pub async fn run(self) {
-        if self.0.parts.config.concurrency == 0 {
-            return self.0.parts.stop.cancelled().await;
-        }
-        // Only the waits are cancelled: a cancelled claim could leave claimed jobs that nobody works on.
         let stop = self.0.parts.stop.clone();
-        while let Some(Some(slots)) = stop.run_until_cancelled(self.free_slots()).await {
-            if self.claim_jobs(slots).await == 0 {
-                let woken = tokio::time::timeout(POLL_INTERVAL, self.0.wake.notified());
+        if self.0.parts.config.concurrency == 0 {
+            return stop.cancelled().await;
+        }
+        let working = async {
+            tokio::join!(self.keep_time(), self.keep_claiming());
+        };
+        stop.run_until_cancelled(working).await;
+        self.0.queue.clear();
+    }
+
+    async fn keep_claiming(&self) {
+        let mut after_room = String::new();
+        loop {
+            let (jobs, oldest) = self.0.queue.depth();
+            let oldest = oldest.map_or(Duration::ZERO, |since| since.elapsed());
+            self.0.parts.metrics.queue(jobs, oldest);
+            let mut claimed = 0;
+            if self.0.queue.free_memory() >= FREE_MIN {
+                // In a task of its own: a claim that is broken off could leave jobs that nobody works on.
+                let worker = self.clone();
+                let after = std::mem::take(&mut after_room);
+                let claiming = self
+                    .0
+                    .parts
+                    .tracker
+                    .spawn(async move { worker.claim(&after).await });
+                if let Ok((count, last_room)) = claiming.await {
+                    claimed = count;
+                    after_room = last_room.unwrap_or_default();
+                }
+            }
+            if claimed == 0 && after_room.is_empty() {
                 // Nothing wakes us for another replica's jobs: they are found when the wait ends.
-                stop.run_until_cancelled(woken).await;
+                let woken = self.0.claim.notified();
+                drop(tokio::time::timeout(POLL_INTERVAL, woken).await);
             }
         }
     }
 
-    /// Waits for a free slot, and takes the others that are free.
-    async fn free_slots(&self) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
-        let more = std::iter::from_fn(|| self.free_slot());
-        Some(
-            std::iter::once(first)
-                .chain(more.take(CLAIM_MAX - 1))
-                .collect(),
-        )
-    }
-
-    /// Claims at most one job for each of `slots`; returns how many.
-    async fn claim_jobs(&self, mut slots: Vec<OwnedSemaphorePermit>) -> usize {
+    /// Claims some jobs; returns how many, and where to go on.
+    async fn claim(&self, after_room: &str) -> (usize, Option<String>) {
         let parts = &self.0.parts;
-        let limit = i64::try_from(slots.len()).unwrap_or(1);
-        let claimed = claim(&parts.pool, &parts.replica, parts.config.lease, limit).await;
-        let claimed = claimed.unwrap_or_else(|error| {
+        let claimed = claim(&parts.pool, &parts.replica, &self.0.queue, after_room).await;
+        let Claimed {
+            jobs,
+            unreadable,
+            last_room,
+            count,
+        } = claimed.unwrap_or_else(|error| {
             tracing::error!(%error, "jobs cannot be claimed");
-            Vec::new()
+            Claimed::default()
         });
-        let count = claimed.len();
-        for claimed in claimed {
-            match (claimed, slots.pop()) {
-                (Claimed::Job(job), Some(slot)) => self.start(*job, slot),
-                (Claimed::Job(job), None) => {
-                    tracing::error!(
-                        event_id = job.event.id,
-                        "a job was claimed without a free slot"
-                    );
-                }
-                (Claimed::Unreadable { id, attempt, error }, _) => {
-                    tracing::error!(job = %id, error, "a job was given up");
-                    if let Err(error) = settle::dead_letter(&parts.pool, id, attempt, &error).await
-                    {
-                        tracing::error!(job = %id, %error, "a job could not be given up");
-                    }
-                }
+        for (lease, error) in unreadable {
+            tracing::error!(event_id = lease.event_id, error, "a job was given up");
+            let end = End {
+                action: None,
+                job: Some(JobEnd {
+                    lease,
+                    settlement: Settlement::DeadLetter,
+                    given_up: Some(error),
+                    facts: None,
+                    decision: None,
+                    tenant: None,
+                    rows: Vec::new(),
+                }),
+            };
+            if let Err(error) = parts.ledger.end(end).await {
+                tracing::error!(%error, "a job could not be given up");
             }
         }
-        count
+        self.push(jobs);
+        (count, last_room)
     }
 }

@@ -96,6 +96,18 @@ impl Default for EventTrack {
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
+/// Whether an event of this name tells that tracks are gone: one, a participant's, or a room's.
+#[must_use]
+pub fn ends_track(name: &str) -> bool {
+    const ENDS: [&str; 4] = [
+        "track_unpublished",
+        "participant_left",
+        "participant_connection_aborted",
+        "room_finished",
+    ];
+    ENDS.contains(&name)
+}
+
 /// Why a signed body is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {

@@ -3,8 +3,10 @@
 pub mod event;
 pub(crate) mod facts;
 mod room;
+mod rooms;
 pub mod signature;
 mod twirp;
 
 pub use room::{LiveKit, LiveRoom, MutedTrack};
+pub use rooms::Rooms;
 pub use twirp::{LiveKitError, LiveKitSetupError};

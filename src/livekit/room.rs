@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol::{
-    ListRoomsRequest, ListRoomsResponse, MuteRoomTrackRequest, MuteRoomTrackResponse,
-    ParticipantInfo, Room, RoomParticipantIdentity,
+    ListParticipantsRequest, ListParticipantsResponse, ListRoomsRequest, ListRoomsResponse,
+    MuteRoomTrackRequest, MuteRoomTrackResponse, ParticipantInfo, Room, RoomParticipantIdentity,
 };
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::access::Verb;
-use crate::audit::{Intent, Unfinished};
 use crate::config::LiveKitConfig;
+use crate::ledger::{Intent, Unfinished};
 use quell_clock::Clock;
 use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
@@ -68,17 +68,41 @@ impl LiveKit {
         name: &str,
         deadline: Instant,
     ) -> Result<Option<LiveRoom>, LiveKitError> {
+        let rooms = self.rooms(vec![name.to_owned()], deadline).await?;
+        let room = rooms.into_iter().find(|room| room.name == name);
+        Ok(room.map(LiveRoom::from))
+    }
+
+    /// The rooms of these names, as far as they are there.
+    pub(crate) async fn rooms(
+        &self,
+        names: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<Room>, LiveKitError> {
         let grants = VideoGrants {
             room_list: true,
             ..VideoGrants::default()
         };
-        let request = ListRoomsRequest {
-            names: vec![name.to_owned()],
-        };
+        let request = ListRoomsRequest { names };
         let response: ListRoomsResponse =
             self.0.call("ListRooms", grants, &request, deadline).await?;
-        let room = response.rooms.into_iter().find(|room| room.name == name);
-        Ok(room.map(LiveRoom::from))
+        Ok(response.rooms)
+    }
+
+    /// Everybody in the room, with their tracks; nobody where it is not there.
+    pub(crate) async fn participants(
+        &self,
+        room: &str,
+        deadline: Instant,
+    ) -> Result<Vec<ParticipantInfo>, LiveKitError> {
+        let request = ListParticipantsRequest {
+            room: room.to_owned(),
+        };
+        let response: ListParticipantsResponse = self
+            .0
+            .call("ListParticipants", admin_of(room), &request, deadline)
+            .await?;
+        Ok(response.participants)
     }
 
     /// The participant with its tracks, or none where it or its room is not there.
@@ -104,7 +128,7 @@ impl LiveKit {
         }
     }
 
-    /// Makes the call that `intent` was written for. The [`Unfinished`] is for `audit::finish`.
+    /// Makes the call that `intent` was written for. The [`Unfinished`] is for `Ledger::end`.
     pub(crate) async fn execute(
         &self,
         intent: Intent,

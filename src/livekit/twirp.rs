@@ -20,7 +20,7 @@ use quell_clock::Clock;
 
 /// How long a call's token is good for.
 const TOKEN_TTL_SECS: i64 = 60;
-/// The longest answer. LiveKit's hold one room or one participant; a proxy may send anything.
+/// The longest answer; a proxy may send anything.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Why a call to LiveKit came to nothing.
@@ -56,6 +56,12 @@ pub enum LiveKitError {
         /// Twirp's message.
         message: String,
     },
+    /// A success that is too long to be kept.
+    #[error("LiveKit's answer to {method} is larger than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge {
+        /// The RPC.
+        method: &'static str,
+    },
     /// A success that cannot be read.
     #[error("LiveKit's answer to {method} cannot be read: {reason}")]
     Unreadable {
@@ -83,7 +89,7 @@ impl LiveKitError {
     #[must_use]
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::Unreadable { .. } => true,
+            Self::Timeout { .. } | Self::Unreadable { .. } | Self::TooLarge { .. } => true,
             Self::Unreachable { was_sent, .. } => *was_sent,
             Self::Status { status, .. } => *status >= 500,
         }
@@ -197,10 +203,7 @@ impl Twirp {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(LiveKitError::Unreadable {
-                    method,
-                    reason: format!("it is larger than {ANSWER_BYTES_MAX} bytes"),
-                });
+                return Err(LiveKitError::TooLarge { method });
             }
             bytes.extend_from_slice(&chunk);
         }

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! Seen (room, participant, track), as of a time + Cause (origin, correlation)
-//!     -> facts -> decide -> action::run -> Handled (facts, decision, result)
+//!     -> facts -> decide -> action::act -> Handled (facts, decision, result)
 //! ```
 //!
 //! The inbox's worker maps the result to a settlement. Explanations make the same facts
 //! (`livekit::facts`) and stop before the act.
 
-mod fetch;
+mod look;
 mod rows;
 
 use std::sync::Arc;
@@ -21,20 +21,24 @@ use quell_policy::{Decision, Facts, PolicyRef, PolicySet, Verdict, decide};
 use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
-use crate::action::{ActionError, ActionRequest, ActionRunner, Cause};
-use crate::livekit::LiveRoom;
+use crate::action::{Acted, ActionError, ActionRequest, ActionRunner, Cause};
+use crate::ledger::{Completion, JobLease, Unfinished};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
+use crate::livekit::{LiveRoom, Rooms};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
-use fetch::{Fetched, fetch};
-pub use rows::AuditRow;
+pub use look::Look;
+pub(crate) use look::RoomLook;
+use look::{Shown, look, look_at_room};
 
 /// What the pipeline works with; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     /// The action path; none where LiveKit is not configured.
     pub runner: Option<ActionRunner>,
+    /// Where rooms are asked for; none where LiveKit is not configured.
+    pub rooms: Option<Rooms>,
     /// The policies in force.
     pub policies: Policies,
     /// What time it is, for the policies.
@@ -48,8 +52,15 @@ pub struct Pipeline {
 /// A track that was seen.
 #[derive(Debug)]
 pub enum Seen<'a> {
-    /// A webhook told of it: LiveKit is asked for what it is now.
-    Told(&'a Event),
+    /// A webhook told of it, for which there is a job; and what LiveKit says of it now.
+    Told {
+        /// What the webhook told.
+        event: &'a Event,
+        /// What LiveKit says.
+        look: &'a Look,
+        /// The job.
+        job: &'a JobLease,
+    },
     /// LiveKit shows it.
     Live(Box<LiveTrack>),
 }
@@ -58,9 +69,9 @@ pub enum Seen<'a> {
 #[derive(Debug)]
 pub struct LiveTrack {
     /// The room.
-    pub room: LiveRoom,
+    pub room: Arc<LiveRoom>,
     /// The participant that publishes it.
-    pub participant: ParticipantInfo,
+    pub participant: Arc<ParticipantInfo>,
     /// The track.
     pub track: TrackInfo,
     /// When LiveKit was asked for it.
@@ -76,6 +87,8 @@ pub struct Handled {
     pub decision: Option<Decision>,
     /// What came of it.
     pub result: TrackResult,
+    /// What is to be written of the action for a job, with the job's end.
+    pub(crate) action: Option<(Unfinished, Completion)>,
 }
 
 /// What came of a track.
@@ -89,8 +102,14 @@ pub enum TrackResult {
     Refused(String),
     /// The room of that name is another one now.
     Stale,
-    /// LiveKit does not show the track (any more).
+    /// LiveKit says that it has no such track.
     Gone,
+    /// LiveKit does not show the track: not yet, or not any more. To be asked for again.
+    NotShown,
+    /// Another action on the same source is under way. To be tried again soon.
+    Busy,
+    /// The job is another replica's by now.
+    Lost,
     /// A person decided meanwhile.
     Superseded,
     /// Not now: why. To be tried again.
@@ -105,6 +124,7 @@ impl Handled {
             facts: facts_from_event(event),
             decision: None,
             result: TrackResult::Retry(why.to_owned()),
+            action: None,
         }
     }
 
@@ -118,53 +138,92 @@ impl Handled {
 }
 
 impl Pipeline {
-    /// Decides on a track by what is in force, and does what is decided. It is known of since `as_of`, by
-    /// Postgres's clock: a person's newer unmute stands.
-    pub async fn run(&self, seen: Seen<'_>, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
-        match seen {
-            Seen::Told(event) => self.run_told(event, as_of, cause).await,
-            Seen::Live(live) => {
-                let facts = facts_from_live(&live.room, &live.participant, &live.track, as_of);
-                let deadline = Instant::now() + self.livekit_timeout;
-                self.run_live(&live, facts, as_of, cause, deadline).await
-            }
-        }
-    }
-
-    async fn run_told(&self, event: &Event, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
-        let mut facts = facts_from_event(event);
-        let mut decision = None;
+    /// What comes of an event without a look at LiveKit: where it does not matter what LiveKit would say, or
+    /// where nobody can be asked.
+    #[must_use]
+    pub fn by_event_alone(&self, event: &Event) -> Option<Handled> {
+        let facts = facts_from_event(event);
         let policies = self.policies.snapshot();
+        let mut decision = None;
         if !policies.any_tenant_live() {
             // Operators' policies alone may be decided by the event itself.
             let decided = self.decide(&policies, &facts);
             let nothing = is_nothing(&decided);
             decision = Some(decided);
             if nothing {
-                return handled(facts, decision, TrackResult::Nothing);
+                return Some(handled(facts, decision, TrackResult::Nothing));
             }
         }
-        let Some(runner) = &self.runner else {
-            return handled(facts, decision, not_configured());
-        };
-        let deadline = Instant::now() + self.livekit_timeout;
+        let is_configured = self.runner.is_some();
+        (!is_configured).then(|| handled(facts, decision, not_configured()))
+    }
+
+    /// Asks LiveKit for the room and the participant of an event; none where it is not configured.
+    pub async fn look(&self, event: &Event) -> Option<Look> {
+        let (runner, rooms) = (self.runner.as_ref()?, self.rooms.as_ref()?);
         let begun = Instant::now();
-        let fetched = fetch(&runner.livekit, event, &mut facts, deadline).await;
+        let deadline = begun + self.livekit_timeout;
+        let look = look(&runner.livekit, rooms, event, deadline).await;
         self.metrics.observe(Step::Facts, begun.elapsed());
-        match fetched {
-            Fetched::Live(live) => self.run_live(&live, facts, as_of, cause, deadline).await,
-            Fetched::Stale => handled(facts, decision, TrackResult::Stale),
-            Fetched::Gone => handled(facts, decision, TrackResult::Gone),
-            Fetched::Partly(error) => {
-                let decided = self.decide(&self.policies.snapshot(), &facts);
-                let nothing = matches!(decided.enforced, Verdict::Nothing { .. })
-                    && !decided.dry_run.is_indeterminate();
-                let result = if nothing {
-                    TrackResult::Nothing
-                } else {
-                    TrackResult::Retry(error.to_string())
-                };
-                handled(facts, Some(decided), result)
+        Some(look)
+    }
+
+    /// Asks LiveKit for a room and everybody in it; none where it is not configured.
+    pub(crate) async fn look_at_room(&self, name: &str) -> Option<RoomLook> {
+        let (runner, rooms) = (self.runner.as_ref()?, self.rooms.as_ref()?);
+        let begun = Instant::now();
+        let deadline = begun + self.livekit_timeout;
+        let look = look_at_room(&runner.livekit, rooms, name, deadline).await;
+        self.metrics.observe(Step::Facts, begun.elapsed());
+        Some(look)
+    }
+
+    /// Decides on a track by what is in force, and does what is decided. It is known of since `as_of`, by
+    /// Postgres's clock: a person's newer unmute stands.
+    pub async fn run(&self, seen: Seen<'_>, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
+        match seen {
+            Seen::Told { event, look, job } => self.run_told(event, look, job, as_of, cause).await,
+            Seen::Live(live) => {
+                let facts = facts_from_live(&live.room, &live.participant, &live.track, as_of);
+                let mut handled = self.run_live(&live, facts, as_of, cause, None).await;
+                if let (Some(end), Some(runner)) = (handled.action.take(), &self.runner) {
+                    runner.finish(end).await;
+                }
+                handled
+            }
+        }
+    }
+
+    async fn run_told(
+        &self,
+        event: &Event,
+        look: &Look,
+        job: &JobLease,
+        as_of: DateTime<Utc>,
+        cause: &Cause,
+    ) -> Handled {
+        let mut facts = facts_from_event(event);
+        let shown = look.show(event, &mut facts);
+        if let Shown::Live(live) = &shown {
+            return self.run_live(live, facts, as_of, cause, Some(job)).await;
+        }
+        if let Shown::Stale = shown {
+            return handled(facts, None, TrackResult::Stale);
+        }
+        // What is not known may not matter.
+        let decided = self.decide(&self.policies.snapshot(), &facts);
+        match shown {
+            Shown::Partly(_) if is_nothing_enforced(&decided) => {
+                handled(facts, Some(decided), TrackResult::Nothing)
+            }
+            Shown::Partly(error) => {
+                handled(facts, Some(decided), TrackResult::Retry(error.to_string()))
+            }
+            Shown::Nothing if is_nothing(&decided) => {
+                handled(facts, Some(decided), TrackResult::Nothing)
+            }
+            Shown::Live(_) | Shown::Stale | Shown::Nothing => {
+                handled(facts, None, TrackResult::NotShown)
             }
         }
     }
@@ -175,21 +234,43 @@ impl Pipeline {
         facts: Facts,
         as_of: DateTime<Utc>,
         cause: &Cause,
-        deadline: Instant,
+        job: Option<&JobLease>,
     ) -> Handled {
         // By what is in force now: LiveKit may have been asked for longer than a change takes.
         let decision = self.decide(&self.policies.snapshot(), &facts);
-        let result = match &decision.enforced {
-            Verdict::Mute { policy } => match &self.runner {
-                Some(runner) => mute(runner, live, policy, as_of, cause, deadline).await,
-                None => not_configured(),
-            },
-            Verdict::Indeterminate => {
+        let mut action = None;
+        let result = match (&decision.enforced, &self.runner) {
+            (Verdict::Mute { policy }, Some(runner)) => {
+                let request = ActionRequest {
+                    verb: Verb::Mute,
+                    authority: Authority::Policy {
+                        owner: policy.owner.clone(),
+                        as_of,
+                    },
+                    cause,
+                    room: &live.room,
+                    identity: &live.participant.identity,
+                    track: &live.track,
+                    fetched_at: live.fetched_at,
+                    policy: Some((&**policy).into()),
+                    deadline: Instant::now() + self.livekit_timeout,
+                    job,
+                };
+                let acted = runner.act(&request).await;
+                let result = result_of(&acted, policy);
+                action = acted.end;
+                result
+            }
+            (Verdict::Mute { .. }, None) => not_configured(),
+            (Verdict::Indeterminate, _) => {
                 TrackResult::Retry("a fact that the decision depends on is unknown".to_owned())
             }
-            Verdict::Nothing { .. } => TrackResult::Nothing,
+            (Verdict::Nothing { .. }, _) => TrackResult::Nothing,
         };
-        handled(facts, Some(decision), result)
+        Handled {
+            action,
+            ..handled(facts, Some(decision), result)
+        }
     }
 
     fn decide(&self, policies: &PolicySet, facts: &Facts) -> Decision {
@@ -205,6 +286,7 @@ fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Han
         facts,
         decision,
         result,
+        action: None,
     }
 }
 
@@ -213,42 +295,28 @@ fn not_configured() -> TrackResult {
     TrackResult::Retry(why.to_owned())
 }
 
+/// Whether the policies in force want nothing, and it is known what dry-run policies want.
+fn is_nothing_enforced(decision: &Decision) -> bool {
+    matches!(decision.enforced, Verdict::Nothing { .. }) && !decision.dry_run.is_indeterminate()
+}
+
 /// Whether neither the policies in force nor the dry-run policies want anything.
 fn is_nothing(decision: &Decision) -> bool {
     matches!(decision.enforced, Verdict::Nothing { .. })
         && matches!(decision.dry_run, Verdict::Nothing { .. })
 }
 
-async fn mute(
-    runner: &ActionRunner,
-    live: &LiveTrack,
-    policy: &Arc<PolicyRef>,
-    as_of: DateTime<Utc>,
-    cause: &Cause,
-    deadline: Instant,
-) -> TrackResult {
-    let request = ActionRequest {
-        verb: Verb::Mute,
-        authority: Authority::Policy {
-            owner: policy.owner.clone(),
-            as_of,
-        },
-        cause,
-        room: &live.room,
-        identity: &live.participant.identity,
-        track: &live.track,
-        fetched_at: live.fetched_at,
-        policy: Some((&**policy).into()),
-        deadline,
-    };
-    match runner.run(&request).await {
+fn result_of(acted: &Acted, policy: &Arc<PolicyRef>) -> TrackResult {
+    match &acted.result {
         Ok(state) if state.muted => TrackResult::Muted(Arc::clone(policy)),
         Ok(_) => TrackResult::Retry("LiveKit answered that the track is not muted".to_owned()),
         Err(ActionError::Denied(denied)) => TrackResult::Refused(denied.to_string()),
         Err(ActionError::Superseded) => TrackResult::Superseded,
         Err(ActionError::Gone) => TrackResult::Gone,
+        Err(ActionError::Busy) => TrackResult::Busy,
+        Err(ActionError::Lost) => TrackResult::Lost,
         Err(
-            error @ (ActionError::Busy
+            error @ (ActionError::Lapsed
             | ActionError::RemoteUnmuteDisabled
             | ActionError::LiveKit(_)
             | ActionError::Database(_)),

@@ -4,18 +4,7 @@ use quell_policy::{Facts, TenantId, Verdict};
 
 use super::{Handled, TrackResult};
 use crate::action::Cause;
-use crate::audit::{Action, Actor, Entry, Outcome, PolicyRevision};
-
-/// A row of the audit log without a call to LiveKit.
-#[derive(Debug)]
-pub struct AuditRow {
-    /// What it says.
-    pub entry: Entry,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// Why.
-    pub error: Option<String>,
-}
+use crate::audit::{Action, Actor, AuditRow, Entry, Outcome, PolicyRevision};
 
 impl Handled {
     /// The tenant of the track's room, where it is known and has one.
@@ -58,7 +47,7 @@ impl Handled {
 
     /// The row of a track that is given up after `attempts` tries.
     #[must_use]
-    pub fn given_up_row(&self, cause: &Cause, attempts: i32, error: &str) -> AuditRow {
+    pub fn given_up_row(&self, cause: &Cause, attempts: u32, error: &str) -> AuditRow {
         let (action, outcome) = if self.is_mute_decided() {
             (Action::Mute, Outcome::Failed)
         } else {

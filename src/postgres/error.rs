@@ -282,3 +282,16 @@ pub(crate) fn failed_query(error: &sqlx::Error) -> String {
         format!("the database answers with an error: {error}")
     }
 }
+
+/// Whether Postgres refused a row (SQLSTATE classes 22 and 23, and 54: too long for an index, nested too
+/// deep), so that the other rows may still be stored.
+pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| {
+        ["22", "23", "54"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    })
+}

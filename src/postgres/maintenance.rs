@@ -43,7 +43,7 @@ pub async fn delete_dead_jobs(pool: &Pool, retention_days: u32) -> Result<u64, s
 }
 
 /// Removes the leases of sources that nobody acted on for a day and nobody holds, which no running
-/// job refers to; returns how many.
+/// job refers to, and replicas that are gone for as long; returns how many leases.
 pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
     let deleted = query!(
         "delete from track_lease
@@ -52,6 +52,9 @@ pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
     )
     .execute(&pool.within(MAINTENANCE_TIMEOUT))
     .await?;
+    query!("delete from replica where alive_until < clock_timestamp() - interval '1 day'")
+        .execute(pool)
+        .await?;
     Ok(deleted.rows_affected())
 }
 

@@ -4,6 +4,7 @@
 //! owns nothing and cannot change what is written once. One login may be both.
 
 mod account;
+mod batch;
 mod connect;
 mod constants;
 mod data;
@@ -25,12 +26,13 @@ pub(crate) mod test_support;
 mod tests;
 mod text;
 
+pub(crate) use batch::{Batcher, Write};
 pub(crate) use connect::{bounded, connect, interval, options, place};
 pub(crate) use constants::MAJOR_MIN;
 pub(crate) use database::unless;
 pub use database::{Database, demo_data_folder};
-pub(crate) use error::failed_query;
 pub use error::{DatabaseError, LocalPostgresError};
+pub(crate) use error::{failed_query, is_about_data};
 pub(crate) use listen::Listener;
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
@@ -39,7 +41,7 @@ pub use maintenance::{
 };
 pub(crate) use migrate::{Schema, schema, server_version};
 pub use pool::Pool;
-pub(crate) use pool::{Connection, Transaction};
+pub(crate) use pool::{Connection, Dedicated, Transaction};
 pub(crate) use pooler::Sessions;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 pub(crate) use text::{to_pg_json, to_pg_key, to_pg_text};

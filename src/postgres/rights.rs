@@ -22,12 +22,13 @@ const VIEWS: [&str; 6] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 9] = [
+const SERVICE: [(&str, &[&str]); 10] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("policy_history", &["select"]),
     ("webhook_event", &["select", "insert", "update"]),
     ("job", &["select", "insert", "update", "delete"]),
+    ("replica", &["select", "insert", "update", "delete"]),
     ("track_lease", &["select", "insert", "update", "delete"]),
     ("manual_unmute", &["select", "insert", "delete"]),
     ("audit_log", &["select", "insert"]),

@@ -53,7 +53,6 @@ async fn count(app: &TestApp, from: &str) -> i64 {
 async fn the_intent_is_there_while_livekit_is_asked_and_the_outcome_after() {
     let app = Setup::default()
         .env("QUELL_LIVEKIT_TIMEOUT_MS", "60000")
-        .env("QUELL_JOB_LEASE_SECONDS", "120")
         .start()
         .await;
     app.room("standup", "acme");
@@ -120,7 +119,6 @@ async fn what_cannot_be_recorded_is_not_done() {
 async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
     let app = Setup::default()
         .env("QUELL_LIVEKIT_TIMEOUT_MS", "60000")
-        .env("QUELL_JOB_LEASE_SECONDS", "120")
         .start()
         .await;
     app.room("standup", "acme");
@@ -315,7 +313,7 @@ async fn done_takes_time_and_says_what_was_before_and_after() {
         assert_eq!(mute.send().await.unwrap().status(), 200);
     }
     let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "select before::text, after::text, latency_ms >= 30 from moderation_history order by started_at",
+        "select before::jsonb::text, after::jsonb::text, latency_ms >= 30 from moderation_history order by started_at",
     )
     .fetch_all(&app.pool)
     .await

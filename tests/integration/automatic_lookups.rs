@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
-use livekit_protocol::{TrackInfo, TrackSource};
+use livekit_protocol::{TrackInfo, TrackSource, WebhookEvent};
 
 use crate::support::{Setup, TestApp};
 
@@ -157,9 +157,11 @@ async fn a_policy_that_changes_while_livekit_is_asked_decides_as_it_is_then() {
     }
 }
 
+/// A record of LiveKit's may be seconds late: what is not shown is not gone.
 #[tokio::test]
-async fn what_livekit_never_shows_is_gone_after_four_looks() {
-    let app = TestApp::new().await;
+async fn what_livekit_never_shows_is_undecided_at_the_deadline_with_a_row() {
+    let setup = Setup::default().env("QUELL_JOB_DEADLINE_SECONDS", "1");
+    let app = setup.start().await;
     app.apply("policies: [{ name: all, match: {}, effect: mute }]")
         .await;
     app.hold_webhooks();
@@ -176,16 +178,129 @@ async fn what_livekit_never_shows_is_gone_after_four_looks() {
         app.post(&app.url, &app.event_of(&sid)).await;
     }
     app.settle().await;
-    let gone = "select count(*) from webhook_event where settlement = 'gone'";
-    assert_eq!(app.sql(gone).await.as_deref(), Some("3"));
-    assert_eq!(app.calls_to(Method::ListRooms).len(), 12);
+    let undecided = "select count(*) from webhook_event where settlement = 'undecided'";
+    assert_eq!(app.sql(undecided).await.as_deref(), Some("3"));
     for room in ["no-track", "no-participant"] {
-        let mut calls = app.calls_to(Method::GetParticipant);
-        calls.retain(|call| call.room == room);
-        assert_eq!(calls.len(), 4, "{room}");
+        let of_room = |method| {
+            let calls = app.calls_to(method).into_iter();
+            calls.filter(|call| call.room == room).count()
+        };
+        // At once, and then after 50 and 250 ms with all that its room waits for.
+        assert_eq!(of_room(Method::GetParticipant), 1, "{room}");
+        assert_eq!(of_room(Method::ListParticipants), 2, "{room}");
     }
     assert_eq!(app.calls_to(Method::MutePublishedTrack), []);
-    assert_eq!(app.lines("action = 'mute'").await, Vec::<String>::new());
+    let mut rows = app.lines("action <> 'policy.create'").await;
+    rows.sort();
+    let row = |room, tenant| format!("webhook decide undecided - {tenant} {room} ann MICROPHONE -");
+    assert_eq!(
+        rows,
+        [
+            row("no-room", "-"),
+            row("no-participant", "acme"),
+            row("no-track", "acme")
+        ]
+    );
+    let why = app.sql("select distinct error from failed_actions").await;
+    assert!(why.unwrap().contains("LiveKit does not show the track"));
+    assert_eq!(
+        app.metric(&app.url, "quell_settled_total{result=\"undecided\"}")
+            .await,
+        3
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_record_that_livekit_writes_seconds_late_leaves_no_microphone_open() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    app.room("webinar-1", "acme");
+    app.simulator.join("webinar-1", Join::new("ann"));
+    app.post(
+        &app.url,
+        &app.event_ahead("webinar-1", "ann", microphone("TR_AMlate")),
+    )
+    .await;
+    // Later than 1.25 s after the webhook.
+    app.wait_for_calls(Method::ListParticipants, 3).await;
+    let late = Publish {
+        sid: Some("TR_AMlate".to_owned()),
+        ..Publish::microphone()
+    };
+    app.simulator.publish("webinar-1", "ann", late).unwrap();
+    app.settle().await;
+    assert!(app.is_muted("webinar-1", "ann", "TR_AMlate"));
+    assert_eq!(app.settlement("TR_AMlate").await.as_deref(), Some("muted"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_that_ends_a_track_ends_the_jobs_that_wait_for_it_and_no_others() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    for (ends, gone) in [
+        ("track_unpublished", 1),
+        ("participant_left", 2),
+        ("participant_connection_aborted", 2),
+        ("room_finished", 3),
+    ] {
+        app.room(ends, "acme");
+        let mut published = Vec::new();
+        for (identity, count) in [("ann", 2), ("ben", 1)] {
+            app.simulator.join(ends, Join::new(identity));
+            for _ in 0..count {
+                let track = app.simulator.publish(ends, identity, Publish::microphone());
+                published.push(app.event_of(&track.unwrap().sid));
+            }
+        }
+        for event in &published {
+            let track = event.track.as_ref().unwrap();
+            let identity = &event.participant.as_ref().unwrap().identity;
+            app.simulator.unpublish(ends, identity, &track.sid).unwrap();
+            app.post(&app.url, event).await;
+        }
+        let first = &published[0];
+        let end = WebhookEvent {
+            event: ends.to_owned(),
+            id: format!("EV_{ends}"),
+            ..first.clone()
+        };
+        // Somebody of another session, or in another room, ends nothing.
+        let mut other = end.clone();
+        other.id = format!("EV_other_{ends}");
+        if ends == "room_finished" {
+            other.room.as_mut().unwrap().sid = "RM_other".to_owned();
+        } else {
+            other.participant.as_mut().unwrap().sid = "PA_other".to_owned();
+        }
+        let settled = format!(
+            "select count(*) from webhook_event where settlement = 'gone' and room_name = '{ends}'"
+        );
+        app.post(&app.url, &other).await;
+        assert_eq!(app.sql(&settled).await.as_deref(), Some("0"), "{ends}");
+        app.post(&app.url, &end).await;
+        assert_eq!(app.sql(&settled).await, Some(gone.to_string()), "{ends}");
+        for event in &published {
+            let end = WebhookEvent {
+                event: "track_unpublished".to_owned(),
+                id: format!("EV_end_{}", event.id),
+                ..event.clone()
+            };
+            app.post(&app.url, &end).await;
+        }
+        assert_eq!(app.sql(&settled).await.as_deref(), Some("3"), "{ends}");
+    }
+    app.settle().await;
+    assert_eq!(
+        app.metric(&app.url, "quell_settled_total{result=\"gone\"}")
+            .await,
+        12
+    );
     app.finish().await;
 }
 
@@ -212,6 +327,7 @@ async fn a_room_that_is_over_is_gone_although_livekit_does_not_say_who_is_in_it(
     for (event, _) in &published {
         app.post(&app.url, event).await;
     }
+    app.post(&app.url, &finished(&app, "over")).await;
     app.settle().await;
     for (event, expected) in published {
         let sid = event.track.unwrap().sid;
@@ -237,9 +353,20 @@ async fn a_room_that_is_over_is_gone_whatever_livekit_says_of_its_participants()
         Fault::of(Method::GetParticipant, FaultKind::Unavailable),
     ]);
     app.post(&app.url, &event).await;
+    app.wait_for_calls(Method::ListRooms, 1).await;
+    app.post(&app.url, &finished(&app, "over")).await;
     app.settle().await;
     assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
     app.finish().await;
+}
+
+/// The event that tells of a room's end.
+fn finished(app: &TestApp, room: &str) -> WebhookEvent {
+    let mut events = app.simulator.events().into_iter();
+    let is_it = |event: &WebhookEvent| {
+        event.event == "room_finished" && event.room.as_ref().is_some_and(|r| r.name == room)
+    };
+    events.find(is_it).unwrap()
 }
 
 fn microphone(sid: &str) -> TrackInfo {

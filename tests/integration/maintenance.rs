@@ -23,8 +23,8 @@ async fn a_replica_whose_clock_is_ahead_removes_nothing() {
     let unmute = app.mute(ACME, "webinar-1", "ann", &track.sid, false);
     assert_eq!(unmute.send().await.unwrap().status(), StatusCode::OK);
     sqlx::raw_sql(
-        "insert into job (id, event_created_at, event_id, received_at, state, deadline)
-         values (gen_random_uuid(), now(), 'dead', now(), 'dead', now())",
+        "insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
+         values (now(), 'dead', now(), 'dead', now(), 'RM')",
     )
     .execute(&app.pool)
     .await

@@ -20,6 +20,7 @@ fn pipeline(app: &TestApp) -> Pipeline {
     let state = app.state();
     Pipeline {
         runner: state.runner.clone(),
+        rooms: None,
         policies: state.policies.clone(),
         clock: state.clock.clone(),
         metrics: state.metrics.clone(),
@@ -38,8 +39,8 @@ async fn live(app: &TestApp, sid: &str) -> LiveTrack {
     let track = participant.tracks.iter().find(|track| track.sid == sid);
     LiveTrack {
         track: track.unwrap().clone(),
-        room,
-        participant,
+        room: room.into(),
+        participant: participant.into(),
         fetched_at,
     }
 }

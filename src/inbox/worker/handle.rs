@@ -1,80 +1,56 @@
-//! Handles one job: runs the pipeline, then settles the job or puts it back for a retry.
+//! Handles jobs: looks at LiveKit, runs the pipeline, then ends the job or lets it wait.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::RngExt;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::Worker;
 use crate::action::{Cause, Correlation};
 use crate::audit::Origin;
-use crate::inbox::Job;
-use crate::inbox::settle::{self, Record, Retried, Settlement};
+use crate::inbox::job::Job;
+use crate::inbox::queue::Wait;
+use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
+use crate::livekit::event::Event;
 use crate::metrics::Step;
-use crate::pipeline::{Handled, Seen, TrackResult};
+use crate::pipeline::{Handled, Look, Seen, TrackResult};
 use crate::postgres::to_pg_json;
 
-const RETRY_BASE: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(10);
-/// A database that fails over is back within seconds; a job's lease is longer than these together.
-const SETTLE_PAUSES: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+/// An answer that is older is asked for again.
+const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
+const NOT_SHOWN: &str = "LiveKit does not show the track";
 
-/// A job that was worked on, and what came of its track.
-struct JobContext<'a> {
-    job: &'a Job,
+/// Jobs that were handed out and are not ended yet; the one that is worked on is the first.
+type Jobs = Mutex<Vec<Job>>;
+
+/// What is needed of the job that is worked on.
+struct Next {
+    event: Event,
+    untried: bool,
+    own: Option<Look>,
+    arrived: Instant,
+    lease: JobLease,
+    as_of: DateTime<Utc>,
     cause: Cause,
-    handled: Handled,
 }
 
-/// What a job comes to.
-enum JobResult {
-    Settled(Settlement, Option<String>),
-    /// Not now, because of this.
-    Retry(String),
+impl Next {
+    fn of(job: &mut Job) -> Self {
+        Self {
+            own: job.look.take(),
+            event: job.event.clone(),
+            untried: job.deadline_exceeded,
+            arrived: job.arrived,
+            lease: job.lease(),
+            as_of: job.received_at,
+            cause: cause(job),
+        }
+    }
 }
 
-impl JobContext<'_> {
-    fn end(&self) -> JobResult {
-        let settled = |settlement, why: &str| JobResult::Settled(settlement, Some(why.to_owned()));
-        match &self.handled.result {
-            TrackResult::Muted(policy) => settled(Settlement::Muted, &policy.name),
-            TrackResult::Nothing => JobResult::Settled(Settlement::Nothing, None),
-            TrackResult::Refused(why) => settled(Settlement::Refused, why),
-            TrackResult::Stale => settled(
-                Settlement::Stale,
-                "the room of that name is another one now",
-            ),
-            TrackResult::Gone => settled(Settlement::Gone, "LiveKit does not show the track"),
-            TrackResult::Superseded => settled(
-                Settlement::Superseded,
-                "a person decided on this track meanwhile",
-            ),
-            TrackResult::Retry(why) => JobResult::Retry(why.clone()),
-        }
-    }
-
-    /// The settlement where there is no other try: `undecided`, unless a mute was decided.
-    fn exhausted(&self) -> Settlement {
-        if self.handled.is_mute_decided() {
-            Settlement::DeadLetter
-        } else {
-            Settlement::Undecided
-        }
-    }
-
-    fn record(&self) -> Record {
-        Record {
-            facts: Some(to_json(&self.handled.facts)),
-            decision: self.handled.decision.as_ref().map(to_json),
-            tenant: self.handled.tenant().cloned(),
-            rows: Vec::new(),
-        }
-    }
+fn with<R>(jobs: &Jobs, change: impl FnOnce(&mut Vec<Job>) -> R) -> R {
+    change(&mut jobs.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// `value` as it is stored: participants choose much of what is in it, NULs too.
@@ -83,187 +59,285 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
     to_pg_json(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
+fn cause(job: &Job) -> Cause {
+    Cause {
+        origin: Origin::Webhook,
+        correlation: Correlation::Event(job.event.id.clone()),
+        arrived: job.arrived,
+    }
+}
+
 impl Worker {
-    pub(super) async fn handle(&self, job: &Job) {
+    /// Handles jobs of one source, in order. One look at LiveKit answers for all that came before it.
+    pub(super) async fn handle(&self, jobs: &Jobs) {
         let parts = &self.0.parts;
-        parts.metrics.observe(Step::Queue, job.leased_at.elapsed());
-        let cause = Cause {
-            origin: Origin::Webhook,
-            correlation: Correlation::Event(job.event.id.clone()),
-            arrived: job.arrived,
+        let mut shared: Option<Look> = None;
+        while let Some(next) = with(jobs, |jobs| jobs.first_mut().map(Next::of)) {
+            let Next { event, own, .. } = next;
+            if own.is_none() && shared.is_none() {
+                parts.metrics.observe(Step::Queue, next.arrived.elapsed());
+            }
+            let handled = if next.untried {
+                Handled::untried(&event, "whoever worked on it ended without a word")
+            } else if let Some(handled) = parts.pipeline.by_event_alone(&event) {
+                handled
+            } else {
+                let own = own.filter(|look| look.asked_at.elapsed() < LOOK_AGE_MAX);
+                if own.is_none() && shared.is_none() {
+                    shared = parts.pipeline.look(&event).await;
+                }
+                match own.as_ref().or(shared.as_ref()) {
+                    Some(look) => {
+                        let seen = Seen::Told {
+                            event: &event,
+                            look,
+                            job: &next.lease,
+                        };
+                        let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
+                        if let Ok(Some(room)) = &look.room {
+                            self.note_tenant(&room.info.sid, room.tenant.as_ref());
+                        }
+                        handled
+                    }
+                    None => Handled::untried(&event, "LiveKit is not configured"),
+                }
+            };
+            let job = with(jobs, |jobs| jobs.remove(0));
+            self.conclude(job, handled).await;
+        }
+    }
+
+    /// Asks for the room and everybody in it, for jobs whose tracks were not shown. Those that are shown now are
+    /// handled in their turn, with this answer.
+    pub(super) async fn look(&self, jobs: &Jobs) {
+        let parts = &self.0.parts;
+        let Some((name, identities)) = with(jobs, |jobs| {
+            let name = jobs.first()?.event.room.name.clone();
+            let identities = jobs
+                .iter()
+                .map(|job| job.event.participant.identity.clone());
+            Some((name, identities.collect::<Vec<_>>()))
+        }) else {
+            return;
         };
-        let handled = if job.deadline_exceeded {
-            Handled::untried(&job.event, "whoever worked on it ended without a word")
+        let Some(look) = parts.pipeline.look_at_room(&name).await else {
+            return;
+        };
+        let looked: Vec<Job> = with(jobs, std::mem::take);
+        let mut shown = Vec::new();
+        for (mut job, identity) in looked.into_iter().zip(identities) {
+            let look = look.of(&identity);
+            if look.shows(&job.event) {
+                job.look = Some(look);
+                shown.push(job);
+            } else {
+                self.not_shown(job, look).await;
+            }
+        }
+        self.push(shown);
+    }
+
+    /// What a look that showed nothing comes to.
+    async fn not_shown(&self, job: Job, look: Look) {
+        let parts = &self.0.parts;
+        let seen = Seen::Told {
+            event: &job.event,
+            look: &look,
+            job: &job.lease(),
+        };
+        let handled = parts
+            .pipeline
+            .run(seen, job.received_at, &cause(&job))
+            .await;
+        self.conclude(job, handled).await;
+    }
+
+    /// Ends the job, or lets it wait.
+    async fn conclude(&self, mut job: Job, mut handled: Handled) {
+        let now = Instant::now();
+        let (settlement, why) = match &handled.result {
+            TrackResult::Muted(policy) => (Settlement::Muted, Some(policy.name.to_string())),
+            TrackResult::Nothing => (Settlement::Nothing, None),
+            TrackResult::Refused(why) => (Settlement::Refused, Some(why.clone())),
+            TrackResult::Stale => (
+                Settlement::Stale,
+                Some("the room of that name is another one now".to_owned()),
+            ),
+            TrackResult::Gone => (
+                Settlement::Gone,
+                Some("LiveKit has no such track any more".to_owned()),
+            ),
+            TrackResult::Superseded => (
+                Settlement::Superseded,
+                Some("a person decided on this track meanwhile".to_owned()),
+            ),
+            TrackResult::NotShown => {
+                match job.not_shown_until(now) {
+                    Some(at) => self.wait(job, at, Wait::NotShown),
+                    None => self.give_up(job, handled, NOT_SHOWN).await,
+                }
+                return;
+            }
+            TrackResult::Busy => {
+                match job.busy_until(now) {
+                    Some(at) => self.wait(job, at, Wait::Retry),
+                    None => {
+                        let why = "another action on this track is still under way";
+                        self.give_up(job, handled, why).await;
+                    }
+                }
+                return;
+            }
+            TrackResult::Lost => return,
+            TrackResult::Retry(why) => {
+                let why = why.clone();
+                // The outcome of what was tried is written at once.
+                if let (Some(end), Some(runner)) =
+                    (handled.action.take(), &self.0.parts.pipeline.runner)
+                {
+                    runner.finish(end).await;
+                }
+                match job.retry_at(now).filter(|_| !job.deadline_exceeded) {
+                    Some(at) => self.try_later(job, at, &why),
+                    None => self.give_up(job, handled, &why).await,
+                }
+                return;
+            }
+        };
+        self.settle(job, handled, settlement, why).await;
+    }
+
+    fn try_later(&self, job: Job, at: Instant, why: &str) {
+        tracing::warn!(
+            event_id = job.event.id,
+            tries = job.tries,
+            error = why,
+            "a job is tried again later"
+        );
+        self.wait(job, at, Wait::Retry);
+    }
+
+    /// Tries a job again of whose handling nothing is known.
+    pub(super) async fn retry(&self, mut job: Job, why: &str) {
+        match job.retry_at(Instant::now()) {
+            Some(at) => self.try_later(job, at, why),
+            None => {
+                let handled = Handled::untried(&job.event, why);
+                self.give_up(job, handled, why).await;
+            }
+        }
+    }
+
+    /// Gives a job up: its deadline is over. Where no mute was decided, it is undecided.
+    async fn give_up(&self, job: Job, handled: Handled, why: &str) {
+        let settlement = if handled.is_mute_decided() {
+            Settlement::DeadLetter
         } else {
-            let seen = Seen::Told(&job.event);
-            parts.pipeline.run(seen, job.received_at, &cause).await
+            Settlement::Undecided
         };
-        let context = JobContext {
-            job,
-            cause,
-            handled,
+        let tries = job.tries.max(1);
+        let end = JobEnd {
+            given_up: Some(why.to_owned()),
+            rows: vec![handled.given_up_row(&cause(&job), tries, why)],
+            ..job_end(&job, &handled, settlement)
         };
-        let begun = Instant::now();
-        if let Err(error) = self.settle_surely(&context).await {
-            self.not_settled(job, &error).await;
-        }
-        parts.metrics.observe(Step::Settle, begun.elapsed());
+        tracing::error!(
+            event_id = job.event.id,
+            tries,
+            error = why,
+            "a job was given up: its deadline is over"
+        );
+        self.end(job, None, end).await;
     }
 
-    /// Settles the job, also where the database is away for a moment.
-    async fn settle_surely(&self, context: &JobContext<'_>) -> Result<(), sqlx::Error> {
-        for pause in SETTLE_PAUSES {
-            match self.settle(context).await {
-                Err(error) if error.as_database_error().is_none() => {
-                    tracing::warn!(%error, event_id = context.job.event.id, "a job could not be settled yet");
-                    tokio::time::sleep(pause).await;
-                }
-                settled => return settled,
-            }
-        }
-        self.settle(context).await
+    async fn settle(
+        &self,
+        job: Job,
+        mut handled: Handled,
+        settlement: Settlement,
+        why: Option<String>,
+    ) {
+        let action = handled.action.take();
+        let end = JobEnd {
+            rows: handled.dry_run_row(&cause(&job)).into_iter().collect(),
+            ..job_end(&job, &handled, settlement)
+        };
+        tracing::info!(
+            event_id = job.event.id,
+            room = job.event.room.name,
+            track = job.event.track.sid,
+            settlement = settlement.as_str(),
+            why,
+            "a track was dealt with",
+        );
+        self.end(job, action, end).await;
     }
 
-    async fn settle(&self, context: &JobContext<'_>) -> Result<(), sqlx::Error> {
+    /// Writes how the job ended. Where Postgres refuses to store that, it will refuse it again, so the job is
+    /// tried again until its deadline, and then given up without it.
+    async fn end(&self, mut job: Job, action: Option<(Unfinished, Completion)>, end: JobEnd) {
         let parts = &self.0.parts;
-        let JobContext {
-            job,
-            cause,
-            handled,
-        } = context;
-        let mut record = context.record();
-        match context.end() {
-            JobResult::Settled(settlement, why) => {
-                record.rows.extend(handled.dry_run_row(cause));
-                if settle::settle(&parts.pool, job, settlement, record).await? {
-                    parts.metrics.settled(settlement.as_str());
-                    tracing::info!(
-                        event_id = job.event.id,
-                        room = job.event.room.name,
-                        track = job.event.track.sid,
-                        settlement = settlement.as_str(),
-                        why,
-                        "a track was dealt with",
-                    );
-                }
+        let (begun, settlement) = (Instant::now(), end.settlement);
+        let ended = parts
+            .ledger
+            .end(End {
+                action,
+                job: Some(end),
+            })
+            .await;
+        parts.metrics.observe(Step::Settle, begun.elapsed());
+        let error = match ended {
+            Ok(true) => return parts.metrics.settled(settlement.as_str()),
+            Ok(false) => {
+                return tracing::info!(
+                    event_id = job.event.id,
+                    "a job was another replica's by its end"
+                );
             }
-            JobResult::Retry(error) => {
-                let exhausted = context.exhausted();
-                record
-                    .rows
-                    .push(handled.given_up_row(cause, job.attempt, &error));
-                let delay = jittered(job.attempt);
-                let retried =
-                    settle::retry(&parts.pool, job, delay, &error, exhausted, record).await?;
-                self.retried(job, retried, delay, &error, exhausted);
-            }
-        }
-        Ok(())
-    }
-
-    /// Where Postgres does not answer, the lease runs out and the job is claimed again: nothing is lost.
-    /// Where Postgres refuses to store the record, it will refuse it again, so the job is put back without
-    /// it, until its deadline.
-    async fn not_settled(&self, job: &Job, error: &sqlx::Error) {
+            Err(error) => error,
+        };
         tracing::error!(%error, event_id = job.event.id, "a job could not be settled");
-        if error.as_database_error().is_none() {
+        if !error.is_refusal() {
+            // This process stops: the job is another's.
             return;
         }
-        let (pool, delay) = (&self.0.parts.pool, jittered(job.attempt));
-        let text = format!("it could not be settled: {error}");
-        let (exhausted, nothing) = (Settlement::DeadLetter, Record::default());
-        match settle::retry(pool, job, delay, &text, exhausted, nothing).await {
-            Ok(retried) => self.retried(job, retried, delay, &text, exhausted),
+        let why = format!("it could not be settled: {error}");
+        if let Some(at) = job.retry_at(Instant::now()) {
+            return self.try_later(job, at, &why);
+        }
+        let end = JobEnd {
+            lease: job.lease(),
+            settlement: Settlement::DeadLetter,
+            given_up: Some(why),
+            facts: None,
+            decision: None,
+            tenant: None,
+            rows: Vec::new(),
+        };
+        match parts
+            .ledger
+            .end(End {
+                action: None,
+                job: Some(end),
+            })
+            .await
+        {
+            Ok(_) => parts.metrics.settled(Settlement::DeadLetter.as_str()),
             Err(error) => {
-                tracing::error!(%error, event_id = job.event.id, "a job could not be put back");
-            }
-        }
-    }
-
-    fn retried(
-        &self,
-        job: &Job,
-        retried: Retried,
-        delay: Duration,
-        error: &str,
-        exhausted: Settlement,
-    ) {
-        let parts = &self.0.parts;
-        match retried {
-            Retried::Lost => {}
-            Retried::Queued => {
-                tracing::warn!(
-                    event_id = job.event.id,
-                    attempt = job.attempt,
-                    error,
-                    "a job is tried again later"
-                );
-                let worker = self.clone();
-                let stop = parts.stop.clone();
-                parts.tracker.spawn(async move {
-                    // The job is due in the database then; nothing else tells us.
-                    if stop
-                        .run_until_cancelled(tokio::time::sleep(delay))
-                        .await
-                        .is_some()
-                    {
-                        worker.wake();
-                    }
-                });
-            }
-            Retried::DeadLetter => {
-                parts.metrics.settled(exhausted.as_str());
-                tracing::error!(
-                    event_id = job.event.id,
-                    attempt = job.attempt,
-                    error,
-                    "a job was given up: its deadline is over"
-                );
+                tracing::error!(%error, event_id = job.event.id, "a job could not be given up");
             }
         }
     }
 }
 
-/// Full jitter: anything from nothing to a bound that doubles, so that replicas do not march in step.
-fn jittered(attempt: i32) -> Duration {
-    let doublings = u32::try_from(attempt).unwrap_or(0).min(16);
-    let bound = RETRY_BASE.saturating_mul(1 << doublings).min(RETRY_CAP);
-    bound.mul_f64(rand::rng().random::<f64>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_before_another_try_grows_to_a_cap_and_is_spread_out() {
-        for (attempt, bound_ms) in [
-            (1, 200),
-            (2, 400),
-            (5, 3200),
-            (7, 10_000),
-            (30, 10_000),
-            (i32::MAX, 10_000),
-        ] {
-            let waits: Vec<_> = (0..200).map(|_| jittered(attempt)).collect();
-            assert!(
-                waits
-                    .iter()
-                    .all(|wait| *wait <= Duration::from_millis(bound_ms)),
-                "{attempt}"
-            );
-            assert!(
-                waits
-                    .iter()
-                    .any(|wait| *wait < Duration::from_millis(bound_ms / 4)),
-                "{attempt}"
-            );
-            assert!(
-                waits
-                    .iter()
-                    .any(|wait| *wait > Duration::from_millis(bound_ms / 2)),
-                "{attempt}"
-            );
-        }
+fn job_end(job: &Job, handled: &Handled, settlement: Settlement) -> JobEnd {
+    JobEnd {
+        lease: job.lease(),
+        settlement,
+        given_up: None,
+        facts: Some(to_json(&handled.facts)),
+        decision: handled.decision.as_ref().map(to_json),
+        tenant: handled.tenant().cloned(),
+        rows: Vec::new(),
     }
 }

@@ -110,8 +110,8 @@ async fn dead_jobs_and_idle_leases_are_removed() {
     let mut service = PgConnection::connect_with(&opened.service).await.unwrap();
     run(
         &mut service,
-        "insert into job (id, event_created_at, event_id, received_at, state, deadline)
-         select gen_random_uuid(), now(), state || age, now() - age::interval, state, now()
+        "insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
+         select now(), state || age, now() - age::interval, state, now(), 'RM'
          from unnest(array['dead', 'queued']) state, unnest(array['31 days', '29 days']) age;
          insert into track_lease (room_sid, identity, source, touched_at, action_id, leased_until)
          values ('old', 'a', 'M', now() - interval '25 hours', null, null),

@@ -147,8 +147,8 @@ async fn a_connection_that_falls_silent_between_statements_is_given_up_in_time()
 #[tokio::test]
 async fn a_transaction_is_committed_or_rolled_back() {
     let (_opened, pool) = of_one().await;
-    let job = "insert into job (id, event_created_at, event_id, received_at, state, deadline)
-               values (gen_random_uuid(), now(), $1, now(), 'queued', now())";
+    let job = "insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
+               values (now(), $1, now(), 'queued', now(), 'RM')";
     let mut backends = Vec::new();
     for (id, commits) in [
         ("rolled back", false),

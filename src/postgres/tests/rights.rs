@@ -22,11 +22,13 @@ async fn the_service_can_do_its_work_and_nothing_else() {
         "insert into webhook_event (created_at, event_id, event, body)
          values (now(), 'EV_1', 'track_published', '{}') on conflict do nothing;
          update webhook_event set settlement = 'muted', settled_at = now()",
-        "insert into job (id, event_created_at, event_id, state, deadline)
-         values (gen_random_uuid(), now(), 'EV_1', 'queued', now());
+        "insert into job (event_created_at, event_id, state, deadline, room_sid)
+         values (now(), 'EV_1', 'queued', now(), 'RM');
          update job set attempt = 1; delete from job",
         "insert into track_lease (room_sid, identity, source) values ('RM', 'ann', 'MICROPHONE');
          update track_lease set touched_at = now(); delete from track_lease",
+        "insert into replica (id, alive_until) values ('r', now());
+         update replica set alive_until = now(); delete from replica",
         AUDIT_ROW,
         "insert into open_intent (action_id, started_at, settle_by)
          values (gen_random_uuid(), now(), now()); delete from open_intent",

@@ -68,6 +68,11 @@ class Child:
                 raise TimeoutError(f"{self.name} is not ready after {seconds} s:\n{self.tail()}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def tail(self) -> str:
         """The last lines that the program printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])

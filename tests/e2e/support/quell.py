@@ -122,6 +122,12 @@ class Quell:
         headers = {"Authorization": f"Bearer {SECRETS[tenant]}"}
         return httpx.post(f"{self.url}/livekit/participant/mute", json=body, headers=headers, timeout=20)
 
+    def pid(self) -> int:
+        """The process that serves."""
+        if self._child is None:
+            raise RuntimeError("it was not started")
+        return self._child.pid
+
     def stop(self) -> None:
         """Ends it, where it runs."""
         if self._child is not None:

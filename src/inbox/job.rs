@@ -1,0 +1,140 @@
+//! A job that this process has, and when it is tried again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::queue::Place;
+use crate::ledger::JobLease;
+use crate::livekit::event::Event;
+use crate::pipeline::Look;
+use crate::postgres::to_pg_key;
+
+/// A track that LiveKit does not show is asked for again so long after its webhook: a record may be some 10 to
+/// 100 ms late, and sometimes seconds.
+const NOT_SHOWN_MS: [u64; 5] = [50, 250, 1_250, 5_000, 15_000];
+/// And then each time after this.
+const NOT_SHOWN_EVERY: Duration = Duration::from_secs(15);
+const RETRY_BASE: Duration = Duration::from_millis(100);
+const RETRY_CAP: Duration = Duration::from_secs(10);
+/// How soon an action is tried again that another replica's action holds up.
+const BUSY_BASE: Duration = Duration::from_millis(10);
+const BUSY_CAP: Duration = Duration::from_millis(250);
+
+/// A job that this process has.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) event: Event,
+    /// Counts who had the job: only the newest may act and settle.
+    pub(super) attempt: i32,
+    /// When the event was committed, by Postgres's clock.
+    pub(super) received_at: DateTime<Utc>,
+    /// The same on this process's monotonic clock: where latency and pauses count from.
+    pub(super) arrived: Instant,
+    /// Until when it is tried.
+    pub(super) deadline: Instant,
+    /// Whoever had it was gone only after its deadline: it is not tried again.
+    pub(super) deadline_exceeded: bool,
+    /// How often it was tried in vain, here.
+    pub(super) tries: u32,
+    /// The same of tries that another action held up.
+    pub(super) busy: u32,
+    /// What LiveKit showed of it when it was asked for all that its room waits for.
+    pub(super) look: Option<Look>,
+    /// Its place in this process's memory.
+    pub(super) _place: Place,
+}
+
+impl Job {
+    /// What it is settled by.
+    pub(super) fn lease(&self) -> JobLease {
+        JobLease {
+            created_at: self.event.created_at,
+            event_id: to_pg_key(&self.event.id),
+            attempt: self.attempt,
+        }
+    }
+
+    /// When LiveKit is asked again for a track that it does not show; none after the deadline. Times are rounded
+    /// up, so that what waits in a room is asked for together.
+    pub(super) fn not_shown_until(&self, now: Instant) -> Option<Instant> {
+        let waited = now.saturating_duration_since(self.arrived);
+        let mut steps = NOT_SHOWN_MS.into_iter().map(Duration::from_millis);
+        let (after, grid) = match steps.find(|step| *step > waited) {
+            Some(step) => (step, step / 4),
+            None => (waited + NOT_SHOWN_EVERY, NOT_SHOWN_EVERY / 4),
+        };
+        let at = rounded_up(self.arrived + after, grid);
+        self.if_in_time(at)
+    }
+
+    /// When it is tried again after a failure; none after the deadline. With equal jitter: from half of a bound
+    /// that doubles to all of it, so that replicas do not march in step, and a person who waits comes first.
+    pub(super) fn retry_at(&mut self, now: Instant) -> Option<Instant> {
+        self.tries = self.tries.saturating_add(1);
+        self.if_in_time(now + jittered(RETRY_BASE, RETRY_CAP, self.tries))
+    }
+
+    /// When it is tried again where another replica acts on the same source.
+    pub(super) fn busy_until(&mut self, now: Instant) -> Option<Instant> {
+        self.busy = self.busy.saturating_add(1);
+        self.if_in_time(now + jittered(BUSY_BASE, BUSY_CAP, self.busy))
+    }
+
+    fn if_in_time(&self, at: Instant) -> Option<Instant> {
+        (at <= self.deadline).then_some(at)
+    }
+}
+
+/// The next instant on a grid that all jobs share.
+fn rounded_up(at: Instant, grid: Duration) -> Instant {
+    static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let epoch = *EPOCH.get_or_init(Instant::now);
+    let since = at.saturating_duration_since(epoch).as_nanos();
+    let grid = grid.as_nanos().max(1);
+    let up = since.div_ceil(grid) * grid - since;
+    at + u64::try_from(up).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+fn jittered(base: Duration, cap: Duration, tries: u32) -> Duration {
+    let bound = base.saturating_mul(1 << tries.min(16)).min(cap);
+    bound.mul_f64(rand::rng().random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_before_another_try_grows_to_a_cap_and_is_spread_out() {
+        for (tries, bound_ms) in [
+            (1, 200),
+            (2, 400),
+            (5, 3200),
+            (7, 10_000),
+            (30, 10_000),
+            (u32::MAX, 10_000),
+        ] {
+            let waits: Vec<_> = (0..200)
+                .map(|_| jittered(RETRY_BASE, RETRY_CAP, tries))
+                .collect();
+            let bound = Duration::from_millis(bound_ms);
+            assert!(waits.iter().all(|wait| *wait <= bound), "{tries}");
+            assert!(waits.iter().all(|wait| *wait >= bound / 2), "{tries}");
+            assert!(waits.iter().any(|wait| *wait < bound * 5 / 8), "{tries}");
+            assert!(waits.iter().any(|wait| *wait > bound * 7 / 8), "{tries}");
+        }
+    }
+
+    #[test]
+    fn what_waits_together_is_asked_for_together() {
+        let grid = Duration::from_millis(100);
+        let now = Instant::now() + Duration::from_secs(1);
+        let at = rounded_up(now, grid);
+        assert!(at >= now && at - now < grid);
+        assert_eq!(rounded_up(at, grid), at);
+        assert_eq!(rounded_up(at + Duration::from_nanos(1), grid), at + grid);
+    }
+}

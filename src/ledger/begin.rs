@@ -1,0 +1,404 @@
+//! Begins actions: takes the leases of their tracks and writes their intents, in one statement; of each action
+//! both or neither.
+//!
+//! One action at a time runs on a source of a participant (room SID, identity, source). The lease has an
+//! end, and no lock is held while `LiveKit` is asked.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use quell_policy::TenantId;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::locks::{Guard, TrackKey};
+use super::{JobLease, SETTLE_MARGIN};
+use crate::access::{Authority, Permit, Verb};
+use crate::audit::{Entry, stored};
+use crate::metrics::{Batch, Metrics};
+use crate::postgres::{Connection, Write, interval, to_pg_text};
+use crate::replica::ALIVE_FOR;
+
+/// A permitted action that is not written down yet.
+#[derive(Debug)]
+pub struct Proposal {
+    /// What is permitted.
+    pub permit: Permit,
+    /// What its rows say.
+    pub entry: Entry,
+    /// When LiveKit was asked for what the entry has as `before`: where an action on the track ended
+    /// since, `before` is what came of that.
+    pub fetched_at: Instant,
+    /// The job that it is for: the action is begun only while the job is ours.
+    pub job: Option<JobLease>,
+}
+
+impl Proposal {
+    pub(super) fn key(&self) -> TrackKey {
+        TrackKey {
+            room_sid: to_pg_text(self.permit.room_sid()),
+            identity: to_pg_text(self.permit.identity()),
+            source: to_pg_text(self.permit.source()),
+        }
+    }
+}
+
+/// What came of trying to begin.
+#[derive(Debug)]
+pub enum Begun {
+    /// The action may go on.
+    Intent(Intent),
+    /// Another action is under way there: the proposal again, for another try.
+    Busy(Proposal),
+    /// A person decided there meanwhile: the proposal again, for its row.
+    Superseded(Proposal),
+    /// The job is another replica's by now, or is over.
+    Lost(Proposal),
+}
+
+/// An intent that is committed, and the lease that was taken with it: what LiveKit's client acts on.
+///
+/// Only [`super::Ledger::begin`] makes one.
+#[derive(Debug)]
+pub struct Intent {
+    permit: Permit,
+    unfinished: Unfinished,
+    begun_at: Instant,
+}
+
+/// An action whose intent is written and whose outcome is not: what [`super::Ledger::end`] takes.
+#[derive(Debug)]
+pub struct Unfinished {
+    pub(super) action_id: Uuid,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) key: TrackKey,
+    /// Until the outcome is written, nobody else in this process acts there.
+    pub(super) _guard: Guard,
+}
+
+impl Intent {
+    pub(super) fn new(proposal: Proposal, times: Times, guard: Guard) -> Self {
+        let key = proposal.key();
+        Self {
+            unfinished: Unfinished {
+                action_id: proposal.entry.action_id,
+                started_at: times.started_at,
+                key,
+                _guard: guard,
+            },
+            permit: proposal.permit,
+            begun_at: times.begun_at,
+        }
+    }
+
+    /// What may be done, once, and what is to be finished after it.
+    pub(crate) fn into_parts(self) -> (Permit, Unfinished) {
+        (self.permit, self.unfinished)
+    }
+
+    /// Whether this process was held up for so long that another replica may have taken its place.
+    pub(crate) fn has_lapsed(&self) -> bool {
+        self.begun_at.elapsed() >= ALIVE_FOR
+    }
+}
+
+/// An action that is to be begun.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) proposal: Proposal,
+    /// Until when LiveKit may be waited for.
+    pub(super) deadline: Instant,
+}
+
+/// When an action was begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// By Postgres's clock.
+    started_at: DateTime<Utc>,
+    /// By this process's, before Postgres was asked.
+    begun_at: Instant,
+}
+
+/// What became of a proposal.
+#[derive(Debug)]
+pub(super) enum Written {
+    Intent(Times),
+    Busy,
+    Superseded,
+    Lost,
+}
+
+/// Writes intents.
+#[derive(Debug)]
+pub(super) struct BeginWriter {
+    pub(super) replica: String,
+    pub(super) metrics: Metrics,
+}
+
+impl Write for BeginWriter {
+    type Item = Asked;
+    type Answer = Written;
+    const MAX: usize = 64;
+    const PACE: Duration = Duration::ZERO;
+
+    async fn write(
+        &self,
+        connection: &mut Connection,
+        items: &[Asked],
+    ) -> Result<Vec<Written>, sqlx::Error> {
+        let begun_at = Instant::now();
+        let begun = self.begin(connection, items).await?;
+        let losers: Vec<_> = items
+            .iter()
+            .filter(|asked| !begun.contains_key(&asked.proposal.entry.action_id))
+            .collect();
+        let mut others = if losers.is_empty() {
+            HashMap::new()
+        } else {
+            why_not(connection, &losers).await?
+        };
+        let written = items.iter().map(|asked| {
+            let id = asked.proposal.entry.action_id;
+            match begun.get(&id) {
+                Some(started_at) => Written::Intent(Times {
+                    started_at: *started_at,
+                    begun_at,
+                }),
+                None => others.remove(&id).unwrap_or(Written::Busy),
+            }
+        });
+        Ok(written.collect())
+    }
+
+    /// The caller says that it was not done; nothing is lost by that.
+    fn retry_after(&self, _: usize) -> Option<Duration> {
+        None
+    }
+
+    fn wrote(&self, count: usize) {
+        self.metrics.batch(Batch::Intents, count);
+    }
+}
+
+impl BeginWriter {
+    /// The actions that are begun, and when. At most one of a source is in a batch: its lock is held.
+    async fn begin(
+        &self,
+        connection: &mut Connection,
+        items: &[Asked],
+    ) -> Result<HashMap<Uuid, DateTime<Utc>>, sqlx::Error> {
+        let keys: Vec<_> = items.iter().map(|asked| asked.proposal.key()).collect();
+        let proposals = || items.iter().map(|asked| &asked.proposal);
+        let entries = || items.iter().map(|asked| &asked.proposal.entry);
+        let columns: Vec<_> = entries().map(Entry::policy_columns).collect();
+        let action_ids: Vec<_> = entries().map(|entry| entry.action_id).collect();
+        let room_sids: Vec<_> = keys.iter().map(|key| key.room_sid.as_str()).collect();
+        let identities: Vec<_> = keys.iter().map(|key| key.identity.as_str()).collect();
+        let sources: Vec<_> = keys.iter().map(|key| key.source.as_str()).collect();
+        let track_sids: Vec<_> = proposals()
+            .map(|p| to_pg_text(p.permit.track_sid()))
+            .collect();
+        let holds: Vec<_> = items
+            .iter()
+            .map(|asked| {
+                let left = asked.deadline.saturating_duration_since(Instant::now());
+                interval(left.saturating_add(SETTLE_MARGIN))
+            })
+            .collect();
+        let as_ofs: Vec<_> = proposals().map(|p| p.permit.authority().as_of()).collect();
+        let origins: Vec<_> = entries().map(|entry| entry.origin.as_str()).collect();
+        let actors: Vec<_> = entries().map(|entry| entry.actor.as_str()).collect();
+        let tenants: Vec<_> = entries()
+            .map(|entry| entry.tenant.as_ref().map(TenantId::as_str))
+            .collect();
+        let actions: Vec<_> = entries().map(|entry| entry.action.as_str()).collect();
+        let room_names: Vec<_> = entries().map(|e| stored(e.room_name.as_ref())).collect();
+        let policy_owners: Vec<_> = columns.iter().map(|(owner, ..)| *owner).collect();
+        let policy_names: Vec<_> = columns.iter().map(|(_, name, _)| *name).collect();
+        let policy_revisions: Vec<_> = columns.iter().map(|(.., revision)| *revision).collect();
+        let event_ids: Vec<_> = entries().map(|e| stored(e.event_id.as_ref())).collect();
+        let request_ids: Vec<_> = entries().map(|e| stored(e.request_id.as_ref())).collect();
+        let befores: Vec<_> = entries()
+            .map(|entry| entry.before.as_ref().map(ToString::to_string))
+            .collect();
+        let are_manual_unmutes: Vec<_> = proposals()
+            .map(|p| {
+                p.permit.verb() == Verb::Unmute
+                    && matches!(p.permit.authority(), Authority::Caller { .. })
+            })
+            .collect();
+        let fetched: Vec<_> = proposals()
+            .map(|p| interval(p.fetched_at.elapsed()))
+            .collect();
+        let jobs: Vec<_> = proposals().map(|p| p.job.as_ref()).collect();
+        let job_times: Vec<_> = jobs
+            .iter()
+            .map(|job| job.map(|job| job.created_at))
+            .collect();
+        let job_ids: Vec<_> = jobs
+            .iter()
+            .map(|job| job.map(|job| job.event_id.as_str()))
+            .collect();
+        let attempts: Vec<_> = jobs.iter().map(|job| job.map(|job| job.attempt)).collect();
+        // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
+        // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
+        // A statement also says that this replica lives, so that nobody takes over what it has just begun.
+        let rows = sqlx::query!(
+            r#"with asked as materialized (
+                select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],
+                    $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
+                    $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
+                    $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[])
+                as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
+                     action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
+                     before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt)),
+            locked as materialized (
+                select a.action_id
+                from job j join asked a
+                    on j.event_created_at = a.job_created_at and j.event_id = a.job_event_id
+                       and j.attempt = a.attempt and j.state = 'leased'
+                order by j.event_created_at, j.event_id
+                for update of j),
+            lease as (
+                insert into track_lease as t
+                    (room_sid, identity, source, action_id, leased_until, leased_by, action)
+                select room_sid, identity, source, action_id, clock_timestamp() + hold, $24, action
+                from asked a
+                where (attempt is null or exists (select from locked l where l.action_id = a.action_id))
+                  and not quell_is_superseded(room_sid, identity, source, track_sid, as_of)
+                order by room_sid, identity, source
+                on conflict (room_sid, identity, source) do update
+                set action_id = excluded.action_id, leased_until = excluded.leased_until,
+                    leased_by = excluded.leased_by, action = excluded.action,
+                    touched_at = clock_timestamp()
+                where (t.leased_until is null or t.leased_until < clock_timestamp()
+                       or t.action = 'mute' and quell_is_gone(t.leased_by)
+                          and exists (select from asked a
+                                      where a.action_id = excluded.action_id and a.as_of is not null))
+                  and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
+                           from asked a where a.action_id = excluded.action_id)
+                returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
+            remembered as (
+                insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
+                select a.action_id, a.room_sid, a.identity, a.source, a.track_sid
+                from lease join asked a using (action_id) where a.is_manual_unmute),
+            opened as (
+                insert into open_intent (action_id, started_at, settle_by)
+                select action_id, clock_timestamp(), leased_until from lease
+                returning action_id, started_at, settle_by),
+            begun as (
+                update job j set action_id = a.action_id
+                from lease join asked a using (action_id)
+                where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id),
+            alive as (
+                update replica set alive_until = clock_timestamp() + $25::interval where id = $24)
+            insert into audit_log
+                (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+                 identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+                 request_id, settle_by, before)
+            select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
+                   a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
+                   a.policy_revision, a.event_id, a.request_id, o.settle_by,
+                   case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
+                        then json_build_object('muted', l.muted) else a.before::json end
+            from opened o join lease l using (action_id) join asked a using (action_id)
+            returning action_id, started_at"#,
+            &action_ids,
+            &room_sids as _,
+            &identities as _,
+            &sources as _,
+            &track_sids,
+            &holds,
+            &as_ofs as _,
+            &origins as _,
+            &actors as _,
+            &tenants as _,
+            &actions as _,
+            &room_names as _,
+            &policy_owners as _,
+            &policy_names as _,
+            &policy_revisions as _,
+            &event_ids as _,
+            &request_ids as _,
+            &befores as _,
+            &are_manual_unmutes,
+            &fetched,
+            &job_times as _,
+            &job_ids as _,
+            &attempts as _,
+            self.replica,
+            interval(ALIVE_FOR),
+        )
+        .fetch_all(connection)
+        .await?;
+        let begun = rows.into_iter().map(|row| (row.action_id, row.started_at));
+        Ok(begun.collect())
+    }
+}
+
+/// Why actions could not be begun.
+async fn why_not(
+    connection: &mut Connection,
+    losers: &[&Asked],
+) -> Result<HashMap<Uuid, Written>, sqlx::Error> {
+    let keys: Vec<_> = losers.iter().map(|asked| asked.proposal.key()).collect();
+    let proposals = || losers.iter().map(|asked| &asked.proposal);
+    let action_ids: Vec<_> = proposals().map(|p| p.entry.action_id).collect();
+    let room_sids: Vec<_> = keys.iter().map(|key| key.room_sid.as_str()).collect();
+    let identities: Vec<_> = keys.iter().map(|key| key.identity.as_str()).collect();
+    let sources: Vec<_> = keys.iter().map(|key| key.source.as_str()).collect();
+    let track_sids: Vec<_> = proposals()
+        .map(|p| to_pg_text(p.permit.track_sid()))
+        .collect();
+    let as_ofs: Vec<_> = proposals().map(|p| p.permit.authority().as_of()).collect();
+    let jobs: Vec<_> = proposals().map(|p| p.job.as_ref()).collect();
+    let job_times: Vec<_> = jobs
+        .iter()
+        .map(|job| job.map(|job| job.created_at))
+        .collect();
+    let job_ids: Vec<_> = jobs
+        .iter()
+        .map(|job| job.map(|job| job.event_id.as_str()))
+        .collect();
+    let attempts: Vec<_> = jobs.iter().map(|job| job.map(|job| job.attempt)).collect();
+    let rows = sqlx::query!(
+        r#"select a.action_id as "action_id!",
+                  a.attempt is not null and not exists (
+                      select from job j
+                      where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id
+                        and j.attempt = a.attempt and j.state = 'leased') as "is_lost!",
+                  quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
+                  -- While a person's action is under way, what comes of it is waited for.
+                  and not exists (select from track_lease t
+                                  where t.room_sid = a.room_sid and t.identity = a.identity
+                                    and t.source = a.source
+                                    and t.leased_until >= clock_timestamp()) as "is_superseded!"
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                       $7::timestamptz[], $8::text[], $9::int[])
+           as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt)"#,
+        &action_ids,
+        &room_sids as _,
+        &identities as _,
+        &sources as _,
+        &track_sids,
+        &as_ofs as _,
+        &job_times as _,
+        &job_ids as _,
+        &attempts as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    let why = rows.into_iter().map(|row| {
+        let written = if row.is_lost {
+            Written::Lost
+        } else if row.is_superseded {
+            Written::Superseded
+        } else {
+            // Another action has the lease; or it is free again by now, and the next try gets it.
+            Written::Busy
+        };
+        (row.action_id, written)
+    });
+    Ok(why.collect())
+}

@@ -1,0 +1,154 @@
+//! Writes what waits together: one statement for all that came during the last one. What comes alone waits
+//! for nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::error::is_about_data;
+use super::pool::{Connection, Dedicated, Pool};
+
+/// How many may wait; whoever comes then waits to get into the queue.
+const QUEUE_MAX: usize = 1024;
+/// A connection that has nothing to do for so long is given back.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// What writes a batch.
+pub(crate) trait Write: Send + Sync + 'static {
+    /// What is written.
+    type Item: Send + Sync + 'static;
+    /// What came of one.
+    type Answer: Send + 'static;
+    /// The most that are written at once.
+    const MAX: usize;
+    /// The time from one batch's beginning to the next one's, at least: what nobody is waiting for may come
+    /// together. What comes after a longer quiet waits for nothing.
+    const PACE: Duration;
+
+    /// Writes all or nothing; answers in the order of `items`.
+    fn write(
+        &self,
+        connection: &mut Connection,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, sqlx::Error>> + Send;
+
+    /// How long to wait before a batch that could not be written is tried again; none: it is not. Of what
+    /// Postgres refuses (SQLSTATE classes 22, 23, 54) nothing is tried again.
+    fn retry_after(&self, tries: usize) -> Option<Duration>;
+
+    /// Notes how many went together.
+    fn wrote(&self, count: usize);
+}
+
+/// An error that all of a batch share.
+pub(crate) type Shared = Arc<sqlx::Error>;
+
+type Waiting<W> = (
+    <W as Write>::Item,
+    oneshot::Sender<(<W as Write>::Item, Result<<W as Write>::Answer, Shared>)>,
+);
+
+/// The way to a writer; cheap to clone.
+#[derive(Debug)]
+pub(crate) struct Batcher<W: Write>(mpsc::Sender<Waiting<W>>);
+
+impl<W: Write> Clone for Batcher<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<W: Write> Batcher<W> {
+    /// A batcher, and what writes for it until the last one is dropped.
+    pub(crate) fn new(pool: &Pool, writer: W) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        (Self(queue), run(writer, pool.dedicated(), receiver))
+    }
+
+    /// Writes `item`; it comes back with what came of it.
+    pub(crate) async fn write(
+        &self,
+        item: W::Item,
+    ) -> Option<(W::Item, Result<W::Answer, Shared>)> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send((item, answer)).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+async fn run<W: Write>(
+    writer: W,
+    mut connection: Dedicated,
+    mut queue: mpsc::Receiver<Waiting<W>>,
+) {
+    let mut batch = Vec::new();
+    let mut next = Instant::now();
+    loop {
+        match timeout(IDLE_MAX, queue.recv_many(&mut batch, W::MAX)).await {
+            Ok(0) => return,
+            Ok(_) => {
+                if Instant::now() < next {
+                    tokio::time::sleep_until(next).await;
+                    while batch.len() < W::MAX
+                        && let Ok(more) = queue.try_recv()
+                    {
+                        batch.push(more);
+                    }
+                }
+                next = Instant::now() + W::PACE;
+                let (items, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                writer.wrote(items.len());
+                write(&writer, &mut connection, items, answers).await;
+            }
+            Err(_) => connection.release(),
+        }
+    }
+}
+
+async fn write<W: Write>(
+    writer: &W,
+    connection: &mut Dedicated,
+    items: Vec<W::Item>,
+    answers: Vec<oneshot::Sender<(W::Item, Result<W::Answer, Shared>)>>,
+) {
+    let mut tries = 0;
+    let error = loop {
+        let written = match connection.get().await {
+            Ok(connection) => writer.write(connection, &items).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(written) => {
+                for ((item, answer), written) in items.into_iter().zip(answers).zip(written) {
+                    // Whoever asked may have gone; what is written stays.
+                    drop(answer.send((item, Ok(written))));
+                }
+                return;
+            }
+            Err(error) if is_about_data(&error) => break error,
+            Err(error) => {
+                connection.release();
+                let Some(pause) = writer.retry_after(tries) else {
+                    break error;
+                };
+                tracing::warn!(%error, items = items.len(), "a batch could not be written yet");
+                tokio::time::sleep(pause).await;
+                tries += 1;
+            }
+        }
+    };
+    if is_about_data(&error) && items.len() > 1 {
+        // One that Postgres refuses takes nobody along.
+        tracing::warn!(%error, items = items.len(), "a batch was refused; writing one by one");
+        for (item, answer) in items.into_iter().zip(answers) {
+            Box::pin(write(writer, connection, vec![item], vec![answer])).await;
+        }
+        return;
+    }
+    let error = Arc::new(error);
+    for (item, answer) in items.into_iter().zip(answers) {
+        drop(answer.send((item, Err(Arc::clone(&error)))));
+    }
+}

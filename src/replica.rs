@@ -1,0 +1,73 @@
+//! This process among the others on the same database: it says that it lives, several times a second. What a
+//! process holds (jobs, leases of mutes) is free for others once it is gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::postgres::{Dedicated, Pool, interval};
+
+/// A process that has not said for so long that it lives is gone.
+pub(crate) const ALIVE_FOR: Duration = Duration::from_millis(600);
+/// How long the end of what is under way may take, at most.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(20);
+const EVERY: Duration = Duration::from_millis(150);
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Says that `replica` lives, now: before it holds anything.
+pub(crate) async fn register(pool: &Pool, replica: &str) -> Result<(), sqlx::Error> {
+    let mut connection = pool.dedicated();
+    say(&mut connection, replica, ALIVE_FOR).await
+}
+
+/// Says so until `stop`, and then once more, for as long as it takes to end what is under way.
+pub(crate) async fn live(pool: Pool, replica: String, stop: CancellationToken) {
+    // A connection of its own: what waits for the others does not make it look dead.
+    let mut connection = pool.dedicated();
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned: Option<Instant> = None;
+    let mut is_stopping = false;
+    while !is_stopping {
+        is_stopping = stop.run_until_cancelled(ticks.tick()).await.is_none();
+        let alive_for = if is_stopping { DRAIN_MAX } else { ALIVE_FOR };
+        if let Err(error) = say(&mut connection, &replica, alive_for).await {
+            connection.release();
+            if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+                tracing::warn!(%error, "other replicas may take this one for dead: it cannot say that it lives");
+                warned = Some(Instant::now());
+            }
+        }
+    }
+}
+
+/// Frees what `replica` holds.
+pub(crate) async fn leave(pool: &Pool, replica: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update replica set alive_until = clock_timestamp() - interval '1 second' where id = $1",
+        replica,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Nothing is lost where Postgres forgets it in a crash, so it waits for no disk.
+async fn say(
+    connection: &mut Dedicated,
+    replica: &str,
+    alive_for: Duration,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into replica as r (id, alive_until)
+         select $1, clock_timestamp() + $2::interval
+         where set_config('synchronous_commit', 'off', true) = 'off'
+         on conflict (id) do update set alive_until = excluded.alive_until",
+        replica,
+        interval(alive_for),
+    )
+    .execute(connection.get().await?)
+    .await?;
+    Ok(())
+}
