@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::bytes::{QueueBytes, Reservation, batches};
 use super::job::Job;
 use super::queue::{EventKey, Place};
+use super::takeover::{Missed, Takeover, take_up};
 use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
@@ -93,9 +94,11 @@ impl Inbox {
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let (takeover, taking_over) = Takeover::new(pool.clone(), worker.clone());
         let writer = Writer {
             pool,
             worker: worker.clone(),
+            takeover,
             settings,
             metrics: metrics.clone(),
         };
@@ -105,7 +108,10 @@ impl Inbox {
             worker,
             metrics,
         };
-        (inbox, writer.run(receiver))
+        let running = async {
+            tokio::join!(writer.run(receiver), taking_over);
+        };
+        (inbox, running)
     }
 
     /// The room that a body will take up, to grow while it is read.
@@ -155,6 +161,7 @@ impl Inbox {
 struct Writer {
     pool: Pool,
     worker: Worker,
+    takeover: Takeover,
     settings: InboxSettings,
     metrics: Metrics,
 }
@@ -200,13 +207,22 @@ impl Writer {
                 }
             }
             Err(error) => {
-                if !is_about_data(&error) {
-                    connection.release();
-                }
+                let mut lost = Vec::new();
                 for incoming in batch {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
+                    lost.extend(incoming.place.map(|place| Missed {
+                        event: incoming.event,
+                        place,
+                        arrived: incoming.arrived,
+                    }));
+                }
+                if !is_about_data(&error) {
+                    connection.release();
+                    // It may have been stored all the same.
+                    let (pool, worker) = (self.pool.clone(), self.worker.clone());
+                    self.worker.spawn(take_up(pool, worker, lost));
                 }
             }
         }
@@ -387,7 +403,12 @@ impl Writer {
                     _place: place,
                 }),
                 (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
-                (None, _) => {}
+                (None, Some(place)) => self.takeover.duplicate(Missed {
+                    event,
+                    place,
+                    arrived,
+                }),
+                (None, None) => {}
             }
         }
         self.worker.push(jobs);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! webhook -> accept (event and job, one commit) -> queue -> worker: look, pipeline -> ledger (settled)
-//!                                  claim (others' and what found no room) --^
+//!                claim (of replicas that are gone, and what found no room) --^
+//!                takeover (of duplicates, where another does not begin) -----^
 //! ```
 
 mod accept;
@@ -10,6 +11,7 @@ mod bytes;
 mod claim;
 mod job;
 mod queue;
+mod takeover;
 mod tenants;
 mod worker;
 

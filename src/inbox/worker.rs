@@ -86,8 +86,9 @@ impl Worker {
 
     /// A place in memory for a job of `event`; without one it is left to others, or for later.
     pub(super) fn place(&self, event: &Event) -> Option<Place> {
-        let is_stopping = self.0.parts.stop.is_cancelled();
-        (!is_stopping).then(|| self.0.queue.place(event)).flatten()
+        (!self.is_stopping())
+            .then(|| self.0.queue.place(event))
+            .flatten()
     }
 
     /// Whose room it is, as an event says: so that tenants take turns.
@@ -99,6 +100,18 @@ impl Worker {
     pub(super) fn push(&self, jobs: Vec<Job>) {
         self.0.queue.push(jobs);
         self.dispatch();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.parts.stop.is_cancelled()
+    }
+
+    /// A task that a drain waits for.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.parts.stop.clone();
+        self.0.parts.tracker.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
     }
 
     /// Drops jobs that are over.
@@ -116,7 +129,7 @@ impl Worker {
 
     /// Starts what has its turn, as far as there are places.
     fn dispatch(&self) {
-        if self.0.parts.stop.is_cancelled() {
+        if self.is_stopping() {
             return;
         }
         while let Some(work) = self.0.queue.next() {

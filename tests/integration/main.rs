@@ -24,6 +24,7 @@ mod automatic_lookups;
 mod automatic_people;
 mod automatic_replicas;
 mod automatic_rules;
+mod automatic_shared;
 mod automatic_trouble;
 mod backtest;
 mod backtest_admission;

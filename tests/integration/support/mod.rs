@@ -4,6 +4,7 @@ mod answer;
 mod database;
 mod events;
 mod program;
+mod proxy;
 mod rows;
 mod stub;
 mod trail;
@@ -32,6 +33,7 @@ use url::Url;
 pub(crate) use answer::Answer;
 pub(crate) use database::{TestDatabase, admin};
 pub(crate) use program::{Program, open_tempdir, read_until, settings};
+pub(crate) use proxy::Proxy;
 pub(crate) use stub::Stub;
 
 /// The longest time that a test waits for anything.

@@ -1,0 +1,147 @@
+//! Takes jobs over that another replica stored and did not begin: LiveKit sends every event to all URLs that it
+//! has, so one of two replicas that dies delays nothing. And takes up what was stored without an answer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::job::Job;
+use super::queue::{EventKey, Place};
+use super::worker::Worker;
+use crate::livekit::event::Event;
+use crate::postgres::{Pool, to_pg_key};
+
+/// How long the replica that stored an event has to begin an action, where one is called for.
+const PATIENCE: Duration = Duration::from_millis(20);
+const QUEUE_MAX: usize = 4096;
+const BATCH_MAX: usize = 256;
+/// When it is looked whether an event was stored whose answer was lost: a statement may go on for as long as
+/// Postgres lets it (30 s).
+const LOST_AFTER_MS: [u64; 7] = [0, 100, 500, 2_000, 5_000, 15_000, 35_000];
+
+/// An event whose job this process may have to take.
+#[derive(Debug)]
+pub(super) struct Missed {
+    pub(super) event: Event,
+    pub(super) place: Place,
+    pub(super) arrived: Instant,
+}
+
+impl Missed {
+    fn key(&self) -> EventKey {
+        (self.event.created_at, to_pg_key(&self.event.id))
+    }
+}
+
+/// Where duplicates go; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Takeover(mpsc::Sender<(Instant, Missed)>);
+
+impl Takeover {
+    /// The way in, and what takes jobs over until the last of them is dropped.
+    pub(super) fn new(
+        pool: Pool,
+        worker: Worker,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        (Self(queue), run(pool, worker, receiver))
+    }
+
+    /// An event that was stored before, perhaps by another replica.
+    pub(super) fn duplicate(&self, missed: Missed) {
+        // Where there are too many, the others are left to the replica that has them, or to whoever misses it.
+        drop(self.0.try_send((Instant::now() + PATIENCE, missed)));
+    }
+}
+
+async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Missed)>) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let due = batch.last().map_or_else(Instant::now, |(due, _)| *due);
+        tokio::time::sleep_until(due).await;
+        let missed = batch.drain(..).map(|(_, missed)| missed).collect();
+        drop(take(&pool, &worker, missed, false).await);
+    }
+}
+
+/// Takes up events that may have been stored although no answer came.
+pub(super) async fn take_up(pool: Pool, worker: Worker, lost: Vec<Missed>) {
+    let begun = Instant::now();
+    let mut lost = lost;
+    for after in LOST_AFTER_MS {
+        tokio::time::sleep_until(begun + Duration::from_millis(after)).await;
+        if lost.is_empty() || worker.is_stopping() {
+            return;
+        }
+        lost = take(&pool, &worker, lost, true).await;
+    }
+}
+
+/// Takes the jobs of events over that nobody began, from others, or from this process itself; returns those
+/// that were not taken.
+async fn take(pool: &Pool, worker: &Worker, missed: Vec<Missed>, is_own: bool) -> Vec<Missed> {
+    let (times, ids): (Vec<_>, Vec<_>) = missed.iter().map(Missed::key).unzip();
+    // At most once: where both replicas are slow, they shall not take a job from each other for ever.
+    let taken = sqlx::query!(
+        r#"with found as materialized (
+            select j.event_created_at, j.event_id
+            from job j join unnest($1::timestamptz[], $2::text[]) as k(created_at, event_id)
+                on j.event_created_at = k.created_at and j.event_id = k.event_id
+            where j.state = 'leased' and j.action_id is null and j.attempt = 1
+              and (j.leased_by = $3) = $4
+            order by j.event_created_at, j.event_id
+            for update of j skip locked)
+        update job j set attempt = attempt + 1, leased_by = $3
+        from found
+        where j.event_created_at = found.event_created_at and j.event_id = found.event_id
+        returning j.event_created_at, j.event_id, j.attempt, j.received_at,
+                  extract(epoch from j.deadline - clock_timestamp())::float8 as "left_secs!""#,
+        &times,
+        &ids,
+        worker.replica(),
+        is_own,
+    )
+    .fetch_all(pool)
+    .await;
+    let taken = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::warn!(%error, "jobs of another replica cannot be looked for");
+            return missed;
+        }
+    };
+    let mut by_key: HashMap<EventKey, _> = taken
+        .into_iter()
+        .map(|row| ((row.event_created_at, row.event_id.clone()), row))
+        .collect();
+    let (mut jobs, mut left) = (Vec::new(), Vec::new());
+    for missed in missed {
+        let Some(row) = by_key.remove(&missed.key()) else {
+            left.push(missed);
+            continue;
+        };
+        let patience = Duration::try_from_secs_f64(row.left_secs).unwrap_or_default();
+        jobs.push(Job {
+            event: missed.event,
+            attempt: row.attempt,
+            received_at: row.received_at,
+            arrived: missed.arrived,
+            deadline: Instant::now() + patience,
+            deadline_exceeded: false,
+            tries: 0,
+            busy: 0,
+            look: None,
+            _place: missed.place,
+        });
+    }
+    if !jobs.is_empty() {
+        tracing::info!(
+            jobs = jobs.len(),
+            "jobs were taken over that nobody had begun"
+        );
+    }
+    worker.push(jobs);
+    left
+}
