@@ -173,11 +173,6 @@ impl Metrics {
         let steps = Family::<StepLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(STEP_BUCKETS_SECS)
         });
-        let batches =
-            Family::<BatchLabel, Histogram>::new_with_constructor(|| Histogram::new(BATCH_BUCKETS));
-        for batch in Batch::ALL {
-            drop(batches.get_or_create(&BatchLabel { batch }));
-        }
         let webhooks = Family::<ResultLabel, Counter>::default();
         let settled = Family::<ResultLabel, Counter>::default();
         let requests = Family::<RequestLabels, Counter>::default();
@@ -218,12 +213,7 @@ impl Metrics {
             Unit::Seconds,
             steps.clone(),
         );
-        registry.register(
-            "batch_size",
-            "How many went together in one statement: Events (stored), Intents (begun), Ends (outcomes and \
-             settled jobs); Rooms: questions that one ListRooms answered",
-            batches.clone(),
-        );
+        let batches = batches(&mut registry);
         registry.register("webhooks", "Webhooks received, by result", webhooks.clone());
         registry.register("settled", "Jobs settled, by how", settled.clone());
         registry.register(
@@ -381,6 +371,21 @@ impl Metrics {
         encode(&mut text, &self.0.registry).unwrap_or_default();
         text
     }
+}
+
+fn batches(registry: &mut Registry) -> Family<BatchLabel, Histogram> {
+    let batches =
+        Family::<BatchLabel, Histogram>::new_with_constructor(|| Histogram::new(BATCH_BUCKETS));
+    for batch in Batch::ALL {
+        drop(batches.get_or_create(&BatchLabel { batch }));
+    }
+    registry.register(
+        "batch_size",
+        "How many went together in one statement: Events (stored), Intents (begun), Ends (outcomes and \
+         settled jobs); Rooms: questions that one ListRooms answered",
+        batches.clone(),
+    );
+    batches
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The server: starts its parts, stops being ready when one of them ends, and drains.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -13,7 +12,7 @@ use crate::action::ActionRunner;
 use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
-use crate::http::{AdmissionQueues, AppState};
+use crate::http::{AdmissionQueues, AppParts, AppState};
 use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
 use crate::ledger::Ledger;
 use crate::livekit::signature::Verifier;
@@ -125,8 +124,8 @@ impl Server {
             deadline: config.worker.deadline,
         };
         let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
-        let state = AppState {
-            verifier: Arc::new(Verifier::new(&config.webhook_keys, clock.clone())),
+        let state = AppState::new(AppParts {
+            verifier: Verifier::new(&config.webhook_keys, clock.clone()),
             authenticator,
             inbox,
             runner,
@@ -139,7 +138,7 @@ impl Server {
             stop: stop.clone(),
             broken: supervisor.broken().clone(),
             pool: pool.clone(),
-        };
+        });
         let (listener, address) = listen(&config.host, config.port).await?;
         supervisor.supervise(
             "replica",

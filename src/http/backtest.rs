@@ -82,9 +82,7 @@ pub(super) async fn handler(
     owner: OwnerParam,
     request: Request,
 ) -> Result<Response, Problem> {
-    let AppState {
-        pool, clock, stop, ..
-    } = state.clone();
+    let (pool, clock, stop) = (state.pool.clone(), state.clock.clone(), state.stop.clone());
     let scope = Scope::PoliciesRead;
     let request = ApiRequest::read_up_to(&state, request, owner, scope, BODY_BYTES_MAX).await?;
     let admitted = state.queues.backtest.admit(request.caller_id.as_str());

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 pub use admission::AdmissionQueues;
 use log::RequestLog;
 use problem::Problem;
-pub use state::AppState;
+pub use state::{AppParts, AppState};
 
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;

@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +17,35 @@ use crate::policy_store::Policies;
 use crate::postgres::Pool;
 use quell_clock::Clock;
 
-/// What handlers share; cheap to clone.
+/// What handlers share; cheap to clone: every layer and handler of a request does.
 #[derive(Debug, Clone)]
-pub struct AppState {
+pub struct AppState(Arc<AppParts>);
+
+impl AppState {
+    /// Shares `parts`.
+    #[must_use]
+    pub fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// All that is shared.
+#[derive(Debug)]
+pub struct AppParts {
     /// The database.
     pub pool: Pool,
     /// Checks who is calling.
     pub authenticator: Authenticator,
     /// Checks that a webhook is LiveKit's.
-    pub verifier: Arc<Verifier>,
+    pub verifier: Verifier,
     /// Where webhooks are committed.
     pub inbox: Inbox,
     /// The action path; none where LiveKit is not configured.

@@ -1,6 +1,6 @@
 //! Commits events and their jobs, many webhooks to one commit where they come at once.
 //!
-//! One writer commits whatever has queued up during its last commit, at most [`BATCH_MAX`] events at once.
+//! A writer commits whatever has queued up meanwhile, at most [`BATCH_MAX`] events at once.
 //! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
 //! a participant), so the queue and the batches are also bounded in bytes.
 
@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::bytes::{QueueBytes, Reservation, batches};
@@ -87,12 +88,13 @@ struct Incoming {
 
 impl Inbox {
     /// An inbox and its writer, which runs until the last `Inbox` is dropped.
+    #[must_use]
     pub fn new(
         pool: Pool,
         worker: Worker,
         settings: InboxSettings,
         metrics: Metrics,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (takeover, taking_over) = Takeover::new(pool.clone(), worker.clone());
         let writer = Writer {
@@ -108,10 +110,10 @@ impl Inbox {
             worker,
             metrics,
         };
-        let running = async {
+        let running = async move {
             tokio::join!(writer.run(receiver), taking_over);
         };
-        (inbox, running)
+        (inbox, Box::pin(running))
     }
 
     /// The room that a body will take up, to grow while it is read.
@@ -176,11 +178,21 @@ struct Stored {
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
+    /// Two batches may be under way, so that one is made while the disk is waited for by the other.
+    async fn run(self, receiver: mpsc::Receiver<Incoming>) {
+        let receiver = Mutex::new(receiver);
+        tokio::join!(self.work(&receiver), self.work(&receiver));
+    }
+
+    async fn work(&self, receiver: &Mutex<mpsc::Receiver<Incoming>>) {
         let mut connection = self.pool.dedicated();
         let mut batch = Vec::new();
         loop {
-            match timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)).await {
+            let next = async {
+                let mut receiver = receiver.lock().await;
+                receiver.recv_many(&mut batch, BATCH_MAX).await
+            };
+            match timeout(IDLE_MAX, next).await {
                 Ok(0) => return,
                 Ok(_) => {
                     let events = std::mem::take(&mut batch);
@@ -280,58 +292,8 @@ impl Writer {
             .map(|i| (i.event.name == TRACK_PUBLISHED).then_some(i.place.is_some()))
             .collect();
         let ends: Vec<_> = batch.iter().map(|i| ends_track(&i.event.name)).collect();
-        let rows = sqlx::query!(
-            r#"with incoming as materialized (
-                select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[],
-                    $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bool[],
-                    $12::bool[])
-                with ordinality as t(created_at, event_id, event, room_sid, room_name, tenant,
-                     identity, participant_sid, track_sid, body, is_ours, is_end, place)),
-            stored as (
-                insert into webhook_event (created_at, event_id, event, room_sid, room_name, tenant,
-                                           identity, track_sid, body)
-                select created_at, event_id, event, room_sid, room_name, tenant, identity, track_sid,
-                       body::json
-                -- In the order of the key, so that two replicas with the same events never
-                -- wait for each other.
-                from incoming order by created_at, event_id, place
-                on conflict do nothing
-                returning created_at, event_id, received_at),
-            -- Of equals in a batch the first is the one that is stored.
-            new as (
-                select distinct on (s.created_at, s.event_id) i.*, s.received_at
-                from stored s join incoming i using (created_at, event_id)
-                order by s.created_at, s.event_id, i.place),
-            jobs as (
-                insert into job (event_created_at, event_id, received_at, state, attempt, leased_by,
-                                 deadline, room_sid, participant_sid, track_sid)
-                select created_at, event_id, received_at, case when is_ours then 'leased' else 'queued' end,
-                       case when is_ours then 1 else 0 end, case when is_ours then $13::text end,
-                       received_at + $14::interval, room_sid, participant_sid, track_sid
-                from new where is_ours is not null),
-            -- Jobs of tracks that are gone, as far as nobody acts on them just now.
-            over as materialized (
-                select j.event_created_at, j.event_id
-                from job j join incoming i
-                    on i.is_end and j.room_sid = i.room_sid
-                       and (i.event = 'room_finished'
-                            or j.participant_sid = i.participant_sid
-                               and (i.event <> 'track_unpublished' or j.track_sid = i.track_sid))
-                where j.state <> 'dead' and j.action_id is null
-                for update of j skip locked),
-            ended as (
-                delete from job j using over
-                where j.event_created_at = over.event_created_at and j.event_id = over.event_id
-                returning j.event_created_at, j.event_id),
-            settled as (
-                update webhook_event e set settlement = 'gone', settled_at = clock_timestamp()
-                from ended
-                where e.created_at = ended.event_created_at and e.event_id = ended.event_id
-                returning e.created_at, e.event_id)
-            select place as "place", received_at as "received_at", null::timestamptz as "created_at",
-                   null::text as "event_id" from new
-            union all
-            select null, null, created_at, event_id from settled"#,
+        let rows = sqlx::query_file!(
+            "src/inbox/accept.sql",
             &created_at,
             &ids,
             &names,

@@ -47,6 +47,10 @@ impl SourceKey {
     }
 }
 
+/// Whose jobs they are; none: nobody's, or it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+struct Whose(Option<TenantId>);
+
 /// Whose turn it is in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Turn {
@@ -91,7 +95,7 @@ struct Source {
 
 #[derive(Debug, Default)]
 struct Room {
-    tenant: Option<TenantId>,
+    whose: Whose,
     turns: VecDeque<Turn>,
     running: usize,
     /// Jobs whose tracks are to be looked for now.
@@ -112,9 +116,9 @@ struct State {
     running: usize,
     sources: HashMap<SourceKey, Source>,
     rooms: HashMap<String, Room>,
-    tenants: HashMap<Option<TenantId>, Tenant>,
+    tenants: HashMap<Whose, Tenant>,
     /// Tenants with rooms with turns.
-    ring: VecDeque<Option<TenantId>>,
+    ring: VecDeque<Whose>,
     /// What waits for time, by when and in order.
     waiting: BTreeMap<(Instant, u64), (Job, Wait)>,
     waits: u64,
@@ -126,7 +130,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Memory {
     all: usize,
-    by_tenant: HashMap<Option<TenantId>, usize>,
+    by_tenant: HashMap<Whose, usize>,
     by_room: HashMap<String, usize>,
 }
 
@@ -138,7 +142,7 @@ pub(super) struct Queue(Arc<Mutex<State>>);
 #[derive(Debug)]
 pub(super) struct Place {
     queue: Queue,
-    tenant: Option<TenantId>,
+    whose: Whose,
     room_sid: String,
     weight: usize,
 }
@@ -148,7 +152,7 @@ pub(super) struct Place {
 pub(super) struct Held {
     queue: Queue,
     room_sid: String,
-    tenant: Option<TenantId>,
+    whose: Whose,
     turn: Turn,
 }
 
@@ -203,18 +207,18 @@ impl Queue {
         if *places == 0 {
             return None;
         }
-        let tenant = seen.of(&room_sid);
+        let whose = Whose(seen.of(&room_sid));
         let taken = |by: Option<&usize>| by.copied().unwrap_or_default() + weight;
         let fits = memory.all + weight <= JOBS_MAX
-            && taken(memory.by_tenant.get(&tenant)) <= share(JOBS_MAX, 2)
+            && taken(memory.by_tenant.get(&whose)) <= share(JOBS_MAX, 2)
             && taken(memory.by_room.get(&room_sid)) <= share(JOBS_MAX, 4);
         fits.then(|| {
             memory.all += weight;
-            *memory.by_tenant.entry(tenant.clone()).or_default() += weight;
+            *memory.by_tenant.entry(whose.clone()).or_default() += weight;
             *memory.by_room.entry(room_sid.clone()).or_default() += weight;
             Place {
                 queue: self.clone(),
-                tenant,
+                whose,
                 room_sid,
                 weight,
             }
@@ -271,7 +275,7 @@ impl Queue {
     /// The next work, where a place is free; whose turn it is has waited longest.
     pub(super) fn next(&self) -> Option<Work> {
         let mut state = self.lock();
-        let (tenant, room_sid, turn) = state.next_turn()?;
+        let (whose, room_sid, turn) = state.next_turn()?;
         let (jobs, kind) = match &turn {
             Turn::Source(key) => {
                 let source = state.sources.entry(key.clone()).or_default();
@@ -289,7 +293,7 @@ impl Queue {
         let turn = Held {
             queue: self.clone(),
             room_sid,
-            tenant,
+            whose,
             turn,
         };
         Some(Work { jobs, kind, turn })
@@ -379,7 +383,7 @@ impl State {
     fn room(&mut self, room_sid: &str) {
         if !self.rooms.contains_key(room_sid) {
             let room = Room {
-                tenant: self.seen.of(room_sid),
+                whose: Whose(self.seen.of(room_sid)),
                 ..Room::default()
             };
             self.rooms.insert(room_sid.to_owned(), room);
@@ -395,15 +399,15 @@ impl State {
         if room.turns.len() > 1 {
             return;
         }
-        let tenant = self.tenants.entry(room.tenant.clone()).or_default();
+        let tenant = self.tenants.entry(room.whose.clone()).or_default();
         tenant.rooms.push_back(room_sid.to_owned());
         if tenant.rooms.len() == 1 {
-            self.ring.push_back(room.tenant.clone());
+            self.ring.push_back(room.whose.clone());
         }
     }
 
     /// Takes the next turn, and a place for it.
-    fn next_turn(&mut self) -> Option<(Option<TenantId>, String, Turn)> {
+    fn next_turn(&mut self) -> Option<(Whose, String, Turn)> {
         if self.running >= self.places {
             return None;
         }
@@ -425,7 +429,7 @@ impl State {
         None
     }
 
-    fn turn_of(&mut self, whose: &Option<TenantId>) -> Option<(String, Turn)> {
+    fn turn_of(&mut self, whose: &Whose) -> Option<(String, Turn)> {
         let (most, most_of_a_room) = (share(self.places, 2), share(self.places, 4));
         let tenant = self.tenants.get_mut(whose)?;
         if tenant.running >= most {
@@ -452,7 +456,7 @@ impl State {
     }
 
     /// Gives a turn back; where more came meanwhile, it is at the end of its room's turns.
-    fn give_back(&mut self, whose: &Option<TenantId>, room_sid: &str, turn: Turn) {
+    fn give_back(&mut self, whose: &Whose, room_sid: &str, turn: Turn) {
         self.running -= 1;
         if let Some(tenant) = self.tenants.get_mut(whose) {
             tenant.running -= 1;
@@ -497,7 +501,7 @@ impl Drop for Held {
         let turn = self.turn.clone();
         self.queue
             .lock()
-            .give_back(&self.tenant, &self.room_sid, turn);
+            .give_back(&self.whose, &self.room_sid, turn);
     }
 }
 
@@ -506,7 +510,7 @@ impl Drop for Place {
         let mut state = self.queue.lock();
         let memory = &mut state.memory;
         memory.all -= self.weight;
-        give_back(&mut memory.by_tenant, &self.tenant, self.weight);
+        give_back(&mut memory.by_tenant, &self.whose, self.weight);
         give_back(&mut memory.by_room, &self.room_sid, self.weight);
     }
 }

@@ -244,66 +244,8 @@ impl BeginWriter {
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
         // A statement also says that this replica lives, so that nobody takes over what it has just begun.
-        let rows = sqlx::query!(
-            r#"with asked as materialized (
-                select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],
-                    $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
-                    $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
-                    $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[])
-                as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
-                     action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
-                     before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt)),
-            locked as materialized (
-                select a.action_id
-                from job j join asked a
-                    on j.event_created_at = a.job_created_at and j.event_id = a.job_event_id
-                       and j.attempt = a.attempt and j.state = 'leased'
-                order by j.event_created_at, j.event_id
-                for update of j),
-            lease as (
-                insert into track_lease as t
-                    (room_sid, identity, source, action_id, leased_until, leased_by, action)
-                select room_sid, identity, source, action_id, clock_timestamp() + hold, $24, action
-                from asked a
-                where (attempt is null or exists (select from locked l where l.action_id = a.action_id))
-                  and not quell_is_superseded(room_sid, identity, source, track_sid, as_of)
-                order by room_sid, identity, source
-                on conflict (room_sid, identity, source) do update
-                set action_id = excluded.action_id, leased_until = excluded.leased_until,
-                    leased_by = excluded.leased_by, action = excluded.action,
-                    touched_at = clock_timestamp()
-                where (t.leased_until is null or t.leased_until < clock_timestamp()
-                       or t.action = 'mute' and quell_is_gone(t.leased_by)
-                          and exists (select from asked a
-                                      where a.action_id = excluded.action_id and a.as_of is not null))
-                  and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
-                           from asked a where a.action_id = excluded.action_id)
-                returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
-            remembered as (
-                insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
-                select a.action_id, a.room_sid, a.identity, a.source, a.track_sid
-                from lease join asked a using (action_id) where a.is_manual_unmute),
-            opened as (
-                insert into open_intent (action_id, started_at, settle_by)
-                select action_id, clock_timestamp(), leased_until from lease
-                returning action_id, started_at, settle_by),
-            begun as (
-                update job j set action_id = a.action_id
-                from lease join asked a using (action_id)
-                where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id),
-            alive as (
-                update replica set alive_until = clock_timestamp() + $25::interval where id = $24)
-            insert into audit_log
-                (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
-                 identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-                 request_id, settle_by, before)
-            select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
-                   a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
-                   a.policy_revision, a.event_id, a.request_id, o.settle_by,
-                   case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
-                        then json_build_object('muted', l.muted) else a.before::json end
-            from opened o join lease l using (action_id) join asked a using (action_id)
-            returning action_id, started_at"#,
+        let rows = sqlx::query_file!(
+            "src/ledger/begin.sql",
             &action_ids,
             &room_sids as _,
             &identities as _,
@@ -362,21 +304,8 @@ async fn why_not(
         .map(|job| job.map(|job| job.event_id.as_str()))
         .collect();
     let attempts: Vec<_> = jobs.iter().map(|job| job.map(|job| job.attempt)).collect();
-    let rows = sqlx::query!(
-        r#"select a.action_id as "action_id!",
-                  a.attempt is not null and not exists (
-                      select from job j
-                      where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id
-                        and j.attempt = a.attempt and j.state = 'leased') as "is_lost!",
-                  quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
-                  -- While a person's action is under way, what comes of it is waited for.
-                  and not exists (select from track_lease t
-                                  where t.room_sid = a.room_sid and t.identity = a.identity
-                                    and t.source = a.source
-                                    and t.leased_until >= clock_timestamp()) as "is_superseded!"
-           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                       $7::timestamptz[], $8::text[], $9::int[])
-           as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt)"#,
+    let rows = sqlx::query_file!(
+        "src/ledger/why_not.sql",
         &action_ids,
         &room_sids as _,
         &identities as _,

@@ -152,6 +152,11 @@ impl Write for EndWriter {
     }
 }
 
+/// One value of each, as a statement takes them; null where there is none.
+fn column<'a, S, T>(of: &[Option<&'a S>], value: impl Fn(&'a S) -> Option<T>) -> Vec<Option<T>> {
+    of.iter().map(|each| each.and_then(&value)).collect()
+}
+
 /// Which jobs were ended, in the order of `items`.
 ///
 /// Where an intent was closed as `unknown` meanwhile, that stands. Jobs are locked first, then leases, each in
@@ -159,150 +164,31 @@ impl Write for EndWriter {
 /// order of its join.) An open intent is its action's alone, and who closes it late waits for nobody.
 async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sqlx::Error> {
     let places: Vec<i32> = (0..).take(items.len()).collect();
-    let actions: Vec<_> = items.iter().map(|end| end.action.as_ref()).collect();
+    let actions = items.iter().map(|end| end.action.as_ref());
+    let parts = actions.map(|action| action.map(|(unfinished, end)| (unfinished, end)).unzip());
+    let (unfinished, completions): (Vec<_>, Vec<_>) = parts.unzip();
     let jobs: Vec<_> = items.iter().map(|end| end.job.as_ref()).collect();
-    let unfinished = || {
-        actions
-            .iter()
-            .map(|action| action.map(|(unfinished, _)| unfinished))
-    };
-    let completions = || {
-        actions
-            .iter()
-            .map(|action| action.map(|(_, completion)| completion))
-    };
-    let action_ids: Vec<_> = unfinished().map(|u| u.map(|u| u.action_id)).collect();
-    let started_ats: Vec<_> = unfinished().map(|u| u.map(|u| u.started_at)).collect();
-    let room_sids: Vec<_> = unfinished()
-        .map(|u| u.map(|u| u.key.room_sid.as_str()))
-        .collect();
-    let identities: Vec<_> = unfinished()
-        .map(|u| u.map(|u| u.key.identity.as_str()))
-        .collect();
-    let sources: Vec<_> = unfinished()
-        .map(|u| u.map(|u| u.key.source.as_str()))
-        .collect();
-    let outcomes: Vec<_> = completions()
-        .map(|c| c.map(|c| c.outcome.as_str()))
-        .collect();
-    let errors: Vec<_> = completions()
-        .map(|c| c.and_then(|c| c.error.as_deref()).map(to_pg_text))
-        .collect();
-    let muted: Vec<_> = completions().map(|c| c.and_then(|c| c.muted)).collect();
-    let latencies: Vec<_> = completions()
-        .map(|c| c.map(|c| c.latency.as_secs_f64() * 1000.0))
-        .collect();
-    let may_stand: Vec<_> = completions().map(|c| c.map(|c| c.may_stand)).collect();
-    let lease = |job: Option<&JobEnd>| job.map(|job| job.lease.clone());
-    let leases: Vec<_> = jobs.iter().map(|job| lease(*job)).collect();
-    let job_times: Vec<_> = leases
-        .iter()
-        .map(|l| l.as_ref().map(|l| l.created_at))
-        .collect();
-    let job_ids: Vec<_> = leases
-        .iter()
-        .map(|l| l.as_ref().map(|l| l.event_id.as_str()))
-        .collect();
-    let attempts: Vec<_> = leases
-        .iter()
-        .map(|l| l.as_ref().map(|l| l.attempt))
-        .collect();
-    let settlements: Vec<_> = jobs
-        .iter()
-        .map(|job| job.map(|j| j.settlement.as_str()))
-        .collect();
-    let given_up: Vec<_> = jobs
-        .iter()
-        .map(|job| job.and_then(|j| j.given_up.as_deref()).map(to_pg_text))
-        .collect();
-    let facts: Vec<_> = jobs
-        .iter()
-        .map(|job| job.and_then(|j| j.facts.as_deref()))
-        .collect();
-    let decisions: Vec<_> = jobs
-        .iter()
-        .map(|job| job.and_then(|j| j.decision.as_deref()))
-        .collect();
-    let tenants: Vec<_> = jobs
-        .iter()
-        .map(|job| job.and_then(|j| j.tenant.as_ref()).map(TenantId::as_str))
-        .collect();
+    let action_ids = column(&unfinished, |u| Some(u.action_id));
+    let started_ats = column(&unfinished, |u| Some(u.started_at));
+    let room_sids = column(&unfinished, |u| Some(u.key.room_sid.as_str()));
+    let identities = column(&unfinished, |u| Some(u.key.identity.as_str()));
+    let sources = column(&unfinished, |u| Some(u.key.source.as_str()));
+    let outcomes = column(&completions, |c| Some(c.outcome.as_str()));
+    let errors = column(&completions, |c| c.error.as_deref().map(to_pg_text));
+    let muted = column(&completions, |c| c.muted);
+    let latencies = column(&completions, |c| Some(c.latency.as_secs_f64() * 1000.0));
+    let may_stand = column(&completions, |c| Some(c.may_stand));
+    let job_times = column(&jobs, |job| Some(job.lease.created_at));
+    let job_ids = column(&jobs, |job| Some(job.lease.event_id.as_str()));
+    let attempts = column(&jobs, |job| Some(job.lease.attempt));
+    let settlements = column(&jobs, |job| Some(job.settlement.as_str()));
+    let given_up = column(&jobs, |job| job.given_up.as_deref().map(to_pg_text));
+    let facts = column(&jobs, |job| job.facts.as_deref());
+    let decisions = column(&jobs, |job| job.decision.as_deref());
+    let tenants = column(&jobs, |job| job.tenant.as_ref().map(TenantId::as_str));
     // The ranges of time let Postgres leave the other partitions alone.
-    let ended = sqlx::query_scalar!(
-        r#"with over as materialized (
-            select * from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[],
-                $6::text[], $7::text[], $8::text[], $9::bool[], $10::float8[], $11::bool[],
-                $12::timestamptz[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
-                $18::text[], $19::text[])
-            as t(place, action_id, started_at, room_sid, identity, source, outcome, error, muted,
-                 latency_ms, may_stand, created_at, event_id, attempt, settlement, given_up, facts,
-                 decision, tenant)),
-        jobs as materialized (
-            select o.place, j.event_created_at, j.event_id
-            from job j join over o
-                on j.event_created_at = o.created_at and j.event_id = o.event_id
-                   and j.attempt = o.attempt and j.state = 'leased'
-            order by j.event_created_at, j.event_id
-            for update of j),
-        leases as materialized (
-            select o.place
-            from track_lease t join over o
-                on t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
-                   and t.action_id = o.action_id
-            where (select count(*) from jobs) >= 0
-            order by t.room_sid, t.identity, t.source
-            for update of t),
-        released as (
-            update track_lease t
-            set action_id = null, leased_until = null, leased_by = null, action = null,
-                touched_at = clock_timestamp(),
-                track_sid = case when o.muted is null then t.track_sid else i.track_sid end,
-                muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
-                muted = coalesce(o.muted, t.muted)
-            from leases l join over o using (place)
-            join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
-                and i.phase = 'intent' and i.started_at between $20 and $21
-            where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source),
-        forgotten as (
-            delete from manual_unmute m using over o where m.action_id = o.action_id and not o.may_stand),
-        closed as (
-            delete from open_intent i where i.action_id = any($2::uuid[])
-            returning i.action_id),
-        outcomes as (
-            insert into audit_log
-                (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
-                 identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-                 request_id, outcome, error, before, after, changed, latency_ms)
-            select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
-                   i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
-                   i.policy_name, i.policy_revision, i.event_id, i.request_id, o.outcome, o.error,
-                   i.before, case when o.muted is not null then json_build_object('muted', o.muted) end,
-                   -- Where LiveKit answers other than was asked for, nothing is known of a change.
-                   case when o.muted = (i.action = 'mute')
-                        then (i.before ->> 'muted')::boolean is distinct from o.muted end,
-                   o.latency_ms
-            from closed join over o using (action_id)
-            join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
-                and i.phase = 'intent' and i.started_at between $20 and $21
-            on conflict do nothing),
-        settled as (
-            update webhook_event e
-            set settlement = o.settlement, settled_at = clock_timestamp(), facts = o.facts::json,
-                decision = o.decision::json, tenant = coalesce(o.tenant, e.tenant)
-            from jobs join over o using (place)
-            where e.created_at = o.created_at and e.event_id = o.event_id
-              and e.created_at between $22 and $23),
-        deleted as (
-            delete from job j using jobs join over o using (place)
-            where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
-              and o.given_up is null),
-        given_up as (
-            update job j
-            set state = 'dead', leased_by = null, last_error = o.given_up
-            from jobs join over o using (place)
-            where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
-              and o.given_up is not null)
-        select place as "place!" from jobs"#,
+    let ended = sqlx::query_file_scalar!(
+        "src/ledger/end.sql",
         &places,
         &action_ids as _,
         &started_ats as _,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -84,28 +85,28 @@ pub struct Ledger {
 }
 
 /// The tasks that write for a ledger, until the last one is dropped.
-#[derive(Debug)]
-pub struct Writers<B, E> {
+pub struct Writers {
     /// Writes intents.
-    pub begins: B,
+    pub begins: BoxFuture<'static, ()>,
     /// Writes outcomes and settlements.
-    pub ends: E,
+    pub ends: BoxFuture<'static, ()>,
+}
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writers").finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
     /// A ledger of the process `replica`. What could not be written is tried again until `stop`.
+    #[must_use]
     pub fn new(
         pool: &Pool,
         replica: &str,
         metrics: &Metrics,
         stop: CancellationToken,
-    ) -> (
-        Self,
-        Writers<
-            impl Future<Output = ()> + Send + 'static,
-            impl Future<Output = ()> + Send + 'static,
-        >,
-    ) {
+    ) -> (Self, Writers) {
         let begin = BeginWriter {
             replica: replica.to_owned(),
             metrics: metrics.clone(),

@@ -50,11 +50,12 @@ struct Asker {
 
 impl Rooms {
     /// The way to ask, and what asks until the last of them is dropped. Calls run on `tracker`.
+    #[must_use]
     pub fn new(
         livekit: LiveKit,
         metrics: Metrics,
         tracker: TaskTracker,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let asker = Arc::new(Asker {
             livekit,
@@ -62,29 +63,29 @@ impl Rooms {
             tracker,
             large: Mutex::default(),
         });
-        (Self(queue), run(asker, receiver))
+        (Self(queue), Box::pin(run(asker, receiver)))
     }
 
     /// The room of exactly this name as it is now, or none.
     pub(crate) async fn room(&self, name: &str, deadline: Instant) -> Answer {
         let begun = Instant::now();
         let out_of_time = || LiveKitError::out_of_time("ListRooms", begun);
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked {
+        let (answer, coming) = oneshot::channel();
+        let question = Asked {
             name: name.to_owned(),
             deadline,
             answer,
         };
-        let asking = async {
-            self.0.send(asked).await.ok()?;
-            answered.await.ok()
+        let waiting = async {
+            self.0.send(question).await.ok()?;
+            coming.await.ok()
         };
-        let answer = timeout_at(deadline, asking).await;
+        let answer = timeout_at(deadline, waiting).await;
         answer.ok().flatten().unwrap_or_else(|| Err(out_of_time()))
     }
 }
 
-async fn run(asker: Arc<Asker>, mut queue: mpsc::Receiver<Asked>) {
+async fn run(asks: Arc<Asker>, mut queue: mpsc::Receiver<Asked>) {
     // One that did not fit into the call before.
     let mut left = None;
     loop {
@@ -108,12 +109,12 @@ async fn run(asker: Arc<Asker>, mut queue: mpsc::Receiver<Asked>) {
             batch.push(next);
         }
         let (large, small): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|a| asker.is_large(&a.name));
+            batch.into_iter().partition(|a| asks.is_large(&a.name));
         for alone in large {
-            asker.tracker.spawn(Arc::clone(&asker).ask(vec![alone]));
+            asks.tracker.spawn(Arc::clone(&asks).ask(vec![alone]));
         }
         if !small.is_empty() {
-            let call = asker.tracker.spawn(Arc::clone(&asker).ask(small));
+            let call = asks.tracker.spawn(Arc::clone(&asks).ask(small));
             // What comes meanwhile goes together.
             drop(timeout(PACE, call).await);
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -45,10 +46,10 @@ pub(crate) trait Write: Send + Sync + 'static {
 /// An error that all of a batch share.
 pub(crate) type Shared = Arc<sqlx::Error>;
 
-type Waiting<W> = (
-    <W as Write>::Item,
-    oneshot::Sender<(<W as Write>::Item, Result<<W as Write>::Answer, Shared>)>,
-);
+/// What comes back: the item, and what came of it.
+type Answered<W> = (<W as Write>::Item, Result<<W as Write>::Answer, Shared>);
+type Answers<W> = oneshot::Sender<Answered<W>>;
+type Waiting<W> = (<W as Write>::Item, Answers<W>);
 
 /// The way to a writer; cheap to clone.
 #[derive(Debug)]
@@ -62,16 +63,16 @@ impl<W: Write> Clone for Batcher<W> {
 
 impl<W: Write> Batcher<W> {
     /// A batcher, and what writes for it until the last one is dropped.
-    pub(crate) fn new(pool: &Pool, writer: W) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn new(pool: &Pool, writer: W) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        (Self(queue), run(writer, pool.dedicated(), receiver))
+        (
+            Self(queue),
+            Box::pin(run(writer, pool.dedicated(), receiver)),
+        )
     }
 
     /// Writes `item`; it comes back with what came of it.
-    pub(crate) async fn write(
-        &self,
-        item: W::Item,
-    ) -> Option<(W::Item, Result<W::Answer, Shared>)> {
+    pub(crate) async fn write(&self, item: W::Item) -> Option<Answered<W>> {
         let (answer, answered) = oneshot::channel();
         self.0.send((item, answer)).await.ok()?;
         answered.await.ok()
@@ -111,7 +112,7 @@ async fn write<W: Write>(
     writer: &W,
     connection: &mut Dedicated,
     items: Vec<W::Item>,
-    answers: Vec<oneshot::Sender<(W::Item, Result<W::Answer, Shared>)>>,
+    answers: Vec<Answers<W>>,
 ) {
     let mut tries = 0;
     let error = loop {

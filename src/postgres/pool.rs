@@ -92,6 +92,7 @@ impl Pool {
                     let set = raw_sql(
                         "set statement_timeout = '30s';
                          set lock_timeout = '5s';
+                         set jit = off;
                          set idle_in_transaction_session_timeout = '30s'",
                     )
                     .execute(connection);

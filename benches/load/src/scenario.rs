@@ -1,9 +1,10 @@
 //! What is tried.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use crate::Run;
 use crate::livekit::{ALLOWED, FORBIDDEN, LiveKit, between, gone_track};
@@ -81,16 +82,17 @@ pub(crate) async fn forbidden(run: &Run) -> Result<Report> {
             after,
         });
     }
-    let (begin, began) = (Instant::now() + LEAD, livekit.now() + LEAD);
+    let (begin, since) = (Instant::now() + LEAD, livekit.now() + LEAD);
     let url = run.webhook_url.clone();
-    let sending = tokio::spawn(async move { wire::send_at(&url, lanes, begin).await });
-    while !sending.is_finished() {
+    let mut sending = pin!(wire::send_at(&url, lanes, begin));
+    let answers = loop {
+        if let Ok(answers) = timeout(Duration::from_secs(1), &mut sending).await {
+            break answers?;
+        }
         livekit.note_muted();
-        sleep(Duration::from_secs(1)).await;
-    }
-    let answers = sending.await??;
+    };
     livekit.wait_muted(microphones.len(), PATIENCE).await;
-    let (muted, missed) = mutes(&livekit, began, &microphones)?;
+    let (muted, missed) = mutes(&livekit, since, &microphones)?;
     Ok(Report {
         muted: Some(muted),
         missed,
@@ -153,17 +155,17 @@ pub(crate) async fn gone(run: &Run) -> Result<Report> {
 pub(crate) async fn flood(run: &Run) -> Result<Report> {
     let mut livekit = LiveKit::start(run).await?;
     let rooms = livekit.rooms(FORBIDDEN, run.rooms);
-    let Some(flooded) = rooms.first() else {
+    let Some(room_of_flood) = rooms.first() else {
         return Ok(Report::default());
     };
-    let flooder = livekit.join(flooded, "flooder");
+    let flooder = livekit.join(room_of_flood, "flooder");
     let mut flood = Vec::new();
     let total = usize::try_from(FLOOD_RATE * run.seconds)?;
     for number in 0..total {
         let request = if number + 1 < total {
-            livekit.track_published(flooded, &flooder, gone_track(number))?
+            livekit.track_published(room_of_flood, &flooder, gone_track(number))?
         } else {
-            livekit.publish(flooded, &flooder)?.1
+            livekit.publish(room_of_flood, &flooder)?.1
         };
         flood.push(Due {
             after: pace(number, FLOOD_RATE),
@@ -190,18 +192,18 @@ pub(crate) async fn flood(run: &Run) -> Result<Report> {
             after,
         };
         if place == 0 {
-            beside.push(microphone)
+            beside.push(microphone);
         } else {
-            elsewhere.push(microphone)
+            elsewhere.push(microphone);
         }
     }
-    let (begin, began) = (Instant::now() + LEAD, livekit.now() + LEAD);
+    let (begin, since) = (Instant::now() + LEAD, livekit.now() + LEAD);
     let answers = wire::send_at(&run.webhook_url, lanes, begin).await?;
     livekit
         .wait_muted(beside.len() + elsewhere.len() + 1, PATIENCE)
         .await;
-    let (muted, missed) = mutes(&livekit, began, &elsewhere)?;
-    let (muted_beside, missed_beside) = mutes(&livekit, began, &beside)?;
+    let (muted, missed) = mutes(&livekit, since, &elsewhere)?;
+    let (muted_beside, missed_beside) = mutes(&livekit, since, &beside)?;
     Ok(Report {
         muted: Some(muted),
         muted_beside: Some(muted_beside),

@@ -7,6 +7,7 @@ use livekit_double::SignedWebhook;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use url::Url;
 
@@ -99,11 +100,11 @@ pub(crate) async fn send_at(
     begin: Instant,
 ) -> Result<Vec<Answer>> {
     let (answers, mut answered) = mpsc::unbounded_channel();
-    let mut sending = Vec::new();
+    let mut sending = JoinSet::new();
     for lane in lanes {
         let mut connection = Connection::open(url).await?;
         let answers = answers.clone();
-        sending.push(tokio::spawn(async move {
+        sending.spawn(async move {
             for Due { after, request } in lane {
                 let due = begin + after;
                 tokio::time::sleep_until(due).await;
@@ -112,11 +113,11 @@ pub(crate) async fn send_at(
                 answers.send(Answer { took, status })?;
             }
             anyhow::Ok(())
-        }));
+        });
     }
     drop(answers);
-    for lane in sending {
-        lane.await??;
+    while let Some(lane) = sending.join_next().await {
+        lane??;
     }
     let mut all = Vec::new();
     while let Some(answer) = answered.recv().await {
@@ -132,10 +133,10 @@ pub(crate) async fn send_until(
     lanes: Vec<Vec<Request>>,
     end: Instant,
 ) -> Result<Vec<Answer>> {
-    let mut sending = Vec::new();
+    let mut sending = JoinSet::new();
     for lane in lanes {
         let mut connection = Connection::open(url).await?;
-        sending.push(tokio::spawn(async move {
+        sending.spawn(async move {
             let mut answers = Vec::new();
             for request in lane {
                 let begun = Instant::now();
@@ -147,11 +148,11 @@ pub(crate) async fn send_until(
                 answers.push(Answer { took, status });
             }
             anyhow::Ok(answers)
-        }));
+        });
     }
     let mut all = Vec::new();
-    for lane in sending {
-        all.extend(lane.await??);
+    while let Some(lane) = sending.join_next().await {
+        all.extend(lane??);
     }
     Ok(all)
 }

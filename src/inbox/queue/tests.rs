@@ -25,7 +25,7 @@ fn job(queue: &Queue, event: Event) -> Job {
         attempt: 1,
         received_at: DateTime::UNIX_EPOCH,
         arrived: now,
-        deadline: now + Duration::from_secs(120),
+        deadline: now + Duration::from_mins(2),
         deadline_exceeded: false,
         tries: 0,
         busy: 0,

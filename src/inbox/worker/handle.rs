@@ -19,6 +19,7 @@ use crate::postgres::to_pg_json;
 
 /// An answer that is older is asked for again.
 const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
+const BUSY: &str = "another action on this track is still under way";
 const NOT_SHOWN: &str = "LiveKit does not show the track";
 
 /// Jobs that were handed out and are not ended yet; the one that is worked on is the first.
@@ -181,10 +182,7 @@ impl Worker {
             TrackResult::Busy => {
                 match job.busy_until(now) {
                     Some(at) => self.wait(job, at, Wait::Retry),
-                    None => {
-                        let why = "another action on this track is still under way";
-                        self.give_up(job, handled, why).await;
-                    }
+                    None => self.give_up(job, handled, BUSY).await,
                 }
                 return;
             }
@@ -219,13 +217,11 @@ impl Worker {
 
     /// Tries a job again of whose handling nothing is known.
     pub(super) async fn retry(&self, mut job: Job, why: &str) {
-        match job.retry_at(Instant::now()) {
-            Some(at) => self.try_later(job, at, why),
-            None => {
-                let handled = Handled::untried(&job.event, why);
-                self.give_up(job, handled, why).await;
-            }
+        if let Some(at) = job.retry_at(Instant::now()) {
+            return self.try_later(job, at, why);
         }
+        let handled = Handled::untried(&job.event, why);
+        self.give_up(job, handled, why).await;
     }
 
     /// Gives a job up: its deadline is over. Where no mute was decided, it is undecided.

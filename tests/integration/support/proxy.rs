@@ -7,6 +7,7 @@ use quell::config::Config;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 /// A proxy that forwards all, until it is told to lose an answer.
@@ -27,10 +28,12 @@ impl Proxy {
         config.database.url = Some(url.to_string().into());
         let loses = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&loses);
-        tokio::spawn(async move {
+        let tracker = TaskTracker::new();
+        let all = tracker.clone();
+        tracker.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&socket).await.unwrap();
-                tokio::spawn(forward(client, server, Arc::clone(&shared)));
+                all.spawn(forward(client, server, Arc::clone(&shared)));
             }
         });
         Self(loses)
@@ -45,7 +48,8 @@ impl Proxy {
 async fn forward(client: TcpStream, server: UnixStream, loses: Arc<AtomicBool>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let answers = tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+    let answers =
+        TaskTracker::new().spawn(async move { copy(&mut from_server, &mut to_client).await });
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
         let sent = &buffer[..read];

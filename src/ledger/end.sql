@@ -1,0 +1,74 @@
+with over as materialized (
+    select * from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[],
+        $6::text[], $7::text[], $8::text[], $9::bool[], $10::float8[], $11::bool[],
+        $12::timestamptz[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
+        $18::text[], $19::text[])
+    as t(place, action_id, started_at, room_sid, identity, source, outcome, error, muted,
+         latency_ms, may_stand, created_at, event_id, attempt, settlement, given_up, facts,
+         decision, tenant)),
+jobs as materialized (
+    select o.place, j.event_created_at, j.event_id
+    from job j join over o
+        on j.event_created_at = o.created_at and j.event_id = o.event_id
+           and j.attempt = o.attempt and j.state = 'leased'
+    order by j.event_created_at, j.event_id
+    for update of j),
+leases as materialized (
+    select o.place
+    from track_lease t join over o
+        on t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
+           and t.action_id = o.action_id
+    where (select count(*) from jobs) >= 0
+    order by t.room_sid, t.identity, t.source
+    for update of t),
+released as (
+    update track_lease t
+    set action_id = null, leased_until = null, leased_by = null, action = null,
+        touched_at = clock_timestamp(),
+        track_sid = case when o.muted is null then t.track_sid else i.track_sid end,
+        muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
+        muted = coalesce(o.muted, t.muted)
+    from leases l join over o using (place)
+    join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
+        and i.phase = 'intent' and i.started_at between $20 and $21
+    where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source),
+forgotten as (
+    delete from manual_unmute m using over o where m.action_id = o.action_id and not o.may_stand),
+closed as (
+    delete from open_intent i where i.action_id = any($2::uuid[])
+    returning i.action_id),
+outcomes as (
+    insert into audit_log
+        (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+         identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+         request_id, outcome, error, before, after, changed, latency_ms)
+    select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
+           i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
+           i.policy_name, i.policy_revision, i.event_id, i.request_id, o.outcome, o.error,
+           i.before, case when o.muted is not null then json_build_object('muted', o.muted) end,
+           -- Where LiveKit answers other than was asked for, nothing is known of a change.
+           case when o.muted = (i.action = 'mute')
+                then (i.before ->> 'muted')::boolean is distinct from o.muted end,
+           o.latency_ms
+    from closed join over o using (action_id)
+    join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
+        and i.phase = 'intent' and i.started_at between $20 and $21
+    on conflict do nothing),
+settled as (
+    update webhook_event e
+    set settlement = o.settlement, settled_at = clock_timestamp(), facts = o.facts::json,
+        decision = o.decision::json, tenant = coalesce(o.tenant, e.tenant)
+    from jobs join over o using (place)
+    where e.created_at = o.created_at and e.event_id = o.event_id
+      and e.created_at between $22 and $23),
+deleted as (
+    delete from job j using jobs join over o using (place)
+    where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
+      and o.given_up is null),
+given_up as (
+    update job j
+    set state = 'dead', leased_by = null, last_error = o.given_up
+    from jobs join over o using (place)
+    where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
+      and o.given_up is not null)
+select place as "place!" from jobs

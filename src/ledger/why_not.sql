@@ -1,0 +1,14 @@
+select a.action_id as "action_id!",
+       a.attempt is not null and not exists (
+           select from job j
+           where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id
+             and j.attempt = a.attempt and j.state = 'leased') as "is_lost!",
+       quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
+       -- While a person's action is under way, what comes of it is waited for.
+       and not exists (select from track_lease t
+                       where t.room_sid = a.room_sid and t.identity = a.identity
+                         and t.source = a.source
+                         and t.leased_until >= clock_timestamp()) as "is_superseded!"
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+            $7::timestamptz[], $8::text[], $9::int[])
+as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt)
