@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e fuzz lint fmt prepare schema advisories bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e fuzz lint fmt prepare schema advisories bench bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ schema: ## write policies/*schema.json anew after a change of what a policy may 
 advisories: ## known weaknesses of dependencies (asks the network)
 	@scripts/setup deny
 	@. scripts/versions.sh && "$$tools_dir/bin/cargo-deny" check advisories
+
+bench: ## how soon quell mutes and answers under load, beside pgbench (ARGS="--only forbidden --seconds 10")
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	cargo build --release --package quell-load
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/load/bench_load.py $(ARGS)
 
 bench-heard: ## frames of a forbidden microphone that others hear, with and without quell
 	@scripts/setup linker postgres python livekit

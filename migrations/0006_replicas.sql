@@ -46,6 +46,45 @@ begin
                        where r.id = quell_is_gone.replica and r.alive_until >= clock_timestamp());
 end $$;
 
+-- Ends the jobs of tracks that are gone, as an event tells (a track's, a participant's or a room's end), as far as
+-- nobody acts on them just now. A function, so that the statement that stores events plans none of this where
+-- nothing ends.
+create function quell_end_jobs(event text, room_sid text, participant_sid text, track_sid text)
+returns table (created_at timestamptz, event_id text) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    gone job[];
+begin
+    if event = 'room_finished' then
+        gone := array(
+            select j from job j
+            where j.room_sid = $2 and j.state <> 'dead' and j.action_id is null
+            for update skip locked);
+    elsif event = 'track_unpublished' then
+        gone := array(
+            select j from job j
+            where j.room_sid = $2 and j.participant_sid = $3 and j.track_sid = $4
+              and j.state <> 'dead' and j.action_id is null
+            for update skip locked);
+    else
+        gone := array(
+            select j from job j
+            where j.room_sid = $2 and j.participant_sid = $3
+              and j.state <> 'dead' and j.action_id is null
+            for update skip locked);
+    end if;
+    if cardinality(gone) = 0 then
+        return;
+    end if;
+    delete from job j using unnest(gone) as g
+    where j.event_created_at = g.event_created_at and j.event_id = g.event_id;
+    return query
+        update webhook_event e set settlement = 'gone', settled_at = clock_timestamp()
+        from unnest(gone) as g
+        where e.created_at = g.event_created_at and e.event_id = g.event_id
+        returning e.created_at, e.event_id;
+end $$;
+
 -- Rows of events are changed once, when their jobs end: room for that on their own page saves their indexes.
 create or replace function quell_create_partition(parent text, lower_day date, upper_day date)
 returns void language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$

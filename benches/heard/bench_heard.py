@@ -113,7 +113,7 @@ class Steps:
 async def publish_and_count(url: str, ears: Client, number: int, steps: Steps | None) -> int:
     """One publish; returns how many of its frames `ears` heard."""
     who = f"attendee-{number}"
-    attendee = await Client.join(url, ROOM, who, attributes={"role": "attendee"})
+    attendee = await Client.join(url, ROOM, who, attributes={"role": "attendee"}, listens=False)
     if steps is not None:
         await steps.start(events=EVENTS_BEFORE + EVENTS_A_PUBLISH * number + 1)
     track = await attendee.publish_tone()
@@ -131,7 +131,7 @@ async def series(name: str, url: str, publishes: int, quell: Quell | None) -> Ru
     api = RoomService(url)
     await api.create_room(ROOM, json.dumps({"auth_id": TENANT}))
     ears = await Client.join(url, ROOM, "ears")
-    host = await Client.join(url, ROOM, "host", attributes={"role": "host"})
+    host = await Client.join(url, ROOM, "host", attributes={"role": "host"}, listens=False)
     await host.publish_tone()
     await ears.hears("host")
     steps = Steps(quell.url) if quell else None

@@ -4,7 +4,7 @@
 //! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
 //! a participant), so the queue and the batches are also bounded in bytes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -171,8 +171,8 @@ struct Writer {
 /// What a statement stored and ended.
 #[derive(Debug, Default)]
 struct Stored {
-    /// When each was received, by its place in the batch; duplicates are missing.
-    received_at: Vec<(usize, DateTime<Utc>)>,
+    /// When each was received; duplicates are missing.
+    received_at: HashMap<EventKey, DateTime<Utc>>,
     /// Jobs of tracks that are gone.
     over: HashSet<EventKey>,
 }
@@ -210,7 +210,7 @@ impl Writer {
 
     async fn write(&self, connection: &mut Dedicated, batch: Vec<Incoming>) {
         match self.store(connection, &batch).await {
-            Ok(stored) => self.deliver(batch, &stored),
+            Ok(stored) => self.deliver(batch, stored),
             // One event that Postgres refuses must not take the others with it.
             Err(error) if batch.len() > 1 && is_about_data(&error) => {
                 tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
@@ -313,31 +313,26 @@ impl Writer {
         .await?;
         let mut stored = Stored::default();
         for row in rows {
-            if let (Some(place), Some(received_at)) = (row.place, row.received_at) {
-                // Postgres counts from 1.
-                let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
-                stored.received_at.push((place, received_at));
-            } else if let (Some(created_at), Some(event_id)) = (row.created_at, row.event_id) {
-                stored.over.insert((created_at, event_id));
+            let key = (row.created_at, row.event_id);
+            match row.received_at {
+                Some(received_at) => drop(stored.received_at.insert(key, received_at)),
+                None => drop(stored.over.insert(key)),
             }
         }
         Ok(stored)
     }
 
     /// Answers the senders, and hands the jobs of what is committed on.
-    fn deliver(&self, batch: Vec<Incoming>, stored: &Stored) {
-        let mut received_at = vec![None; batch.len()];
-        for (place, at) in &stored.received_at {
-            if let Some(received_at) = received_at.get_mut(*place) {
-                *received_at = Some(*at);
-            }
-        }
+    fn deliver(&self, batch: Vec<Incoming>, mut stored: Stored) {
         if !stored.over.is_empty() {
             self.worker.forget(&stored.over);
         }
         let mut jobs = Vec::new();
         let mut is_left = false;
-        for (incoming, received_at) in batch.into_iter().zip(received_at) {
+        for incoming in batch {
+            let key = (incoming.event.created_at, to_pg_key(&incoming.event.id));
+            // The first of two equals in a batch has it; the second is a duplicate.
+            let received_at = stored.received_at.remove(&key);
             let Incoming {
                 event,
                 arrived,

@@ -14,38 +14,19 @@ stored as (
     from incoming order by created_at, event_id, place
     on conflict do nothing
     returning created_at, event_id, received_at),
--- Of equals in a batch the first is the one that is stored.
-new as (
-    select distinct on (s.created_at, s.event_id) i.*, s.received_at
-    from stored s join incoming i using (created_at, event_id)
-    order by s.created_at, s.event_id, i.place),
+-- Of equals in a batch the first has the job: the same one that is handed on.
 jobs as (
     insert into job (event_created_at, event_id, received_at, state, attempt, leased_by,
                      deadline, room_sid, participant_sid, track_sid)
-    select created_at, event_id, received_at, case when is_ours then 'leased' else 'queued' end,
-           case when is_ours then 1 else 0 end, case when is_ours then $13::text end,
-           received_at + $14::interval, room_sid, participant_sid, track_sid
-    from new where is_ours is not null),
--- Jobs of tracks that are gone, as far as nobody acts on them just now.
-over as materialized (
-    select j.event_created_at, j.event_id
-    from job j join incoming i
-        on i.is_end and j.room_sid = i.room_sid
-           and (i.event = 'room_finished'
-                or j.participant_sid = i.participant_sid
-                   and (i.event <> 'track_unpublished' or j.track_sid = i.track_sid))
-    where j.state <> 'dead' and j.action_id is null
-    for update of j skip locked),
-ended as (
-    delete from job j using over
-    where j.event_created_at = over.event_created_at and j.event_id = over.event_id
-    returning j.event_created_at, j.event_id),
-settled as (
-    update webhook_event e set settlement = 'gone', settled_at = clock_timestamp()
-    from ended
-    where e.created_at = ended.event_created_at and e.event_id = ended.event_id
-    returning e.created_at, e.event_id)
-select place as "place", received_at as "received_at", null::timestamptz as "created_at",
-       null::text as "event_id" from new
+    select distinct on (s.created_at, s.event_id)
+           s.created_at, s.event_id, s.received_at, case when i.is_ours then 'leased' else 'queued' end,
+           case when i.is_ours then 1 else 0 end, case when i.is_ours then $13::text end,
+           s.received_at + $14::interval, i.room_sid, i.participant_sid, i.track_sid
+    from (select * from incoming where is_ours is not null) i
+    join stored s using (created_at, event_id)
+    order by s.created_at, s.event_id, i.place)
+select created_at as "created_at!", event_id as "event_id!", received_at from stored
 union all
-select null, null, created_at, event_id from settled
+select over.created_at, over.event_id, null
+from (select * from incoming where is_end) i
+cross join lateral quell_end_jobs(i.event, i.room_sid, i.participant_sid, i.track_sid) over

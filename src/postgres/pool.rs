@@ -37,6 +37,19 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
+/// Two store webhooks, one begins actions, one ends them, and one says that this process lives.
+pub(crate) const HOT_CONNECTIONS: u32 = 5;
+/// quell's statements are short, and no transaction is open across a network call. One that takes longer is
+/// stuck, and would keep a connection, a lock, or old rows from everyone else. None is worth compiling.
+const SETTINGS: &str = "set statement_timeout = '30s';
+    set lock_timeout = '5s';
+    set idle_in_transaction_session_timeout = '30s';
+    set jit = off";
+/// A few rows by their keys, out of tables that are empty most of the time: whatever statistics say, the way
+/// to them is by an index.
+const HOT_SETTINGS: &str = "set enable_seqscan = off;
+    set enable_hashjoin = off;
+    set enable_mergejoin = off";
 /// The bound of statements on the way of a webhook or a mute, which take far less. A connection on which
 /// Postgres says nothing for that long is probably dead.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +60,8 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Pool {
     raw: PgPool,
+    /// The connections that are kept for one thing each ([`Dedicated`]).
+    hot: PgPool,
     bound: Duration,
 }
 
@@ -67,42 +82,40 @@ impl Pool {
         trusted_idle: Duration,
     ) -> Self {
         // One connection more listens (`Listener`).
-        let connections_max = connections_max.saturating_sub(1).max(1);
-        let raw = PgPoolOptions::new()
-            .max_connections(connections_max)
+        let others = connections_max.saturating_sub(HOT_CONNECTIONS + 1).max(1);
+        let options = |connections: u32, settings: &'static str| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(move |connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > trusted_idle {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        // Set after connecting: poolers refuse settings in the connection's first packet.
+                        // Bounded here: sqlx bounds it only where somebody waits for the connection.
+                        let set = async {
+                            raw_sql(SETTINGS).execute(&mut *connection).await?;
+                            raw_sql(settings).execute(connection).await
+                        };
+                        timeout(SILENCE_MAX, set).await.map_err(|_| timed_out())??;
+                        Ok(())
+                    })
+                })
+        };
+        let raw = options(others, "")
             // One is left to others while sqlx tries to connect those, which may take it 300 s.
-            .min_connections(CONNECTIONS_WARM.min(connections_max - 1))
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > trusted_idle {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // quell's statements are short, and no transaction is open across a network call.
-                    // One that takes longer is stuck, and would keep a connection, a lock, or old rows
-                    // from everyone else. Set after connecting: poolers refuse
-                    // settings in the connection's first packet.
-                    // Bounded here: sqlx bounds it only where somebody waits for the connection.
-                    let set = raw_sql(
-                        "set statement_timeout = '30s';
-                         set lock_timeout = '5s';
-                         set jit = off;
-                         set idle_in_transaction_session_timeout = '30s'",
-                    )
-                    .execute(connection);
-                    timeout(SILENCE_MAX, set).await.map_err(|_| timed_out())??;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(service);
+            .min_connections(CONNECTIONS_WARM.min(others - 1));
+        let hot = options(HOT_CONNECTIONS, HOT_SETTINGS);
         Self {
-            raw,
+            raw: raw.connect_lazy_with(service.clone()),
+            hot: hot.connect_lazy_with(service),
             bound: SILENCE_MAX,
         }
     }
@@ -110,15 +123,21 @@ impl Pool {
     /// The same connections, for work that may take as long as `bound` (else 5 s).
     #[must_use]
     pub(crate) fn within(&self, bound: Duration) -> Self {
-        let raw = self.raw.clone();
-        Self { raw, bound }
+        Self {
+            bound,
+            ..self.clone()
+        }
     }
 
     /// A connection for several statements. All of them have to be over within the bound, which
     /// begins now.
     pub(crate) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
+        self.acquire_of(&self.raw).await
+    }
+
+    async fn acquire_of(&self, pool: &PgPool) -> Result<Connection, sqlx::Error> {
         let deadline = Instant::now() + self.bound;
-        let raw = timeout_at(deadline, self.raw.acquire()).await;
+        let raw = timeout_at(deadline, pool.acquire()).await;
         Ok(Connection {
             raw: Some(raw.map_err(|_| sqlx::Error::PoolTimedOut)??),
             deadline,
@@ -159,7 +178,9 @@ impl Pool {
 
     /// New connections are made this way from now on.
     pub(super) fn set_options(&self, service: PgConnectOptions) {
-        self.raw.set_connect_options(connect::service(service));
+        let service = connect::service(service);
+        self.hot.set_connect_options(service.clone());
+        self.raw.set_connect_options(service);
     }
 
     #[cfg(test)]
@@ -170,6 +191,7 @@ impl Pool {
     /// Waits until every connection is closed.
     pub(super) async fn close(&self) {
         self.raw.close().await;
+        self.hot.close().await;
     }
 }
 
@@ -201,7 +223,7 @@ impl Dedicated {
         let kept = kept.filter(|kept| !kept.is_busy && !kept.in_transaction);
         let connection = match kept {
             Some(kept) => kept,
-            None => self.pool.acquire().await?,
+            None => self.pool.acquire_of(&self.pool.hot).await?,
         };
         let connection = self.connection.insert(connection);
         connection.deadline = Instant::now() + self.pool.bound;

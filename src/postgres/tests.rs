@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row, query, query_scalar, raw_sql};
 
 use super::account::{Account, our_uid, we_are_root};
 use super::connect::DATABASE_URL;
+use super::pool::HOT_CONNECTIONS;
 use super::test_support::{Cluster, config, superuser};
 use super::*;
 
@@ -224,7 +225,7 @@ async fn nothing_is_waited_for_without_end() {
 #[tokio::test]
 async fn a_connection_that_died_while_idle_is_replaced() {
     let opened = open().await;
-    let pool = Pool::new(opened.service.clone(), 5, Duration::ZERO);
+    let pool = Pool::new(opened.service.clone(), HOT_CONNECTIONS + 5, Duration::ZERO);
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(pool.acquire().await.unwrap());

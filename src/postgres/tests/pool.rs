@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::postgres::pool::Connection;
+use crate::postgres::pool::{Connection, HOT_CONNECTIONS};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -30,7 +30,11 @@ impl Drop for Frozen {
 /// A pool of one connection.
 async fn of_one() -> (Opened, Pool) {
     let opened = open().await;
-    let pool = Pool::new(opened.service.clone(), 2, Duration::from_secs(1));
+    let pool = Pool::new(
+        opened.service.clone(),
+        HOT_CONNECTIONS + 2,
+        Duration::from_secs(1),
+    );
     (opened, pool)
 }
 
@@ -187,7 +191,7 @@ async fn a_transaction_is_committed_or_rolled_back() {
 #[tokio::test]
 async fn a_connection_may_be_dropped_where_no_task_can_be_started() {
     let (_opened, pool) = of_one().await;
-    let pool = Pool::new(pool.options(), 3, Duration::from_secs(1));
+    let pool = Pool::new(pool.options(), HOT_CONNECTIONS + 3, Duration::from_secs(1));
     let connection = pool.acquire().await.unwrap();
     std::thread::spawn(move || drop(connection)).join().unwrap();
     next(&pool).await;

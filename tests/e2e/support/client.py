@@ -70,6 +70,7 @@ class Client:
         self.room = room
         self.heard: defaultdict[str, Heard] = defaultdict(Heard)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
     async def join(
@@ -83,10 +84,12 @@ class Client:
         attributes: Mapping[str, str] | None = None,
         metadata: str = "",
         name: str = "",
+        listens: bool = True,
     ) -> Self:
-        """Joins, and listens to everyone from then on."""
+        """Joins, and listens to everyone from then on, or to nobody."""
         client = cls(rtc.Room())
         client.room.on("track_subscribed", client._on_track)
+        client.room.on("track_unsubscribed", client._on_track_gone)
         token = join_token(
             room,
             identity,
@@ -96,7 +99,8 @@ class Client:
             metadata=metadata,
             name=name,
         )
-        await client.room.connect(url.replace("http", "ws", 1), token)
+        options = rtc.RoomOptions(auto_subscribe=listens)
+        await client.room.connect(url.replace("http", "ws", 1), token, options)
         return client
 
     @property
@@ -167,14 +171,25 @@ class Client:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.room.disconnect()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.add(asyncio.create_task(work))
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _on_track(
         self, track: rtc.Track, _publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
         if isinstance(track, rtc.RemoteAudioTrack):
-            self._start(self._listen(track, self.heard[participant.identity]))
+            listening = self._listen(track, self.heard[participant.identity])
+            self._listening[track.sid] = self._start(listening)
+
+    def _on_track_gone(
+        self, track: rtc.Track, _publication: rtc.RemoteTrackPublication, _participant: rtc.RemoteParticipant
+    ) -> None:
+        # Its stream would go on with silence, a hundred frames a second for each who has left.
+        if listening := self._listening.pop(track.sid, None):
+            listening.cancel()
 
     async def _listen(self, track: rtc.RemoteAudioTrack, heard: Heard) -> None:
         stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE_HZ, num_channels=1, frame_size_ms=10)
@@ -189,8 +204,11 @@ class Client:
         # 400 Hz: a whole number of waves fits a frame, so that frames join without a click.
         phase = 2 * np.pi * 400 * np.arange(FRAME_SAMPLES) / SAMPLE_RATE_HZ
         tone = (np.sin(phase) * 8000).astype(np.int16).tobytes()
-        while True:
-            await audio.capture_frame(rtc.AudioFrame(tone, SAMPLE_RATE_HZ, 1, FRAME_SAMPLES))
+        try:
+            while True:
+                await audio.capture_frame(rtc.AudioFrame(tone, SAMPLE_RATE_HZ, 1, FRAME_SAMPLES))
+        finally:
+            await audio.aclose()
 
     @staticmethod
     async def _show(video: rtc.VideoSource) -> None:

@@ -1,5 +1,7 @@
 """Child processes: started on loopback, waited for by condition, ended by their pid."""
 
+import ctypes
+import signal
 import socket
 import subprocess
 import time
@@ -43,8 +45,17 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str,
         await anyio.sleep(0.01)
 
 
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Asks Linux to end this process with the one that started it, however that ends (prctl(2))."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Child:
-    """One program under test, with its output in a file."""
+    """One program under test, with its output in a file. It ends with us."""
 
     def __init__(
         self, name: str, arguments: Sequence[str | Path], env: Mapping[str, str], directory: Path
@@ -54,7 +65,12 @@ class Child:
         self.log = directory / f"{name}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                arguments, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                arguments,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent,
             )
 
     def wait_until(self, ready: Callable[[], bool], seconds: float = 30) -> None:
