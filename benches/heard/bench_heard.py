@@ -13,7 +13,9 @@ Everything runs on one machine, the livekit-server and the clients too, and Post
 import argparse
 import asyncio
 import json
+import random
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -28,6 +30,7 @@ sys.path.insert(0, str(REPOSITORY / "tests/e2e"))
 
 import many_policies
 from support.client import Client
+from support.dying import LIVEKIT_TIMEOUT_MS, die_at_publishes
 from support.livekit_server import LiveKitServer
 from support.postgres import Postgres
 from support.postgres import rows as query
@@ -40,6 +43,8 @@ FEW = REPOSITORY / "tests/e2e/policies/e2e.yaml"
 # The one that decides, with however many others.
 DECIDES = "webinar-mics"
 WINDOW_FRAMES = 200
+# A second, where one of two replicas is killed at a publish.
+DEATH_FRAMES_MAX = 100
 # The room starts, two join, the host publishes; then who joins, publishes, unpublishes and leaves.
 EVENTS_BEFORE, EVENTS_A_PUBLISH = 4, 4
 MARKERS = ("<!-- heard-frames -->", "<!-- /heard-frames -->")
@@ -47,7 +52,7 @@ MARKERS = ("<!-- heard-frames -->", "<!-- /heard-frames -->")
 STEPS = {
     "Verify": "signature and digest",
     "Commit": "event and job committed",
-    "Queue": "until a worker has the job",
+    "Queue": "arrived until it is the job's turn, the commit included",
     "Facts": "room and participant asked of LiveKit",
     "Decide": "policies evaluated",
     "Intent": "lease and audit row committed",
@@ -181,6 +186,26 @@ async def with_quell(directory: Path, publishes: int, policies: int) -> Run:
             livekit.stop()
 
 
+async def with_deaths(directory: Path, publishes: int) -> Run:
+    """Two replicas in LiveKit's `webhook.urls`, of which one is killed at a random instant of each publish."""
+    print("with two replicas, one killed at each publish:", file=sys.stderr)
+    with Postgres(durable=True) as postgres:
+        database = postgres.new_database()
+        quells = [Quell(directory, database, name=f"quell-replica-{number}") for number in range(2)]
+        urls = [quell.webhook_url for quell in quells]
+        livekit = LiveKitServer(directory, webhook_urls=urls, remote_unmute=False, name="livekit-replicas")
+        try:
+            for quell in quells:
+                quell.start(livekit.url, FEW.parent, QUELL_LOG="warn", QUELL_LIVEKIT_TIMEOUT_MS=LIVEKIT_TIMEOUT_MS)
+            frames, _ = await die_at_publishes(livekit, quells, ROOM, publishes, random.randrange(2**32))
+        finally:
+            for quell in quells:
+                quell.stop()
+            livekit.stop()
+    print(f"  frames heard: {frames}", file=sys.stderr)
+    return Run("with two replicas, one killed at each publish", frames, {})
+
+
 def check_who_decided(quell: Quell, publishes: int) -> None:
     """Fails where another policy than the one that is measured had a say, also in dry run."""
     found = query(
@@ -198,20 +223,20 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     return " / ".join(f"{value:.{digits}f}" for value in three)
 
 
-def table(alone: Run, quiet: Sequence[Run]) -> str:
+def table(alone: Run, quiet: Sequence[Run], deaths: Run) -> str:
     """The runs side by side, in Markdown."""
     lines = [
         "| | publishes | heard at all | frames of 10 ms heard, min / median / max |",
         "|---|---|---|---|",
     ]
-    for run in (alone, *quiet):
+    for run in (alone, *quiet, deaths):
         heard = sum(1 for frames in run.frames if frames)
         lines.append(f"| {run.name} | {len(run.frames)} | {heard} | {spread(run.frames)} |")
     lines += ["", f"| ms, min / median / max | {' | '.join(run.name for run in quiet)} |"]
     lines += ["|---|" + "---|" * len(quiet)]
     for step, name in STEPS.items():
         lines.append(f"| {name} | {' | '.join(spread(run.steps_ms[step], 2) for run in quiet)} |")
-    lines += ["", f"In the {WINDOW_FRAMES} frames after each publish; {machine()}, everything on it."]
+    lines += ["", f"In the {WINDOW_FRAMES} frames after each publish (150 where a replica is killed); {machine()}, everything on it."]
     lines += [why_heard(run, number) for run in quiet for number, frames in enumerate(run.frames) if frames]
     return "\n".join(lines)
 
@@ -220,6 +245,11 @@ def why_heard(run: Run, number: int) -> str:
     """Where the time went in a publish that was heard."""
     steps = ", ".join(f"{step} {taken[number]:.1f}" for step, taken in run.steps_ms.items())
     return f"{run.name.capitalize()}, publish {number + 1}: {run.frames[number]} frames heard; ms: {steps}."
+
+
+def publishes_heard_max(publishes: int) -> int:
+    """How many of them may be heard although a replica is killed at each: one in ten."""
+    return max(1, publishes // 10)
 
 
 def machine() -> str:
@@ -235,14 +265,15 @@ def write(readme: Path, text: str) -> None:
     readme.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
 
 
-async def measure(publishes: int, policies: int) -> tuple[Run, list[Run]]:
+async def measure(publishes: int, policies: int) -> tuple[Run, list[Run], Run]:
     """All runs, one after the other: without quell, and with it."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         alone = await without_quell(directory, publishes)
         few = await with_quell(directory, publishes, 0)
         many = await with_quell(directory, publishes, policies)
-    return alone, [few, many]
+        deaths = await with_deaths(directory, publishes)
+    return alone, [few, many], deaths
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -252,14 +283,19 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--policies", type=int, default=10_000, help="the number of policies in the run with many")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    alone, quiet = asyncio.run(measure(options.publishes, options.policies))
-    text = table(alone, quiet)
+    # Also where it is ended: the servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    alone, quiet, deaths = asyncio.run(measure(options.publishes, options.policies))
+    text = table(alone, quiet, deaths)
     print(text)
     if options.write:
         write(REPOSITORY / "README.md", text)
     heard = [run.name for run in quiet if any(run.frames)]
     if heard:
         sys.exit(f"a forbidden microphone was heard {', and '.join(heard)}")
+    loud = [frames for frames in deaths.frames if frames]
+    if len(loud) > publishes_heard_max(options.publishes) or max(deaths.frames) > DEATH_FRAMES_MAX:
+        sys.exit(f"too much was heard where replicas were killed: {deaths.frames}")
 
 
 if __name__ == "__main__":

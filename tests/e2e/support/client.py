@@ -204,11 +204,8 @@ class Client:
         # 400 Hz: a whole number of waves fits a frame, so that frames join without a click.
         phase = 2 * np.pi * 400 * np.arange(FRAME_SAMPLES) / SAMPLE_RATE_HZ
         tone = (np.sin(phase) * 8000).astype(np.int16).tobytes()
-        try:
-            while True:
-                await audio.capture_frame(rtc.AudioFrame(tone, SAMPLE_RATE_HZ, 1, FRAME_SAMPLES))
-        finally:
-            await audio.aclose()
+        while True:
+            await audio.capture_frame(rtc.AudioFrame(tone, SAMPLE_RATE_HZ, 1, FRAME_SAMPLES))
 
     @staticmethod
     async def _show(video: rtc.VideoSource) -> None:

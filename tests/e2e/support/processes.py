@@ -93,6 +93,11 @@ class Child:
         """The last lines that the program printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
+    def kill(self) -> None:
+        """Ends the program where it stands (SIGKILL)."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> int:
         """Asks the program to end, and ends it where it does not; returns its exit status."""
         self._process.terminate()

@@ -111,6 +111,11 @@ class Quell:
         found = re.search(r"^quell_newest_policy_revision (\d+)$", text, re.MULTILINE)
         return int(found[1]) if found else 0
 
+    def webhooks(self) -> int:
+        """How many webhooks it has answered since it was started."""
+        text = httpx.get(f"{self.url}/metrics", timeout=5).text
+        return sum(int(count) for count in re.findall(r"^quell_webhooks_total{[^}]*} (\d+)$", text, re.MULTILINE))
+
     def _ready(self) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
@@ -127,6 +132,11 @@ class Quell:
         if self._child is None:
             raise RuntimeError("it was not started")
         return self._child.pid
+
+    def kill(self) -> None:
+        """Ends it where it stands."""
+        if self._child is not None:
+            self._child.kill()
 
     def stop(self) -> None:
         """Ends it, where it runs."""
