@@ -92,7 +92,7 @@ class Rig:
         [data] = rows(self.database, "select current_setting('data_directory') as folder")
         self._postmaster = int((Path(str(data["folder"])) / "postmaster.pid").read_text().split("\n")[0])
         self.quell = Quell(directory, self.database)
-        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", QUELL_LOG="warn")
+        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", QUELL_LOG="warn", QUELL_JOB_DEADLINE_SECONDS="20")
 
     def _steps(self) -> dict[str, tuple[int, float]]:
         text = httpx.get(f"{self.quell.url}/metrics", timeout=30).text
@@ -244,11 +244,38 @@ def table(all_measured: Iterable[Measured]) -> str:
     return "\n".join(lines)
 
 
+# quell's steps on the way to a mute, and after it.
+STEPS = ("Verify", "Commit", "Queue", "Facts", "Decide", "Intent", "Call", "Settle")
+
+
+def where_time_goes(all_measured: Iterable[Measured]) -> str:
+    """The mean of each of quell's steps, and the CPU that an event cost each process."""
+    lines = [
+        "| tried | " + " | ".join(STEPS) + " | CPU an event, us: quell / Postgres / driver and double |",
+        "|---" * (len(STEPS) + 2) + "|",
+    ]
+    for measured in all_measured:
+        means = [f"{total / count:.2f}" if count else "-" for count, total in (measured.steps[step] for step in STEPS)]
+        events = float(str(measured.said["accepted"]))
+        cpu = " / ".join(f"{measured.cpu[who] / events * 1e6:,.0f}" for who in ("quell", "postgres", "driver"))
+        lines.append(f"| {measured.name} | {' | '.join(means)} | {cpu} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Puts the tables between their markers in docs/BENCHMARKS.md."""
+    page = REPOSITORY / "docs/BENCHMARKS.md"
+    before, rest = page.read_text().split(MARKERS[0], 1)
+    _, after = rest.split(MARKERS[1], 1)
+    page.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
+
+
 def main(arguments: Iterable[str] | None = None) -> None:
-    """Measures and prints the table."""
+    """Measures and prints the tables."""
     parser = argparse.ArgumentParser(description="quell under load")
     parser.add_argument("--only", choices=SCENARIOS, action="append")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/BENCHMARKS.md")
     options = parser.parse_args(None if arguments is None else list(arguments))
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder, Postgres(durable=True) as postgres:
@@ -259,7 +286,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 settle(rig)
         finally:
             rig.quell.stop()
-    print(table(measured))
+    text = f"{table(measured)}\n\nMilliseconds, the mean of each step:\n\n{where_time_goes(measured)}"
+    print(text)
+    if options.write:
+        write(text)
 
 
 if __name__ == "__main__":

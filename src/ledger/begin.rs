@@ -181,6 +181,41 @@ impl Write for BeginWriter {
     }
 }
 
+/// Which actions they are, and on what, as a statement takes them.
+struct Columns {
+    action_ids: Vec<Uuid>,
+    room_sids: Vec<String>,
+    identities: Vec<String>,
+    sources: Vec<String>,
+    track_sids: Vec<String>,
+    as_ofs: Vec<Option<DateTime<Utc>>>,
+    job_times: Vec<Option<DateTime<Utc>>>,
+    job_ids: Vec<Option<String>>,
+    attempts: Vec<Option<i32>>,
+}
+
+impl Columns {
+    fn of(proposals: &[&Proposal]) -> Self {
+        let keys = || proposals.iter().map(|proposal| proposal.key());
+        let jobs = || proposals.iter().map(|proposal| proposal.job.as_ref());
+        let permits = || proposals.iter().map(|proposal| &proposal.permit);
+        let entries = proposals.iter().map(|proposal| &proposal.entry);
+        Self {
+            action_ids: entries.map(|entry| entry.action_id).collect(),
+            room_sids: keys().map(|key| key.room_sid).collect(),
+            identities: keys().map(|key| key.identity).collect(),
+            sources: keys().map(|key| key.source).collect(),
+            track_sids: permits()
+                .map(|permit| to_pg_text(permit.track_sid()))
+                .collect(),
+            as_ofs: permits().map(|permit| permit.authority().as_of()).collect(),
+            job_times: jobs().map(|job| Some(job?.created_at)).collect(),
+            job_ids: jobs().map(|job| Some(job?.event_id.clone())).collect(),
+            attempts: jobs().map(|job| Some(job?.attempt)).collect(),
+        }
+    }
+}
+
 impl BeginWriter {
     /// The actions that are begun, and when. At most one of a source is in a batch: its lock is held.
     async fn begin(
@@ -188,17 +223,10 @@ impl BeginWriter {
         connection: &mut Connection,
         items: &[Asked],
     ) -> Result<HashMap<Uuid, DateTime<Utc>>, sqlx::Error> {
-        let keys: Vec<_> = items.iter().map(|asked| asked.proposal.key()).collect();
         let proposals = || items.iter().map(|asked| &asked.proposal);
         let entries = || items.iter().map(|asked| &asked.proposal.entry);
-        let columns: Vec<_> = entries().map(Entry::policy_columns).collect();
-        let action_ids: Vec<_> = entries().map(|entry| entry.action_id).collect();
-        let room_sids: Vec<_> = keys.iter().map(|key| key.room_sid.as_str()).collect();
-        let identities: Vec<_> = keys.iter().map(|key| key.identity.as_str()).collect();
-        let sources: Vec<_> = keys.iter().map(|key| key.source.as_str()).collect();
-        let track_sids: Vec<_> = proposals()
-            .map(|p| to_pg_text(p.permit.track_sid()))
-            .collect();
+        let policies: Vec<_> = entries().map(Entry::policy_columns).collect();
+        let columns = Columns::of(&proposals().collect::<Vec<_>>());
         let holds: Vec<_> = items
             .iter()
             .map(|asked| {
@@ -206,7 +234,6 @@ impl BeginWriter {
                 interval(left.saturating_add(SETTLE_MARGIN))
             })
             .collect();
-        let as_ofs: Vec<_> = proposals().map(|p| p.permit.authority().as_of()).collect();
         let origins: Vec<_> = entries().map(|entry| entry.origin.as_str()).collect();
         let actors: Vec<_> = entries().map(|entry| entry.actor.as_str()).collect();
         let tenants: Vec<_> = entries()
@@ -214,9 +241,9 @@ impl BeginWriter {
             .collect();
         let actions: Vec<_> = entries().map(|entry| entry.action.as_str()).collect();
         let room_names: Vec<_> = entries().map(|e| stored(e.room_name.as_ref())).collect();
-        let policy_owners: Vec<_> = columns.iter().map(|(owner, ..)| *owner).collect();
-        let policy_names: Vec<_> = columns.iter().map(|(_, name, _)| *name).collect();
-        let policy_revisions: Vec<_> = columns.iter().map(|(.., revision)| *revision).collect();
+        let policy_owners: Vec<_> = policies.iter().map(|(owner, ..)| *owner).collect();
+        let policy_names: Vec<_> = policies.iter().map(|(_, name, _)| *name).collect();
+        let policy_revisions: Vec<_> = policies.iter().map(|(.., revision)| *revision).collect();
         let event_ids: Vec<_> = entries().map(|e| stored(e.event_id.as_ref())).collect();
         let request_ids: Vec<_> = entries().map(|e| stored(e.request_id.as_ref())).collect();
         let befores: Vec<_> = entries()
@@ -231,28 +258,18 @@ impl BeginWriter {
         let fetched: Vec<_> = proposals()
             .map(|p| interval(p.fetched_at.elapsed()))
             .collect();
-        let jobs: Vec<_> = proposals().map(|p| p.job.as_ref()).collect();
-        let job_times: Vec<_> = jobs
-            .iter()
-            .map(|job| job.map(|job| job.created_at))
-            .collect();
-        let job_ids: Vec<_> = jobs
-            .iter()
-            .map(|job| job.map(|job| job.event_id.as_str()))
-            .collect();
-        let attempts: Vec<_> = jobs.iter().map(|job| job.map(|job| job.attempt)).collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
         // A statement also says that this replica lives, so that nobody takes over what it has just begun.
         let rows = sqlx::query_file!(
             "src/ledger/begin.sql",
-            &action_ids,
-            &room_sids as _,
-            &identities as _,
-            &sources as _,
-            &track_sids,
+            &columns.action_ids,
+            &columns.room_sids as _,
+            &columns.identities as _,
+            &columns.sources as _,
+            &columns.track_sids,
             &holds,
-            &as_ofs as _,
+            &columns.as_ofs as _,
             &origins as _,
             &actors as _,
             &tenants as _,
@@ -266,9 +283,9 @@ impl BeginWriter {
             &befores as _,
             &are_manual_unmutes,
             &fetched,
-            &job_times as _,
-            &job_ids as _,
-            &attempts as _,
+            &columns.job_times as _,
+            &columns.job_ids as _,
+            &columns.attempts as _,
             self.replica,
             interval(ALIVE_FOR),
         )
@@ -284,37 +301,19 @@ async fn why_not(
     connection: &mut Connection,
     losers: &[&Asked],
 ) -> Result<HashMap<Uuid, Written>, sqlx::Error> {
-    let keys: Vec<_> = losers.iter().map(|asked| asked.proposal.key()).collect();
-    let proposals = || losers.iter().map(|asked| &asked.proposal);
-    let action_ids: Vec<_> = proposals().map(|p| p.entry.action_id).collect();
-    let room_sids: Vec<_> = keys.iter().map(|key| key.room_sid.as_str()).collect();
-    let identities: Vec<_> = keys.iter().map(|key| key.identity.as_str()).collect();
-    let sources: Vec<_> = keys.iter().map(|key| key.source.as_str()).collect();
-    let track_sids: Vec<_> = proposals()
-        .map(|p| to_pg_text(p.permit.track_sid()))
-        .collect();
-    let as_ofs: Vec<_> = proposals().map(|p| p.permit.authority().as_of()).collect();
-    let jobs: Vec<_> = proposals().map(|p| p.job.as_ref()).collect();
-    let job_times: Vec<_> = jobs
-        .iter()
-        .map(|job| job.map(|job| job.created_at))
-        .collect();
-    let job_ids: Vec<_> = jobs
-        .iter()
-        .map(|job| job.map(|job| job.event_id.as_str()))
-        .collect();
-    let attempts: Vec<_> = jobs.iter().map(|job| job.map(|job| job.attempt)).collect();
+    let proposals: Vec<_> = losers.iter().map(|asked| &asked.proposal).collect();
+    let columns = Columns::of(&proposals);
     let rows = sqlx::query_file!(
         "src/ledger/why_not.sql",
-        &action_ids,
-        &room_sids as _,
-        &identities as _,
-        &sources as _,
-        &track_sids,
-        &as_ofs as _,
-        &job_times as _,
-        &job_ids as _,
-        &attempts as _,
+        &columns.action_ids,
+        &columns.room_sids as _,
+        &columns.identities as _,
+        &columns.sources as _,
+        &columns.track_sids,
+        &columns.as_ofs as _,
+        &columns.job_times as _,
+        &columns.job_ids as _,
+        &columns.attempts as _,
     )
     .fetch_all(connection)
     .await?;
