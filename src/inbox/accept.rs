@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::bytes::{QueueBytes, Reservation, batches};
@@ -178,21 +178,11 @@ struct Stored {
 }
 
 impl Writer {
-    /// Two batches may be under way, so that one is made while the disk is waited for by the other.
-    async fn run(self, receiver: mpsc::Receiver<Incoming>) {
-        let receiver = Mutex::new(receiver);
-        tokio::join!(self.work(&receiver), self.work(&receiver));
-    }
-
-    async fn work(&self, receiver: &Mutex<mpsc::Receiver<Incoming>>) {
+    async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
         let mut connection = self.pool.dedicated();
         let mut batch = Vec::new();
         loop {
-            let next = async {
-                let mut receiver = receiver.lock().await;
-                receiver.recv_many(&mut batch, BATCH_MAX).await
-            };
-            match timeout(IDLE_MAX, next).await {
+            match timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)).await {
                 Ok(0) => return,
                 Ok(_) => {
                     let events = std::mem::take(&mut batch);
