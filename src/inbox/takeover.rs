@@ -1,7 +1,7 @@
 //! Takes jobs over that another replica stored and did not begin: LiveKit sends every event to all URLs that it
 //! has, so one of two replicas that dies delays nothing. And takes up what was stored without an answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -57,11 +57,24 @@ impl Takeover {
 }
 
 async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Missed)>) {
+    // They come in the order in which they are due.
+    let mut waiting = VecDeque::new();
     let mut batch = Vec::new();
-    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let due = batch.last().map_or_else(Instant::now, |(due, _)| *due);
-        tokio::time::sleep_until(due).await;
-        let missed = batch.drain(..).map(|(_, missed)| missed).collect();
+    loop {
+        if waiting.is_empty() {
+            if queue.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                return;
+            }
+            waiting.extend(batch.drain(..));
+        }
+        let first = waiting.front().map_or_else(Instant::now, |(due, _)| *due);
+        tokio::time::sleep_until(first).await;
+        while let Ok(more) = queue.try_recv() {
+            waiting.push_back(more);
+        }
+        let now = Instant::now();
+        let due = waiting.partition_point(|(due, _)| *due <= now);
+        let missed = waiting.drain(..due).map(|(_, missed)| missed).collect();
         drop(take(&pool, &worker, missed, false).await);
     }
 }

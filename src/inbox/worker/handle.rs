@@ -19,6 +19,8 @@ use crate::postgres::to_pg_json;
 
 /// An answer that is older is asked for again.
 const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
+/// The same of one that all share who waited on a source: their actions take turns.
+const SHARED_LOOK_AGE_MAX: Duration = Duration::from_secs(1);
 const BUSY: &str = "another action on this track is still under way";
 const NOT_SHOWN: &str = "LiveKit does not show the track";
 
@@ -84,7 +86,8 @@ impl Worker {
                 handled
             } else {
                 let own = own.filter(|look| look.asked_at.elapsed() < LOOK_AGE_MAX);
-                if own.is_none() && shared.is_none() {
+                let is_old = |look: &Look| look.asked_at.elapsed() >= SHARED_LOOK_AGE_MAX;
+                if own.is_none() && shared.as_ref().is_none_or(is_old) {
                     shared = parts.pipeline.look(&event).await;
                 }
                 match own.as_ref().or(shared.as_ref()) {
