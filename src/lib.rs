@@ -28,7 +28,7 @@
 //! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
 //! - [`metrics`] counts and times; [`config`] reads the environment, all of it.
 //! - [`quell_clock`], a crate of its own, is the time that the program and the double share.
-//! - `replica` says to the others that this process lives, `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
+//! - `replica` is this process's heartbeat, `supervisor` watches over tasks, `threads` keeps long work off the async threads, `caller_id` says what
 //!   can be a caller's id.
 //! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.
 //! - [`livekit_double`], a crate of its own, is a `LiveKit` to test with.

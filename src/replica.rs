@@ -1,5 +1,5 @@
-//! This process among the others on the same database: it says that it lives, several times a second. What a
-//! process holds (jobs, leases of mutes) is free for others once it is gone.
+//! This process among the others on the same database: its heartbeat. What a process holds (jobs, leases of
+//! mutes) is free for others once its heartbeat is overdue.
 
 use std::time::Duration;
 
@@ -8,34 +8,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::postgres::{Dedicated, Pool, interval};
 
-/// A process that has not said for so long that it lives is gone.
-pub(crate) const ALIVE_FOR: Duration = Duration::from_millis(600);
+/// A process whose last heartbeat is older is gone.
+pub(crate) const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long the end of what is under way may take, at most.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(20);
-const EVERY: Duration = Duration::from_millis(150);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(150);
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Says that `replica` lives, now: before it holds anything.
+/// The first heartbeat of `replica`: before it holds anything.
 pub(crate) async fn register(pool: &Pool, replica: &str) -> Result<(), sqlx::Error> {
     let mut connection = pool.dedicated();
-    say(&mut connection, replica, ALIVE_FOR).await
+    beat(&mut connection, replica, HEARTBEAT_TIMEOUT).await
 }
 
-/// Says so until `stop`, and then once more, for as long as it takes to end what is under way.
-pub(crate) async fn live(pool: Pool, replica: String, stop: CancellationToken) {
+/// Sends heartbeats until `stop`; the last one holds for as long as it takes to end what is under way.
+pub(crate) async fn heartbeat(pool: Pool, replica: String, stop: CancellationToken) {
     // A connection of its own: what waits for the others does not make it look dead.
     let mut connection = pool.dedicated();
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned: Option<Instant> = None;
     let mut is_stopping = false;
     while !is_stopping {
         is_stopping = stop.run_until_cancelled(ticks.tick()).await.is_none();
-        let alive_for = if is_stopping { DRAIN_MAX } else { ALIVE_FOR };
-        if let Err(error) = say(&mut connection, &replica, alive_for).await {
+        let alive_for = if is_stopping {
+            DRAIN_MAX
+        } else {
+            HEARTBEAT_TIMEOUT
+        };
+        if let Err(error) = beat(&mut connection, &replica, alive_for).await {
             connection.release();
             if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
-                tracing::warn!(%error, "other replicas may take this one for dead: it cannot say that it lives");
+                tracing::warn!(%error, "other replicas may take this one for dead: its heartbeat cannot be written");
                 warned = Some(Instant::now());
             }
         }
@@ -54,7 +58,7 @@ pub(crate) async fn leave(pool: &Pool, replica: &str) -> Result<(), sqlx::Error>
 }
 
 /// Nothing is lost where Postgres forgets it in a crash, so it waits for no disk.
-async fn say(
+async fn beat(
     connection: &mut Dedicated,
     replica: &str,
     alive_for: Duration,

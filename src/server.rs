@@ -142,7 +142,7 @@ impl Server {
         let (listener, address) = listen(&config.host, config.port).await?;
         supervisor.supervise(
             "replica",
-            replica::live(pool.clone(), id.clone(), stop.clone()),
+            replica::heartbeat(pool.clone(), id.clone(), stop.clone()),
         );
         supervisor.supervise("intents", writers.begins);
         supervisor.supervise("outcomes", writers.ends);

@@ -18,7 +18,7 @@ use crate::access::{Authority, Permit, Verb};
 use crate::audit::{Entry, stored};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{Connection, Write, interval, to_pg_text};
-use crate::replica::ALIVE_FOR;
+use crate::replica::HEARTBEAT_TIMEOUT;
 
 /// A permitted action that is not written down yet.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Intent {
 
     /// Whether this process was held up for so long that another replica may have taken its place.
     pub(crate) fn has_lapsed(&self) -> bool {
-        self.begun_at.elapsed() >= ALIVE_FOR
+        self.begun_at.elapsed() >= HEARTBEAT_TIMEOUT
     }
 }
 
@@ -260,7 +260,7 @@ impl BeginWriter {
             .collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
-        // A statement also says that this replica lives, so that nobody takes over what it has just begun.
+        // The statement is a heartbeat too, so that nobody takes over what has just begun.
         let rows = sqlx::query_file!(
             "src/ledger/begin.sql",
             &columns.action_ids,
@@ -287,7 +287,7 @@ impl BeginWriter {
             &columns.job_ids as _,
             &columns.attempts as _,
             self.replica,
-            interval(ALIVE_FOR),
+            interval(HEARTBEAT_TIMEOUT),
         )
         .fetch_all(connection)
         .await?;

@@ -163,7 +163,7 @@ fn column<'a, S, T>(of: &[Option<&'a S>], value: impl Fn(&'a S) -> Option<T>) ->
 /// the order of its key, as those who begin do: nobody waits in a circle. (A bare UPDATE would lock in the
 /// order of its join.) An open intent is its action's alone, and who closes it late waits for nobody.
 async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sqlx::Error> {
-    let places: Vec<i32> = (0..).take(items.len()).collect();
+    let ordinals: Vec<i32> = (0..).take(items.len()).collect();
     let actions = items.iter().map(|end| end.action.as_ref());
     let parts = actions.map(|action| action.map(|(unfinished, end)| (unfinished, end)).unzip());
     let (unfinished, completions): (Vec<_>, Vec<_>) = parts.unzip();
@@ -189,7 +189,7 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
     // The ranges of time let Postgres leave the other partitions alone.
     let ended = sqlx::query_file_scalar!(
         "src/ledger/end.sql",
-        &places,
+        &ordinals,
         &action_ids as _,
         &started_ats as _,
         &room_sids as _,
@@ -216,8 +216,8 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
     .fetch_all(connection)
     .await?;
     let ended: HashSet<i32> = ended.into_iter().collect();
-    let of_each = places.iter().zip(&jobs);
+    let of_each = ordinals.iter().zip(&jobs);
     Ok(of_each
-        .map(|(place, job)| job.is_none() || ended.contains(place))
+        .map(|(ordinal, job)| job.is_none() || ended.contains(ordinal))
         .collect())
 }

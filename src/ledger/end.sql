@@ -3,18 +3,18 @@ with over as materialized (
         $6::text[], $7::text[], $8::text[], $9::bool[], $10::float8[], $11::bool[],
         $12::timestamptz[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
         $18::text[], $19::text[])
-    as t(place, action_id, started_at, room_sid, identity, source, outcome, error, muted,
+    as t(ordinal, action_id, started_at, room_sid, identity, source, outcome, error, muted,
          latency_ms, may_stand, created_at, event_id, attempt, settlement, given_up, facts,
          decision, tenant)),
 jobs as materialized (
-    select o.place, j.event_created_at, j.event_id
+    select o.ordinal, j.event_created_at, j.event_id
     from job j join over o
         on j.event_created_at = o.created_at and j.event_id = o.event_id
            and j.attempt = o.attempt and j.state = 'leased'
     order by j.event_created_at, j.event_id
     for update of j),
 leases as materialized (
-    select o.place
+    select o.ordinal
     from track_lease t join over o
         on t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
            and t.action_id = o.action_id
@@ -28,7 +28,7 @@ released as (
         track_sid = case when o.muted is null then t.track_sid else i.track_sid end,
         muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
         muted = coalesce(o.muted, t.muted)
-    from leases l join over o using (place)
+    from leases l join over o using (ordinal)
     join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
         and i.phase = 'intent' and i.started_at between $20 and $21
     where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source),
@@ -58,17 +58,17 @@ settled as (
     update webhook_event e
     set settlement = o.settlement, settled_at = clock_timestamp(), facts = o.facts::json,
         decision = o.decision::json, tenant = coalesce(o.tenant, e.tenant)
-    from jobs join over o using (place)
+    from jobs join over o using (ordinal)
     where e.created_at = o.created_at and e.event_id = o.event_id
       and e.created_at between $22 and $23),
 deleted as (
-    delete from job j using jobs join over o using (place)
+    delete from job j using jobs join over o using (ordinal)
     where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
       and o.given_up is null),
 given_up as (
     update job j
     set state = 'dead', leased_by = null, last_error = o.given_up
-    from jobs join over o using (place)
+    from jobs join over o using (ordinal)
     where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
       and o.given_up is not null)
-select place as "place!" from jobs
+select ordinal as "ordinal!" from jobs

@@ -37,7 +37,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
-/// One stores webhooks, one begins actions, one ends them, and one says that this process lives.
+/// One stores webhooks, one begins actions, one ends them, and one sends heartbeats.
 pub(crate) const HOT_CONNECTIONS: u32 = 4;
 /// quell's statements are short, and no transaction is open across a network call. One that takes longer is
 /// stuck, and would keep a connection, a lock, or old rows from everyone else. None is worth compiling.
