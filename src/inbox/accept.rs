@@ -14,7 +14,8 @@ use tokio::time::{Instant, timeout};
 
 use super::bytes::{QueueBytes, Reservation, batches};
 use super::job::Job;
-use super::queue::{EventKey, Place};
+use super::memory::JobReservation;
+use super::queue::EventKey;
 use super::takeover::{Missed, Takeover, take_up};
 use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
@@ -80,9 +81,9 @@ struct Incoming {
     body: String,
     _reservation: Reservation,
     arrived: Instant,
-    /// A place in memory, where one was free: the job is then ours as it is stored, which saves
+    /// Memory for its job, where there was some: the job is then ours as it is stored, which saves
     /// a commit on the way to the mute.
-    place: Option<Place>,
+    job: Option<JobReservation>,
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
@@ -134,8 +135,8 @@ impl Inbox {
             self.worker
                 .note_tenant(&event.room.sid, event.room.tenant.as_ref());
         }
-        let place = (event.name == TRACK_PUBLISHED)
-            .then(|| self.worker.place(&event))
+        let job = (event.name == TRACK_PUBLISHED)
+            .then(|| self.worker.reserve(&event))
             .flatten();
         let (answer, answered) = oneshot::channel();
         let incoming = Incoming {
@@ -143,7 +144,7 @@ impl Inbox {
             body,
             _reservation: reservation,
             arrived,
-            place,
+            job,
             answer,
         };
         let begun = Instant::now();
@@ -214,9 +215,9 @@ impl Writer {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
-                    lost.extend(incoming.place.map(|place| Missed {
+                    lost.extend(incoming.job.map(|reservation| Missed {
                         event: incoming.event,
-                        place,
+                        reservation,
                         arrived: incoming.arrived,
                     }));
                 }
@@ -279,7 +280,7 @@ impl Writer {
         let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
         let are_ours: Vec<_> = batch
             .iter()
-            .map(|i| (i.event.name == TRACK_PUBLISHED).then_some(i.place.is_some()))
+            .map(|i| (i.event.name == TRACK_PUBLISHED).then_some(i.job.is_some()))
             .collect();
         let ends: Vec<_> = batch.iter().map(|i| ends_track(&i.event.name)).collect();
         let rows = sqlx::query_file!(
@@ -326,7 +327,7 @@ impl Writer {
             let Incoming {
                 event,
                 arrived,
-                place,
+                job,
                 answer,
                 ..
             } = incoming;
@@ -336,8 +337,8 @@ impl Writer {
             };
             // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
-            match (received_at, place) {
-                (Some(received_at), Some(place)) => jobs.push(Job {
+            match (received_at, job) {
+                (Some(received_at), Some(reservation)) => jobs.push(Job {
                     event,
                     attempt: 1,
                     received_at,
@@ -347,12 +348,12 @@ impl Writer {
                     tries: 0,
                     busy: 0,
                     look: None,
-                    _place: place,
+                    _reservation: reservation,
                 }),
                 (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
-                (None, Some(place)) => self.takeover.duplicate(Missed {
+                (None, Some(reservation)) => self.takeover.duplicate(Missed {
                     event,
-                    place,
+                    reservation,
                     arrived,
                 }),
                 (None, None) => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::job::Job;
-use super::queue::Queue;
+use super::memory::Memory;
 use crate::ledger::JobLease;
 use crate::livekit::event;
 use crate::postgres::Pool;
@@ -33,7 +33,7 @@ pub(super) struct Claimed {
 pub(super) async fn claim(
     pool: &Pool,
     replica: &str,
-    queue: &Queue,
+    memory: &Memory,
     after_room: &str,
 ) -> Result<Claimed, sqlx::Error> {
     // Rooms with queued jobs, and replicas with jobs, are found one after the other, each by one step in an
@@ -42,7 +42,7 @@ pub(super) async fn claim(
         "src/inbox/claim.sql",
         replica,
         after_room,
-        &queue.full_rooms(),
+        &memory.full_rooms(),
         ROOMS,
         EACH,
         ABANDONED,
@@ -71,7 +71,7 @@ pub(super) async fn claim(
         };
         match event::read(body.as_bytes()) {
             Ok(read) => {
-                let Some(place) = queue.place(&read.event) else {
+                let Some(reservation) = memory.reserve(&read.event) else {
                     no_memory.push(lease);
                     continue;
                 };
@@ -93,7 +93,7 @@ pub(super) async fn claim(
                     tries: 0,
                     busy: 0,
                     look: None,
-                    _place: place,
+                    _reservation: reservation,
                 });
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rand::RngExt;
 use tokio::time::Instant;
 
-use super::queue::Place;
+use super::memory::JobReservation;
 use crate::ledger::JobLease;
 use crate::livekit::event::Event;
 use crate::pipeline::Look;
@@ -43,8 +43,8 @@ pub(super) struct Job {
     pub(super) busy: u32,
     /// What LiveKit showed of it when it was asked for all that its room waits for.
     pub(super) look: Option<Look>,
-    /// Its place in this process's memory.
-    pub(super) _place: Place,
+    /// What it takes up in this process's memory.
+    pub(super) _reservation: JobReservation,
 }
 
 impl Job {

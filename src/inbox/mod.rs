@@ -10,9 +10,9 @@ mod accept;
 mod bytes;
 mod claim;
 mod job;
+mod memory;
 mod queue;
 mod takeover;
-mod tenants;
 mod worker;
 
 pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};

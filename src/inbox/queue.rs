@@ -6,24 +6,19 @@
 //!
 //! Jobs of one source of one participant (a track's key) run one after the other; all that wait there are
 //! handed out together, so that one look at LiveKit answers for all. What waits for time holds no place. A tenant
-//! has at most half of the places and of the memory, and a room at most a quarter, so that one whose calls
-//! hang keeps nobody else waiting.
+//! has at most half of the places, and a room at most a quarter, so that one whose calls hang keeps nobody else
+//! waiting.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use quell_policy::TenantId;
 use tokio::time::Instant;
 
 use super::job::Job;
-use super::tenants::Tenants;
+use super::memory::{Memory, TenantKey, rooms_share, tenants_share};
 use crate::livekit::event::Event;
 
-/// Jobs in memory at most; what is beyond stays in Postgres.
-pub(super) const JOBS_MAX: usize = 20_000;
-/// A job counts once more for each of these bytes of its event.
-const BYTES_EACH: usize = 4096;
 /// Jobs of one source that are handed out together.
 const TOGETHER_MAX: usize = 32;
 
@@ -47,11 +42,7 @@ impl SourceKey {
     }
 }
 
-/// Whose jobs they are; none: nobody's, or it is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Whose(Option<TenantId>);
-
-/// Whose turn it is in a room.
+/// What may be done in a room, in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Turn {
     /// Jobs of a source.
@@ -95,7 +86,7 @@ struct Source {
 
 #[derive(Debug, Default)]
 struct Room {
-    whose: Whose,
+    tenant: TenantKey,
     turns: VecDeque<Turn>,
     running: usize,
     /// Jobs whose tracks are to be looked for now.
@@ -116,52 +107,30 @@ struct State {
     running: usize,
     sources: HashMap<SourceKey, Source>,
     rooms: HashMap<String, Room>,
-    tenants: HashMap<Whose, Tenant>,
+    tenants: HashMap<TenantKey, Tenant>,
     /// Tenants with rooms with turns.
-    ring: VecDeque<Whose>,
+    ring: VecDeque<TenantKey>,
     /// What waits for time, by when and in order.
     waiting: BTreeMap<(Instant, u64), (Job, Wait)>,
     waits: u64,
-    seen: Tenants,
     memory: Memory,
-}
-
-/// How much of the memory is taken, and by whom.
-#[derive(Debug, Default)]
-struct Memory {
-    all: usize,
-    by_tenant: HashMap<Whose, usize>,
-    by_room: HashMap<String, usize>,
 }
 
 /// The queue; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Queue(Arc<Mutex<State>>);
 
-/// A job's place in memory, given back when this is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    queue: Queue,
-    whose: Whose,
-    room_sid: String,
-    weight: usize,
-}
-
 /// A turn that is taken, given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     queue: Queue,
     room_sid: String,
-    whose: Whose,
+    tenant: TenantKey,
     turn: Turn,
 }
 
-fn share(of: usize, parts: usize) -> usize {
-    (of / parts).max(1)
-}
-
 impl Queue {
-    pub(super) fn new(places: usize) -> Self {
+    pub(super) fn new(places: usize, memory: Memory) -> Self {
         Self(Arc::new(Mutex::new(State {
             places,
             running: 0,
@@ -171,72 +140,12 @@ impl Queue {
             ring: VecDeque::new(),
             waiting: BTreeMap::new(),
             waits: 0,
-            seen: Tenants::default(),
-            memory: Memory::default(),
+            memory,
         })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes whose room it is.
-    pub(super) fn note_tenant(&self, room_sid: &str, tenant: Option<&TenantId>) {
-        self.lock().seen.note(room_sid, tenant);
-    }
-
-    /// A place for a job of `event`; none where its room, its tenant or all together have no more.
-    pub(super) fn place(&self, event: &Event) -> Option<Place> {
-        let texts = [
-            &event.id,
-            &event.room.name,
-            &event.participant.identity,
-            &event.track.name,
-            &event.track.mime_type,
-        ];
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let weight = 1 + bytes / BYTES_EACH;
-        let room_sid = event.room.sid.clone();
-        let mut state = self.lock();
-        let State {
-            seen,
-            memory,
-            places,
-            ..
-        } = &mut *state;
-        if *places == 0 {
-            return None;
-        }
-        let whose = Whose(seen.of(&room_sid));
-        let taken = |by: Option<&usize>| by.copied().unwrap_or_default() + weight;
-        let fits = memory.all + weight <= JOBS_MAX
-            && taken(memory.by_tenant.get(&whose)) <= share(JOBS_MAX, 2)
-            && taken(memory.by_room.get(&room_sid)) <= share(JOBS_MAX, 4);
-        fits.then(|| {
-            memory.all += weight;
-            *memory.by_tenant.entry(whose.clone()).or_default() += weight;
-            *memory.by_room.entry(room_sid.clone()).or_default() += weight;
-            Place {
-                queue: self.clone(),
-                whose,
-                room_sid,
-                weight,
-            }
-        })
-    }
-
-    /// The rooms that have no place left for another job.
-    pub(super) fn full_rooms(&self) -> Vec<String> {
-        let state = self.lock();
-        let full = state.memory.by_room.iter();
-        full.filter(|(_, taken)| **taken >= share(JOBS_MAX, 4))
-            .map(|(room, _)| room.clone())
-            .collect()
-    }
-
-    /// How many jobs more there is memory for.
-    pub(super) fn free_memory(&self) -> usize {
-        JOBS_MAX.saturating_sub(self.lock().memory.all)
     }
 
     /// Takes jobs in, to be handled when it is their turn.
@@ -293,7 +202,7 @@ impl Queue {
         let turn = Held {
             queue: self.clone(),
             room_sid,
-            whose,
+            tenant: whose,
             turn,
         };
         Some(Work { jobs, kind, turn })
@@ -334,9 +243,6 @@ impl Queue {
                 state.waiting.insert(at, (job, wait));
             }
         }
-        // Their places are given back under the same lock.
-        drop(state);
-        drop(over);
     }
 
     /// How many jobs wait for their turn or for time, and since when the oldest has been here.
@@ -383,7 +289,7 @@ impl State {
     fn room(&mut self, room_sid: &str) {
         if !self.rooms.contains_key(room_sid) {
             let room = Room {
-                whose: Whose(self.seen.of(room_sid)),
+                tenant: self.memory.tenant_of(room_sid),
                 ..Room::default()
             };
             self.rooms.insert(room_sid.to_owned(), room);
@@ -399,15 +305,15 @@ impl State {
         if room.turns.len() > 1 {
             return;
         }
-        let tenant = self.tenants.entry(room.whose.clone()).or_default();
+        let tenant = self.tenants.entry(room.tenant.clone()).or_default();
         tenant.rooms.push_back(room_sid.to_owned());
         if tenant.rooms.len() == 1 {
-            self.ring.push_back(room.whose.clone());
+            self.ring.push_back(room.tenant.clone());
         }
     }
 
     /// Takes the next turn, and a place for it.
-    fn next_turn(&mut self) -> Option<(Whose, String, Turn)> {
+    fn next_turn(&mut self) -> Option<(TenantKey, String, Turn)> {
         if self.running >= self.places {
             return None;
         }
@@ -429,8 +335,8 @@ impl State {
         None
     }
 
-    fn turn_of(&mut self, whose: &Whose) -> Option<(String, Turn)> {
-        let (most, most_of_a_room) = (share(self.places, 2), share(self.places, 4));
+    fn turn_of(&mut self, whose: &TenantKey) -> Option<(String, Turn)> {
+        let (most, most_of_a_room) = (tenants_share(self.places), rooms_share(self.places));
         let tenant = self.tenants.get_mut(whose)?;
         if tenant.running >= most {
             return None;
@@ -456,7 +362,7 @@ impl State {
     }
 
     /// Gives a turn back; where more came meanwhile, it is at the end of its room's turns.
-    fn give_back(&mut self, whose: &Whose, room_sid: &str, turn: Turn) {
+    fn give_back(&mut self, whose: &TenantKey, room_sid: &str, turn: Turn) {
         self.running -= 1;
         if let Some(tenant) = self.tenants.get_mut(whose) {
             tenant.running -= 1;
@@ -501,26 +407,7 @@ impl Drop for Held {
         let turn = self.turn.clone();
         self.queue
             .lock()
-            .give_back(&self.whose, &self.room_sid, turn);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        let memory = &mut state.memory;
-        memory.all -= self.weight;
-        give_back(&mut memory.by_tenant, &self.whose, self.weight);
-        give_back(&mut memory.by_room, &self.room_sid, self.weight);
-    }
-}
-
-fn give_back<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: &K, weight: usize) {
-    if let Some(left) = taken.get_mut(key) {
-        *left -= weight;
-        if *left == 0 {
-            taken.remove(key);
-        }
+            .give_back(&self.tenant, &self.room_sid, turn);
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::job::Job;
-use super::queue::{EventKey, Place};
+use super::memory::JobReservation;
+use super::queue::EventKey;
 use super::worker::Worker;
 use crate::livekit::event::Event;
 use crate::postgres::{Pool, to_pg_key};
@@ -25,7 +26,7 @@ const LOST_AFTER_MS: [u64; 7] = [0, 100, 500, 2_000, 5_000, 15_000, 35_000];
 #[derive(Debug)]
 pub(super) struct Missed {
     pub(super) event: Event,
-    pub(super) place: Place,
+    pub(super) reservation: JobReservation,
     pub(super) arrived: Instant,
 }
 
@@ -146,7 +147,7 @@ async fn take(pool: &Pool, worker: &Worker, missed: Vec<Missed>, is_own: bool) -
             tries: 0,
             busy: 0,
             look: None,
-            _place: missed.place,
+            _reservation: missed.reservation,
         });
     }
     if !jobs.is_empty() {

@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::claim::{Claimed, claim};
 use super::job::Job;
-use super::queue::{EventKey, JOBS_MAX, Place, Queue, Wait, Work, WorkKind};
+use super::memory::{JOBS_MAX, JobReservation, Memory};
+use super::queue::{EventKey, Queue, Wait, Work, WorkKind};
 use crate::config::WorkerConfig;
 use crate::ledger::{End, JobEnd, Ledger, Settlement};
 use crate::livekit::event::Event;
@@ -57,6 +58,7 @@ pub struct Worker(Arc<WorkerInner>);
 #[derive(Debug)]
 struct WorkerInner {
     parts: WorkerParts,
+    memory: Memory,
     queue: Queue,
     /// There may be something to claim.
     claim: Notify,
@@ -71,8 +73,10 @@ impl Worker {
     #[must_use]
     pub fn new(parts: WorkerParts) -> Self {
         let places = usize::try_from(parts.config.concurrency).unwrap_or(usize::MAX);
+        let memory = Memory::default();
         Self(Arc::new(WorkerInner {
-            queue: Queue::new(places),
+            queue: Queue::new(places, memory.clone()),
+            memory,
             claim: Notify::new(),
             timer: Notify::new(),
             next_due: Mutex::default(),
@@ -84,16 +88,15 @@ impl Worker {
         &self.0.parts.replica
     }
 
-    /// A place in memory for a job of `event`; without one it is left to others, or for later.
-    pub(super) fn place(&self, event: &Event) -> Option<Place> {
-        (!self.is_stopping())
-            .then(|| self.0.queue.place(event))
-            .flatten()
+    /// Memory for a job of `event`; without it the job is left to others, or for later.
+    pub(super) fn reserve(&self, event: &Event) -> Option<JobReservation> {
+        let works = self.0.parts.config.concurrency > 0 && !self.is_stopping();
+        works.then(|| self.0.memory.reserve(event)).flatten()
     }
 
     /// Whose room it is, as an event says: so that tenants take turns.
     pub(super) fn note_tenant(&self, room_sid: &str, tenant: Option<&TenantId>) {
-        self.0.queue.note_tenant(room_sid, tenant);
+        self.0.memory.note_tenant(room_sid, tenant);
     }
 
     /// Takes jobs in that this process has.
@@ -213,7 +216,7 @@ impl Worker {
             let oldest = oldest.map_or(Duration::ZERO, |since| since.elapsed());
             self.0.parts.metrics.queue(jobs, oldest);
             let mut claimed = 0;
-            if self.0.queue.free_memory() >= FREE_MIN {
+            if self.0.memory.free() >= FREE_MIN {
                 // In a task of its own: a claim that is broken off could leave jobs that nobody works on.
                 let worker = self.clone();
                 let after = std::mem::take(&mut after_room);
@@ -238,7 +241,7 @@ impl Worker {
     /// Claims some jobs; returns how many, and where to go on.
     async fn claim(&self, after_room: &str) -> (usize, Option<String>) {
         let parts = &self.0.parts;
-        let claimed = claim(&parts.pool, &parts.replica, &self.0.queue, after_room).await;
+        let claimed = claim(&parts.pool, &parts.replica, &self.0.memory, after_room).await;
         let Claimed {
             jobs,
             unreadable,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::inbox::memory::JOBS_MAX;
 
 fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
     let body = serde_json::json!({
@@ -17,10 +18,11 @@ fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
 }
 
 fn job(queue: &Queue, event: Event) -> Job {
-    queue.note_tenant(&event.room.sid, event.room.tenant.as_ref());
+    let memory = &queue.lock().memory.clone();
+    memory.note_tenant(&event.room.sid, event.room.tenant.as_ref());
     let now = Instant::now();
     Job {
-        _place: queue.place(&event).unwrap(),
+        _reservation: memory.reserve(&event).unwrap(),
         event,
         attempt: 1,
         received_at: DateTime::UNIX_EPOCH,
@@ -57,14 +59,13 @@ fn is_empty(queue: &Queue) -> bool {
         && state.tenants.is_empty()
         && state.ring.is_empty()
         && state.waiting.is_empty()
-        && state.memory.by_room.is_empty()
-        && state.memory.by_tenant.is_empty()
-        && (state.running, state.memory.all) == (0, 0)
+        && state.running == 0
+        && state.memory.is_empty()
 }
 
 #[tokio::test]
 async fn tenants_take_turns_then_rooms_then_sources() {
-    let queue = Queue::new(8);
+    let queue = Queue::new(8, Memory::default());
     for id in 0..20 {
         add(&queue, "big", "webinar", &format!("p{id:02}"), id);
     }
@@ -88,7 +89,7 @@ async fn tenants_take_turns_then_rooms_then_sources() {
 
 #[tokio::test]
 async fn jobs_of_one_source_run_one_after_the_other_and_are_handed_out_together() {
-    let queue = Queue::new(8);
+    let queue = Queue::new(8, Memory::default());
     add(&queue, "acme", "standup", "ann", 1);
     let first = queue.next().unwrap();
     for id in 2..40 {
@@ -112,7 +113,7 @@ async fn jobs_of_one_source_run_one_after_the_other_and_are_handed_out_together(
 
 #[tokio::test]
 async fn no_tenant_has_more_than_half_of_the_places_and_no_room_more_than_a_quarter() {
-    let queue = Queue::new(8);
+    let queue = Queue::new(8, Memory::default());
     for id in 0..20 {
         add(
             &queue,
@@ -141,7 +142,7 @@ async fn no_tenant_has_more_than_half_of_the_places_and_no_room_more_than_a_quar
 
 #[tokio::test]
 async fn what_waits_holds_no_place_and_a_rooms_tracks_are_looked_for_together() {
-    let queue = Queue::new(1);
+    let queue = Queue::new(1, Memory::default());
     let now = Instant::now();
     for id in 0..10 {
         let late = job(&queue, event("acme", "standup", &format!("p{id}"), id));
@@ -173,7 +174,7 @@ async fn what_waits_holds_no_place_and_a_rooms_tracks_are_looked_for_together() 
 
 #[tokio::test]
 async fn what_is_over_is_dropped_wherever_it_waits() {
-    let queue = Queue::new(8);
+    let queue = Queue::new(8, Memory::default());
     let now = Instant::now();
     for id in 0..3 {
         add(&queue, "acme", "standup", &format!("p{id}"), id);
@@ -196,9 +197,9 @@ async fn what_is_over_is_dropped_wherever_it_waits() {
     assert!(is_empty(&queue));
 }
 
-#[tokio::test]
-async fn memory_is_shared_out_like_places() {
-    let queue = Queue::new(8);
+#[test]
+fn memory_is_shared_out_like_places() {
+    let memory = Memory::default();
     let mut held = Vec::new();
     for (tenant, room, most) in [
         ("big", "a", JOBS_MAX / 4),
@@ -207,13 +208,12 @@ async fn memory_is_shared_out_like_places() {
         ("small", "d", JOBS_MAX / 4),
     ] {
         let event = event(tenant, room, "ann", 0);
-        queue.note_tenant(room, event.room.tenant.as_ref());
-        let places: Vec<_> = std::iter::from_fn(|| queue.place(&event)).collect();
-        assert_eq!(places.len(), most, "{room}");
-        held.push(places);
+        memory.note_tenant(room, event.room.tenant.as_ref());
+        let reserved: Vec<_> = std::iter::from_fn(|| memory.reserve(&event)).collect();
+        assert_eq!(reserved.len(), most, "{room}");
+        held.push(reserved);
     }
-    assert_eq!(queue.full_rooms().len(), 3);
+    assert_eq!(memory.full_rooms().len(), 3);
     held.clear();
-    assert!(is_empty(&queue));
-    assert!(Queue::new(0).place(&event("acme", "a", "ann", 0)).is_none());
+    assert!(memory.is_empty());
 }

@@ -1,0 +1,176 @@
+//! How many jobs this process may have in memory, and whose they are. A tenant has at most half of it and a room
+//! a quarter, so that one that waits for its tracks keeps nobody else's out.
+//!
+//! Whose rooms they are is known as far as it was seen: so that tenants take turns. Nothing is allowed by it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quell_policy::TenantId;
+
+use crate::livekit::event::Event;
+
+/// Jobs in memory at most; what is beyond stays in Postgres.
+pub(super) const JOBS_MAX: usize = 20_000;
+/// A job counts once more for each of these bytes of its event.
+const BYTES_EACH: usize = 4096;
+/// Rooms of each of the two halves.
+const ROOMS_MAX: usize = 25_000;
+
+/// Whose jobs they are; none: nobody's, or it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct TenantKey(Option<TenantId>);
+
+/// The memory for jobs; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory(Arc<Mutex<Taken>>);
+
+/// How much is taken, and by whom.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_tenant: HashMap<TenantKey, usize>,
+    by_room: HashMap<String, usize>,
+    tenants: Tenants,
+}
+
+/// What one job takes up, given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct JobReservation {
+    memory: Memory,
+    tenant: TenantKey,
+    room_sid: String,
+    weight: usize,
+}
+
+/// The most that a tenant may have of something.
+pub(super) fn tenants_share(of: usize) -> usize {
+    (of / 2).max(1)
+}
+
+/// The most that a room may have of something.
+pub(super) fn rooms_share(of: usize) -> usize {
+    (of / 4).max(1)
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whose room it is.
+    pub(super) fn note_tenant(&self, room_sid: &str, tenant: Option<&TenantId>) {
+        self.lock().tenants.note(room_sid, tenant);
+    }
+
+    /// Whose room it is, as far as that was seen.
+    pub(super) fn tenant_of(&self, room_sid: &str) -> TenantKey {
+        TenantKey(self.lock().tenants.of(room_sid))
+    }
+
+    /// Reserves memory for a job of `event`; none where its room, its tenant or all together have no more.
+    pub(super) fn reserve(&self, event: &Event) -> Option<JobReservation> {
+        let texts = [
+            &event.id,
+            &event.room.name,
+            &event.participant.identity,
+            &event.track.name,
+            &event.track.mime_type,
+        ];
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let weight = 1 + bytes / BYTES_EACH;
+        let room_sid = event.room.sid.clone();
+        let mut taken = self.lock();
+        let tenant = TenantKey(taken.tenants.of(&room_sid));
+        let with_this = |by: Option<&usize>| by.copied().unwrap_or_default() + weight;
+        let fits = taken.all + weight <= JOBS_MAX
+            && with_this(taken.by_tenant.get(&tenant)) <= tenants_share(JOBS_MAX)
+            && with_this(taken.by_room.get(&room_sid)) <= rooms_share(JOBS_MAX);
+        if !fits {
+            return None;
+        }
+        taken.all += weight;
+        *taken.by_tenant.entry(tenant.clone()).or_default() += weight;
+        *taken.by_room.entry(room_sid.clone()).or_default() += weight;
+        Some(JobReservation {
+            memory: self.clone(),
+            tenant,
+            room_sid,
+            weight,
+        })
+    }
+
+    /// The rooms that have no more.
+    pub(super) fn full_rooms(&self) -> Vec<String> {
+        let taken = self.lock();
+        let full = taken.by_room.iter();
+        full.filter(|(_, taken)| **taken >= rooms_share(JOBS_MAX))
+            .map(|(room, _)| room.clone())
+            .collect()
+    }
+
+    /// How many jobs more there is memory for.
+    pub(super) fn free(&self) -> usize {
+        JOBS_MAX.saturating_sub(self.lock().all)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let taken = self.lock();
+        taken.all == 0 && taken.by_tenant.is_empty() && taken.by_room.is_empty()
+    }
+}
+
+impl Drop for JobReservation {
+    fn drop(&mut self) {
+        let mut taken = self.memory.lock();
+        taken.all -= self.weight;
+        give_back(&mut taken.by_tenant, &self.tenant, self.weight);
+        give_back(&mut taken.by_room, &self.room_sid, self.weight);
+    }
+}
+
+fn give_back<K: Hash + Eq>(taken: &mut HashMap<K, usize>, key: &K, weight: usize) {
+    if let Some(left) = taken.get_mut(key) {
+        *left -= weight;
+        if *left == 0 {
+            taken.remove(key);
+        }
+    }
+}
+
+/// Tenants by room SID. What nobody asked for since the half before was full is forgotten.
+#[derive(Debug, Default)]
+struct Tenants {
+    new: HashMap<String, Option<TenantId>>,
+    old: HashMap<String, Option<TenantId>>,
+}
+
+impl Tenants {
+    fn note(&mut self, room_sid: &str, tenant: Option<&TenantId>) {
+        if self
+            .new
+            .get(room_sid)
+            .is_some_and(|known| known.as_ref() == tenant)
+        {
+            return;
+        }
+        if self.new.len() >= ROOMS_MAX {
+            self.old = mem::take(&mut self.new);
+        }
+        self.new.insert(room_sid.to_owned(), tenant.cloned());
+    }
+
+    /// The room's tenant; none also where it is not known, so that rooms without a tenant, and those not seen
+    /// yet, take turns like one tenant.
+    fn of(&mut self, room_sid: &str) -> Option<TenantId> {
+        if let Some(tenant) = self.new.get(room_sid) {
+            return tenant.clone();
+        }
+        let tenant = self.old.remove(room_sid)?;
+        self.note(room_sid, tenant.as_ref());
+        tenant
+    }
+}
