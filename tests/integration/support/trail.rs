@@ -62,6 +62,21 @@ impl TestApp {
             .unwrap()
     }
 
+    /// How many intents were written before the action ahead of them, on the same source of the same
+    /// participant, had its outcome.
+    pub(crate) async fn overlapping_actions(&self) -> i64 {
+        self.count(
+            "select count(*) from (
+                select i.recorded_at as begun,
+                       lag(o.recorded_at) over (partition by i.room_sid, i.identity, i.source
+                                                order by i.recorded_at) as ended_before
+                from audit_log i join audit_log o using (started_at, action_id)
+                where i.phase = 'intent' and o.phase = 'outcome') as action
+             where begun < ended_before",
+        )
+        .await
+    }
+
     /// Every call of LiveKit's mute, oldest first.
     pub(crate) fn mute_calls(&self) -> Vec<Call> {
         let calls = self.simulator.calls().into_iter();
