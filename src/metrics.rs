@@ -1,13 +1,13 @@
 //! Where the time goes and what came of it, for `/metrics` (`OpenMetrics` text).
 
 mod auth_failure;
+mod labels;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,51 +15,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use auth_failure::AuthFailure;
-
-/// A step on the way from a webhook to a mute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(missing_docs, reason = "each is explained in the metric's help text")]
-pub enum Step {
-    Verify,
-    Commit,
-    Queue,
-    Facts,
-    Decide,
-    Intent,
-    Call,
-    Outcome,
-    Settle,
-    WebhookToMute,
-}
-
-impl Step {
-    const ALL: [Self; 10] = [
-        Self::Verify,
-        Self::Commit,
-        Self::Queue,
-        Self::Facts,
-        Self::Decide,
-        Self::Intent,
-        Self::Call,
-        Self::Outcome,
-        Self::Settle,
-        Self::WebhookToMute,
-    ];
-}
-
-/// What goes together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(missing_docs, reason = "each is explained in the metric's help text")]
-pub enum Batch {
-    Events,
-    Intents,
-    Ends,
-    Rooms,
-}
-
-impl Batch {
-    const ALL: [Self; 4] = [Self::Events, Self::Intents, Self::Ends, Self::Rooms];
-}
+pub use labels::{Batch, Step};
+use labels::{
+    BatchLabel, ChoreLabel, ReasonLabel, RequestLabels, ResultLabel, RunLabels, StepLabel,
+};
 
 /// What a webhook comes to.
 const WEBHOOK_RESULTS: &[&str] = &[
@@ -91,43 +50,6 @@ const ERROR: &str = "error";
 const STATUSES: [u16; 15] = [
     200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 428, 500, 502, 503,
 ];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StepLabel {
-    step: Step,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BatchLabel {
-    batch: Batch,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    result: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ChoreLabel {
-    chore: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RunLabels {
-    chore: &'static str,
-    result: &'static str,
-}
 
 /// The process's metrics; cheap to clone.
 #[derive(Debug, Clone)]

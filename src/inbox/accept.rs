@@ -16,7 +16,7 @@ use super::bytes::{QueueBytes, Reservation, batches};
 use super::job::Job;
 use super::memory::JobReservation;
 use super::queue::EventKey;
-use super::takeover::{Missed, Takeover, take_up};
+use super::takeover::{Takeover, TakeoverCandidate, recover_lost};
 use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
@@ -215,7 +215,7 @@ impl Writer {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
-                    lost.extend(incoming.job.map(|reservation| Missed {
+                    lost.extend(incoming.job.map(|reservation| TakeoverCandidate {
                         event: incoming.event,
                         reservation,
                         arrived: incoming.arrived,
@@ -225,7 +225,7 @@ impl Writer {
                     connection.release();
                     // It may have been stored all the same.
                     let (pool, worker) = (self.pool.clone(), self.worker.clone());
-                    self.worker.spawn(take_up(pool, worker, lost));
+                    self.worker.spawn(recover_lost(pool, worker, lost));
                 }
             }
         }
@@ -351,7 +351,7 @@ impl Writer {
                     _reservation: reservation,
                 }),
                 (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
-                (None, Some(reservation)) => self.takeover.duplicate(Missed {
+                (None, Some(reservation)) => self.takeover.duplicate(TakeoverCandidate {
                     event,
                     reservation,
                     arrived,

@@ -13,6 +13,7 @@ mod job;
 mod memory;
 mod queue;
 mod takeover;
+mod turns;
 mod worker;
 
 pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};

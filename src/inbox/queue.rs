@@ -5,9 +5,7 @@
 //! ```
 //!
 //! Jobs of one source of one participant (a track's key) run one after the other; all that wait there are
-//! handed out together, so that one look at LiveKit answers for all. What waits for time holds no place. A tenant
-//! has at most half of the places, and a room at most a quarter, so that one whose calls hang keeps nobody else
-//! waiting.
+//! handed out together, so that one look at LiveKit answers for all. What waits for time holds no place.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,40 +14,14 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::job::Job;
-use super::memory::{Memory, TenantKey, rooms_share, tenants_share};
-use crate::livekit::event::Event;
+use super::memory::Memory;
+use super::turns::{SourceKey, Taken, Turn, Turns};
 
 /// Jobs of one source that are handed out together.
 const TOGETHER_MAX: usize = 32;
 
 /// The key of an event.
 pub(super) type EventKey = (DateTime<Utc>, String);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct SourceKey {
-    room_sid: String,
-    identity: String,
-    source: String,
-}
-
-impl SourceKey {
-    fn of(event: &Event) -> Self {
-        Self {
-            room_sid: event.room.sid.clone(),
-            identity: event.participant.identity.clone(),
-            source: event.track.source.clone(),
-        }
-    }
-}
-
-/// What may be done in a room, in turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Turn {
-    /// Jobs of a source.
-    Source(SourceKey),
-    /// A look at the room for all whose tracks are not shown yet.
-    Look,
-}
 
 /// Work that was handed out.
 #[derive(Debug)]
@@ -84,36 +56,22 @@ struct Source {
     is_running: bool,
 }
 
+/// Jobs of a room whose tracks are to be looked for now.
 #[derive(Debug, Default)]
-struct Room {
-    tenant: TenantKey,
-    turns: VecDeque<Turn>,
-    running: usize,
-    /// Jobs whose tracks are to be looked for now.
-    look: Vec<Job>,
-    is_looking: bool,
-}
-
-#[derive(Debug, Default)]
-struct Tenant {
-    /// Rooms with turns.
-    rooms: VecDeque<String>,
-    running: usize,
+struct Look {
+    jobs: Vec<Job>,
+    is_running: bool,
 }
 
 #[derive(Debug)]
 struct State {
-    places: usize,
-    running: usize,
+    turns: Turns,
     sources: HashMap<SourceKey, Source>,
-    rooms: HashMap<String, Room>,
-    tenants: HashMap<TenantKey, Tenant>,
-    /// Tenants with rooms with turns.
-    ring: VecDeque<TenantKey>,
+    /// By room SID.
+    looks: HashMap<String, Look>,
     /// What waits for time, by when and in order.
     waiting: BTreeMap<(Instant, u64), (Job, Wait)>,
     waits: u64,
-    memory: Memory,
 }
 
 /// The queue; cheap to clone.
@@ -124,23 +82,17 @@ pub(super) struct Queue(Arc<Mutex<State>>);
 #[derive(Debug)]
 pub(super) struct Held {
     queue: Queue,
-    room_sid: String,
-    tenant: TenantKey,
-    turn: Turn,
+    taken: Taken,
 }
 
 impl Queue {
     pub(super) fn new(places: usize, memory: Memory) -> Self {
         Self(Arc::new(Mutex::new(State {
-            places,
-            running: 0,
+            turns: Turns::new(places, memory),
             sources: HashMap::new(),
-            rooms: HashMap::new(),
-            tenants: HashMap::new(),
-            ring: VecDeque::new(),
+            looks: HashMap::new(),
             waiting: BTreeMap::new(),
             waits: 0,
-            memory,
         })))
     }
 
@@ -184,8 +136,8 @@ impl Queue {
     /// The next work, where a place is free; whose turn it is has waited longest.
     pub(super) fn next(&self) -> Option<Work> {
         let mut state = self.lock();
-        let (whose, room_sid, turn) = state.next_turn()?;
-        let (jobs, kind) = match &turn {
+        let taken = state.turns.next()?;
+        let (jobs, kind) = match &taken.turn {
             Turn::Source(key) => {
                 let source = state.sources.entry(key.clone()).or_default();
                 source.is_running = true;
@@ -193,17 +145,15 @@ impl Queue {
                 (source.jobs.drain(..together).collect(), WorkKind::Handle)
             }
             Turn::Look => {
-                let room = state.rooms.entry(room_sid.clone()).or_default();
-                room.is_looking = true;
-                (std::mem::take(&mut room.look), WorkKind::Look)
+                let look = state.looks.entry(taken.room_sid.clone()).or_default();
+                look.is_running = true;
+                (std::mem::take(&mut look.jobs), WorkKind::Look)
             }
         };
         drop(state);
         let turn = Held {
             queue: self.clone(),
-            room_sid,
-            tenant: whose,
-            turn,
+            taken,
         };
         Some(Work { jobs, kind, turn })
     }
@@ -232,8 +182,8 @@ impl Queue {
                 over.extend(out);
             }
         }
-        for room in state.rooms.values_mut() {
-            over.extend(room.look.extract_if(.., |job| is_over(job)));
+        for look in state.looks.values_mut() {
+            over.extend(look.jobs.extract_if(.., |job| is_over(job)));
         }
         let waiting = std::mem::take(&mut state.waiting);
         for (at, (job, wait)) in waiting {
@@ -249,7 +199,7 @@ impl Queue {
     pub(super) fn depth(&self) -> (usize, Option<Instant>) {
         let state = self.lock();
         let ready = state.sources.values().flat_map(|source| &source.jobs);
-        let looked_for = state.rooms.values().flat_map(|room| &room.look);
+        let looked_for = state.looks.values().flat_map(|look| &look.jobs);
         let waiting = state.waiting.values().map(|(job, _)| job);
         let all = ready.chain(looked_for).chain(waiting);
         all.fold((0, None), |(count, oldest), job| {
@@ -266,7 +216,7 @@ impl State {
         let is_new = source.jobs.is_empty() && !source.is_running;
         source.jobs.push_back(job);
         if is_new {
-            self.add_turn(&key.room_sid.clone(), Turn::Source(key));
+            self.turns.add(&key.room_sid.clone(), Turn::Source(key));
         }
     }
 
@@ -277,137 +227,39 @@ impl State {
 
     fn look_for(&mut self, job: Job) {
         let room_sid = job.event.room.sid.clone();
-        self.room(&room_sid);
-        let room = self.rooms.entry(room_sid.clone()).or_default();
-        room.look.push(job);
-        if room.look.len() == 1 && !room.is_looking {
-            self.add_turn(&room_sid, Turn::Look);
+        let look = self.looks.entry(room_sid.clone()).or_default();
+        look.jobs.push(job);
+        if look.jobs.len() == 1 && !look.is_running {
+            self.turns.add(&room_sid, Turn::Look);
         }
-    }
-
-    /// Makes the room where it is not there.
-    fn room(&mut self, room_sid: &str) {
-        if !self.rooms.contains_key(room_sid) {
-            let room = Room {
-                tenant: self.memory.tenant_of(room_sid),
-                ..Room::default()
-            };
-            self.rooms.insert(room_sid.to_owned(), room);
-        }
-    }
-
-    fn add_turn(&mut self, room_sid: &str, turn: Turn) {
-        self.room(room_sid);
-        let Some(room) = self.rooms.get_mut(room_sid) else {
-            return;
-        };
-        room.turns.push_back(turn);
-        if room.turns.len() > 1 {
-            return;
-        }
-        let tenant = self.tenants.entry(room.tenant.clone()).or_default();
-        tenant.rooms.push_back(room_sid.to_owned());
-        if tenant.rooms.len() == 1 {
-            self.ring.push_back(room.tenant.clone());
-        }
-    }
-
-    /// Takes the next turn, and a place for it.
-    fn next_turn(&mut self) -> Option<(TenantKey, String, Turn)> {
-        if self.running >= self.places {
-            return None;
-        }
-        for _ in 0..self.ring.len() {
-            let whose = self.ring.pop_front()?;
-            let taken = self.turn_of(&whose);
-            let has_more = self
-                .tenants
-                .get(&whose)
-                .is_some_and(|tenant| !tenant.rooms.is_empty());
-            if has_more {
-                self.ring.push_back(whose.clone());
-            }
-            if let Some((room_sid, turn)) = taken {
-                self.running += 1;
-                return Some((whose, room_sid, turn));
-            }
-        }
-        None
-    }
-
-    fn turn_of(&mut self, whose: &TenantKey) -> Option<(String, Turn)> {
-        let (most, most_of_a_room) = (tenants_share(self.places), rooms_share(self.places));
-        let tenant = self.tenants.get_mut(whose)?;
-        if tenant.running >= most {
-            return None;
-        }
-        for _ in 0..tenant.rooms.len() {
-            let room_sid = tenant.rooms.pop_front()?;
-            let Some(room) = self.rooms.get_mut(&room_sid) else {
-                continue;
-            };
-            if room.running >= most_of_a_room {
-                tenant.rooms.push_back(room_sid);
-                continue;
-            }
-            let turn = room.turns.pop_front()?;
-            if !room.turns.is_empty() {
-                tenant.rooms.push_back(room_sid.clone());
-            }
-            room.running += 1;
-            tenant.running += 1;
-            return Some((room_sid, turn));
-        }
-        None
     }
 
     /// Gives a turn back; where more came meanwhile, it is at the end of its room's turns.
-    fn give_back(&mut self, whose: &TenantKey, room_sid: &str, turn: Turn) {
-        self.running -= 1;
-        if let Some(tenant) = self.tenants.get_mut(whose) {
-            tenant.running -= 1;
-        }
-        let has_more = match &turn {
-            Turn::Source(key) => match self.sources.get_mut(key) {
-                Some(source) if source.jobs.is_empty() => {
-                    self.sources.remove(key);
-                    false
-                }
-                Some(source) => {
-                    source.is_running = false;
-                    true
-                }
-                None => false,
-            },
-            Turn::Look => self.rooms.get_mut(room_sid).is_some_and(|room| {
-                room.is_looking = false;
-                !room.look.is_empty()
+    fn give_back(&mut self, taken: &Taken) {
+        self.turns.give_back(taken);
+        let has_more = match &taken.turn {
+            Turn::Source(key) => self.sources.get_mut(key).is_some_and(|source| {
+                source.is_running = false;
+                !source.jobs.is_empty()
+            }),
+            Turn::Look => self.looks.get_mut(&taken.room_sid).is_some_and(|look| {
+                look.is_running = false;
+                !look.jobs.is_empty()
             }),
         };
-        if let Some(room) = self.rooms.get_mut(room_sid) {
-            room.running -= 1;
-        }
         if has_more {
-            self.add_turn(room_sid, turn);
+            return self.turns.add(&taken.room_sid, taken.turn.clone());
         }
-        let is_idle =
-            |room: &Room| room.running == 0 && room.turns.is_empty() && room.look.is_empty();
-        if self.rooms.get(room_sid).is_some_and(is_idle) {
-            self.rooms.remove(room_sid);
-        }
-        let is_idle = |tenant: &Tenant| tenant.running == 0 && tenant.rooms.is_empty();
-        if self.tenants.get(whose).is_some_and(is_idle) {
-            self.tenants.remove(whose);
+        match &taken.turn {
+            Turn::Source(key) => drop(self.sources.remove(key)),
+            Turn::Look => drop(self.looks.remove(&taken.room_sid)),
         }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let turn = self.turn.clone();
-        self.queue
-            .lock()
-            .give_back(&self.tenant, &self.room_sid, turn);
+        self.queue.lock().give_back(&self.taken);
     }
 }
 

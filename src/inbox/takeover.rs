@@ -24,13 +24,13 @@ const LOST_AFTER_MS: [u64; 7] = [0, 100, 500, 2_000, 5_000, 15_000, 35_000];
 
 /// An event whose job this process may have to take.
 #[derive(Debug)]
-pub(super) struct Missed {
+pub(super) struct TakeoverCandidate {
     pub(super) event: Event,
     pub(super) reservation: JobReservation,
     pub(super) arrived: Instant,
 }
 
-impl Missed {
+impl TakeoverCandidate {
     fn key(&self) -> EventKey {
         (self.event.created_at, to_pg_key(&self.event.id))
     }
@@ -38,7 +38,7 @@ impl Missed {
 
 /// Where duplicates go; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Takeover(mpsc::Sender<(Instant, Missed)>);
+pub(super) struct Takeover(mpsc::Sender<(Instant, TakeoverCandidate)>);
 
 impl Takeover {
     /// The way in, and what takes jobs over until the last of them is dropped.
@@ -51,13 +51,13 @@ impl Takeover {
     }
 
     /// An event that was stored before, perhaps by another replica.
-    pub(super) fn duplicate(&self, missed: Missed) {
+    pub(super) fn duplicate(&self, candidate: TakeoverCandidate) {
         // Where there are too many, the others are left to the replica that has them, or to whoever misses it.
-        drop(self.0.try_send((Instant::now() + PATIENCE, missed)));
+        drop(self.0.try_send((Instant::now() + PATIENCE, candidate)));
     }
 }
 
-async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Missed)>) {
+async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, TakeoverCandidate)>) {
     // They come in the order in which they are due.
     let mut waiting = VecDeque::new();
     let mut batch = Vec::new();
@@ -75,13 +75,16 @@ async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Mis
         }
         let now = Instant::now();
         let due = waiting.partition_point(|(due, _)| *due <= now);
-        let missed = waiting.drain(..due).map(|(_, missed)| missed).collect();
-        drop(take(&pool, &worker, missed, false).await);
+        let candidates = waiting
+            .drain(..due)
+            .map(|(_, candidate)| candidate)
+            .collect();
+        drop(take(&pool, &worker, candidates, false).await);
     }
 }
 
 /// Takes up events that may have been stored although no answer came.
-pub(super) async fn take_up(pool: Pool, worker: Worker, lost: Vec<Missed>) {
+pub(super) async fn recover_lost(pool: Pool, worker: Worker, lost: Vec<TakeoverCandidate>) {
     let begun = Instant::now();
     let mut lost = lost;
     for after in LOST_AFTER_MS {
@@ -95,8 +98,13 @@ pub(super) async fn take_up(pool: Pool, worker: Worker, lost: Vec<Missed>) {
 
 /// Takes the jobs of events over that nobody began, from others, or from this process itself; returns those
 /// that were not taken.
-async fn take(pool: &Pool, worker: &Worker, missed: Vec<Missed>, is_own: bool) -> Vec<Missed> {
-    let (times, ids): (Vec<_>, Vec<_>) = missed.iter().map(Missed::key).unzip();
+async fn take(
+    pool: &Pool,
+    worker: &Worker,
+    candidates: Vec<TakeoverCandidate>,
+    is_own: bool,
+) -> Vec<TakeoverCandidate> {
+    let (times, ids): (Vec<_>, Vec<_>) = candidates.iter().map(TakeoverCandidate::key).unzip();
     // At most once: where both replicas are slow, they shall not take a job from each other for ever.
     let taken = sqlx::query!(
         r#"with found as materialized (
@@ -123,7 +131,7 @@ async fn take(pool: &Pool, worker: &Worker, missed: Vec<Missed>, is_own: bool) -
         Ok(taken) => taken,
         Err(error) => {
             tracing::warn!(%error, "jobs of another replica cannot be looked for");
-            return missed;
+            return candidates;
         }
     };
     let mut by_key: HashMap<EventKey, _> = taken
@@ -131,23 +139,23 @@ async fn take(pool: &Pool, worker: &Worker, missed: Vec<Missed>, is_own: bool) -
         .map(|row| ((row.event_created_at, row.event_id.clone()), row))
         .collect();
     let (mut jobs, mut left) = (Vec::new(), Vec::new());
-    for missed in missed {
-        let Some(row) = by_key.remove(&missed.key()) else {
-            left.push(missed);
+    for candidate in candidates {
+        let Some(row) = by_key.remove(&candidate.key()) else {
+            left.push(candidate);
             continue;
         };
         let patience = Duration::try_from_secs_f64(row.left_secs).unwrap_or_default();
         jobs.push(Job {
-            event: missed.event,
+            event: candidate.event,
             attempt: row.attempt,
             received_at: row.received_at,
-            arrived: missed.arrived,
+            arrived: candidate.arrived,
             deadline: Instant::now() + patience,
             deadline_exceeded: false,
             tries: 0,
             busy: 0,
             look: None,
-            _reservation: missed.reservation,
+            _reservation: candidate.reservation,
         });
     }
     if !jobs.is_empty() {

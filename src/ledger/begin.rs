@@ -2,7 +2,7 @@
 //! both or neither.
 //!
 //! One action at a time runs on a source of a participant (room SID, identity, source). The lease has an
-//! end, and no lock is held while `LiveKit` is asked.
+//! end, and no lock is held while `LiveKit` is request.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::{JobLease, SETTLE_MARGIN};
 use crate::access::{Authority, Permit, Verb};
 use crate::audit::{Entry, stored};
 use crate::metrics::{Batch, Metrics};
-use crate::postgres::{Connection, Write, interval, to_pg_text};
+use crate::postgres::{BatchWrite, Connection, interval, to_pg_text};
 use crate::replica::HEARTBEAT_TIMEOUT;
 
 /// A permitted action that is not written down yet.
@@ -105,7 +105,7 @@ impl Intent {
 
 /// An action that is to be begun.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct BeginRequest {
     pub(super) proposal: Proposal,
     /// Until when LiveKit may be waited for.
     pub(super) deadline: Instant,
@@ -116,7 +116,7 @@ pub(super) struct Asked {
 pub(super) struct Times {
     /// By Postgres's clock.
     started_at: DateTime<Utc>,
-    /// By this process's, before Postgres was asked.
+    /// By this process's, before Postgres was request.
     begun_at: Instant,
 }
 
@@ -136,8 +136,8 @@ pub(super) struct BeginWriter {
     pub(super) metrics: Metrics,
 }
 
-impl Write for BeginWriter {
-    type Item = Asked;
+impl BatchWrite for BeginWriter {
+    type Item = BeginRequest;
     type Answer = Written;
     const MAX: usize = 64;
     const PACE: Duration = Duration::ZERO;
@@ -145,21 +145,21 @@ impl Write for BeginWriter {
     async fn write(
         &self,
         connection: &mut Connection,
-        items: &[Asked],
+        items: &[BeginRequest],
     ) -> Result<Vec<Written>, sqlx::Error> {
         let begun_at = Instant::now();
         let begun = self.begin(connection, items).await?;
         let losers: Vec<_> = items
             .iter()
-            .filter(|asked| !begun.contains_key(&asked.proposal.entry.action_id))
+            .filter(|request| !begun.contains_key(&request.proposal.entry.action_id))
             .collect();
         let mut others = if losers.is_empty() {
             HashMap::new()
         } else {
             why_not(connection, &losers).await?
         };
-        let written = items.iter().map(|asked| {
-            let id = asked.proposal.entry.action_id;
+        let written = items.iter().map(|request| {
+            let id = request.proposal.entry.action_id;
             match begun.get(&id) {
                 Some(started_at) => Written::Intent(Times {
                     started_at: *started_at,
@@ -221,16 +221,16 @@ impl BeginWriter {
     async fn begin(
         &self,
         connection: &mut Connection,
-        items: &[Asked],
+        items: &[BeginRequest],
     ) -> Result<HashMap<Uuid, DateTime<Utc>>, sqlx::Error> {
-        let proposals = || items.iter().map(|asked| &asked.proposal);
-        let entries = || items.iter().map(|asked| &asked.proposal.entry);
+        let proposals = || items.iter().map(|request| &request.proposal);
+        let entries = || items.iter().map(|request| &request.proposal.entry);
         let policies: Vec<_> = entries().map(Entry::policy_columns).collect();
         let columns = Columns::of(&proposals().collect::<Vec<_>>());
         let holds: Vec<_> = items
             .iter()
-            .map(|asked| {
-                let left = asked.deadline.saturating_duration_since(Instant::now());
+            .map(|request| {
+                let left = request.deadline.saturating_duration_since(Instant::now());
                 interval(left.saturating_add(SETTLE_MARGIN))
             })
             .collect();
@@ -299,9 +299,9 @@ impl BeginWriter {
 /// Why actions could not be begun.
 async fn why_not(
     connection: &mut Connection,
-    losers: &[&Asked],
+    losers: &[&BeginRequest],
 ) -> Result<HashMap<Uuid, Written>, sqlx::Error> {
-    let proposals: Vec<_> = losers.iter().map(|asked| &asked.proposal).collect();
+    let proposals: Vec<_> = losers.iter().map(|request| &request.proposal).collect();
     let columns = Columns::of(&proposals);
     let rows = sqlx::query_file!(
         "src/ledger/why_not.sql",

@@ -14,7 +14,7 @@ use super::JobLease;
 use super::begin::Unfinished;
 use crate::audit::{self, AuditRow, Outcome};
 use crate::metrics::{Batch, Metrics};
-use crate::postgres::{Connection, Write, to_pg_text};
+use crate::postgres::{BatchWrite, Connection, to_pg_text};
 
 /// A database that fails over is back within seconds; until then, what is to be written waits.
 const RETRY_PAUSES_MS: [u64; 4] = [50, 250, 1000, 3000];
@@ -112,7 +112,7 @@ pub(super) struct EndWriter {
     pub(super) stop: CancellationToken,
 }
 
-impl Write for EndWriter {
+impl BatchWrite for EndWriter {
     type Item = End;
     /// Whether the job was ended; true where there is none.
     type Answer = bool;

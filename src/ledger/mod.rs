@@ -138,14 +138,14 @@ impl Ledger {
         let Ok(guard) = timeout_at(deadline, turn).await else {
             return Ok(Begun::Busy(proposal));
         };
-        let mut asked = begin::Asked { proposal, deadline };
+        let mut request = begin::BeginRequest { proposal, deadline };
         loop {
-            let written = self.begins.write(asked).await;
+            let written = self.begins.write(request).await;
             let (again, written) = written.ok_or_else(WriteError::stopping)?;
             match written? {
                 Written::Busy if is_person && Instant::now() + BUSY_PAUSE < deadline => {
                     tokio::time::sleep(BUSY_PAUSE).await;
-                    asked = again;
+                    request = again;
                 }
                 Written::Busy => return Ok(Begun::Busy(again.proposal)),
                 Written::Superseded => return Ok(Begun::Superseded(again.proposal)),

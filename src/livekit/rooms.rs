@@ -29,7 +29,7 @@ const LARGE_MAX: usize = 1024;
 
 type Answer = Result<Option<Arc<LiveRoom>>, LiveKitError>;
 
-struct Asked {
+struct RoomQuery {
     name: String,
     deadline: Instant,
     answer: oneshot::Sender<Answer>,
@@ -37,7 +37,7 @@ struct Asked {
 
 /// The way to ask; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Rooms(mpsc::Sender<Asked>);
+pub struct Rooms(mpsc::Sender<RoomQuery>);
 
 /// Who asks.
 struct Asker {
@@ -71,7 +71,7 @@ impl Rooms {
         let begun = Instant::now();
         let out_of_time = || LiveKitError::out_of_time("ListRooms", begun);
         let (answer, coming) = oneshot::channel();
-        let question = Asked {
+        let question = RoomQuery {
             name: name.to_owned(),
             deadline,
             answer,
@@ -85,7 +85,7 @@ impl Rooms {
     }
 }
 
-async fn run(asks: Arc<Asker>, mut queue: mpsc::Receiver<Asked>) {
+async fn run(asks: Arc<Asker>, mut queue: mpsc::Receiver<RoomQuery>) {
     // One that did not fit into the call before.
     let mut left = None;
     loop {
@@ -139,7 +139,7 @@ impl Asker {
         }
     }
 
-    fn ask(self: Arc<Self>, batch: Vec<Asked>) -> BoxFuture<'static, ()> {
+    fn ask(self: Arc<Self>, batch: Vec<RoomQuery>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             self.metrics.batch(Batch::Rooms, batch.len());
             let mut by_name: HashMap<String, Vec<oneshot::Sender<Answer>>> = HashMap::new();
@@ -166,7 +166,7 @@ impl Asker {
                 Err(LiveKitError::TooLarge { .. }) if by_name.len() > 1 => {
                     // Each alone: the large ones are found by that.
                     for (name, answers) in by_name {
-                        let again = answers.into_iter().map(|answer| Asked {
+                        let again = answers.into_iter().map(|answer| RoomQuery {
                             name: name.clone(),
                             deadline,
                             answer,

@@ -17,7 +17,7 @@ const QUEUE_MAX: usize = 1024;
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// What writes a batch.
-pub(crate) trait Write: Send + Sync + 'static {
+pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// What is written.
     type Item: Send + Sync + 'static;
     /// What came of one.
@@ -44,24 +44,27 @@ pub(crate) trait Write: Send + Sync + 'static {
 }
 
 /// An error that all of a batch share.
-pub(crate) type Shared = Arc<sqlx::Error>;
+pub(crate) type SharedError = Arc<sqlx::Error>;
 
 /// What comes back: the item, and what came of it.
-type Answered<W> = (<W as Write>::Item, Result<<W as Write>::Answer, Shared>);
+type Answered<W> = (
+    <W as BatchWrite>::Item,
+    Result<<W as BatchWrite>::Answer, SharedError>,
+);
 type Answers<W> = oneshot::Sender<Answered<W>>;
-type Waiting<W> = (<W as Write>::Item, Answers<W>);
+type Waiting<W> = (<W as BatchWrite>::Item, Answers<W>);
 
 /// The way to a writer; cheap to clone.
 #[derive(Debug)]
-pub(crate) struct Batcher<W: Write>(mpsc::Sender<Waiting<W>>);
+pub(crate) struct Batcher<W: BatchWrite>(mpsc::Sender<Waiting<W>>);
 
-impl<W: Write> Clone for Batcher<W> {
+impl<W: BatchWrite> Clone for Batcher<W> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<W: Write> Batcher<W> {
+impl<W: BatchWrite> Batcher<W> {
     /// A batcher, and what writes for it until the last one is dropped.
     pub(crate) fn new(pool: &Pool, writer: W) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
@@ -79,7 +82,7 @@ impl<W: Write> Batcher<W> {
     }
 }
 
-async fn run<W: Write>(
+async fn run<W: BatchWrite>(
     writer: W,
     mut connection: Dedicated,
     mut queue: mpsc::Receiver<Waiting<W>>,
@@ -108,7 +111,7 @@ async fn run<W: Write>(
     }
 }
 
-async fn write<W: Write>(
+async fn write<W: BatchWrite>(
     writer: &W,
     connection: &mut Dedicated,
     items: Vec<W::Item>,

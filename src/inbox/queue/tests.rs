@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::inbox::memory::JOBS_MAX;
+use crate::livekit::event::Event;
 
 fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
     let body = serde_json::json!({
@@ -18,7 +19,7 @@ fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
 }
 
 fn job(queue: &Queue, event: Event) -> Job {
-    let memory = &queue.lock().memory.clone();
+    let memory = &queue.lock().turns.memory().clone();
     memory.note_tenant(&event.room.sid, event.room.tenant.as_ref());
     let now = Instant::now();
     Job {
@@ -55,12 +56,10 @@ fn order(queue: &Queue, count: usize) -> Vec<String> {
 fn is_empty(queue: &Queue) -> bool {
     let state = queue.lock();
     state.sources.is_empty()
-        && state.rooms.is_empty()
-        && state.tenants.is_empty()
-        && state.ring.is_empty()
+        && state.looks.is_empty()
         && state.waiting.is_empty()
-        && state.running == 0
-        && state.memory.is_empty()
+        && state.turns.is_idle()
+        && state.turns.memory().is_empty()
 }
 
 #[tokio::test]

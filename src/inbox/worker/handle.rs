@@ -24,7 +24,7 @@ const SHARED_LOOK_AGE_MAX: Duration = Duration::from_secs(1);
 const BUSY: &str = "another action on this track is still under way";
 const NOT_SHOWN: &str = "LiveKit does not show the track";
 
-/// Jobs that were handed out and are not ended yet; the one that is worked on is the first.
+/// Jobs that were handed out and are not ended yet.
 type Jobs = Mutex<Vec<Job>>;
 
 /// What is needed of the job that is worked on.
@@ -115,45 +115,34 @@ impl Worker {
     /// handled in their turn, with this answer.
     pub(super) async fn look(&self, jobs: &Jobs) {
         let parts = &self.0.parts;
-        let Some((name, identities)) = with(jobs, |jobs| {
-            let name = jobs.first()?.event.room.name.clone();
-            let identities = jobs
-                .iter()
-                .map(|job| job.event.participant.identity.clone());
-            Some((name, identities.collect::<Vec<_>>()))
-        }) else {
+        let Some(name) = with(jobs, |jobs| Some(jobs.first()?.event.room.name.clone())) else {
             return;
         };
-        let Some(look) = parts.pipeline.look_at_room(&name).await else {
+        let Some(room) = parts.pipeline.look_at_room(&name).await else {
             return;
         };
-        let looked: Vec<Job> = with(jobs, std::mem::take);
         let mut shown = Vec::new();
-        for (mut job, identity) in looked.into_iter().zip(identities) {
-            let look = look.of(&identity);
-            if look.shows(&job.event) {
-                job.look = Some(look);
-                shown.push(job);
-            } else {
-                self.not_shown(job, look).await;
+        while let Some(next) = with(jobs, |jobs| jobs.last_mut().map(Next::of)) {
+            let look = room.of(&next.event.participant.identity);
+            if look.shows(&next.event) {
+                let job = with(jobs, Vec::pop);
+                shown.extend(job.map(|job| Job {
+                    look: Some(look),
+                    ..job
+                }));
+                continue;
+            }
+            let seen = Seen::Told {
+                event: &next.event,
+                look: &look,
+                job: &next.lease,
+            };
+            let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
+            if let Some(job) = with(jobs, Vec::pop) {
+                self.conclude(job, handled).await;
             }
         }
         self.push(shown);
-    }
-
-    /// What a look that showed nothing comes to.
-    async fn not_shown(&self, job: Job, look: Look) {
-        let parts = &self.0.parts;
-        let seen = Seen::Told {
-            event: &job.event,
-            look: &look,
-            job: &job.lease(),
-        };
-        let handled = parts
-            .pipeline
-            .run(seen, job.received_at, &cause(&job))
-            .await;
-        self.conclude(job, handled).await;
     }
 
     /// Ends the job, or lets it wait.
