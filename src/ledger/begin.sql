@@ -26,7 +26,7 @@ lease as (
         leased_by = excluded.leased_by, action = excluded.action,
         touched_at = clock_timestamp()
     where (t.leased_until is null or t.leased_until < clock_timestamp()
-           or t.action = 'mute' and quell_is_gone(t.leased_by)
+           or t.action = 'mute' and excluded.action = 'mute' and quell_is_gone(t.leased_by)
               and exists (select from asked a
                           where a.action_id = excluded.action_id and a.as_of is not null))
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
@@ -45,7 +45,8 @@ begun as (
     from lease join asked a using (action_id)
     where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id),
 alive as (
-    update replica set alive_until = clock_timestamp() + $25::interval where id = $24)
+    update replica set alive_until = greatest(alive_until, clock_timestamp() + $25::interval)
+    where id = $24)
 insert into audit_log
     (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
      identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,

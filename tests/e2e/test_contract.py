@@ -196,21 +196,22 @@ async def test_a_room_that_is_asked_itself_tells_who_is_in_it(world_without_unmu
 # MutePublishedTrack.
 
 
-async def test_a_track_is_muted_and_unmuted(world: World, room: str) -> None:
+@pytest.mark.parametrize("was", [False, True])
+@pytest.mark.parametrize("muted", [False, True])
+async def test_a_track_is_muted_and_unmuted(world: World, room: str, was: bool, muted: bool) -> None:
     await world.create_room(room)
     await world.join(room, "p")
-    sid = await world.publish(room, "p")
-    # The third call asks for what is so already.
-    for muted in (True, False, True, True):
-        answer = await world.api.ok("MutePublishedTrack", mute(room, "p", sid, muted), admin_of(room))
-        track = answer["track"]
-        assert (track["sid"], track["muted"], track["source"], track["type"]) == (
-            sid,
-            muted,
-            "MICROPHONE",
-            "AUDIO",
-        )
-    await shows_muted(world, room, "p", sid, True)
+    # One call a track: a client that is muted says so itself a moment later, which can cross the next call.
+    sid = await world.publish(room, "p", muted=was)
+    answer = await world.api.ok("MutePublishedTrack", mute(room, "p", sid, muted), admin_of(room))
+    track = answer["track"]
+    assert (track["sid"], track["muted"], track["source"], track["type"]) == (
+        sid,
+        muted,
+        "MICROPHONE",
+        "AUDIO",
+    )
+    await shows_muted(world, room, "p", sid, muted)
 
 
 async def test_a_participant_opens_what_a_server_muted(world: World, room: str) -> None:
