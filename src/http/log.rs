@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
@@ -69,6 +68,44 @@ impl RequestLog {
         }
     }
 
+    /// Counts the answer to a request, and logs it.
+    pub(super) async fn answered<F: Future<Output = Response>>(
+        &self,
+        mut request: Request,
+        next: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let extensions = request.extensions();
+        let route = extensions.get::<MatchedPath>().cloned();
+        let peer = extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0);
+        let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let id = RequestId::new(request.headers());
+        // At the level `error`, so that every line is inside it, whatever the filter is.
+        let span = tracing::error_span!(
+            "request",
+            method = shown(request.method().as_str()),
+            route,
+            path = field::Empty,
+            request_id = id.0,
+            caller = field::Empty,
+            event = field::Empty,
+            room = field::Empty,
+            participant = field::Empty,
+            track = field::Empty,
+        );
+        // Never the query, which may hold what should not be logged.
+        let path = request.uri().path();
+        if path != route {
+            span.record("path", shown(path));
+        }
+        request.extensions_mut().insert(id);
+        let response = next(request).instrument(span.clone()).await;
+        self.metrics.request(route, response.status().as_u16());
+        span.in_scope(|| self.write(&response, peer));
+        response
+    }
+
     fn write(&self, response: &Response, peer: Option<SocketAddr>) {
         let status = response.status().as_u16();
         let problem = response.extensions().get::<Problem>();
@@ -115,48 +152,10 @@ impl RequestLog {
     }
 }
 
-/// Counts the answer to a request, and counts the answer and logs it.
-pub(super) async fn answered(
-    State(log): State<RequestLog>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let extensions = request.extensions();
-    let route = extensions.get::<MatchedPath>().cloned();
-    let peer = extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|peer| peer.0);
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let id = RequestId::new(request.headers());
-    // At the level `error`, so that every line is inside it, whatever the filter is.
-    let span = tracing::error_span!(
-        "request",
-        method = shown(request.method().as_str()),
-        route,
-        path = field::Empty,
-        request_id = id.0,
-        caller = field::Empty,
-        event = field::Empty,
-        room = field::Empty,
-        participant = field::Empty,
-        track = field::Empty,
-    );
-    // Never the query, which may hold what should not be logged.
-    let path = request.uri().path();
-    if path != route {
-        span.record("path", shown(path));
-    }
-    request.extensions_mut().insert(id);
-    let response = next.run(request).instrument(span.clone()).await;
-    log.metrics.request(route, response.status().as_u16());
-    span.in_scope(|| log.write(&response, peer));
-    response
-}
-
 /// Answers for a handler that panicked, which would else end the connection without a word.
-pub(super) async fn unbroken(request: Request, next: Next) -> Response {
-    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-    run.await.unwrap_or_else(|panic| {
+pub(super) async fn unbroken(handled: impl Future<Output = Response>) -> Response {
+    let handled = AssertUnwindSafe(handled).catch_unwind();
+    handled.await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         let cause = text.unwrap_or_else(|| "a panic".to_owned());
@@ -178,16 +177,13 @@ pub(super) fn event(id: &str) {
 
 /// Says in the log which track it is about, or what is known of it.
 pub(super) fn track(room: &str, participant: &str, track: &str) {
-    let span = Span::current();
-    for (name, text) in [
-        ("room", room),
-        ("participant", participant),
-        ("track", track),
-    ] {
-        if !text.is_empty() {
-            span.record(name, shown(text));
-        }
-    }
+    let known = |text| Some(shown(text)).filter(|text| !text.is_empty());
+    tracing::record_all!(
+        Span::current(),
+        room = known(room),
+        participant = known(participant),
+        track = known(track),
+    );
 }
 
 fn shown(text: &str) -> &str {
@@ -198,7 +194,8 @@ fn shown(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use axum::Router;
-    use axum::middleware::{from_fn, from_fn_with_state};
+    use axum::extract::State;
+    use axum::middleware::{Next, from_fn_with_state};
     use axum::routing::post;
     use tokio_util::task::AbortOnDropHandle;
 
@@ -209,13 +206,14 @@ mod tests {
         crate::install_crypto();
         let (metrics, tracker) = (Metrics::new(), TaskTracker::new());
         let panics = async || -> StatusCode { panic!("as a bug would") };
+        let log = RequestLog::new(metrics.clone(), tracker.clone());
+        let around = async |State(log): State<RequestLog>, request, next: Next| {
+            log.answered(request, |request| unbroken(next.run(request)))
+                .await
+        };
         let routes = Router::new()
             .route("/a/{name}", post(panics))
-            .layer(from_fn(unbroken))
-            .layer(from_fn_with_state(
-                RequestLog::new(metrics.clone(), tracker.clone()),
-                answered,
-            ));
+            .layer(from_fn_with_state(log, around));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/a/b", listener.local_addr().unwrap());
         let serve = async move { axum::serve(listener, routes).await.unwrap() };

@@ -19,9 +19,9 @@ mod uri;
 mod webhook;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower::util::MapRequest;
@@ -71,17 +71,24 @@ pub fn router(state: AppState) -> Service {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state.clone())
-        .layer(middleware::from_fn(log::unbroken))
-        .layer(middleware::from_fn_with_state(state, webhook::astray))
+        // One layer for all: each would copy all those below it, for every request.
         .layer(middleware::from_fn_with_state(
-            tracker.clone(),
-            unread::close,
-        ))
-        .layer(middleware::from_fn_with_state(
-            RequestLog::new(metrics, tracker),
-            log::answered,
+            (RequestLog::new(metrics, tracker), state),
+            around,
         ));
     MapRequest::new(routes, tidy)
+}
+
+/// What happens around every handler.
+async fn around(
+    State((log, state)): State<(RequestLog, AppState)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let handled = |request| log::unbroken(next.run(request));
+    let handled = |request| webhook::astray(&state, request, handled);
+    let handled = |request| unread::close(&state.tracker, request, handled);
+    log.answered(request, handled).await
 }
 
 /// Routes whose answers are counted, from zero on.

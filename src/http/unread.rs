@@ -12,9 +12,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::task::TaskTracker;
@@ -60,13 +59,13 @@ impl Stream for Watched {
 }
 
 /// Says `Connection: close` where a part of the body was not read.
-pub(super) async fn close(
-    State(tracker): State<TaskTracker>,
+pub(super) async fn close<F: Future<Output = Response>>(
+    tracker: &TaskTracker,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     // A client that sent `Expect: 100-continue` sends no body until it is told to.
     let asks_first = request.headers().contains_key(EXPECT);
@@ -79,7 +78,7 @@ pub(super) async fn close(
     }));
     let watched = Watched(Arc::clone(&left));
     let request = Request::from_parts(parts, Body::from_stream(watched));
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let (rest, has_begun) = {
         let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
         if left.is_whole {

@@ -4,7 +4,6 @@
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
@@ -80,10 +79,10 @@ impl Error {
 }
 
 /// Tells of webhooks that LiveKit sends to another of our paths, or to none, by a URL that is wrong.
-pub(super) async fn astray(
-    State(state): State<AppState>,
+pub(super) async fn astray<F: Future<Output = Response>>(
+    state: &AppState,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let headers = request.headers();
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -92,7 +91,7 @@ pub(super) async fn astray(
         && route.is_none_or(|route| route.as_str() != PATH);
     // Strangers can send what they like: only LiveKit's own are worth a line of their own.
     let is_livekits = is_astray && state.verifier.verify(authorization(headers)).is_ok();
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if is_livekits && response.status().is_client_error() {
         state.metrics.webhook("wrong_path");
         let extensions = response.extensions_mut();

@@ -5,12 +5,10 @@
 //! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
 //! unknown enum values pass. Only fields that an event cannot be handled without are required.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use livekit_protocol::{TrackSource, TrackType};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use quell_policy::TenantId;
@@ -34,17 +32,13 @@ pub struct Event {
 }
 
 /// The room as an event tells of it; empty where the event has none.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventRoom {
     /// The room's session id.
-    #[serde(deserialize_with = "text")]
     pub sid: String,
     /// The room's name.
-    #[serde(deserialize_with = "text")]
     pub name: String,
     /// The tenant in the room's metadata, which only room and participant events have.
-    #[serde(rename = "metadata", deserialize_with = "tenant")]
     pub tenant: Option<TenantId>,
 }
 
@@ -111,6 +105,9 @@ pub fn ends_track(name: &str) -> bool {
 /// Why a signed body is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
+    /// It is not text.
+    #[error("the body is not JSON: {0}")]
+    Utf8(#[from] std::str::Utf8Error),
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -124,16 +121,30 @@ pub enum EventError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct Wire<'a> {
     #[serde(default, deserialize_with = "text")]
     id: String,
     #[serde(default, deserialize_with = "text")]
     event: String,
     #[serde(default, alias = "created_at", deserialize_with = "integer")]
     created_at: i64,
-    room: Option<EventRoom>,
+    #[serde(borrow)]
+    room: Option<WireRoom<'a>>,
     participant: Option<EventParticipant>,
     track: Option<EventTrack>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireRoom<'a> {
+    #[serde(deserialize_with = "text")]
+    sid: String,
+    #[serde(deserialize_with = "text")]
+    name: String,
+    #[serde(rename = "metadata", deserialize_with = "tenant")]
+    tenant: Option<TenantId>,
+    #[serde(borrow, alias = "turn_password")]
+    turn_password: Option<&'a RawValue>,
 }
 
 /// An event and the JSON text of it that may be stored.
@@ -141,15 +152,14 @@ struct Wire {
 pub struct Read {
     /// The event.
     pub event: Event,
-    /// The body without `turnPassword`, which gives access to a TURN relay.
+    /// The body as it came, but for the value of `turnPassword`, which gives access to a TURN relay: that is empty.
     pub body: String,
 }
 
-/// Reads a webhook's body. Fields that are not read are kept in its text, byte by byte.
+/// Reads a webhook's body.
 pub fn read(body: &[u8]) -> Result<Read, EventError> {
-    let body: &RawValue = serde_json::from_slice(body)?;
-    let mut reader = serde_json::Deserializer::from_str(body.get());
-    let wire: Wire = serde_path_to_error::deserialize(&mut reader)?;
+    let body = std::str::from_utf8(body)?;
+    let wire = wire(body)?;
     if wire.id.is_empty() {
         return Err(EventError::Missing("id"));
     }
@@ -175,32 +185,40 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
         }
     }
     Ok(Read {
+        body: match room.turn_password {
+            Some(password) => with_empty(body, password.get()),
+            None => body.to_owned(),
+        },
         event: Event {
             id: wire.id,
             name: wire.event,
             created_at,
-            room,
+            room: EventRoom {
+                sid: room.sid,
+                name: room.name,
+                tenant: room.tenant,
+            },
             participant,
             track,
         },
-        body: without_turn_password(body)?,
     })
 }
 
-fn without_turn_password(body: &RawValue) -> serde_json::Result<String> {
-    type Fields<'a> = BTreeMap<String, &'a RawValue>;
-    let mut fields: Fields = serde_json::from_str(body.get())?;
-    let room = fields
-        .get("room")
-        .map(|room| serde_json::from_str(room.get()));
-    let Some(Some::<Fields>(mut room)) = room.transpose()? else {
-        return Ok(body.get().to_owned());
-    };
-    room.remove("turnPassword");
-    room.remove("turn_password");
-    let room = to_raw_value(&room)?;
-    fields.insert("room".to_owned(), &room);
-    serde_json::to_string(&fields)
+/// Reads a body in one pass. Only an error takes another, which says where it is.
+fn wire(body: &str) -> Result<Wire<'_>, EventError> {
+    serde_json::from_str(body).or_else(|_| {
+        let body: &RawValue = serde_json::from_str(body)?;
+        let mut reader = serde_json::Deserializer::from_str(body.get());
+        Ok(serde_path_to_error::deserialize(&mut reader)?)
+    })
+}
+
+/// `text` with an empty text in the place of `value`, which is a part of it.
+fn with_empty(text: &str, value: &str) -> String {
+    let begin = value.as_ptr().addr() - text.as_ptr().addr();
+    let (before, rest) = text.split_at(begin);
+    let (_, after) = rest.split_at(value.len());
+    [before, r#""""#, after].concat()
 }
 
 /// Text; `null` is the same as not there.

@@ -71,17 +71,14 @@ async fn what_a_real_server_sent_is_stored_without_the_turn_password() {
         }
         let told = sent["room"]["metadata"].as_str().map(|_| "acme");
         assert_eq!(row.get::<Option<&str>, _>("tenant"), told, "{id}");
-        let room = sent["room"].as_object_mut().unwrap();
-        room.remove("turnPassword");
+        if let Some(password) = sent.pointer_mut("/room/turnPassword") {
+            *password = "".into();
+        }
         let stored: Value = serde_json::from_str(row.get("body")).unwrap();
         assert_eq!(stored, sent, "nothing else is taken out of {id}");
     }
-    for secret in [
-        "turnPassword",
-        "fDDo3ejCl1oafuZTOeHxoEcwr8kx7eNKSemg1ChS5mjL",
-    ] {
-        assert_eq!(tables_with(&app, secret).await, [""; 0]);
-    }
+    let secret = "fDDo3ejCl1oafuZTOeHxoEcwr8kx7eNKSemg1ChS5mjL";
+    assert_eq!(tables_with(&app, secret).await, [""; 0]);
     // Each track had a job, until an event told that it is gone.
     let settled: Vec<(String, String)> =
         sqlx::query_as("select event, settlement from webhook_event where settlement is not null")

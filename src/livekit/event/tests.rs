@@ -4,14 +4,13 @@ use super::*;
 use crate::test_data::captured_webhooks;
 
 #[test]
-fn every_captured_webhook_reads_and_its_turn_password_is_gone() {
+fn every_captured_webhook_reads_and_its_turn_password_is_emptied() {
     let mut published = Vec::new();
     for request in captured_webhooks() {
         let Read { event, body } = read(request.body.as_bytes()).unwrap();
-        assert!(!body.contains("turnPassword"), "{body}");
         let mut expected: Value = serde_json::from_str(&request.body).unwrap();
-        if let Some(room) = expected["room"].as_object_mut() {
-            room.remove("turnPassword");
+        if let Some(password) = expected.pointer_mut("/room/turnPassword") {
+            *password = json!("");
         }
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
         assert_eq!(event.room.name, "webinar-1");
@@ -299,7 +298,8 @@ fn what_is_no_event_is_named() {
         assert!(error.contains(message), "{path}: {error}");
     }
     for body in [&b""[..], b"{", b"\xff", b"{} {}"] {
-        assert!(matches!(read(body), Err(EventError::Json(_))));
+        let error = read(body).unwrap_err().to_string();
+        assert!(error.starts_with("the body is not JSON: "), "{error}");
     }
 }
 
@@ -321,7 +321,7 @@ fn what_is_not_read_is_kept_as_it_came() {
         r#"{{"id":"EV_1","event":"participant_joined","createdAt":1800000000,"room":{{"name":"r","turnPassword":"t"}},"participant":{{"identity":"p",{kept}}}}}"#
     );
     let read = read(body.as_bytes()).unwrap();
-    assert!(read.body.contains(kept), "{}", read.body);
-    assert!(!read.body.contains("turnPassword"), "{}", read.body);
+    let expected = body.replace(r#""turnPassword":"t""#, r#""turnPassword":"""#);
+    assert_eq!(read.body, expected);
     assert_eq!(super::read(read.body.as_bytes()).unwrap().event, read.event);
 }
