@@ -108,8 +108,8 @@ pub(super) struct EventReader {
     pub(super) range: TimeRange,
     /// Only this tenant's rooms; none is all rooms.
     pub(super) tenant: Option<TenantId>,
-    /// Each page covers at most this many events of any kind.
-    pub(super) page_events: i64,
+    /// Each page covers at most this many tracks, anybody's.
+    pub(super) page_tracks: i64,
 }
 
 /// Some events, and the cursor for the next page; none at the end.
@@ -123,18 +123,19 @@ impl EventReader {
     /// The page after `cursor`.
     pub(super) async fn page(&self, cursor: &Cursor) -> Result<EventPage, sqlx::Error> {
         let mut tx = self.pool.within(PAGE_TIMEOUT).begin_read_only().await?;
-        // The index alone says where the page ends: a page is bounded by the events that it passes
-        // over, and not by those that it finds, which may be few.
+        // The index alone says where the page ends: a page is bounded by the tracks that it passes
+        // over, and not by the tenant's, which may be few.
         // (The row comparison uses the index; the plain ones skip partitions.)
         let end = sqlx::query!(
             "select created_at, event_id from webhook_event
              where created_at >= $1 and created_at < $3 and (created_at, event_id) > ($1, $2)
+               and event = 'track_published'
              order by created_at, event_id
              offset $4 limit 1",
             cursor.created_at,
             cursor.event_id,
             self.range.until,
-            self.page_events - 1,
+            self.page_tracks - 1,
         )
         .fetch_optional(&mut *tx)
         .await?;
@@ -204,11 +205,13 @@ impl EventReader {
         }))
     }
 
-    /// The time of the oldest stored event; none where no event is stored.
+    /// The time of the oldest stored event of a track; none where none is stored.
     pub(super) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-        sqlx::query_scalar!("select min(created_at) from webhook_event")
-            .fetch_one(&self.pool)
-            .await
+        sqlx::query_scalar!(
+            "select min(created_at) from webhook_event where event = 'track_published'"
+        )
+        .fetch_one(&self.pool)
+        .await
     }
 }
 

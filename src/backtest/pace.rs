@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Events of any kind in each page at full speed; two pages are held at once.
-const PAGE_EVENTS: i64 = 5_000;
+/// Tracks in each page at full speed; two pages are held at once.
+const PAGE_TRACKS: i64 = 5_000;
 /// The same inside a running server: each page takes some milliseconds.
-const PAGE_EVENTS_GENTLE: i64 = 1_000;
+const PAGE_TRACKS_GENTLE: i64 = 1_000;
 
 /// How fast a backtest goes, and how far.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +26,10 @@ pub enum Pace {
 }
 
 impl Pace {
-    pub(super) fn page_events(self) -> i64 {
+    pub(super) fn page_tracks(self) -> i64 {
         match self {
-            Self::Full => PAGE_EVENTS,
-            Self::Gentle { .. } => PAGE_EVENTS_GENTLE,
+            Self::Full => PAGE_TRACKS,
+            Self::Gentle { .. } => PAGE_TRACKS_GENTLE,
         }
     }
 

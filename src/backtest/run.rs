@@ -106,7 +106,7 @@ pub(crate) async fn run_holding(
         pool: pool.clone(),
         range,
         tenant: tenant.clone(),
-        page_events: pace.page_events(),
+        page_tracks: pace.page_tracks(),
     };
     // A tenant may not know when the oldest event of all tenants was.
     let oldest = match viewer {
