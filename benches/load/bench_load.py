@@ -9,6 +9,7 @@ bare axum handler that reads the body. With each run stands the CPU that each pr
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -33,6 +34,8 @@ DRIVER = REPOSITORY / "target/release/quell-load"
 MARKERS = ("<!-- load -->", "<!-- /load -->")
 TICKS = os.sysconf("SC_CLK_TCK")
 PGBENCH = HERE / "pgbench.sql"
+SETTINGS = {"QUELL_LOG": "warn", "QUELL_JOB_DEADLINE_SECONDS": "20"}
+KILLED_ROUNDS = 10
 
 
 @dataclass
@@ -42,9 +45,9 @@ class Measured:
     name: str
     goal: str
     said: dict[str, object]
-    cpu: dict[str, float]
+    cpu: dict[str, float] = field(default_factory=dict)
     """Seconds of CPU, by process."""
-    steps: dict[str, tuple[int, float]]
+    steps: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How often each of quell's steps was taken, and milliseconds in all."""
     baselines: dict[str, float] = field(default_factory=dict)
     """A second."""
@@ -92,7 +95,7 @@ class Rig:
         [data] = rows(self.database, "select current_setting('data_directory') as folder")
         self._postmaster = int((Path(str(data["folder"])) / "postmaster.pid").read_text().split("\n")[0])
         self.quell = Quell(directory, self.database)
-        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", QUELL_LOG="warn", QUELL_JOB_DEADLINE_SECONDS="20")
+        self.start()
 
     def _steps(self) -> dict[str, tuple[int, float]]:
         text = httpx.get(f"{self.quell.url}/metrics", timeout=30).text
@@ -100,28 +103,67 @@ class Rig:
         values = {(kind, step): float(value) for kind, step, value in found}
         return {step: (int(values["count", step]), values["sum", step] * 1000) for kind, step in values if kind == "sum"}
 
-    def run(self, name: str, goal: str, scenario: str, *, url: str | None = None, **options: int) -> Measured:
-        """Runs a scenario."""
+    def heir(self) -> Quell:
+        """Another quell on the same database, which LiveKit tells nothing."""
+        heir = Quell(self._directory, self.database, name="quell-heir")
+        heir.start(f"http://{self._livekit}", **SETTINGS)
+        return heir
+
+    def start(self) -> None:
+        """Starts quell, again."""
+        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", **SETTINGS)
+
+    def killed(self, rate: int, after: float) -> tuple[dict[str, object], list[float]]:
+        """Kills quell amid forbidden microphones; returns what the driver said, and seconds from each
+        event that it had accepted and not ended until another had."""
+        with self._driver("forbidden", self.quell.webhook_url, rate=rate, seconds=1) as driver:
+            time.sleep(after)
+            [now] = rows(self.database, "select clock_timestamp() as t")
+            self.quell.kill()
+            said = self._said(driver)
+        found = rows(
+            self.database,
+            # What is settled so soon was the dead one's own doing.
+            """select extract(epoch from settled_at - received_at)::float8 as seconds from webhook_event
+               where received_at < %(t)s + interval '0.1 s' and settled_at > %(t)s + interval '0.1 s'""",
+            t=now["t"],
+        )
+        return said, [float(str(row["seconds"])) for row in found]
+
+    @contextmanager
+    def _driver(self, scenario: str, url: str, **options: int) -> Iterator[subprocess.Popen[bytes]]:
         self._runs += 1
         arguments = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-        before, steps = self._cpu(), self._steps()
-        driver = subprocess.Popen(
-            [
-                DRIVER, "run", scenario, "--webhook-url", url or self.quell.webhook_url,
-                "--livekit", self._livekit, "--prefix", f"{os.getpid()}-{self._runs}", *arguments,
-            ],
-            stdout=subprocess.PIPE,
-        )
+        command = [
+            DRIVER, "run", scenario, "--webhook-url", url, "--livekit", self._livekit,
+            "--prefix", f"{os.getpid()}-{self._runs}", *arguments,
+        ]
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE)
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+    @staticmethod
+    def _said(driver: subprocess.Popen[bytes]) -> dict[str, object]:
         assert driver.stdout is not None
-        said = json.loads(driver.stdout.read() or "{}")
-        # Its CPU is its parent's to tell once it has ended.
-        _, status, usage = os.wait4(driver.pid, 0)
-        driver.returncode = status
-        if status != 0:
-            raise RuntimeError(f"{scenario} failed")
+        said = driver.stdout.read()
+        if not said:
+            raise RuntimeError("the driver failed")
+        return dict(json.loads(said))
+
+    def run(self, name: str, goal: str, scenario: str, *, url: str | None = None, **options: int) -> Measured:
+        """Runs a scenario."""
+        before, steps = self._cpu(), self._steps()
+        with self._driver(scenario, url or self.quell.webhook_url, **options) as driver:
+            said = self._said(driver)
+            # Its CPU is its parent's to tell once it has ended.
+            _, driver.returncode, usage = os.wait4(driver.pid, 0)
         after, later = self._cpu(), self._steps()
         cpu = {who: after[who] - before[who] for who in after} | {"driver": usage.ru_utime + usage.ru_stime}
         taken = {step: (later[step][0] - steps[step][0], later[step][1] - steps[step][1]) for step in later}
+        if said["refused"]:
+            raise RuntimeError(f"{name}: {said['refused']} webhooks were refused")
         measured = Measured(name, goal, said, cpu, taken)
         print(line(measured), file=sys.stderr)
         return measured
@@ -211,12 +253,35 @@ def answers(rig: Rig, seconds: int) -> list[Measured]:
     return [rig.run("answers, 3,000 a second, one in ten a track", "p99 5 ms", "answers", rate=3000, seconds=seconds)]
 
 
+def killed(rig: Rig, seconds: int) -> list[Measured]:
+    """A quell is killed again and again, and another on the same database does what it had accepted."""
+    heir = rig.heir()
+    taken: list[float] = []
+    accepted, missed = 0, 0
+    try:
+        for number in range(KILLED_ROUNDS):
+            said, seconds_taken = rig.killed(rate=1000, after=0.9 + number * 0.01)
+            taken += seconds_taken
+            accepted += int(str(said["accepted"]))
+            missed += int(str(said["missed"]))
+            settle(rig)
+            rig.start()
+    finally:
+        heir.stop()
+    taken.sort()
+    place = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    spread = {key: taken[max(0, math.ceil(len(taken) * share) - 1)] * 1000 for key, share in place.items()}
+    name = f"killed {KILLED_ROUNDS} times at 1,000 a second, one URL: the {len(taken)} that another did"
+    said = {"accepted": accepted, "seconds": float(KILLED_ROUNDS), "muted": spread, "missed": missed}
+    return [Measured(name, "p99 2 s", said)]
+
+
 def a_second(measured: Measured) -> float:
     """Events accepted a second."""
     return float(str(measured.said["accepted"])) / float(str(measured.said["seconds"]))
 
 
-SCENARIOS = {"forbidden": forbidden, "gone": gone, "flood": flood, "ingest": ingest, "answers": answers}
+SCENARIOS = {"forbidden": forbidden, "gone": gone, "flood": flood, "ingest": ingest, "answers": answers, "killed": killed}
 
 
 def spread(said: object) -> str:
@@ -236,7 +301,7 @@ def table(all_measured: Iterable[Measured]) -> str:
         said = measured.said
         beside = ", ".join(f"{name} {rate:,.0f}" for name, rate in measured.baselines.items())
         rate = f"{a_second(measured):,.0f}" + (f" ({beside})" if beside else "")
-        cpu = " / ".join(f"{measured.cpu[who]:.1f}" for who in ("quell", "postgres", "driver"))
+        cpu = " / ".join(f"{measured.cpu[who]:.1f}" for who in PROCESSES) if measured.cpu else "-"
         lines.append(
             f"| {measured.name} | {measured.goal} | {spread(said.get('muted'))} | {spread(said.get('muted_beside'))} "
             f"| {spread(said.get('answered'))} | {rate} | {said['missed']} | {cpu} |"
@@ -244,6 +309,7 @@ def table(all_measured: Iterable[Measured]) -> str:
     return "\n".join(lines)
 
 
+PROCESSES = ("quell", "postgres", "driver")
 # quell's steps on the way to a mute, and after it.
 STEPS = ("Verify", "Commit", "Queue", "Facts", "Decide", "Intent", "Call", "Settle")
 
@@ -255,9 +321,11 @@ def where_time_goes(all_measured: Iterable[Measured]) -> str:
         "|---" * (len(STEPS) + 2) + "|",
     ]
     for measured in all_measured:
+        if not measured.steps:
+            continue
         means = [f"{total / count:.2f}" if count else "-" for count, total in (measured.steps[step] for step in STEPS)]
         events = float(str(measured.said["accepted"]))
-        cpu = " / ".join(f"{measured.cpu[who] / events * 1e6:,.0f}" for who in ("quell", "postgres", "driver"))
+        cpu = " / ".join(f"{measured.cpu[who] / events * 1e6:,.0f}" for who in PROCESSES)
         lines.append(f"| {measured.name} | {' | '.join(means)} | {cpu} |")
     return "\n".join(lines)
 

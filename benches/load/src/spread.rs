@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Percentiles of times, in milliseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Spread {
-    count: usize,
+    pub(crate) count: usize,
     p50: f64,
     p99: f64,
     max: f64,

@@ -85,6 +85,9 @@ pub(crate) struct Due {
     pub(crate) request: Request,
 }
 
+/// The connection broke: quell was killed. Nothing more is sent on it.
+const NO_ANSWER: u16 = 0;
+
 /// How a webhook was answered, and when it was due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer {
@@ -108,9 +111,13 @@ pub(crate) async fn send_at(
             for Due { after, request } in lane {
                 let due = begin + after;
                 tokio::time::sleep_until(due).await;
-                let status = connection.send(&request).await?;
+                let answer = connection.send(&request).await;
                 let took = due.elapsed();
+                let status = *answer.as_ref().unwrap_or(&NO_ANSWER);
                 answers.send(Answer { took, status })?;
+                if status == NO_ANSWER {
+                    break;
+                }
             }
             anyhow::Ok(())
         });
