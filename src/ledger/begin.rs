@@ -156,7 +156,7 @@ impl BatchWrite for BeginWriter {
         let mut others = if losers.is_empty() {
             HashMap::new()
         } else {
-            why_not(connection, &losers).await?
+            why_not(connection, &losers, begun_at).await?
         };
         let written = items.iter().map(|request| {
             let id = request.proposal.entry.action_id;
@@ -171,9 +171,11 @@ impl BatchWrite for BeginWriter {
         Ok(written.collect())
     }
 
-    /// The caller says that it was not done; nothing is lost by that.
-    fn retry_after(&self, _: usize) -> Option<Duration> {
-        None
+    /// Where an answer was lost, the intents may be committed: the second time tells. Else the caller says that it
+    /// was not done, and nothing is lost by that.
+    fn retry_after(&self, error: &sqlx::Error, tries: usize) -> Option<Duration> {
+        let is_lost = matches!(error, sqlx::Error::Io(_));
+        (is_lost && tries == 0).then_some(Duration::ZERO)
     }
 
     fn wrote(&self, count: usize) {
@@ -300,6 +302,7 @@ impl BeginWriter {
 async fn why_not(
     connection: &mut Connection,
     losers: &[&BeginRequest],
+    begun_at: Instant,
 ) -> Result<HashMap<Uuid, Written>, sqlx::Error> {
     let proposals: Vec<_> = losers.iter().map(|request| &request.proposal).collect();
     let columns = Columns::of(&proposals);
@@ -318,7 +321,13 @@ async fn why_not(
     .fetch_all(connection)
     .await?;
     let why = rows.into_iter().map(|row| {
-        let written = if row.is_lost {
+        let written = if let Some(started_at) = row.started_at {
+            // Begun by a statement whose answer was lost.
+            Written::Intent(Times {
+                started_at,
+                begun_at,
+            })
+        } else if row.is_lost {
             Written::Lost
         } else if row.is_superseded {
             Written::Superseded

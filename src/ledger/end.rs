@@ -141,7 +141,7 @@ impl BatchWrite for EndWriter {
     }
 
     /// Until the process stops: what is known shall not be lost.
-    fn retry_after(&self, tries: usize) -> Option<Duration> {
+    fn retry_after(&self, _: &sqlx::Error, tries: usize) -> Option<Duration> {
         let longest = RETRY_PAUSES_MS.last();
         let pause = RETRY_PAUSES_MS.get(tries).or(longest)?;
         (!self.stop.is_cancelled()).then(|| Duration::from_millis(*pause))

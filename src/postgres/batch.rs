@@ -35,9 +35,9 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
         items: &[Self::Item],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, sqlx::Error>> + Send;
 
-    /// How long to wait before a batch that could not be written is tried again; none: it is not. Of what
-    /// Postgres refuses (SQLSTATE classes 22, 23, 54) nothing is tried again.
-    fn retry_after(&self, tries: usize) -> Option<Duration>;
+    /// How long to wait before a batch that could not be written for `error` is tried again; none: it is not. Of
+    /// what Postgres refuses (SQLSTATE classes 22, 23, 54) nothing is tried again.
+    fn retry_after(&self, error: &sqlx::Error, tries: usize) -> Option<Duration>;
 
     /// Notes how many went together.
     fn wrote(&self, count: usize);
@@ -134,7 +134,7 @@ async fn write<W: BatchWrite>(
             Err(error) if is_about_data(&error) => break error,
             Err(error) => {
                 connection.release();
-                let Some(pause) = writer.retry_after(tries) else {
+                let Some(pause) = writer.retry_after(&error, tries) else {
                     break error;
                 };
                 tracing::warn!(%error, items = items.len(), "a batch could not be written yet");

@@ -7,7 +7,7 @@ use livekit_protocol::{TrackInfo, TrackSource, WebhookEvent};
 
 use crate::support::{BOUND, Proxy, Setup, TestApp};
 
-const ALL: &str = "policies: [{ name: all, match: { type: [AUDIO] }, effect: mute }]";
+const ALL: &str = "policies: [{ name: everybody, match: { type: [AUDIO] }, effect: mute }]";
 
 fn gone(number: usize) -> TrackInfo {
     TrackInfo {
@@ -203,8 +203,8 @@ async fn a_duplicates_receiver_takes_a_job_over_that_is_not_begun_and_no_other()
     }
 }
 
-#[tokio::test]
-async fn an_event_that_was_stored_without_an_answer_is_handled_at_once() {
+/// A quell whose answers from Postgres can be lost, before an app that only tells of what is there.
+async fn behind_proxy() -> (TestApp, Proxy, url::Url) {
     let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
     app.apply(ALL).await;
     app.config.worker.concurrency = 8;
@@ -214,9 +214,15 @@ async fn an_event_that_was_stored_without_an_answer_is_handled_at_once() {
     app.config.database.url = direct;
     app.hold_webhooks();
     app.room("standup", "acme");
-    let (sid, event) = event(&app);
-    proxy.lose_answer();
     let url = url::Url::parse(&format!("{quell}/livekit/webhook")).unwrap();
+    (app, proxy, url)
+}
+
+#[tokio::test]
+async fn an_event_that_was_stored_without_an_answer_is_handled_at_once() {
+    let (app, proxy, url) = behind_proxy().await;
+    let (sid, event) = event(&app);
+    proxy.lose_answer_to("track_published");
     let webhook = app.simulator.signed_webhook(&event).unwrap();
     let outcome = app.simulator.post_webhook(&url, &webhook, 1).await;
     assert_eq!(outcome, [livekit_double::Outcome::Status(503)]);
@@ -226,6 +232,27 @@ async fn an_event_that_was_stored_without_an_answer_is_handled_at_once() {
         .unwrap();
     app.settle().await;
     assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_intent_that_was_committed_without_an_answer_is_carried_out_at_once() {
+    let (app, proxy, url) = behind_proxy().await;
+    let (sid, event) = event(&app);
+    // Of all statements only the one that writes the intent says so.
+    proxy.lose_answer_to("everybody");
+    let webhook = app.simulator.signed_webhook(&event).unwrap();
+    let outcome = app.simulator.post_webhook(&url, &webhook, 1).await;
+    assert_eq!(outcome, [livekit_double::Outcome::Status(200)]);
+    tokio::time::timeout(BOUND, muted(&app, "standup", "ann", &sid))
+        .await
+        .unwrap();
+    assert!(proxy.has_lost_it());
+    app.settle().await;
+    assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+    // By that intent, and not by another after its lease was over.
+    let lines = app.lines("action = 'mute'").await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
     app.finish().await;
 }
 

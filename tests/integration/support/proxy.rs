@@ -1,7 +1,6 @@
 //! Between a quell and its Postgres: answers can be lost on the way.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quell::config::Config;
 use secrecy::ExposeSecret;
@@ -11,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 /// A proxy that forwards all, until it is told to lose an answer.
-pub(crate) struct Proxy(Arc<AtomicBool>);
+pub(crate) struct Proxy(Arc<Mutex<Option<&'static str>>>);
 
 impl Proxy {
     /// Puts a proxy in front of the database of `config`.
@@ -26,7 +25,7 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         url.set_port(Some(port)).unwrap();
         config.database.url = Some(url.to_string().into());
-        let loses = Arc::new(AtomicBool::new(false));
+        let loses = Arc::new(Mutex::new(None));
         let shared = Arc::clone(&loses);
         let tracker = TaskTracker::new();
         let all = tracker.clone();
@@ -39,13 +38,18 @@ impl Proxy {
         Self(loses)
     }
 
-    /// The answer to the next statement that stores a track is lost, with its connection.
-    pub(crate) fn lose_answer(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// The answer to the next statement that says `text` is lost, with its connection.
+    pub(crate) fn lose_answer_to(&self, text: &'static str) {
+        *self.0.lock().unwrap() = Some(text);
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_lost_it(&self) -> bool {
+        self.0.lock().unwrap().is_none()
     }
 }
 
-async fn forward(client: TcpStream, server: UnixStream, loses: Arc<AtomicBool>) {
+async fn forward(client: TcpStream, server: UnixStream, loses: Arc<Mutex<Option<&'static str>>>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers =
@@ -53,8 +57,9 @@ async fn forward(client: TcpStream, server: UnixStream, loses: Arc<AtomicBool>) 
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
         let sent = &buffer[..read];
-        let stores = sent.windows(15).any(|text| text == b"track_published");
-        if stores && loses.swap(false, Ordering::SeqCst) {
+        let is_it = |text: &mut &str| sent.windows(text.len()).any(|part| part == text.as_bytes());
+        let lost = loses.lock().unwrap().take_if(is_it);
+        if lost.is_some() {
             // Nothing comes back, and then the connection breaks; Postgres has it all the same.
             answers.abort();
             drop(answers.await);
