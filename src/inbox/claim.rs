@@ -128,3 +128,65 @@ async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sqlx::{AssertSqlSafe, query};
+
+    use super::*;
+    use crate::postgres::Database;
+    use crate::postgres::test_support::Cluster;
+
+    /// A large room's jobs came first.
+    const JOBS: &str = r#"
+        with alive as (insert into replica values ('replica', now() + interval '1 day')),
+        event as (
+            insert into webhook_event (created_at, event_id, event, body)
+            select now(), 'EV_' || n, 'track_published', json_build_object(
+                'id', 'EV_' || n, 'event', 'track_published', 'createdAt', 1800000000,
+                'room', json_build_object('sid', room, 'name', room),
+                'participant', json_build_object('identity', 'p'), 'track', json_build_object('sid', 'TR_' || n))
+            from (select n, case when n < 500 then 'RM_large' else 'RM_' || n end as room
+                  from generate_series(1, 509) n) of
+            returning created_at, event_id, body)
+        insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
+        select created_at, event_id, now() + make_interval(secs => substr(event_id, 4)::int), 'queued',
+               now() + interval '1 day', body -> 'room' ->> 'sid'
+        from event"#;
+
+    #[tokio::test]
+    async fn a_large_room_keeps_no_other_one_waiting() {
+        let cluster = Cluster::shared().await;
+        let (service, owner) = cluster.database().await;
+        let database = Database::on(service, owner, "DATABASE_URL", 4).await;
+        let pool = database.unwrap().pool;
+        query(AssertSqlSafe(JOBS.to_owned()))
+            .execute(&pool)
+            .await
+            .unwrap();
+        let memory = Memory::default();
+        let claimed = claim(&pool, "replica", &memory, "").await.unwrap();
+        let mut by_room = BTreeMap::new();
+        for job in &claimed.jobs {
+            *by_room.entry(job.event.room.sid.as_str()).or_insert(0) += 1;
+        }
+        assert_eq!(by_room.len(), 11);
+        assert_eq!(by_room.remove("RM_large"), Some(EACH));
+        assert!(by_room.into_values().all(|jobs| jobs == 1));
+        // The oldest of each, and nobody has them twice.
+        for number in 1..=EACH {
+            let id = format!("EV_{number}");
+            assert!(claimed.jobs.iter().any(|job| job.event.id == id), "{id}");
+        }
+        let again = claim(&pool, "other", &memory, "").await.unwrap();
+        assert_eq!(i64::try_from(again.jobs.len()), Ok(EACH));
+        assert!(
+            again
+                .jobs
+                .iter()
+                .all(|job| job.event.room.sid == "RM_large")
+        );
+    }
+}

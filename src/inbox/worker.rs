@@ -146,7 +146,6 @@ impl Worker {
 
     async fn work(&self, work: Work) {
         let Work { jobs, kind, turn } = work;
-        // What ends a job's handling must not end the job: it is kept here.
         let jobs = Mutex::new(jobs);
         let working = async {
             match kind {
@@ -154,13 +153,10 @@ impl Worker {
                 WorkKind::Look => self.look(&jobs).await,
             }
         };
-        if AssertUnwindSafe(working).catch_unwind().await.is_err() {
-            let left = std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner));
-            for job in left {
-                let event_id = &job.event.id;
-                tracing::error!(event_id, "handling a job panicked; it is tried again");
-                self.retry(job, "its handling panicked").await;
-            }
+        for job in left_by_panic(&jobs, working).await {
+            let event_id = &job.event.id;
+            tracing::error!(event_id, "handling a job panicked; it is tried again");
+            self.retry(job, "its handling panicked").await;
         }
         drop(turn);
     }
@@ -271,5 +267,33 @@ impl Worker {
         }
         self.push(jobs);
         (count, last_room)
+    }
+}
+
+/// Runs `working`, which takes out of `jobs` what it has done. What is left where it panics comes back.
+async fn left_by_panic<J: Default>(jobs: &Mutex<J>, working: impl Future<Output = ()>) -> J {
+    let worked = AssertUnwindSafe(working).catch_unwind().await;
+    if worked.is_ok() {
+        return J::default();
+    }
+    std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_panic_leaves_comes_back_and_what_was_done_does_not() {
+        let jobs = Mutex::new(vec![1, 2, 3]);
+        let panics = async {
+            let mut held = jobs.lock().unwrap();
+            held.pop();
+            panic!("as a bug would");
+        };
+        let left: Vec<i32> = left_by_panic(&jobs, panics).await;
+        assert_eq!(left, [1, 2]);
+        let left: Vec<i32> = left_by_panic(&jobs, async {}).await;
+        assert!(left.is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //! end, and no lock is held while `LiveKit` is request.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -174,7 +175,7 @@ impl BatchWrite for BeginWriter {
     /// Where an answer was lost, the intents may be committed: the second time tells. Else the caller says that it
     /// was not done, and nothing is lost by that.
     fn retry_after(&self, error: &sqlx::Error, tries: usize) -> Option<Duration> {
-        let is_lost = matches!(error, sqlx::Error::Io(_));
+        let is_lost = matches!(error, sqlx::Error::Io(io) if io.kind() != ErrorKind::TimedOut);
         (is_lost && tries == 0).then_some(Duration::ZERO)
     }
 
