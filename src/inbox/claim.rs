@@ -140,7 +140,7 @@ mod tests {
     use crate::postgres::test_support::Cluster;
 
     /// A large room's jobs came first.
-    const JOBS: &str = r#"
+    const JOBS: &str = "
         with alive as (insert into replica values ('replica', now() + interval '1 day')),
         event as (
             insert into webhook_event (created_at, event_id, event, body)
@@ -154,7 +154,7 @@ mod tests {
         insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
         select created_at, event_id, now() + make_interval(secs => substr(event_id, 4)::int), 'queued',
                now() + interval '1 day', body -> 'room' ->> 'sid'
-        from event"#;
+        from event";
 
     #[tokio::test]
     async fn a_large_room_keeps_no_other_one_waiting() {

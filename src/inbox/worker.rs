@@ -147,13 +147,13 @@ impl Worker {
     async fn work(&self, work: Work) {
         let Work { jobs, kind, turn } = work;
         let jobs = Mutex::new(jobs);
-        let working = async {
+        let left = left_by_panic(&jobs, async {
             match kind {
                 WorkKind::Handle => self.handle(&jobs).await,
                 WorkKind::Look => self.look(&jobs).await,
             }
-        };
-        for job in left_by_panic(&jobs, working).await {
+        });
+        for job in left.await {
             let event_id = &job.event.id;
             tracing::error!(event_id, "handling a job panicked; it is tried again");
             self.retry(job, "its handling panicked").await;
@@ -271,12 +271,15 @@ impl Worker {
 }
 
 /// Runs `working`, which takes out of `jobs` what it has done. What is left where it panics comes back.
-async fn left_by_panic<J: Default>(jobs: &Mutex<J>, working: impl Future<Output = ()>) -> J {
-    let worked = AssertUnwindSafe(working).catch_unwind().await;
-    if worked.is_ok() {
-        return J::default();
-    }
-    std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner))
+fn left_by_panic<J: Default>(
+    jobs: &Mutex<J>,
+    working: impl Future<Output = ()>,
+) -> impl Future<Output = J> {
+    let worked = AssertUnwindSafe(working).catch_unwind();
+    worked.map(|worked| match worked {
+        Ok(()) => J::default(),
+        Err(_) => std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner)),
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! both or neither.
 //!
 //! One action at a time runs on a source of a participant (room SID, identity, source). The lease has an
-//! end, and no lock is held while `LiveKit` is request.
+//! end, and no lock is held while `LiveKit` is asked.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -117,7 +117,7 @@ pub(super) struct BeginRequest {
 pub(super) struct Times {
     /// By Postgres's clock.
     started_at: DateTime<Utc>,
-    /// By this process's, before Postgres was request.
+    /// By this process's, before Postgres was asked.
     begun_at: Instant,
 }
 
