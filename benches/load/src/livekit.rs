@@ -137,7 +137,9 @@ impl LiveKit {
     /// double keeps its last 10,000 calls.
     pub(crate) fn note_muted(&mut self) -> usize {
         let mutes = self.simulator.calls().into_iter();
-        for call in mutes.filter(|call| call.method == Method::MutePublishedTrack.name()) {
+        let mutes = mutes.filter(|call| call.method == Method::MutePublishedTrack.name());
+        // One that just arrives is not read yet.
+        for call in mutes.filter(|call| !call.track_sid.is_empty()) {
             self.muted.entry(call.track_sid).or_insert(call.at);
         }
         self.muted.len()
