@@ -158,18 +158,18 @@ impl ActionRunner {
                 };
             }
         };
-        let (unfinished, result) = if request.job.is_some() && intent.has_lapsed() {
-            (intent.into_parts().1, Err(ActionError::Lapsed))
+        let (unfinished, result, latency) = if request.job.is_some() && intent.has_lapsed() {
+            (intent.into_parts().1, Err(ActionError::Lapsed), None)
         } else {
             let called_at = Instant::now();
             let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
             self.metrics.observe(Step::Call, called_at.elapsed());
-            (unfinished, result_of(called, request.verb))
+            let latency = request.cause.arrived.elapsed();
+            if request.cause.origin == Origin::Webhook {
+                self.metrics.observe(Step::WebhookToMute, latency);
+            }
+            (unfinished, result_of(called, request.verb), Some(latency))
         };
-        let latency = request.cause.arrived.elapsed();
-        if request.cause.origin == Origin::Webhook {
-            self.metrics.observe(Step::WebhookToMute, latency);
-        }
         let completion = Completion {
             outcome: outcome_of(&result),
             error: result.as_ref().err().map(ToString::to_string),

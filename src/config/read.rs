@@ -33,9 +33,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Events are kept for a day at least, and what people decided too: no job may be older.
 /// Of these, five have one thing to do.
 const CONNECTIONS_MIN: u32 = 8;
+/// Events are kept for a day at least, and what people decided too: no job may be older.
 const DEADLINE_MAX: Duration = Duration::from_hours(12);
 
 /// More than any Postgres does work for at once, and few enough for the machine's own to start.

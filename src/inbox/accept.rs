@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::bytes::{QueueBytes, Reservation, batches};
-use super::job::Job;
+use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
 use super::queue::EventKey;
-use super::takeover::{Takeover, TakeoverCandidate, recover_lost};
+use super::takeover::{Takeover, TakeoverCandidate};
 use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
@@ -210,22 +210,15 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let mut lost = Vec::new();
                 for incoming in batch {
                     tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
                     drop(incoming.answer.send(Err(AcceptError::Database)));
-                    lost.extend(incoming.job.map(|reservation| TakeoverCandidate {
-                        event: incoming.event,
-                        reservation,
-                        arrived: incoming.arrived,
-                    }));
                 }
                 if !is_about_data(&error) {
                     connection.release();
-                    // It may have been stored all the same.
-                    let (pool, worker) = (self.pool.clone(), self.worker.clone());
-                    self.worker.spawn(recover_lost(pool, worker, lost));
+                    // Events may be stored all the same, with jobs that are ours.
+                    self.worker.claim_lost();
                 }
             }
         }
@@ -338,18 +331,14 @@ impl Writer {
             // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
             match (received_at, job) {
-                (Some(received_at), Some(reservation)) => jobs.push(Job {
-                    event,
-                    attempt: 1,
-                    received_at,
-                    arrived,
-                    deadline: arrived + self.settings.deadline,
-                    deadline_exceeded: false,
-                    tries: 0,
-                    busy: 0,
-                    look: None,
-                    _reservation: reservation,
-                }),
+                (Some(received_at), Some(reservation)) => {
+                    let times = JobTimes {
+                        received_at,
+                        arrived,
+                        deadline: arrived + self.settings.deadline,
+                    };
+                    jobs.push(Job::new(event, 1, times, reservation));
+                }
                 (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
                 (None, Some(reservation)) => self.takeover.duplicate(TakeoverCandidate {
                     event,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::job::{Job, JobTimes};
 use super::memory::Memory;
+use super::queue::EventKey;
 use crate::ledger::JobLease;
 use crate::livekit::event;
 use crate::postgres::Pool;
@@ -29,85 +30,117 @@ pub(super) struct Claimed {
     pub(super) count: usize,
 }
 
-/// Claims jobs of replicas that are gone, and of rooms after `after_room`; committed when this returns.
-pub(super) async fn claim(
-    pool: &Pool,
-    replica: &str,
-    memory: &Memory,
-    after_room: &str,
-) -> Result<Claimed, sqlx::Error> {
-    // Rooms with queued jobs, and replicas with jobs, are found one after the other, each by one step in an
-    // index (a "loose index scan"), however many jobs they have.
-    let rows = sqlx::query_file!(
-        "src/inbox/claim.sql",
-        replica,
-        after_room,
-        &memory.full_rooms(),
-        ROOMS,
-        EACH,
-        ABANDONED,
-    )
-    .fetch_all(pool)
-    .await?;
-    let now = Instant::now();
-    let mut claimed = Claimed {
-        count: rows.len(),
-        ..Claimed::default()
-    };
-    let mut no_memory = Vec::new();
-    for row in rows {
-        let lease = JobLease {
-            created_at: row.event_created_at,
-            event_id: row.event_id,
-            attempt: row.attempt,
-        };
-        if !row.is_abandoned && claimed.last_room.as_ref() < Some(&row.room_sid) {
-            claimed.last_room = Some(row.room_sid);
-        }
-        let Some(body) = row.body else {
-            let error = "its event is no longer there".to_owned();
-            claimed.unreadable.push((lease, error));
-            continue;
-        };
-        match event::read(body.as_bytes()) {
-            Ok(read) => {
-                let Some(reservation) = memory.reserve(&read.event) else {
-                    no_memory.push(lease);
-                    continue;
-                };
-                let ago = |secs| {
-                    let since = Duration::try_from_secs_f64(secs).ok();
-                    since
-                        .and_then(|since| now.checked_sub(since))
-                        .unwrap_or(now)
-                };
-                let arrived = ago(row.age_secs);
-                let patience = Duration::try_from_secs_f64(row.patience_secs).unwrap_or_default();
-                claimed.jobs.push(Job {
-                    event: read.event,
-                    attempt: row.attempt,
-                    received_at: row.received_at,
-                    arrived,
-                    deadline: arrived + patience,
-                    deadline_exceeded: row.deadline_exceeded,
-                    tries: 0,
-                    busy: 0,
-                    look: None,
-                    _reservation: reservation,
-                });
-            }
-            Err(error) => {
-                let error = format!("its event cannot be read: {error}");
-                claimed.unreadable.push((lease, error));
-            }
-        }
-    }
-    claimed.count -= no_memory.len();
-    put_back(pool, &no_memory).await?;
-    Ok(claimed)
+/// What a claim is made with.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) replica: &'a str,
+    pub(super) memory: &'a Memory,
+    /// Queued jobs are those of rooms after this one.
+    pub(super) after_room: &'a str,
+    /// Whether jobs may be this replica's already, that it does not know of.
+    pub(super) may_be_lost: bool,
 }
 
-/// Puts back what there is no memory for.
+impl Claim<'_> {
+    /// Claims jobs that nobody has; they are this replica's by then. What could be had comes also with an error.
+    pub(super) async fn run(&self) -> (Claimed, Option<sqlx::Error>) {
+        let mut claimed = Claimed::default();
+        let error = self.take(&mut claimed).await.err();
+        (claimed, error)
+    }
+
+    async fn take(&self, claimed: &mut Claimed) -> Result<(), sqlx::Error> {
+        let lost = if self.may_be_lost {
+            self.lost().await?
+        } else {
+            Vec::new()
+        };
+        let (lost_times, lost_ids): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
+        // Rooms with queued jobs, and replicas with jobs, are found one after the other, each by one step in an
+        // index (a "loose index scan"), however many jobs they have.
+        let rows = sqlx::query_file!(
+            "src/inbox/claim.sql",
+            self.replica,
+            self.after_room,
+            &self.memory.full_rooms(),
+            ROOMS,
+            EACH,
+            ABANDONED,
+            &lost_times,
+            &lost_ids,
+        )
+        .fetch_all(self.pool)
+        .await?;
+        let now = Instant::now();
+        claimed.count = rows.len();
+        let mut no_memory = Vec::new();
+        for row in rows {
+            let lease = JobLease {
+                created_at: row.event_created_at,
+                event_id: row.event_id,
+                attempt: row.attempt,
+            };
+            if !row.is_abandoned && claimed.last_room.as_ref() < Some(&row.room_sid) {
+                claimed.last_room = Some(row.room_sid);
+            }
+            let Some(body) = row.body else {
+                let error = "its event is no longer there".to_owned();
+                claimed.unreadable.push((lease, error));
+                continue;
+            };
+            match event::read(body.as_bytes()) {
+                Ok(read) => {
+                    let Some(reservation) = self.memory.reserve(&read.event) else {
+                        no_memory.push(lease);
+                        continue;
+                    };
+                    let ago = |secs| {
+                        let since = Duration::try_from_secs_f64(secs).ok();
+                        since
+                            .and_then(|since| now.checked_sub(since))
+                            .unwrap_or(now)
+                    };
+                    let arrived = ago(row.age_secs);
+                    let patience =
+                        Duration::try_from_secs_f64(row.patience_secs).unwrap_or_default();
+                    let times = JobTimes {
+                        received_at: row.received_at,
+                        arrived,
+                        deadline: arrived + patience,
+                    };
+                    let job = Job::new(read.event, row.attempt, times, reservation);
+                    claimed.jobs.push(Job {
+                        deadline_exceeded: row.deadline_exceeded,
+                        ..job
+                    });
+                }
+                Err(error) => {
+                    let error = format!("its event cannot be read: {error}");
+                    claimed.unreadable.push((lease, error));
+                }
+            }
+        }
+        claimed.count -= no_memory.len();
+        put_back(self.pool, &no_memory).await
+    }
+
+    /// Jobs that are this replica's in Postgres and not in its memory.
+    async fn lost(&self) -> Result<Vec<EventKey>, sqlx::Error> {
+        let own = sqlx::query!(
+            "select event_created_at, event_id from job where state = 'leased' and leased_by = $1",
+            self.replica,
+        )
+        .fetch_all(self.pool)
+        .await?;
+        let keys = own
+            .into_iter()
+            .map(|row| (row.event_created_at, row.event_id));
+        Ok(keys.filter(|key| !self.memory.has(key)).collect())
+    }
+}
+
+/// Puts back what there is no memory for, as if it had not been claimed: nobody worked on it.
 async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
     if leases.is_empty() {
         return Ok(());
@@ -116,7 +149,7 @@ async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = leases.iter().map(|lease| lease.event_id.as_str()).collect();
     let attempts: Vec<_> = leases.iter().map(|lease| lease.attempt).collect();
     sqlx::query!(
-        "update job j set state = 'queued', leased_by = null
+        "update job j set state = 'queued', leased_by = null, attempt = j.attempt - 1
          from unnest($1::timestamptz[], $2::text[], $3::int[]) as l(created_at, event_id, attempt)
          where j.event_created_at = l.created_at and j.event_id = l.event_id and j.attempt = l.attempt
            and j.state = 'leased'",
@@ -131,62 +164,164 @@ async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
-    use sqlx::{AssertSqlSafe, query};
+    use sqlx::{Row, query};
 
     use super::*;
+    use crate::livekit::event::Event;
     use crate::postgres::Database;
     use crate::postgres::test_support::Cluster;
+    use crate::test_data::tenant;
 
-    /// A large room's jobs came first.
+    /// Jobs: event ids, rooms, tenants, in their order; queued, or the replica's.
     const JOBS: &str = "
-        with alive as (insert into replica values ('replica', now() + interval '1 day')),
+        with asked as (
+            select * from unnest($1::text[], $2::text[], $3::text[]) with ordinality
+            as t(id, room, tenant, place)),
         event as (
             insert into webhook_event (created_at, event_id, event, body)
-            select now(), 'EV_' || n, 'track_published', json_build_object(
-                'id', 'EV_' || n, 'event', 'track_published', 'createdAt', 1800000000,
-                'room', json_build_object('sid', room, 'name', room),
-                'participant', json_build_object('identity', 'p'), 'track', json_build_object('sid', 'TR_' || n))
-            from (select n, case when n < 500 then 'RM_large' else 'RM_' || n end as room
-                  from generate_series(1, 509) n) of
-            returning created_at, event_id, body)
-        insert into job (event_created_at, event_id, received_at, state, deadline, room_sid)
-        select created_at, event_id, now() + make_interval(secs => substr(event_id, 4)::int), 'queued',
-               now() + interval '1 day', body -> 'room' ->> 'sid'
-        from event";
+            select date_trunc('second', now()), id, 'track_published', json_build_object(
+                'id', id, 'event', 'track_published', 'createdAt', floor(extract(epoch from now())),
+                'room', json_build_object('sid', room, 'name', room,
+                    'metadata', json_build_object('auth_id', tenant)::text),
+                'participant', json_build_object('identity', 'p'),
+                'track', json_build_object('sid', 'TR_' || id))
+            from asked)
+        insert into job (event_created_at, event_id, received_at, state, attempt, leased_by, deadline, room_sid)
+        select date_trunc('second', now()), id, now() + make_interval(secs => place), case when $4 then 'leased' else 'queued' end,
+               case when $4 then 1 else 0 end, case when $4 then 'replica' end, now() + interval '1 day', room
+        from asked";
+
+    /// A database in which `replica` lives.
+    struct Stored {
+        pool: Pool,
+        _database: Database,
+        _cluster: Arc<Cluster>,
+    }
+
+    impl Stored {
+        async fn new() -> Self {
+            let cluster = Cluster::shared().await;
+            let (service, owner) = cluster.database().await;
+            let database = Database::on(service, owner, "DATABASE_URL", 4).await;
+            let database = database.unwrap();
+            let pool = database.pool.clone();
+            query("insert into replica values ('replica', now() + interval '1 day')")
+                .execute(&pool)
+                .await
+                .unwrap();
+            Self {
+                pool,
+                _database: database,
+                _cluster: cluster,
+            }
+        }
+
+        async fn store(&self, jobs: &[(String, &str, &str)], are_leased: bool) {
+            query(JOBS)
+                .bind(jobs.iter().map(|job| job.0.as_str()).collect::<Vec<_>>())
+                .bind(jobs.iter().map(|job| job.1).collect::<Vec<_>>())
+                .bind(jobs.iter().map(|job| job.2).collect::<Vec<_>>())
+                .bind(are_leased)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        }
+
+        async fn claim(&self, replica: &str, memory: &Memory, may_be_lost: bool) -> Claimed {
+            let claim = Claim {
+                pool: &self.pool,
+                replica,
+                memory,
+                after_room: "",
+                may_be_lost,
+            };
+            let (claimed, error) = claim.run().await;
+            assert!(error.is_none(), "{error:?}");
+            claimed
+        }
+    }
+
+    fn ids(claimed: &Claimed) -> Vec<&str> {
+        let mut ids: Vec<_> = claimed
+            .jobs
+            .iter()
+            .map(|job| job.event.id.as_str())
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
 
     #[tokio::test]
     async fn a_large_room_keeps_no_other_one_waiting() {
-        let cluster = Cluster::shared().await;
-        let (service, owner) = cluster.database().await;
-        let database = Database::on(service, owner, "DATABASE_URL", 4).await;
-        let pool = database.unwrap().pool;
-        query(AssertSqlSafe(JOBS.to_owned()))
-            .execute(&pool)
-            .await
-            .unwrap();
+        let stored = Stored::new().await;
+        let large = (0..500).map(|n| (format!("EV_{n:03}"), "RM_large", "acme"));
+        let rooms = ["RM_a", "RM_b", "RM_z"];
+        let small = rooms.map(|room| (format!("EV_{room}"), room, "acme"));
+        let jobs: Vec<_> = large.chain(small).collect();
+        stored.store(&jobs, false).await;
         let memory = Memory::default();
-        let claimed = claim(&pool, "replica", &memory, "").await.unwrap();
-        let mut by_room = BTreeMap::new();
-        for job in &claimed.jobs {
-            *by_room.entry(job.event.room.sid.as_str()).or_insert(0) += 1;
-        }
-        assert_eq!(by_room.len(), 11);
-        assert_eq!(by_room.remove("RM_large"), Some(EACH));
-        assert!(by_room.into_values().all(|jobs| jobs == 1));
-        // The oldest of each, and nobody has them twice.
-        for number in 1..=EACH {
-            let id = format!("EV_{number}");
-            assert!(claimed.jobs.iter().any(|job| job.event.id == id), "{id}");
-        }
-        let again = claim(&pool, "other", &memory, "").await.unwrap();
-        assert_eq!(i64::try_from(again.jobs.len()), Ok(EACH));
+        let claimed = stored.claim("replica", &memory, false).await;
+        // The oldest of the large room, and all others.
+        let mut expected: Vec<_> = (0..EACH).map(|n| format!("EV_{n:03}")).collect();
+        expected.extend(rooms.map(|room| format!("EV_{room}")));
+        assert_eq!(ids(&claimed), expected);
+        // Nobody has them twice.
+        let again = stored.claim("other", &memory, false).await;
+        assert_eq!(again.jobs.len(), usize::try_from(EACH).unwrap());
         assert!(
             again
                 .jobs
                 .iter()
                 .all(|job| job.event.room.sid == "RM_large")
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_full_tenant_has_no_memory_for_is_left_as_it_was() {
+        let stored = Stored::new().await;
+        let memory = Memory::default();
+        let jobs = [
+            ("EV_full".to_owned(), "RM_full", "full"),
+            ("EV_other".to_owned(), "RM_other", "other"),
+        ];
+        stored.store(&jobs, false).await;
+        let mut held = Vec::new();
+        for room in ["RM_full", "RM_full_2", "RM_full_3"] {
+            memory.note_tenant(room, Some(&tenant("full")));
+            let mut event = Event::default();
+            room.clone_into(&mut event.room.sid);
+            held.extend(
+                std::iter::from_fn(|| memory.reserve(&event)).skip(usize::from(room == "RM_full")),
+            );
+        }
+        for _ in 0..3 {
+            let claimed = stored.claim("replica", &memory, false).await;
+            assert!(!ids(&claimed).contains(&"EV_full"));
+            let row = query("select state, attempt from job where event_id = 'EV_full'");
+            let row = row.fetch_one(&stored.pool).await.unwrap();
+            assert_eq!((row.get::<&str, _>(0), row.get::<i32, _>(1)), ("queued", 0));
+        }
+        drop(held);
+        let claimed = stored.claim("replica", &memory, false).await;
+        assert_eq!(ids(&claimed), ["EV_full"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_replica_has_without_knowing_it_comes_back_to_it() {
+        let stored = Stored::new().await;
+        let memory = Memory::default();
+        let jobs = ["EV_known", "EV_lost"].map(|id| (id.to_owned(), "RM_1", "acme"));
+        stored.store(&jobs, false).await;
+        let mut known = stored.claim("replica", &memory, false).await;
+        assert_eq!(ids(&known), ["EV_known", "EV_lost"]);
+        // As where the answer to the claim was lost.
+        known.jobs.retain(|job| job.event.id == "EV_known");
+        assert_eq!(ids(&stored.claim("replica", &memory, false).await), [""; 0]);
+        let back = stored.claim("replica", &memory, true).await;
+        assert_eq!(ids(&back), ["EV_lost"]);
+        assert_eq!(back.jobs[0].attempt, 2);
+        assert_eq!(ids(&stored.claim("replica", &memory, true).await), [""; 0]);
     }
 }

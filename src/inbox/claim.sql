@@ -26,7 +26,15 @@ abandoned as materialized (
       and leased_by = any(array(select leased_by from holder
                                 where leased_by <> $1 and quell_is_gone(leased_by)))
     limit $6 for update skip locked),
-next as materialized (select * from abandoned union all select * from queued),
+-- This replica's own, of which it does not know: an answer was lost.
+lost as materialized (
+    select j.event_created_at, j.event_id, true as is_abandoned
+    from job j join unnest($7::timestamptz[], $8::text[]) as k(created_at, event_id)
+        on j.event_created_at = k.created_at and j.event_id = k.event_id
+    where j.state = 'leased' and j.leased_by = $1
+    for update of j skip locked),
+next as materialized (
+    select * from lost union all select * from abandoned union all select * from queued),
 claimed as (
     update job set state = 'leased', attempt = attempt + 1, leased_by = $1, action_id = null
     from next

@@ -7,6 +7,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use super::memory::JobReservation;
+use super::queue::EventKey;
 use crate::ledger::JobLease;
 use crate::livekit::event::Event;
 use crate::pipeline::Look;
@@ -47,12 +48,52 @@ pub(super) struct Job {
     pub(super) _reservation: JobReservation,
 }
 
+/// Since when there is a job, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JobTimes {
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) arrived: Instant,
+    pub(super) deadline: Instant,
+}
+
 impl Job {
+    /// A job that was not tried yet.
+    pub(super) fn new(
+        event: Event,
+        attempt: i32,
+        times: JobTimes,
+        reservation: JobReservation,
+    ) -> Self {
+        Self {
+            event,
+            attempt,
+            received_at: times.received_at,
+            arrived: times.arrived,
+            deadline: times.deadline,
+            deadline_exceeded: false,
+            tries: 0,
+            busy: 0,
+            look: None,
+            _reservation: reservation,
+        }
+    }
+
+    /// Whether nobody has worked on it yet, where it comes to be handled.
+    pub(super) fn is_new(&self) -> bool {
+        self.tries == 0 && self.busy == 0 && self.look.is_none()
+    }
+
+    /// Its event's key.
+    pub(super) fn key(&self) -> EventKey {
+        (self.event.created_at, to_pg_key(&self.event.id))
+    }
+
     /// What it is settled by.
     pub(super) fn lease(&self) -> JobLease {
+        let (created_at, event_id) = self.key();
         JobLease {
-            created_at: self.event.created_at,
-            event_id: to_pg_key(&self.event.id),
+            created_at,
+            event_id,
             attempt: self.attempt,
         }
     }
@@ -67,7 +108,8 @@ impl Job {
             None => (waited + NOT_SHOWN_EVERY, NOT_SHOWN_EVERY / 4),
         };
         let at = rounded_up(self.arrived + after, grid);
-        self.if_in_time(at)
+        // The last time is at the deadline.
+        (now < self.deadline).then(|| at.min(self.deadline))
     }
 
     /// When it is tried again after a failure; none after the deadline. With equal jitter: from half of a bound

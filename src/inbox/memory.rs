@@ -1,5 +1,5 @@
-//! How many jobs this process may have in memory, and whose they are. A tenant has at most half of it and a room
-//! a quarter, so that one that waits for its tracks keeps nobody else's out.
+//! How many jobs this process may have in memory, and whose they are. A tenant has at most as much as is left, and a
+//! room a third of that, so that those who wait for their tracks keep nobody else's out.
 //!
 //! Whose rooms they are is known as far as it was seen: so that tenants take turns. Nothing is allowed by it.
 
@@ -9,6 +9,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quell_policy::TenantId;
+
+use super::queue::EventKey;
+use crate::postgres::to_pg_key;
 
 use crate::livekit::event::Event;
 
@@ -33,6 +36,8 @@ struct Taken {
     all: usize,
     by_tenant: HashMap<TenantKey, usize>,
     by_room: HashMap<String, usize>,
+    /// The jobs that there is memory for, and how many times.
+    keys: HashMap<EventKey, usize>,
     tenants: Tenants,
 }
 
@@ -40,19 +45,21 @@ struct Taken {
 #[derive(Debug)]
 pub(super) struct JobReservation {
     memory: Memory,
+    key: EventKey,
     tenant: TenantKey,
     room_sid: String,
     weight: usize,
 }
 
-/// The most that a tenant may have of something.
-pub(super) fn tenants_share(of: usize) -> usize {
-    (of / 2).max(1)
+/// The most that a tenant may have of something while `free` of it is left: half where it is alone. Whoever comes new
+/// finds some, however many others take all that they may ("dynamic thresholds", Choudhury and Hahne 1998).
+pub(super) fn tenants_share(free: usize) -> usize {
+    free
 }
 
-/// The most that a room may have of something.
-pub(super) fn rooms_share(of: usize) -> usize {
-    (of / 4).max(1)
+/// The same of a room: a quarter where it is alone.
+pub(super) fn rooms_share(free: usize) -> usize {
+    (free / 3).max(1)
 }
 
 impl Memory {
@@ -78,6 +85,11 @@ impl Memory {
             &event.participant.identity,
             &event.track.name,
             &event.track.mime_type,
+            &event.track.sid,
+            &event.track.source,
+            &event.track.track_type,
+            &event.participant.sid,
+            &event.room.sid,
         ];
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let weight = 1 + bytes / BYTES_EACH;
@@ -85,17 +97,20 @@ impl Memory {
         let mut taken = self.lock();
         let tenant = TenantKey(taken.tenants.of(&room_sid));
         let with_this = |by: Option<&usize>| by.copied().unwrap_or_default() + weight;
-        let fits = taken.all + weight <= JOBS_MAX
-            && with_this(taken.by_tenant.get(&tenant)) <= tenants_share(JOBS_MAX)
-            && with_this(taken.by_room.get(&room_sid)) <= rooms_share(JOBS_MAX);
+        let free = JOBS_MAX.checked_sub(taken.all + weight)?;
+        let fits = with_this(taken.by_tenant.get(&tenant)) <= tenants_share(free)
+            && with_this(taken.by_room.get(&room_sid)) <= rooms_share(free);
         if !fits {
             return None;
         }
         taken.all += weight;
         *taken.by_tenant.entry(tenant.clone()).or_default() += weight;
         *taken.by_room.entry(room_sid.clone()).or_default() += weight;
+        let key = (event.created_at, to_pg_key(&event.id));
+        *taken.keys.entry(key.clone()).or_default() += 1;
         Some(JobReservation {
             memory: self.clone(),
+            key,
             tenant,
             room_sid,
             weight,
@@ -105,10 +120,16 @@ impl Memory {
     /// The rooms that have no more.
     pub(super) fn full_rooms(&self) -> Vec<String> {
         let taken = self.lock();
+        let share = rooms_share(JOBS_MAX.saturating_sub(taken.all));
         let full = taken.by_room.iter();
-        full.filter(|(_, taken)| **taken >= rooms_share(JOBS_MAX))
+        full.filter(|(_, taken)| **taken >= share)
             .map(|(room, _)| room.clone())
             .collect()
+    }
+
+    /// Whether there is memory for this event's job.
+    pub(super) fn has(&self, key: &EventKey) -> bool {
+        self.lock().keys.contains_key(key)
     }
 
     /// How many jobs more there is memory for.
@@ -119,7 +140,10 @@ impl Memory {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let taken = self.lock();
-        taken.all == 0 && taken.by_tenant.is_empty() && taken.by_room.is_empty()
+        taken.all == 0
+            && taken.by_tenant.is_empty()
+            && taken.by_room.is_empty()
+            && taken.keys.is_empty()
     }
 }
 
@@ -129,6 +153,7 @@ impl Drop for JobReservation {
         taken.all -= self.weight;
         give_back(&mut taken.by_tenant, &self.tenant, self.weight);
         give_back(&mut taken.by_room, &self.room_sid, self.weight);
+        give_back(&mut taken.keys, &self.key, 1);
     }
 }
 

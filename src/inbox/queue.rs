@@ -7,6 +7,7 @@
 //! Jobs of one source of one participant (a track's key) run one after the other; all that wait there are
 //! handed out together, so that one look at LiveKit answers for all. What waits for time holds no place.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,25 +51,13 @@ pub(super) enum Wait {
     NotShown,
 }
 
-#[derive(Debug, Default)]
-struct Source {
-    jobs: VecDeque<Job>,
-    is_running: bool,
-}
-
-/// Jobs of a room whose tracks are to be looked for now.
-#[derive(Debug, Default)]
-struct Look {
-    jobs: Vec<Job>,
-    is_running: bool,
-}
-
 #[derive(Debug)]
 struct State {
     turns: Turns,
-    sources: HashMap<SourceKey, Source>,
-    /// By room SID.
-    looks: HashMap<String, Look>,
+    /// Sources that have a turn, which waits or runs, and the jobs for the next one.
+    sources: HashMap<SourceKey, VecDeque<Job>>,
+    /// The same of looks, by room SID: jobs whose tracks are to be looked for.
+    looks: HashMap<String, Vec<Job>>,
     /// What waits for time, by when and in order.
     waiting: BTreeMap<(Instant, u64), (Job, Wait)>,
     waits: u64,
@@ -108,9 +97,9 @@ impl Queue {
         }
     }
 
-    /// Takes a job in that waits until `at`.
-    pub(super) fn wait(&self, job: Job, at: Instant, wait: Wait) {
-        self.lock().wait(job, at, wait);
+    /// Takes a job in that waits until `at`. Returns whether it is the first that is due now.
+    pub(super) fn wait(&self, job: Job, at: Instant, wait: Wait) -> bool {
+        self.lock().wait(job, at, wait)
     }
 
     /// When the next of those that wait is due.
@@ -139,15 +128,13 @@ impl Queue {
         let taken = state.turns.next()?;
         let (jobs, kind) = match &taken.turn {
             Turn::Source(key) => {
-                let source = state.sources.entry(key.clone()).or_default();
-                source.is_running = true;
-                let together = source.jobs.len().min(TOGETHER_MAX);
-                (source.jobs.drain(..together).collect(), WorkKind::Handle)
+                let jobs = state.sources.entry(key.clone()).or_default();
+                let together = jobs.len().min(TOGETHER_MAX);
+                (jobs.drain(..together).collect(), WorkKind::Handle)
             }
             Turn::Look => {
-                let look = state.looks.entry(taken.room_sid.clone()).or_default();
-                look.is_running = true;
-                (std::mem::take(&mut look.jobs), WorkKind::Look)
+                let jobs = state.looks.entry(taken.room_sid.clone()).or_default();
+                (std::mem::take(jobs), WorkKind::Look)
             }
         };
         drop(state);
@@ -160,10 +147,8 @@ impl Queue {
 
     /// Drops the jobs of these events, which are over, unless they run just now.
     pub(super) fn forget(&self, events: &HashSet<EventKey>) {
-        self.take_out(|job| {
-            let lease = job.lease();
-            events.contains(&(lease.created_at, lease.event_id))
-        });
+        let times: HashSet<_> = events.iter().map(|(created_at, _)| *created_at).collect();
+        self.take_out(|job| times.contains(&job.event.created_at) && events.contains(&job.key()));
     }
 
     /// Drops all that does not run: it is for others.
@@ -174,32 +159,27 @@ impl Queue {
     fn take_out(&self, is_over: impl Fn(&Job) -> bool) {
         let mut state = self.lock();
         let mut over = Vec::new();
-        for source in state.sources.values_mut() {
-            if source.jobs.iter().any(&is_over) {
-                let jobs = std::mem::take(&mut source.jobs);
-                let (out, kept): (Vec<_>, Vec<_>) = jobs.into_iter().partition(&is_over);
-                source.jobs = kept.into();
+        for jobs in state.sources.values_mut() {
+            if jobs.iter().any(&is_over) {
+                let (out, kept): (Vec<_>, Vec<_>) = jobs.drain(..).partition(&is_over);
+                jobs.extend(kept);
                 over.extend(out);
             }
         }
-        for look in state.looks.values_mut() {
-            over.extend(look.jobs.extract_if(.., |job| is_over(job)));
+        for jobs in state.looks.values_mut() {
+            over.extend(jobs.extract_if(.., |job| is_over(job)));
         }
-        let waiting = std::mem::take(&mut state.waiting);
-        for (at, (job, wait)) in waiting {
-            if is_over(&job) {
-                over.push(job);
-            } else {
-                state.waiting.insert(at, (job, wait));
-            }
-        }
+        let waiting = state.waiting.extract_if(.., |_, (job, _)| is_over(job));
+        over.extend(waiting.map(|(_, (job, _))| job));
+        // Memory is given back without the lock.
+        drop(state);
     }
 
     /// How many jobs wait for their turn or for time, and since when the oldest has been here.
     pub(super) fn depth(&self) -> (usize, Option<Instant>) {
         let state = self.lock();
-        let ready = state.sources.values().flat_map(|source| &source.jobs);
-        let looked_for = state.looks.values().flat_map(|look| &look.jobs);
+        let ready = state.sources.values().flatten();
+        let looked_for = state.looks.values().flatten();
         let waiting = state.waiting.values().map(|(job, _)| job);
         let all = ready.chain(looked_for).chain(waiting);
         all.fold((0, None), |(count, oldest), job| {
@@ -211,26 +191,31 @@ impl Queue {
 
 impl State {
     fn push(&mut self, job: Job) {
-        let key = SourceKey::of(&job.event);
-        let source = self.sources.entry(key.clone()).or_default();
-        let is_new = source.jobs.is_empty() && !source.is_running;
-        source.jobs.push_back(job);
-        if is_new {
-            self.turns.add(&key.room_sid.clone(), Turn::Source(key));
+        match self.sources.entry(SourceKey::of(&job.event)) {
+            Entry::Occupied(mut entry) => entry.get_mut().push_back(job),
+            Entry::Vacant(entry) => {
+                let key = entry.key().clone();
+                entry.insert(VecDeque::from([job]));
+                self.turns.add(&key.room_sid.clone(), Turn::Source(key));
+            }
         }
     }
 
-    fn wait(&mut self, job: Job, at: Instant, wait: Wait) {
+    fn wait(&mut self, job: Job, at: Instant, wait: Wait) -> bool {
+        let first = self.waiting.first_key_value();
+        let is_first = first.is_none_or(|((first, _), _)| at < *first);
         self.waits += 1;
         self.waiting.insert((at, self.waits), (job, wait));
+        is_first
     }
 
     fn look_for(&mut self, job: Job) {
-        let room_sid = job.event.room.sid.clone();
-        let look = self.looks.entry(room_sid.clone()).or_default();
-        look.jobs.push(job);
-        if look.jobs.len() == 1 && !look.is_running {
-            self.turns.add(&room_sid, Turn::Look);
+        match self.looks.entry(job.event.room.sid.clone()) {
+            Entry::Occupied(mut entry) => entry.get_mut().push(job),
+            Entry::Vacant(entry) => {
+                self.turns.add(entry.key(), Turn::Look);
+                entry.insert(vec![job]);
+            }
         }
     }
 
@@ -238,14 +223,11 @@ impl State {
     fn give_back(&mut self, taken: &Taken) {
         self.turns.give_back(taken);
         let has_more = match &taken.turn {
-            Turn::Source(key) => self.sources.get_mut(key).is_some_and(|source| {
-                source.is_running = false;
-                !source.jobs.is_empty()
-            }),
-            Turn::Look => self.looks.get_mut(&taken.room_sid).is_some_and(|look| {
-                look.is_running = false;
-                !look.jobs.is_empty()
-            }),
+            Turn::Source(key) => self.sources.get(key).is_some_and(|jobs| !jobs.is_empty()),
+            Turn::Look => {
+                let jobs = self.looks.get(&taken.room_sid);
+                jobs.is_some_and(|jobs| !jobs.is_empty())
+            }
         };
         if has_more {
             return self.turns.add(&taken.room_sid, taken.turn.clone());

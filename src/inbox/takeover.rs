@@ -1,5 +1,5 @@
 //! Takes jobs over that another replica stored and did not begin: LiveKit sends every event to all URLs that it
-//! has, so one of two replicas that dies delays nothing. And takes up what was stored without an answer.
+//! has, so one of two replicas that dies delays nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
 use super::queue::EventKey;
 use super::worker::Worker;
@@ -18,9 +18,6 @@ use crate::postgres::{Pool, to_pg_key};
 const PATIENCE: Duration = Duration::from_millis(20);
 const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 256;
-/// When it is looked whether an event was stored whose answer was lost: a statement may go on for as long as
-/// Postgres lets it (30 s).
-const LOST_AFTER_MS: [u64; 7] = [0, 100, 500, 2_000, 5_000, 15_000, 35_000];
 
 /// An event whose job this process may have to take.
 #[derive(Debug)]
@@ -79,31 +76,12 @@ async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Tak
             .drain(..due)
             .map(|(_, candidate)| candidate)
             .collect();
-        drop(take(&pool, &worker, candidates, false).await);
+        take(&pool, &worker, candidates).await;
     }
 }
 
-/// Takes up events that may have been stored although no answer came.
-pub(super) async fn recover_lost(pool: Pool, worker: Worker, lost: Vec<TakeoverCandidate>) {
-    let begun = Instant::now();
-    let mut lost = lost;
-    for after in LOST_AFTER_MS {
-        tokio::time::sleep_until(begun + Duration::from_millis(after)).await;
-        if lost.is_empty() || worker.is_stopping() {
-            return;
-        }
-        lost = take(&pool, &worker, lost, true).await;
-    }
-}
-
-/// Takes the jobs of events over that nobody began, from others, or from this process itself; returns those
-/// that were not taken.
-async fn take(
-    pool: &Pool,
-    worker: &Worker,
-    candidates: Vec<TakeoverCandidate>,
-    is_own: bool,
-) -> Vec<TakeoverCandidate> {
+/// Takes the jobs of events over that another replica did not begin.
+async fn take(pool: &Pool, worker: &Worker, candidates: Vec<TakeoverCandidate>) {
     let (times, ids): (Vec<_>, Vec<_>) = candidates.iter().map(TakeoverCandidate::key).unzip();
     // At most once: where both replicas are slow, they shall not take a job from each other for ever.
     let taken = sqlx::query!(
@@ -112,7 +90,7 @@ async fn take(
             from job j join unnest($1::timestamptz[], $2::text[]) as k(created_at, event_id)
                 on j.event_created_at = k.created_at and j.event_id = k.event_id
             where j.state = 'leased' and j.action_id is null and j.attempt = 1
-              and (j.leased_by = $3) = $4
+              and j.leased_by <> $3
             order by j.event_created_at, j.event_id
             for update of j skip locked)
         update job j set attempt = attempt + 1, leased_by = $3
@@ -123,7 +101,6 @@ async fn take(
         &times,
         &ids,
         worker.replica(),
-        is_own,
     )
     .fetch_all(pool)
     .await;
@@ -131,32 +108,27 @@ async fn take(
         Ok(taken) => taken,
         Err(error) => {
             tracing::warn!(%error, "jobs of another replica cannot be looked for");
-            return candidates;
+            worker.claim_lost();
+            return;
         }
     };
     let mut by_key: HashMap<EventKey, _> = taken
         .into_iter()
         .map(|row| ((row.event_created_at, row.event_id.clone()), row))
         .collect();
-    let (mut jobs, mut left) = (Vec::new(), Vec::new());
+    let mut jobs = Vec::new();
     for candidate in candidates {
         let Some(row) = by_key.remove(&candidate.key()) else {
-            left.push(candidate);
             continue;
         };
         let patience = Duration::try_from_secs_f64(row.left_secs).unwrap_or_default();
-        jobs.push(Job {
-            event: candidate.event,
-            attempt: row.attempt,
+        let times = JobTimes {
             received_at: row.received_at,
             arrived: candidate.arrived,
             deadline: Instant::now() + patience,
-            deadline_exceeded: false,
-            tries: 0,
-            busy: 0,
-            look: None,
-            _reservation: candidate.reservation,
-        });
+        };
+        let (event, reservation) = (candidate.event, candidate.reservation);
+        jobs.push(Job::new(event, row.attempt, times, reservation));
     }
     if !jobs.is_empty() {
         tracing::info!(
@@ -165,5 +137,4 @@ async fn take(
         );
     }
     worker.push(jobs);
-    left
 }

@@ -1,5 +1,5 @@
 //! Whose turn it is: tenants take turns, then the rooms of each, then what there is to do in a room. A tenant has
-//! at most half of the places, and a room at most a quarter, so that one whose calls hang keeps nobody else
+//! at most as many places as are left, and a room a third of that, so that those whose calls hang keep nobody else
 //! waiting.
 
 use std::collections::{HashMap, VecDeque};
@@ -130,7 +130,8 @@ impl Turns {
 
     fn next_of(&mut self, tenant: &TenantKey) -> Option<(String, Turn)> {
         let tenant = self.tenants.get_mut(tenant)?;
-        if tenant.running >= tenants_share(self.places) {
+        let free = self.places.saturating_sub(self.running);
+        if tenant.running >= tenants_share(free) {
             return None;
         }
         for _ in 0..tenant.rooms.len() {
@@ -138,7 +139,7 @@ impl Turns {
             let Some(room) = self.rooms.get_mut(&room_sid) else {
                 continue;
             };
-            if room.running >= rooms_share(self.places) {
+            if room.running >= rooms_share(free) {
                 tenant.rooms.push_back(room_sid);
                 continue;
             }

@@ -4,7 +4,7 @@ mod handle;
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -13,22 +13,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::claim::{Claimed, claim};
+use super::claim::{Claim, Claimed};
 use super::job::Job;
-use super::memory::{JOBS_MAX, JobReservation, Memory};
+use super::memory::{JobReservation, Memory};
 use super::queue::{EventKey, Queue, Wait, Work, WorkKind};
 use crate::config::WorkerConfig;
 use crate::ledger::{End, JobEnd, Ledger, Settlement};
 use crate::livekit::event::Event;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Step};
 use crate::pipeline::Pipeline;
 use crate::postgres::Pool;
 use quell_policy::TenantId;
 
 /// How often the job table is polled for what other replicas left.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Nothing is claimed while there is less memory for it: a claim takes up to so many.
-const FREE_MIN: usize = JOBS_MAX / 8;
+/// For how long a statement may go on whose answer was lost: Postgres ends it after 30 s.
+const LOST_FOR: Duration = Duration::from_secs(35);
+/// Nothing is claimed while there is memory for fewer.
+const FREE_MIN: usize = 64;
 
 /// What a worker works with.
 #[derive(Debug, Clone)]
@@ -64,8 +66,8 @@ struct WorkerInner {
     claim: Notify,
     /// Something waits that is due before what was the first.
     timer: Notify,
-    /// When the timer wakes up next.
-    next_due: Mutex<Option<Instant>>,
+    /// Until when this process may have jobs in Postgres that it does not know of.
+    lost_until: Mutex<Option<Instant>>,
 }
 
 impl Worker {
@@ -79,7 +81,7 @@ impl Worker {
             memory,
             claim: Notify::new(),
             timer: Notify::new(),
-            next_due: Mutex::default(),
+            lost_until: Mutex::default(),
             parts,
         }))
     }
@@ -109,14 +111,6 @@ impl Worker {
         self.0.parts.stop.is_cancelled()
     }
 
-    /// A task that a drain waits for.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.0.parts.stop.clone();
-        self.0.parts.tracker.spawn(async move {
-            stop.run_until_cancelled(task).await;
-        });
-    }
-
     /// Drops jobs that are over.
     pub(super) fn forget(&self, events: &HashSet<EventKey>) {
         self.0.queue.forget(events);
@@ -128,6 +122,17 @@ impl Worker {
     /// Jobs were left for whoever has memory for them.
     pub(super) fn claim_soon(&self) {
         self.0.claim.notify_one();
+    }
+
+    /// An answer of Postgres was lost: some jobs may be this process's without its knowledge.
+    pub(super) fn claim_lost(&self) {
+        *self.lost_until() = Some(Instant::now() + LOST_FOR);
+        self.claim_soon();
+    }
+
+    fn lost_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        let until = self.0.lost_until.lock();
+        until.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts what has its turn, as far as there are places.
@@ -146,6 +151,11 @@ impl Worker {
 
     async fn work(&self, work: Work) {
         let Work { jobs, kind, turn } = work;
+        let metrics = &self.0.parts.metrics;
+        let is_first_turn = |job: &&Job| kind == WorkKind::Handle && job.is_new();
+        for job in jobs.iter().filter(is_first_turn) {
+            metrics.observe(Step::Queue, job.arrived.elapsed());
+        }
         let jobs = Mutex::new(jobs);
         let left = left_by_panic(&jobs, async {
             match kind {
@@ -162,13 +172,7 @@ impl Worker {
     }
 
     fn wait(&self, job: Job, at: Instant, wait: Wait) {
-        self.0.queue.wait(job, at, wait);
-        let next = *self
-            .0
-            .next_due
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if next.is_none_or(|next| at < next) {
+        if self.0.queue.wait(job, at, wait) {
             self.0.timer.notify_one();
         }
     }
@@ -176,14 +180,8 @@ impl Worker {
     /// Gives those their turn who waited for time.
     async fn keep_time(&self) {
         loop {
-            let next = self.0.queue.next_due();
-            *self
-                .0
-                .next_due
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = next;
             let woken = self.0.timer.notified();
-            match next {
+            match self.0.queue.next_due() {
                 Some(at) => drop(tokio::time::timeout_at(at, woken).await),
                 None => woken.await,
             }
@@ -226,7 +224,7 @@ impl Worker {
                     after_room = last_room.unwrap_or_default();
                 }
             }
-            if claimed == 0 && after_room.is_empty() {
+            if claimed == 0 {
                 // Nothing wakes us for another replica's jobs: they are found when the wait ends.
                 let woken = self.0.claim.notified();
                 drop(tokio::time::timeout(POLL_INTERVAL, woken).await);
@@ -237,16 +235,27 @@ impl Worker {
     /// Claims some jobs; returns how many, and where to go on.
     async fn claim(&self, after_room: &str) -> (usize, Option<String>) {
         let parts = &self.0.parts;
-        let claimed = claim(&parts.pool, &parts.replica, &self.0.memory, after_room).await;
+        let may_be_lost = self
+            .lost_until()
+            .is_some_and(|until| Instant::now() < until);
+        let claim = Claim {
+            pool: &parts.pool,
+            replica: &parts.replica,
+            memory: &self.0.memory,
+            after_room,
+            may_be_lost,
+        };
+        let (claimed, error) = claim.run().await;
+        if let Some(error) = error {
+            tracing::error!(%error, "jobs cannot be claimed");
+            self.claim_lost();
+        }
         let Claimed {
             jobs,
             unreadable,
             last_room,
             count,
-        } = claimed.unwrap_or_else(|error| {
-            tracing::error!(%error, "jobs cannot be claimed");
-            Claimed::default()
-        });
+        } = claimed;
         for (lease, error) in unreadable {
             tracing::error!(event_id = lease.event_id, error, "a job was given up");
             let end = End {

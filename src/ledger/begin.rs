@@ -74,6 +74,8 @@ pub struct Unfinished {
     pub(super) action_id: Uuid,
     pub(super) started_at: DateTime<Utc>,
     pub(super) key: TrackKey,
+    /// The job that it was for.
+    pub(super) job: Option<JobLease>,
     /// Until the outcome is written, nobody else in this process acts there.
     pub(super) _guard: Guard,
 }
@@ -86,6 +88,7 @@ impl Intent {
                 action_id: proposal.entry.action_id,
                 started_at: times.started_at,
                 key,
+                job: proposal.job,
                 _guard: guard,
             },
             permit: proposal.permit,

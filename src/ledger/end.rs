@@ -28,8 +28,8 @@ pub struct Completion {
     pub error: Option<String>,
     /// Whether the track is muted now, as LiveKit reports it.
     pub muted: Option<bool>,
-    /// From the request or the event to LiveKit's answer.
-    pub latency: Duration,
+    /// From the request or the event to LiveKit's answer; none where it was not called.
+    pub latency: Option<Duration>,
     /// Whether it was carried out, or may have been: then a person's unmute stands.
     pub may_stand: bool,
 }
@@ -176,11 +176,18 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
     let outcomes = column(&completions, |c| Some(c.outcome.as_str()));
     let errors = column(&completions, |c| c.error.as_deref().map(to_pg_text));
     let muted = column(&completions, |c| c.muted);
-    let latencies = column(&completions, |c| Some(c.latency.as_secs_f64() * 1000.0));
+    let latencies = column(&completions, |c| Some(c.latency?.as_secs_f64() * 1000.0));
     let may_stand = column(&completions, |c| Some(c.may_stand));
-    let job_times = column(&jobs, |job| Some(job.lease.created_at));
-    let job_ids = column(&jobs, |job| Some(job.lease.event_id.as_str()));
-    let attempts = column(&jobs, |job| Some(job.lease.attempt));
+    // An action that ends without its job lets go of it.
+    let of_actions = unfinished.iter().map(|u| u.and_then(|u| u.job.as_ref()));
+    let of_jobs = jobs.iter().map(|job| job.map(|job| &job.lease));
+    let leases: Vec<_> = of_jobs
+        .zip(of_actions)
+        .map(|(job, action)| job.or(action))
+        .collect();
+    let job_times = column(&leases, |lease| Some(lease.created_at));
+    let job_ids = column(&leases, |lease| Some(lease.event_id.as_str()));
+    let attempts = column(&leases, |lease| Some(lease.attempt));
     let settlements = column(&jobs, |job| Some(job.settlement.as_str()));
     let given_up = column(&jobs, |job| job.given_up.as_deref().map(to_pg_text));
     let facts = column(&jobs, |job| job.facts.as_deref());

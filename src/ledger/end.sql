@@ -18,6 +18,7 @@ leases as materialized (
     from track_lease t join over o
         on t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
            and t.action_id = o.action_id
+    -- Always so: it reads all of `jobs` first.
     where (select count(*) from jobs) >= 0
     order by t.room_sid, t.identity, t.source
     for update of t),
@@ -60,11 +61,16 @@ settled as (
         decision = o.decision::json, tenant = coalesce(o.tenant, e.tenant)
     from jobs join over o using (ordinal)
     where e.created_at = o.created_at and e.event_id = o.event_id
-      and e.created_at between $22 and $23),
+      and o.settlement is not null and e.created_at between $22 and $23),
+let_go as (
+    update job j set action_id = null
+    from jobs join over o using (ordinal)
+    where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
+      and o.settlement is null),
 deleted as (
     delete from job j using jobs join over o using (ordinal)
     where j.event_created_at = jobs.event_created_at and j.event_id = jobs.event_id
-      and o.given_up is null),
+      and o.settlement is not null and o.given_up is null),
 given_up as (
     update job j
     set state = 'dead', leased_by = null, last_error = o.given_up

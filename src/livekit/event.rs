@@ -15,7 +15,7 @@ use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
     /// LiveKit's id of the event: the same on every retry.
     pub id: String,

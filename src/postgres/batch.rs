@@ -24,7 +24,7 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// The most that are written at once.
     const MAX: usize;
-    /// The time from one batch's beginning to the next one's, at least: what nobody is waiting for may come
+    /// The time from one batch's beginning to the next one's, at least: what few wait for may come
     /// together. What comes after a longer quiet waits for nothing.
     const PACE: Duration;
 

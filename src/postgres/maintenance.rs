@@ -42,8 +42,8 @@ pub async fn delete_dead_jobs(pool: &Pool, retention_days: u32) -> Result<u64, s
     Ok(deleted.rows_affected())
 }
 
-/// Removes the leases of sources that nobody acted on for a day and nobody holds, which no running
-/// job refers to, and replicas that are gone for as long; returns how many leases.
+/// Removes the leases of sources that nobody acted on for a day and nobody holds, and replicas that are gone for
+/// as long; returns how many leases.
 pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
     let deleted = query!(
         "delete from track_lease

@@ -185,9 +185,9 @@ async fn what_livekit_never_shows_is_undecided_at_the_deadline_with_a_row() {
             let calls = app.calls_to(method).into_iter();
             calls.filter(|call| call.room == room).count()
         };
-        // At once, and then after 50 and 250 ms with all that its room waits for.
+        // At once, and then after 50 and 250 ms and at the deadline, with all that its room waits for.
         assert_eq!(of_room(Method::GetParticipant), 1, "{room}");
-        assert_eq!(of_room(Method::ListParticipants), 2, "{room}");
+        assert_eq!(of_room(Method::ListParticipants), 3, "{room}");
     }
     assert_eq!(app.calls_to(Method::MutePublishedTrack), []);
     let mut rows = app.lines("action <> 'policy.create'").await;
@@ -286,12 +286,7 @@ async fn an_event_that_ends_a_track_ends_the_jobs_that_wait_for_it_and_no_others
         app.post(&app.url, &end).await;
         assert_eq!(app.sql(&settled).await, Some(gone.to_string()), "{ends}");
         for event in &published {
-            let end = WebhookEvent {
-                event: "track_unpublished".to_owned(),
-                id: format!("EV_end_{}", event.id),
-                ..event.clone()
-            };
-            app.post(&app.url, &end).await;
+            app.post(&app.url, &unpublished(event)).await;
         }
         assert_eq!(app.sql(&settled).await.as_deref(), Some("3"), "{ends}");
     }
@@ -302,6 +297,68 @@ async fn an_event_that_ends_a_track_ends_the_jobs_that_wait_for_it_and_no_others
         12
     );
     app.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_that_ends_a_track_ends_a_job_whose_mute_failed_too() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    let track = app.publish("standup", Join::new("ann"), Publish::microphone());
+    let published = app.event_of(&track.sid);
+    app.simulator.set_faults([Fault::of(
+        Method::MutePublishedTrack,
+        FaultKind::Unavailable,
+    )]);
+    app.post(&app.url, &published).await;
+    app.wait_for("a mute failed", async || {
+        app.lines("outcome = 'failed'").await.len() >= 2
+    })
+    .await;
+    app.simulator
+        .unpublish("standup", "ann", &track.sid)
+        .unwrap();
+    app.post(&app.url, &unpublished(&published)).await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
+    app.finish().await;
+}
+
+/// Nothing ends a job while it is acted on: what its end was is asked for then.
+#[tokio::test]
+async fn a_track_that_ends_while_its_mute_is_under_way_is_gone_where_that_fails() {
+    let setup = Setup::default().env("QUELL_LIVEKIT_TIMEOUT_MS", "500");
+    let app = setup.start().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    let track = app.publish("standup", Join::new("ann"), Publish::microphone());
+    let published = app.event_of(&track.sid);
+    let hangs = Fault::of(Method::MutePublishedTrack, FaultKind::Hang);
+    app.simulator.set_faults([hangs.times(1)]);
+    app.post(&app.url, &published).await;
+    app.wait_for_calls(Method::MutePublishedTrack, 1).await;
+    app.simulator
+        .unpublish("standup", "ann", &track.sid)
+        .unwrap();
+    app.post(&app.url, &unpublished(&published)).await;
+    assert_eq!(app.settlement(&track.sid).await, None);
+    app.settle().await;
+    assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
+    assert_eq!(app.lines("outcome = 'undecided'").await, [""; 0]);
+    app.finish().await;
+}
+
+/// The event that tells of the end of a track.
+fn unpublished(published: &WebhookEvent) -> WebhookEvent {
+    WebhookEvent {
+        event: "track_unpublished".to_owned(),
+        id: format!("EV_end_{}", published.id),
+        ..published.clone()
+    }
 }
 
 /// LiveKit may ask the room itself for its participants, and then takes 3 s to say that it is not there.

@@ -111,31 +111,29 @@ async fn jobs_of_one_source_run_one_after_the_other_and_are_handed_out_together(
 }
 
 #[tokio::test]
-async fn no_tenant_has_more_than_half_of_the_places_and_no_room_more_than_a_quarter() {
-    let queue = Queue::new(8, Memory::default());
-    for id in 0..20 {
-        add(
-            &queue,
-            "slow",
-            &format!("room-{}", id % 4),
-            &format!("p{id}"),
-            id,
-        );
-    }
+async fn who_comes_new_finds_a_place_however_many_others_hold_theirs() {
+    let queue = Queue::new(32, Memory::default());
     let mut held = Vec::new();
-    while let Some(work) = queue.next() {
-        held.push(work);
+    // Half of the places for the first tenant, then half of what is left; a quarter for a tenant with one room.
+    for (tenant, rooms, places) in [
+        ("a", 4, 16),
+        ("b", 4, 8),
+        ("c", 1, 2),
+        ("d", 1, 1),
+        ("e", 1, 1),
+    ] {
+        for id in 0..20 {
+            let room = format!("{tenant}-{}", id % rooms);
+            add(&queue, tenant, &room, &format!("p{id}"), id);
+        }
+        let before = held.len();
+        while let Some(work) = queue.next() {
+            held.push(work);
+        }
+        assert_eq!(held.len() - before, places, "{tenant}");
     }
-    assert_eq!(held.len(), 4);
-    for id in 20..30 {
-        add(&queue, "other", "room-x", &format!("p{id}"), id);
-    }
-    while let Some(work) = queue.next() {
-        held.push(work);
-    }
-    assert_eq!(held.len(), 6, "a quarter of the places for the one room");
     drop(held);
-    assert_eq!(order(&queue, 100).len(), 24);
+    assert_eq!(order(&queue, 100).len(), 100 - 28);
     assert!(is_empty(&queue));
 }
 
@@ -196,15 +194,56 @@ async fn what_is_over_is_dropped_wherever_it_waits() {
     assert!(is_empty(&queue));
 }
 
+#[tokio::test]
+async fn what_was_dropped_leaves_its_source_one_turn_and_no_second() {
+    let queue = Queue::new(8, Memory::default());
+    let now = Instant::now();
+    let at = DateTime::from_timestamp(1_795_357_717, 0).unwrap();
+    let forget = |id: &str| queue.forget(&HashSet::from([(at, id.to_owned())]));
+    add(&queue, "acme", "standup", "ann", 0);
+    forget("EV_0");
+    add(&queue, "acme", "standup", "ann", 1);
+    let first = queue.next().unwrap();
+    assert_eq!(first.jobs.len(), 1);
+    assert!(queue.next().is_none());
+    drop(first);
+    for id in [2, 3] {
+        let late = job(&queue, event("acme", "standup", "late", id));
+        queue.wait(late, now, Wait::NotShown);
+        queue.wake(now);
+        if id == 2 {
+            forget("EV_2");
+        }
+    }
+    let look = queue.next().unwrap();
+    assert_eq!(look.jobs.len(), 1);
+    assert!(queue.next().is_none());
+    drop(look);
+    assert!(is_empty(&queue));
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_whether_it_is_the_first() {
+    let queue = Queue::new(1, Memory::default());
+    let now = Instant::now();
+    for (id, seconds, is_first) in [(0, 5, true), (1, 6, false), (2, 4, true), (3, 4, false)] {
+        let waits = job(&queue, event("acme", "standup", "ann", id));
+        let at = now + Duration::from_secs(seconds);
+        assert_eq!(queue.wait(waits, at, Wait::Retry), is_first, "{id}");
+    }
+    queue.clear();
+}
+
 #[test]
 fn memory_is_shared_out_like_places() {
     let memory = Memory::default();
     let mut held = Vec::new();
     for (tenant, room, most) in [
         ("big", "a", JOBS_MAX / 4),
-        ("big", "b", JOBS_MAX / 4),
-        ("big", "c", 0),
-        ("small", "d", JOBS_MAX / 4),
+        ("big", "b", JOBS_MAX / 16 * 3),
+        // Half of all for one tenant.
+        ("big", "c", JOBS_MAX / 16),
+        ("small", "d", JOBS_MAX / 8),
     ] {
         let event = event(tenant, room, "ann", 0);
         memory.note_tenant(room, event.room.tenant.as_ref());

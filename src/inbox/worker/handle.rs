@@ -15,7 +15,7 @@ use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
 use crate::livekit::event::Event;
 use crate::metrics::Step;
 use crate::pipeline::{Handled, Look, Seen, TrackResult};
-use crate::postgres::to_pg_json;
+use crate::postgres::{to_pg_json, to_pg_text};
 
 /// An answer that is older is asked for again.
 const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
@@ -32,7 +32,6 @@ struct Next {
     event: Event,
     untried: bool,
     own: Option<Look>,
-    arrived: Instant,
     lease: JobLease,
     as_of: DateTime<Utc>,
     cause: Cause,
@@ -44,7 +43,6 @@ impl Next {
             own: job.look.take(),
             event: job.event.clone(),
             untried: job.deadline_exceeded,
-            arrived: job.arrived,
             lease: job.lease(),
             as_of: job.received_at,
             cause: cause(job),
@@ -77,9 +75,6 @@ impl Worker {
         let mut shared: Option<Look> = None;
         while let Some(next) = with(jobs, |jobs| jobs.first_mut().map(Next::of)) {
             let Next { event, own, .. } = next;
-            if own.is_none() && shared.is_none() {
-                parts.metrics.observe(Step::Queue, next.arrived.elapsed());
-            }
             let handled = if next.untried {
                 Handled::untried(&event, "whoever worked on it ended without a word")
             } else if let Some(handled) = parts.pipeline.by_event_alone(&event) {
@@ -164,6 +159,10 @@ impl Worker {
                 Settlement::Superseded,
                 Some("a person decided on this track meanwhile".to_owned()),
             ),
+            TrackResult::NotShown if job.tries > 0 && self.has_ended(&job).await => (
+                Settlement::Gone,
+                Some("LiveKit told of its end while it was acted on".to_owned()),
+            ),
             TrackResult::NotShown => {
                 match job.not_shown_until(now) {
                     Some(at) => self.wait(job, at, Wait::NotShown),
@@ -195,6 +194,34 @@ impl Worker {
             }
         };
         self.settle(job, handled, settlement, why).await;
+    }
+
+    /// Whether an event that ends the job's track was stored while it was acted on, when nobody else ends the job.
+    async fn has_ended(&self, job: &Job) -> bool {
+        let event = &job.event;
+        let ended = sqlx::query_scalar!(
+            r#"select exists (
+                select from webhook_event
+                where room_name = $1 and created_at >= $2 and room_sid = $3
+                  and (event = 'room_finished'
+                       or event = 'track_unpublished' and track_sid = $5
+                       or case when event in ('participant_left', 'participant_connection_aborted')
+                                    and identity = $6
+                               -- It fails on a body with an escaped NUL, which others may send.
+                               then body #>> '{participant,sid}' = $4 end)) as "ended!""#,
+            to_pg_text(&event.room.name),
+            event.created_at,
+            to_pg_text(&event.room.sid),
+            event.participant.sid,
+            to_pg_text(&event.track.sid),
+            to_pg_text(&event.participant.identity),
+        )
+        .fetch_one(&self.0.parts.pool)
+        .await;
+        ended.unwrap_or_else(|error| {
+            tracing::warn!(%error, event_id = event.id, "whether a track has ended cannot be read");
+            false
+        })
     }
 
     fn try_later(&self, job: Job, at: Instant, why: &str) {
@@ -279,7 +306,7 @@ impl Worker {
             Ok(false) => {
                 return tracing::info!(
                     event_id = job.event.id,
-                    "a job was another replica's by its end"
+                    "a job was another replica's by its end, or had ended without an answer"
                 );
             }
             Err(error) => error,
