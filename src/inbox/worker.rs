@@ -126,8 +126,12 @@ impl Worker {
 
     /// An answer of Postgres was lost: some jobs may be this process's without its knowledge.
     pub(super) fn claim_lost(&self) {
-        *self.lost_until() = Some(Instant::now() + LOST_FOR);
+        self.note_lost();
         self.claim_soon();
+    }
+
+    fn note_lost(&self) {
+        *self.lost_until() = Some(Instant::now() + LOST_FOR);
     }
 
     fn lost_until(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -248,7 +252,7 @@ impl Worker {
         let (claimed, error) = claim.run().await;
         if let Some(error) = error {
             tracing::error!(%error, "jobs cannot be claimed");
-            self.claim_lost();
+            self.note_lost();
         }
         let Claimed {
             jobs,
