@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::postgres::{Dedicated, Pool, interval};
 
 /// A process whose last heartbeat is older is gone.
-pub(crate) const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long the end of what is under way may take, at most.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(20);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(150);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
 use crate::http::{AdmissionQueues, AppParts, AppState};
-use crate::inbox::{Inbox, InboxSettings, Worker, WorkerParts};
+use crate::inbox::{Inbox, Worker, WorkerParts};
 use crate::ledger::Ledger;
 use crate::livekit::signature::Verifier;
 use crate::livekit::{LiveKit, LiveKitSetupError, Rooms};
@@ -103,16 +103,17 @@ impl Server {
             })
             .unzip();
         replica::register(&pool, &id).await?;
+        let pipeline = Pipeline {
+            runner: runner.clone(),
+            rooms,
+            policies: policies.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            livekit_timeout,
+        };
         let worker = Worker::new(WorkerParts {
             pool: pool.clone(),
-            pipeline: Pipeline {
-                runner: runner.clone(),
-                rooms,
-                policies: policies.clone(),
-                clock: clock.clone(),
-                metrics: metrics.clone(),
-                livekit_timeout,
-            },
+            pipeline,
             ledger,
             config: config.worker,
             metrics: metrics.clone(),
@@ -120,10 +121,8 @@ impl Server {
             stop: stop.clone(),
             replica: id.clone(),
         });
-        let settings = InboxSettings {
-            deadline: config.worker.deadline,
-        };
-        let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), settings, metrics.clone());
+        let deadline = config.worker.deadline;
+        let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), deadline, metrics.clone());
         let state = AppState::new(AppParts {
             verifier: Verifier::new(&config.webhook_keys, clock.clone()),
             authenticator,
@@ -144,8 +143,9 @@ impl Server {
             "replica",
             replica::heartbeat(pool.clone(), id.clone(), stop.clone()),
         );
-        supervisor.supervise("intents", writers.begins);
-        supervisor.supervise("outcomes", writers.ends);
+        for (name, writer) in writers {
+            supervisor.supervise(name, writer);
+        }
         if let Some(asking) = asking {
             supervisor.supervise("rooms", asking);
         }

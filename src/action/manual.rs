@@ -102,7 +102,6 @@ pub async fn mute_by_hand(
         ActionError::Superseded
         | ActionError::Busy
         | ActionError::Lost
-        | ActionError::Lapsed
         | ActionError::RemoteUnmuteDisabled
         | ActionError::LiveKit(_)
         | ActionError::Database(_) => ManualMuteError::Action(error),

@@ -117,9 +117,6 @@ pub enum ActionError {
     /// Another replica has the job by now, or it is over.
     #[error("the job is another replica's by now")]
     Lost,
-    /// This process was held up between its intent and the call.
-    #[error("this process was held up for too long, so that another may act in its place")]
-    Lapsed,
     /// LiveKit knows no such track (any more).
     #[error("LiveKit has no such track any more")]
     Gone,
@@ -158,18 +155,14 @@ impl ActionRunner {
                 };
             }
         };
-        let (unfinished, result, latency) = if request.job.is_some() && intent.has_lapsed() {
-            (intent.into_parts().1, Err(ActionError::Lapsed), None)
-        } else {
-            let called_at = Instant::now();
-            let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
-            self.metrics.observe(Step::Call, called_at.elapsed());
-            let latency = request.cause.arrived.elapsed();
-            if request.cause.origin == Origin::Webhook {
-                self.metrics.observe(Step::WebhookToMute, latency);
-            }
-            (unfinished, result_of(called, request.verb), Some(latency))
-        };
+        let called_at = Instant::now();
+        let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
+        self.metrics.observe(Step::Call, called_at.elapsed());
+        let latency = request.cause.arrived.elapsed();
+        if request.cause.origin == Origin::Webhook {
+            self.metrics.observe(Step::WebhookToMute, latency);
+        }
+        let result = result_of(called, request.verb);
         let completion = Completion {
             outcome: outcome_of(&result),
             error: result.as_ref().err().map(ToString::to_string),
@@ -291,7 +284,6 @@ fn outcome_of(result: &Result<TrackState, ActionError>) -> Outcome {
         Err(
             ActionError::Busy
             | ActionError::Lost
-            | ActionError::Lapsed
             | ActionError::RemoteUnmuteDisabled
             | ActionError::LiveKit(_)
             | ActionError::Database(_),
@@ -309,7 +301,6 @@ fn may_stand(result: &Result<TrackState, ActionError>) -> bool {
             | ActionError::Superseded
             | ActionError::Busy
             | ActionError::Lost
-            | ActionError::Lapsed
             | ActionError::Gone
             | ActionError::RemoteUnmuteDisabled
             | ActionError::Database(_),

@@ -33,7 +33,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Of these, five have one thing to do.
+/// Of these, six have one thing to do.
 const CONNECTIONS_MIN: u32 = 8;
 /// Events are kept for a day at least, and what people decided too: no job may be older.
 const DEADLINE_MAX: Duration = Duration::from_hours(12);

@@ -59,7 +59,6 @@ fn told(error: &ActionError) -> String {
         | ActionError::Gone
         | ActionError::RemoteUnmuteDisabled
         | ActionError::Lost
-        | ActionError::Lapsed
         | ActionError::LiveKit(_) => error.to_string(),
     }
 }

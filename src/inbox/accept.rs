@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::bytes::{QueueBytes, Reservation, batches};
+use super::bytes::{QueueBytes, Reservation};
 use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
 use super::queue::EventKey;
@@ -21,7 +21,7 @@ use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
 use crate::postgres::{
-    Connection, Dedicated, Pool, interval, is_about_data, to_pg_key, to_pg_text,
+    Connection, Dedicated, Pool, batches, interval, is_about_data, to_pg_key, to_pg_text,
 };
 use quell_policy::TenantId;
 
@@ -32,13 +32,6 @@ const QUEUE_MAX: usize = 1024;
 const IDLE_MAX: Duration = Duration::from_secs(1);
 /// LiveKit waits for the answer, and the room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How jobs are stored.
-#[derive(Debug, Clone, Copy)]
-pub struct InboxSettings {
-    /// How long a job is tried for.
-    pub deadline: Duration,
-}
 
 /// Where webhooks go; cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,12 +81,12 @@ struct Incoming {
 }
 
 impl Inbox {
-    /// An inbox and its writer, which runs until the last `Inbox` is dropped.
+    /// An inbox and its writer, which runs until the last `Inbox` is dropped. A job is tried for so long as `deadline`.
     #[must_use]
     pub fn new(
         pool: Pool,
         worker: Worker,
-        settings: InboxSettings,
+        deadline: Duration,
         metrics: Metrics,
     ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
@@ -102,7 +95,7 @@ impl Inbox {
             pool,
             worker: worker.clone(),
             takeover,
-            settings,
+            deadline,
             metrics: metrics.clone(),
         };
         let inbox = Self {
@@ -165,7 +158,7 @@ struct Writer {
     pool: Pool,
     worker: Worker,
     takeover: Takeover,
-    settings: InboxSettings,
+    deadline: Duration,
     metrics: Metrics,
 }
 
@@ -291,7 +284,7 @@ impl Writer {
             &are_ours as _,
             &ends,
             self.worker.replica(),
-            interval(self.settings.deadline),
+            interval(self.deadline),
         )
         .fetch_all(connection)
         .await?;
@@ -311,6 +304,12 @@ impl Writer {
         if !stored.over.is_empty() {
             self.worker.forget(&stored.over);
         }
+        let ends = batch.iter().map(|incoming| &incoming.event);
+        let ends: Vec<_> = ends
+            .filter(|event| ends_track(&event.name))
+            .cloned()
+            .collect();
+        self.worker.ended(ends);
         let mut jobs = Vec::new();
         let mut is_left = false;
         for incoming in batch {
@@ -335,7 +334,7 @@ impl Writer {
                     let times = JobTimes {
                         received_at,
                         arrived,
-                        deadline: arrived + self.settings.deadline,
+                        deadline: arrived + self.deadline,
                     };
                     jobs.push(Job::new(event, 1, times, reservation));
                 }

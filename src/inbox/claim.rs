@@ -1,6 +1,7 @@
 //! Claims jobs that nobody has: those that came while this process had no memory left, and those of replicas
 //! that are gone.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -52,7 +53,7 @@ impl Claim<'_> {
 
     async fn take(&self, claimed: &mut Claimed) -> Result<(), sqlx::Error> {
         let lost = if self.may_be_lost {
-            self.lost().await?
+            lost(self.pool, self.replica, self.memory).await?
         } else {
             Vec::new()
         };
@@ -124,20 +125,66 @@ impl Claim<'_> {
         claimed.count -= no_memory.len();
         put_back(self.pool, &no_memory).await
     }
+}
 
-    /// Jobs that are this replica's in Postgres and not in its memory.
-    async fn lost(&self) -> Result<Vec<EventKey>, sqlx::Error> {
-        let own = sqlx::query!(
-            "select event_created_at, event_id from job where state = 'leased' and leased_by = $1",
-            self.replica,
-        )
-        .fetch_all(self.pool)
-        .await?;
-        let keys = own
-            .into_iter()
-            .map(|row| (row.event_created_at, row.event_id));
-        Ok(keys.filter(|key| !self.memory.has(key)).collect())
+/// Which of these events have a job.
+pub(super) async fn still_stored(
+    pool: &Pool,
+    keys: &HashSet<EventKey>,
+) -> Result<HashSet<EventKey>, sqlx::Error> {
+    let (times, ids): (Vec<_>, Vec<_>) = keys.iter().cloned().unzip();
+    let stored = sqlx::query!(
+        "select j.event_created_at, j.event_id
+         from job j join unnest($1::timestamptz[], $2::text[]) as k(created_at, event_id)
+             on j.event_created_at = k.created_at and j.event_id = k.event_id",
+        &times,
+        &ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    let keys = stored
+        .into_iter()
+        .map(|row| (row.event_created_at, row.event_id));
+    Ok(keys.collect())
+}
+
+/// Puts all back that is this replica's and not in its memory.
+pub(super) async fn put_back_all(
+    pool: &Pool,
+    replica: &str,
+    memory: &Memory,
+) -> Result<(), sqlx::Error> {
+    let lost = lost(pool, replica, memory).await?;
+    if lost.is_empty() {
+        return Ok(());
     }
+    let (times, ids): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
+    sqlx::query!(
+        "update job j set state = 'queued', leased_by = null, action_id = null
+         from unnest($1::timestamptz[], $2::text[]) as k(created_at, event_id)
+         where j.event_created_at = k.created_at and j.event_id = k.event_id
+           and j.state = 'leased' and j.leased_by = $3",
+        &times,
+        &ids,
+        replica,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Jobs that are this replica's in Postgres and not in its memory.
+async fn lost(pool: &Pool, replica: &str, memory: &Memory) -> Result<Vec<EventKey>, sqlx::Error> {
+    let own = sqlx::query!(
+        "select event_created_at, event_id from job where state = 'leased' and leased_by = $1",
+        replica,
+    )
+    .fetch_all(pool)
+    .await?;
+    let keys = own
+        .into_iter()
+        .map(|row| (row.event_created_at, row.event_id));
+    Ok(keys.filter(|key| !memory.has(key)).collect())
 }
 
 /// Puts back what there is no memory for, as if it had not been claimed: nobody worked on it.

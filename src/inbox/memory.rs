@@ -3,7 +3,7 @@
 //!
 //! Whose rooms they are is known as far as it was seen: so that tenants take turns. Nothing is allowed by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,14 +117,35 @@ impl Memory {
         })
     }
 
-    /// The rooms that have no more.
+    /// The rooms that have no more, or whose tenant has none.
     pub(super) fn full_rooms(&self) -> Vec<String> {
         let taken = self.lock();
-        let share = rooms_share(JOBS_MAX.saturating_sub(taken.all));
-        let full = taken.by_room.iter();
-        full.filter(|(_, taken)| **taken >= share)
-            .map(|(room, _)| room.clone())
-            .collect()
+        let free = JOBS_MAX.saturating_sub(taken.all);
+        let is_full = |tenant: &TenantKey| {
+            let has = taken.by_tenant.get(tenant);
+            has.is_some_and(|has| *has >= tenants_share(free))
+        };
+        let rooms = taken.by_room.iter();
+        let mut full: HashSet<_> = rooms
+            .filter(|(_, has)| **has >= rooms_share(free))
+            .map(|(room, _)| room)
+            .collect();
+        if taken.by_tenant.keys().any(is_full) {
+            let known = taken.tenants.new.iter().chain(&taken.tenants.old);
+            let of_full = known.filter(|(_, tenant)| is_full(&TenantKey((*tenant).clone())));
+            full.extend(of_full.map(|(room, _)| room));
+        }
+        full.into_iter().cloned().collect()
+    }
+
+    /// Whether there is memory for jobs of this room.
+    pub(super) fn has_room(&self, room_sid: &str) -> bool {
+        self.lock().by_room.contains_key(room_sid)
+    }
+
+    /// Whether there is memory for any job.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.lock().all > 0
     }
 
     /// Whether there is memory for this event's job.

@@ -16,6 +16,6 @@ mod takeover;
 mod turns;
 mod worker;
 
-pub use accept::{AcceptError, Accepted, Inbox, InboxSettings};
+pub use accept::{AcceptError, Accepted, Inbox};
 pub use bytes::Reservation;
 pub use worker::{Worker, WorkerParts};

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::job::Job;
 use super::memory::Memory;
 use super::turns::{SourceKey, Taken, Turn, Turns};
+use crate::livekit::event::Event;
 
 /// Jobs of one source that are handed out together.
 const TOGETHER_MAX: usize = 32;
@@ -151,6 +152,16 @@ impl Queue {
         self.take_out(|job| times.contains(&job.event.created_at) && events.contains(&job.key()));
     }
 
+    /// The jobs that wait, of tracks that one of these events ends.
+    pub(super) fn ended_by(&self, ends: &[Event]) -> HashSet<EventKey> {
+        if ends.is_empty() {
+            return HashSet::new();
+        }
+        let state = self.lock();
+        let is_over = |job: &&Job| ends.iter().any(|end| end.ends(&job.event));
+        state.jobs().filter(is_over).map(Job::key).collect()
+    }
+
     /// Drops all that does not run: it is for others.
     pub(super) fn clear(&self) {
         self.take_out(|_| true);
@@ -178,11 +189,7 @@ impl Queue {
     /// How many jobs wait for their turn or for time, and since when the oldest has been here.
     pub(super) fn depth(&self) -> (usize, Option<Instant>) {
         let state = self.lock();
-        let ready = state.sources.values().flatten();
-        let looked_for = state.looks.values().flatten();
-        let waiting = state.waiting.values().map(|(job, _)| job);
-        let all = ready.chain(looked_for).chain(waiting);
-        all.fold((0, None), |(count, oldest), job| {
+        state.jobs().fold((0, None), |(count, oldest), job| {
             let oldest = oldest.map_or(job.arrived, |at: Instant| at.min(job.arrived));
             (count + 1, Some(oldest))
         })
@@ -190,6 +197,14 @@ impl Queue {
 }
 
 impl State {
+    /// All that do not run.
+    fn jobs(&self) -> impl Iterator<Item = &Job> {
+        let ready = self.sources.values().flatten();
+        let looked_for = self.looks.values().flatten();
+        let waiting = self.waiting.values().map(|(job, _)| job);
+        ready.chain(looked_for).chain(waiting)
+    }
+
     fn push(&mut self, job: Job) {
         match self.sources.entry(SourceKey::of(&job.event)) {
             Entry::Occupied(mut entry) => entry.get_mut().push_back(job),

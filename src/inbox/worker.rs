@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::claim::{Claim, Claimed};
+use super::claim::{Claim, Claimed, put_back_all, still_stored};
 use super::job::Job;
 use super::memory::{JobReservation, Memory};
 use super::queue::{EventKey, Queue, Wait, Work, WorkKind};
@@ -27,6 +27,8 @@ use quell_policy::TenantId;
 
 /// How often the job table is polled for what other replicas left.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a process that stops looks for what it can leave to others.
+const LET_GO_INTERVAL: Duration = Duration::from_millis(50);
 /// For how long a statement may go on whose answer was lost: Postgres ends it after 30 s.
 const LOST_FOR: Duration = Duration::from_secs(35);
 /// Nothing is claimed while there is memory for fewer.
@@ -119,6 +121,25 @@ impl Worker {
         }
     }
 
+    /// Drops the jobs of tracks that these events end, as far as another replica's statement has ended them.
+    pub(super) fn ended(&self, ends: Vec<Event>) {
+        let is_ours = |end: &Event| self.0.memory.has_room(&end.room.sid);
+        let ends: Vec<_> = ends.into_iter().filter(is_ours).collect();
+        let keys = self.0.queue.ended_by(&ends);
+        if keys.is_empty() {
+            return;
+        }
+        let worker = self.clone();
+        self.0.parts.tracker.spawn(async move {
+            match still_stored(&worker.0.parts.pool, &keys).await {
+                Ok(stored) => worker.0.queue.forget(&(&keys - &stored)),
+                Err(error) => {
+                    tracing::warn!(%error, "whether jobs are over is seen when they are tried");
+                }
+            }
+        });
+    }
+
     /// Jobs were left for whoever has memory for them.
     pub(super) fn claim_soon(&self) {
         self.0.claim.notify_one();
@@ -204,7 +225,22 @@ impl Worker {
             tokio::join!(self.keep_time(), self.keep_claiming());
         };
         stop.run_until_cancelled(working).await;
-        self.0.queue.clear();
+        self.let_go().await;
+    }
+
+    /// Leaves what was not begun to others, and what waits again after it was tried.
+    async fn let_go(&self) {
+        let parts = &self.0.parts;
+        loop {
+            self.0.queue.clear();
+            if let Err(error) = put_back_all(&parts.pool, &parts.replica, &self.0.memory).await {
+                tracing::warn!(%error, "jobs are left to others only when this process has ended");
+            }
+            if !self.0.memory.is_in_use() {
+                return;
+            }
+            tokio::time::sleep(LET_GO_INTERVAL).await;
+        }
     }
 
     async fn keep_claiming(&self) {

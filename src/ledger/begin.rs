@@ -19,7 +19,6 @@ use crate::access::{Authority, Permit, Verb};
 use crate::audit::{Entry, stored};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{BatchWrite, Connection, interval, to_pg_text};
-use crate::replica::HEARTBEAT_TIMEOUT;
 
 /// A permitted action that is not written down yet.
 #[derive(Debug)]
@@ -65,7 +64,6 @@ pub enum Begun {
 pub struct Intent {
     permit: Permit,
     unfinished: Unfinished,
-    begun_at: Instant,
 }
 
 /// An action whose intent is written and whose outcome is not: what [`super::Ledger::end`] takes.
@@ -81,29 +79,23 @@ pub struct Unfinished {
 }
 
 impl Intent {
-    pub(super) fn new(proposal: Proposal, times: Times, guard: Guard) -> Self {
+    pub(super) fn new(proposal: Proposal, started_at: DateTime<Utc>, guard: Guard) -> Self {
         let key = proposal.key();
         Self {
             unfinished: Unfinished {
                 action_id: proposal.entry.action_id,
-                started_at: times.started_at,
+                started_at,
                 key,
                 job: proposal.job,
                 _guard: guard,
             },
             permit: proposal.permit,
-            begun_at: times.begun_at,
         }
     }
 
     /// What may be done, once, and what is to be finished after it.
     pub(crate) fn into_parts(self) -> (Permit, Unfinished) {
         (self.permit, self.unfinished)
-    }
-
-    /// Whether this process was held up for so long that another replica may have taken its place.
-    pub(crate) fn has_lapsed(&self) -> bool {
-        self.begun_at.elapsed() >= HEARTBEAT_TIMEOUT
     }
 }
 
@@ -115,19 +107,11 @@ pub(super) struct BeginRequest {
     pub(super) deadline: Instant,
 }
 
-/// When an action was begun.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    /// By Postgres's clock.
-    started_at: DateTime<Utc>,
-    /// By this process's, before Postgres was asked.
-    begun_at: Instant,
-}
-
 /// What became of a proposal.
 #[derive(Debug)]
 pub(super) enum Written {
-    Intent(Times),
+    /// When it was begun, by Postgres's clock.
+    Intent(DateTime<Utc>),
     Busy,
     Superseded,
     Lost,
@@ -151,7 +135,6 @@ impl BatchWrite for BeginWriter {
         connection: &mut Connection,
         items: &[BeginRequest],
     ) -> Result<Vec<Written>, sqlx::Error> {
-        let begun_at = Instant::now();
         let begun = self.begin(connection, items).await?;
         let losers: Vec<_> = items
             .iter()
@@ -160,15 +143,12 @@ impl BatchWrite for BeginWriter {
         let mut others = if losers.is_empty() {
             HashMap::new()
         } else {
-            why_not(connection, &losers, begun_at).await?
+            why_not(connection, &losers).await?
         };
         let written = items.iter().map(|request| {
             let id = request.proposal.entry.action_id;
             match begun.get(&id) {
-                Some(started_at) => Written::Intent(Times {
-                    started_at: *started_at,
-                    begun_at,
-                }),
+                Some(started_at) => Written::Intent(*started_at),
                 None => others.remove(&id).unwrap_or(Written::Busy),
             }
         });
@@ -266,7 +246,6 @@ impl BeginWriter {
             .collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
-        // The statement is a heartbeat too, so that nobody takes over what has just begun.
         let rows = sqlx::query_file!(
             "src/ledger/begin.sql",
             &columns.action_ids,
@@ -293,7 +272,6 @@ impl BeginWriter {
             &columns.job_ids as _,
             &columns.attempts as _,
             self.replica,
-            interval(HEARTBEAT_TIMEOUT),
         )
         .fetch_all(connection)
         .await?;
@@ -306,7 +284,6 @@ impl BeginWriter {
 async fn why_not(
     connection: &mut Connection,
     losers: &[&BeginRequest],
-    begun_at: Instant,
 ) -> Result<HashMap<Uuid, Written>, sqlx::Error> {
     let proposals: Vec<_> = losers.iter().map(|request| &request.proposal).collect();
     let columns = Columns::of(&proposals);
@@ -327,10 +304,7 @@ async fn why_not(
     let why = rows.into_iter().map(|row| {
         let written = if let Some(started_at) = row.started_at {
             // Begun by a statement whose answer was lost.
-            Written::Intent(Times {
-                started_at,
-                begun_at,
-            })
+            Written::Intent(started_at)
         } else if row.is_lost {
             Written::Lost
         } else if row.is_superseded {

@@ -24,11 +24,16 @@ lease as (
     on conflict (room_sid, identity, source) do update
     set action_id = excluded.action_id, leased_until = excluded.leased_until,
         leased_by = excluded.leased_by, action = excluded.action,
-        touched_at = clock_timestamp()
+        touched_at = clock_timestamp(),
+        -- Taken over: the late call of the one that is gone may come until then.
+        mute_until = greatest(t.mute_until, case when t.leased_until >= clock_timestamp()
+                                                 then t.leased_until end)
     where (t.leased_until is null or t.leased_until < clock_timestamp()
            or t.action = 'mute' and excluded.action = 'mute' and quell_is_gone(t.leased_by)
               and exists (select from asked a
                           where a.action_id = excluded.action_id and a.as_of is not null))
+      -- Such a call would undo an unmute.
+      and (excluded.action = 'mute' or t.mute_until is null or t.mute_until < clock_timestamp())
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
                from asked a where a.action_id = excluded.action_id)
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
@@ -43,10 +48,7 @@ opened as (
 begun as (
     update job j set action_id = a.action_id
     from lease join asked a using (action_id)
-    where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id),
-alive as (
-    update replica set alive_until = greatest(alive_until, clock_timestamp() + $25::interval)
-    where id = $24)
+    where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id)
 insert into audit_log
     (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
      identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,

@@ -16,6 +16,11 @@ use crate::audit::{self, AuditRow, Outcome};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{BatchWrite, Connection, to_pg_text};
 
+/// What is stored of a track is a few KiB, unless its room or participant has much metadata (512 KiB each at most,
+/// several times as much in JSON).
+const LARGE_BYTES: usize = 64 << 10;
+/// Postgres stores so much well within the bound of a statement.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 /// A database that fails over is back within seconds; until then, what is to be written waits.
 const RETRY_PAUSES_MS: [u64; 4] = [50, 250, 1000, 3000];
 
@@ -28,8 +33,8 @@ pub struct Completion {
     pub error: Option<String>,
     /// Whether the track is muted now, as LiveKit reports it.
     pub muted: Option<bool>,
-    /// From the request or the event to LiveKit's answer; none where it was not called.
-    pub latency: Option<Duration>,
+    /// From the request or the event to LiveKit's answer.
+    pub latency: Duration,
     /// Whether it was carried out, or may have been: then a person's unmute stands.
     pub may_stand: bool,
 }
@@ -95,6 +100,15 @@ pub(crate) struct End {
 }
 
 impl End {
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes() > LARGE_BYTES
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = self.job.iter().flat_map(|job| [&job.facts, &job.decision]);
+        texts.flatten().map(String::len).sum()
+    }
+
     pub(super) fn is_both(&self) -> bool {
         self.action.is_some() && self.job.is_some()
     }
@@ -106,7 +120,7 @@ impl End {
 }
 
 /// Writes ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct EndWriter {
     pub(super) metrics: Metrics,
     pub(super) stop: CancellationToken,
@@ -117,6 +131,7 @@ impl BatchWrite for EndWriter {
     /// Whether the job was ended; true where there is none.
     type Answer = bool;
     const MAX: usize = 64;
+    const BYTES_MAX: usize = BATCH_BYTES_MAX;
     const PACE: Duration = Duration::from_millis(5);
 
     async fn write(
@@ -150,6 +165,10 @@ impl BatchWrite for EndWriter {
     fn wrote(&self, count: usize) {
         self.metrics.batch(Batch::Ends, count);
     }
+
+    fn bytes_of(end: &End) -> usize {
+        end.bytes()
+    }
 }
 
 /// One value of each, as a statement takes them; null where there is none.
@@ -176,7 +195,7 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
     let outcomes = column(&completions, |c| Some(c.outcome.as_str()));
     let errors = column(&completions, |c| c.error.as_deref().map(to_pg_text));
     let muted = column(&completions, |c| c.muted);
-    let latencies = column(&completions, |c| Some(c.latency?.as_secs_f64() * 1000.0));
+    let latencies = column(&completions, |c| Some(c.latency.as_secs_f64() * 1000.0));
     let may_stand = column(&completions, |c| Some(c.may_stand));
     // An action that ends without its job lets go of it.
     let of_actions = unfinished.iter().map(|u| u.and_then(|u| u.job.as_ref()));

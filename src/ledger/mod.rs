@@ -81,22 +81,13 @@ impl WriteError {
 pub struct Ledger {
     begins: Batcher<BeginWriter>,
     ends: Batcher<EndWriter>,
+    /// Ends with much metadata go apart: they take their time, and keep no others waiting.
+    large_ends: Batcher<EndWriter>,
     locks: Locks,
 }
 
-/// The tasks that write for a ledger, until the last one is dropped.
-pub struct Writers {
-    /// Writes intents.
-    pub begins: BoxFuture<'static, ()>,
-    /// Writes outcomes and settlements.
-    pub ends: BoxFuture<'static, ()>,
-}
-
-impl std::fmt::Debug for Writers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writers").finish_non_exhaustive()
-    }
-}
+/// The tasks that write for a ledger until the last one is dropped, by name.
+pub type Writers = [(&'static str, BoxFuture<'static, ()>); 3];
 
 impl Ledger {
     /// A ledger of the process `replica`. What could not be written is tried again until `stop`.
@@ -116,16 +107,19 @@ impl Ledger {
             stop,
         };
         let (begins, begin) = Batcher::new(pool, begin);
+        let (large_ends, large_end) = Batcher::new(pool, end.clone());
         let (ends, end) = Batcher::new(pool, end);
         let ledger = Self {
             begins,
             ends,
+            large_ends,
             locks: Locks::default(),
         };
-        let writers = Writers {
-            begins: begin,
-            ends: end,
-        };
+        let writers = [
+            ("intents", begin),
+            ("outcomes", end),
+            ("large outcomes", large_end),
+        ];
         (ledger, writers)
     }
 
@@ -150,8 +144,12 @@ impl Ledger {
                 Written::Busy => return Ok(Begun::Busy(again.proposal)),
                 Written::Superseded => return Ok(Begun::Superseded(again.proposal)),
                 Written::Lost => return Ok(Begun::Lost(again.proposal)),
-                Written::Intent(times) => {
-                    return Ok(Begun::Intent(Intent::new(again.proposal, times, guard)));
+                Written::Intent(started_at) => {
+                    return Ok(Begun::Intent(Intent::new(
+                        again.proposal,
+                        started_at,
+                        guard,
+                    )));
                 }
             }
         }
@@ -160,15 +158,20 @@ impl Ledger {
     /// Writes what came of an action, and how a job ended; false where the job is another replica's by now.
     /// It returns when both are committed.
     pub(crate) async fn end(&self, end: End) -> Result<bool, WriteError> {
-        let written = self.ends.write(end).await;
+        let ends = if end.is_large() {
+            &self.large_ends
+        } else {
+            &self.ends
+        };
+        let written = ends.write(end).await;
         let (end, answer) = written.ok_or_else(WriteError::stopping)?;
         match answer {
             // What is refused is the job's: it keeps no outcome out.
             Err(error) if end.is_both() && is_about_data(&error) => {
                 let (outcome, job) = end.split();
-                let written = self.ends.write(outcome).await;
+                let written = ends.write(outcome).await;
                 written.ok_or_else(WriteError::stopping)?.1?;
-                let written = self.ends.write(job).await;
+                let written = ends.write(job).await;
                 Ok(written.ok_or_else(WriteError::stopping)?.1?)
             }
             answer => Ok(answer?),

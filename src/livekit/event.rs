@@ -90,6 +90,21 @@ impl Default for EventTrack {
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
+impl Event {
+    /// Whether it tells that the track of `other` is gone. Sessions are told apart by their SIDs.
+    #[must_use]
+    pub fn ends(&self, other: &Self) -> bool {
+        let is_same_participant = self.participant.sid == other.participant.sid;
+        self.room.sid == other.room.sid
+            && match self.name.as_str() {
+                "room_finished" => true,
+                "participant_left" | "participant_connection_aborted" => is_same_participant,
+                "track_unpublished" => is_same_participant && self.track.sid == other.track.sid,
+                _ => false,
+            }
+    }
+}
+
 /// Whether an event of this name tells that tracks are gone: one, a participant's, or a room's.
 #[must_use]
 pub fn ends_track(name: &str) -> bool {

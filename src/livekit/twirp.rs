@@ -146,6 +146,10 @@ impl Twirp {
         deadline: Instant,
     ) -> Result<Res, LiveKitError> {
         let begun = Instant::now();
+        // A call is never sent late: whoever makes it holds a lease that ends soon after.
+        if begun >= deadline {
+            return Err(LiveKitError::out_of_time(method, begun));
+        }
         let answer = self.answer(method, grants, request.encode_to_vec());
         let (status, body) = tokio::time::timeout_at(deadline, answer)
             .await

@@ -316,8 +316,7 @@ fn result_of(acted: &Acted, policy: &Arc<PolicyRef>) -> TrackResult {
         Err(ActionError::Busy) => TrackResult::Busy,
         Err(ActionError::Lost) => TrackResult::Lost,
         Err(
-            error @ (ActionError::Lapsed
-            | ActionError::RemoteUnmuteDisabled
+            error @ (ActionError::RemoteUnmuteDisabled
             | ActionError::LiveKit(_)
             | ActionError::Database(_)),
         ) => TrackResult::Retry(error.to_string()),

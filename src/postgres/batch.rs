@@ -24,6 +24,8 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// The most that are written at once.
     const MAX: usize;
+    /// The most bytes of texts that are written at once; one that is larger goes alone.
+    const BYTES_MAX: usize = usize::MAX;
     /// The time from one batch's beginning to the next one's, at least: what few wait for may come
     /// together. What comes after a longer quiet waits for nothing.
     const PACE: Duration;
@@ -41,6 +43,11 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
 
     /// Notes how many went together.
     fn wrote(&self, count: usize);
+
+    /// The bytes of the texts of one that can be long.
+    fn bytes_of(_: &Self::Item) -> usize {
+        0
+    }
 }
 
 /// An error that all of a batch share.
@@ -82,6 +89,26 @@ impl<W: BatchWrite> Batcher<W> {
     }
 }
 
+/// `items` in their order, in batches of at most `bytes_max`; one that is larger goes alone.
+pub(crate) fn batches<T>(
+    items: Vec<T>,
+    bytes_max: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> Vec<Vec<T>> {
+    let mut batches = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for item in items {
+        bytes += bytes_of(&item);
+        if bytes > bytes_max && !batch.is_empty() {
+            batches.push(std::mem::take(&mut batch));
+            bytes = bytes_of(&item);
+        }
+        batch.push(item);
+    }
+    batches.push(batch);
+    batches
+}
+
 async fn run<W: BatchWrite>(
     writer: W,
     mut connection: Dedicated,
@@ -102,9 +129,12 @@ async fn run<W: BatchWrite>(
                     }
                 }
                 next = Instant::now() + W::PACE;
-                let (items, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                writer.wrote(items.len());
-                write(&writer, &mut connection, items, answers).await;
+                let waiting = std::mem::take(&mut batch);
+                for batch in batches(waiting, W::BYTES_MAX, |(item, _)| W::bytes_of(item)) {
+                    let (items, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+                    writer.wrote(items.len());
+                    write(&writer, &mut connection, items, answers).await;
+                }
             }
             Err(_) => connection.release(),
         }
@@ -154,5 +184,27 @@ async fn write<W: BatchWrite>(
     let error = Arc::new(error);
     for (item, answer) in items.into_iter().zip(answers) {
         drop(answer.send((item, Err(Arc::clone(&error)))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batches;
+
+    #[test]
+    fn batches_are_bounded_in_bytes_and_keep_the_order() {
+        for (sizes, expected) in [
+            (vec![1, 2, 3], vec![vec![1, 2, 3]]),
+            (vec![4, 4, 4], vec![vec![4, 4], vec![4]]),
+            (vec![8, 1, 8], vec![vec![8], vec![1], vec![8]]),
+            (vec![1, 9, 1], vec![vec![1], vec![9], vec![1]]),
+            (vec![9], vec![vec![9]]),
+        ] {
+            assert_eq!(
+                batches(sizes.clone(), 8, |size| *size),
+                expected,
+                "{sizes:?}"
+            );
+        }
     }
 }

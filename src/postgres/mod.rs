@@ -26,7 +26,7 @@ pub(crate) mod test_support;
 mod tests;
 mod text;
 
-pub(crate) use batch::{BatchWrite, Batcher};
+pub(crate) use batch::{BatchWrite, Batcher, batches};
 pub(crate) use connect::{bounded, connect, interval, options, place};
 pub(crate) use constants::MAJOR_MIN;
 pub(crate) use database::unless;

@@ -33,8 +33,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
-/// One stores webhooks, one begins actions, one ends them, and one sends heartbeats.
-pub(crate) const HOT_CONNECTIONS: u32 = 4;
+/// One stores webhooks, one begins actions, one ends them, one ends those with much metadata, and one sends heartbeats.
+pub(crate) const HOT_CONNECTIONS: u32 = 5;
 /// quell's statements are short, and no transaction is open across a network call. One that takes longer is
 /// stuck, and would keep a connection, a lock, or old rows from everyone else. None is worth compiling.
 const SETTINGS: &str = "set statement_timeout = '30s';

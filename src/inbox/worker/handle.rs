@@ -159,10 +159,15 @@ impl Worker {
                 Settlement::Superseded,
                 Some("a person decided on this track meanwhile".to_owned()),
             ),
-            TrackResult::NotShown if job.tries > 0 && self.has_ended(&job).await => (
-                Settlement::Gone,
-                Some("LiveKit told of its end while it was acted on".to_owned()),
-            ),
+            // Nobody ends a job while it is acted on, here or by whoever had it before.
+            TrackResult::NotShown
+                if (job.tries > 0 || job.attempt > 1) && self.has_ended(&job).await =>
+            {
+                (
+                    Settlement::Gone,
+                    Some("LiveKit told of its end while it was acted on".to_owned()),
+                )
+            }
             TrackResult::NotShown => {
                 match job.not_shown_until(now) {
                     Some(at) => self.wait(job, at, Wait::NotShown),
@@ -196,7 +201,7 @@ impl Worker {
         self.settle(job, handled, settlement, why).await;
     }
 
-    /// Whether an event that ends the job's track was stored while it was acted on, when nobody else ends the job.
+    /// Whether an event that ends the job's track is stored.
     async fn has_ended(&self, job: &Job) -> bool {
         let event = &job.event;
         let ended = sqlx::query_scalar!(
@@ -256,6 +261,7 @@ impl Worker {
             rows: vec![handled.given_up_row(&cause(&job), tries, why)],
             ..job_end(&job, &handled, settlement)
         };
+        drop(handled);
         tracing::error!(
             event_id = job.event.id,
             tries,
@@ -277,6 +283,8 @@ impl Worker {
             rows: handled.dry_run_row(&cause(&job)).into_iter().collect(),
             ..job_end(&job, &handled, settlement)
         };
+        // Metadata can take up megabytes.
+        drop(handled);
         tracing::info!(
             event_id = job.event.id,
             room = job.event.room.name,

@@ -12,3 +12,7 @@ create index webhook_event_tracks on webhook_event (created_at, event_id) where 
 -- A lease is changed twice for each mute. No index has a column that changes, so Postgres keeps the row where it
 -- is (HOT); the chore that removes old leases reads them all, once an hour.
 drop index track_lease_touched;
+
+-- Until when a mute may still reach LiveKit that a replica began which is gone, where another has muted instead: no
+-- unmute begins before that, or the late mute would undo it.
+alter table track_lease add column mute_until timestamptz;
