@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::{TrackInfo, TrackSource, WebhookEvent};
+use serde_json::json;
 
 use crate::support::{BOUND, Proxy, Setup, TestApp};
 
@@ -253,6 +254,75 @@ async fn an_intent_that_was_committed_without_an_answer_is_carried_out_at_once()
     // By that intent, and not by another after its lease was over.
     let lines = app.lines("action = 'mute'").await;
     assert_eq!(lines.len(), 1, "{lines:?}");
+    app.finish().await;
+}
+
+/// What is stored of a track holds its room's metadata, which a tenant may make as large as LiveKit lets it.
+#[tokio::test]
+async fn an_end_with_much_metadata_keeps_no_other_tenants_waiting() {
+    let app = TestApp::new().await;
+    app.apply(ALL).await;
+    app.hold_webhooks();
+    let much = json!({"auth_id": "acme", "much": "x".repeat(100_000)});
+    app.simulator.create_room("large", Some(&much.to_string()));
+    app.room("standup", "globex");
+    let large = app.publish("large", Join::new("ann"), Publish::microphone());
+    let small = app.publish("standup", Join::new("ann"), Publish::microphone());
+    let slow = FaultKind::Latency(Duration::from_millis(500));
+    app.simulator
+        .set_faults([Fault::of(Method::MutePublishedTrack, slow).times(1)]);
+    app.post(&app.url, &app.event_of(&large.sid)).await;
+    app.wait_for_calls(Method::MutePublishedTrack, 1).await;
+    // Its end has to wait for this.
+    let mut held = app.pool.begin().await.unwrap();
+    sqlx::query("select from webhook_event where track_sid = $1 for update")
+        .bind(&large.sid)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    app.wait_for("its end waits", async || {
+        app.sql(waiting).await.as_deref() == Some("1")
+    })
+    .await;
+    app.post(&app.url, &app.event_of(&small.sid)).await;
+    app.wait_for("the other tenant's job is settled", async || {
+        app.settlement(&small.sid).await.as_deref() == Some("muted")
+    })
+    .await;
+    assert_eq!(app.settlement(&large.sid).await, None);
+    held.rollback().await.unwrap();
+    app.settle().await;
+    assert_eq!(app.settlement(&large.sid).await.as_deref(), Some("muted"));
+    app.finish().await;
+}
+
+/// Two replicas are told of everything; one of them has the job, and the other one's statement ends it.
+#[tokio::test]
+async fn a_job_that_another_replica_ends_is_forgotten() {
+    let mut app = TestApp::new().await;
+    app.apply(ALL).await;
+    let other = app.replica().await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    app.simulator.join("standup", Join::new("ann"));
+    let published = app.event_ahead("standup", "ann", gone(0));
+    let ended = WebhookEvent {
+        event: "track_unpublished".to_owned(),
+        id: "EV_end".to_owned(),
+        ..published.clone()
+    };
+    app.post(&app.url, &published).await;
+    app.wait_for_calls(Method::ListParticipants, 2).await;
+    for url in [&other, &app.url] {
+        app.post(url, &ended).await;
+    }
+    assert_eq!(app.settlement("TR_gone0").await.as_deref(), Some("gone"));
+    app.wait_for("it waits no more", async || {
+        app.metric(&app.url, "quell_queue_jobs").await == 0
+    })
+    .await;
     app.finish().await;
 }
 
