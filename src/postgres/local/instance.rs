@@ -21,6 +21,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const TELL: Duration = Duration::from_mins(1);
 /// Between two attempts to get the folder's lock.
 const POLL: Duration = Duration::from_millis(30);
+/// Attempts to get it at a stop, which waits for no other quell.
+const STOP_TRIES: usize = 5;
 /// Between two checks whether it still runs, and between two attempts to start it while processes
 /// of the one before it are still there.
 const WATCH: Duration = Duration::from_millis(100);
@@ -216,12 +218,24 @@ impl Instance {
         // Removes the socket's folder, unless another quell starts just now. A Postgres that was
         // killed leaves its socket in there.
         if let Ok(folder) = File::open(&self.folder)
-            && folder.try_lock().is_ok()
+            && is_locked_soon(&folder).await
             && !note::may_run(&self.folder)
         {
             std::fs::remove_dir_all(&self.place.socket).ok();
         }
     }
+}
+
+/// Locks the folder, unless another quell holds it. A program that this process starts just now has a copy of a lock that
+/// was given up already, until it becomes that program.
+async fn is_locked_soon(folder: &File) -> bool {
+    for _ in 0..STOP_TRIES {
+        if folder.try_lock().is_ok() {
+            return true;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    false
 }
 
 /// Where the one that we start listens.
@@ -277,4 +291,19 @@ fn command(
         command.arg("-c").arg(format!("{name}={value}"));
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_is_given_up_soon_is_waited_for_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, theirs] = [(); 2].map(|()| File::open(folder.path()).unwrap());
+        theirs.try_lock().unwrap();
+        assert!(!is_locked_soon(&ours).await);
+        let (locked, ()) = tokio::join!(is_locked_soon(&ours), async { drop(theirs) });
+        assert!(locked);
+    }
 }
