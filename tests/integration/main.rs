@@ -25,6 +25,7 @@ mod automatic_people;
 mod automatic_replicas;
 mod automatic_rules;
 mod automatic_shared;
+mod automatic_takeover;
 mod automatic_trouble;
 mod backtest;
 mod backtest_admission;
