@@ -51,7 +51,7 @@ MARKERS = ("<!-- heard-frames -->", "<!-- /heard-frames -->")
 # In the order that they happen; the last is all of them up to LiveKit's answer.
 STEPS = {
     "Verify": "signature and digest",
-    "Commit": "event and job committed",
+    "Commit": "the events of one publish committed, in all",
     "Queue": "arrived until it is the job's turn, the commit included",
     "Facts": "room and participant asked of LiveKit",
     "Decide": "policies evaluated",
