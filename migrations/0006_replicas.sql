@@ -85,6 +85,39 @@ begin
         returning e.created_at, e.event_id;
 end $$;
 
+-- Rows of events are changed once, when their jobs end: room for that on their own page saves their indexes.
+create or replace function quell_create_partition(parent text, lower_day date, upper_day date)
+returns void language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+declare
+    name text := parent || '_' || to_char(lower_day, 'YYYYMMDD');
+    room text := case when parent = 'webhook_event' then ' with (fillfactor = 70)' else '' end;
+begin
+    if parent not in ('webhook_event', 'audit_log') then
+        raise exception 'no partitioned table %', parent;
+    end if;
+    execute format('create table public.%I (like public.%I including defaults including constraints)%s',
+        name, parent, room);
+    if parent = 'audit_log' then
+        -- The parent's own trigger fires only for statements that name the parent.
+        execute format('create trigger audit_log_is_append_only
+            before update or delete or truncate on public.%I
+            for each statement execute function public.quell_refuse_change()', name);
+    end if;
+    execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
+        parent, name, lower_day::timestamp at time zone 'UTC', upper_day::timestamp at time zone 'UTC');
+exception
+    -- Another replica was faster.
+    when duplicate_table or unique_violation then null;
+end $$;
+
+do $$
+declare name regclass;
+begin
+    for name in select inhrelid from pg_inherits where inhparent = 'public.webhook_event'::regclass loop
+        execute format('alter table %s set (fillfactor = 70)', name);
+    end loop;
+end $$;
+
 -- As in 0005, with the table of replicas.
 create or replace function quell_grant_service(login text) returns void language plpgsql as $$
 begin

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::bytes::{QueueBytes, Reservation};
+use super::event_key::{EventKey, event_key};
 use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
-use super::queue::EventKey;
 use super::takeover::{Takeover, TakeoverCandidate};
 use super::worker::Worker;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
@@ -305,15 +305,12 @@ impl Writer {
             self.worker.forget(&stored.over);
         }
         let ends = batch.iter().map(|incoming| &incoming.event);
-        let ends: Vec<_> = ends
-            .filter(|event| ends_track(&event.name))
-            .cloned()
-            .collect();
-        self.worker.ended(ends);
+        self.worker
+            .ended(ends.filter(|event| ends_track(&event.name)));
         let mut jobs = Vec::new();
         let mut is_left = false;
         for incoming in batch {
-            let key = (incoming.event.created_at, to_pg_key(&incoming.event.id));
+            let key = event_key(&incoming.event);
             // The first of two equals in a batch has it; the second is a duplicate.
             let received_at = stored.received_at.remove(&key);
             let Incoming {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::event_key::EventKey;
 use super::job::{Job, JobTimes};
 use super::memory::Memory;
-use super::queue::EventKey;
 use crate::ledger::JobLease;
 use crate::livekit::event;
 use crate::postgres::Pool;
@@ -27,8 +27,6 @@ pub(super) struct Claimed {
     pub(super) unreadable: Vec<(JobLease, String)>,
     /// The room of the last that were queued: the next time goes on after it.
     pub(super) last_room: Option<String>,
-    /// How many were claimed of all; jobs for which there was no memory were put back.
-    pub(super) count: usize,
 }
 
 /// What a claim is made with.
@@ -74,7 +72,6 @@ impl Claim<'_> {
         .fetch_all(self.pool)
         .await?;
         let now = Instant::now();
-        claimed.count = rows.len();
         let mut no_memory = Vec::new();
         for row in rows {
             let lease = JobLease {
@@ -122,7 +119,6 @@ impl Claim<'_> {
                 }
             }
         }
-        claimed.count -= no_memory.len();
         put_back(self.pool, &no_memory).await
     }
 }

@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 use rand::RngExt;
 use tokio::time::Instant;
 
+use super::event_key::{EventKey, event_key};
 use super::memory::JobReservation;
-use super::queue::EventKey;
 use crate::ledger::JobLease;
 use crate::livekit::event::Event;
 use crate::pipeline::Look;
-use crate::postgres::to_pg_key;
 
 /// A track that LiveKit does not show is asked for again so long after its webhook: a record may be some 10 to
 /// 100 ms late, and sometimes seconds.
@@ -42,6 +41,8 @@ pub(super) struct Job {
     pub(super) tries: u32,
     /// The same of tries that another action held up.
     pub(super) busy: u32,
+    /// Whether its track may have ended while it was acted on, when no event ends a job.
+    pub(super) may_have_ended: bool,
     /// What LiveKit showed of it when it was asked for all that its room waits for.
     pub(super) look: Option<Look>,
     /// What it takes up in this process's memory.
@@ -73,6 +74,8 @@ impl Job {
             deadline_exceeded: false,
             tries: 0,
             busy: 0,
+            // By whoever had it before.
+            may_have_ended: attempt > 1,
             look: None,
             _reservation: reservation,
         }
@@ -85,7 +88,7 @@ impl Job {
 
     /// Its event's key.
     pub(super) fn key(&self) -> EventKey {
-        (self.event.created_at, to_pg_key(&self.event.id))
+        event_key(&self.event)
     }
 
     /// What it is settled by.
@@ -115,6 +118,7 @@ impl Job {
     /// When it is tried again after a failure; none after the deadline. With equal jitter: from half of a bound
     /// that doubles to all of it, so that replicas do not march in step, and a person who waits comes first.
     pub(super) fn retry_at(&mut self, now: Instant) -> Option<Instant> {
+        self.may_have_ended = true;
         self.tries = self.tries.saturating_add(1);
         self.if_in_time(now + jittered(RETRY_BASE, RETRY_CAP, self.tries))
     }

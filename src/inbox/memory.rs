@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quell_policy::TenantId;
 
-use super::queue::EventKey;
-use crate::postgres::to_pg_key;
-
+use super::event_key::{EventKey, event_key};
 use crate::livekit::event::Event;
 
 /// Jobs in memory at most; what is beyond stays in Postgres.
@@ -28,17 +26,26 @@ pub(super) struct TenantKey(Option<TenantId>);
 
 /// The memory for jobs; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Taken>>);
+pub(super) struct Memory(Arc<Mutex<Usage>>);
 
 /// How much is taken, and by whom.
 #[derive(Debug, Default)]
-struct Taken {
+struct Usage {
     all: usize,
     by_tenant: HashMap<TenantKey, usize>,
     by_room: HashMap<String, usize>,
-    /// The jobs that there is memory for, and how many times.
-    keys: HashMap<EventKey, usize>,
+    /// The jobs that there is memory for.
+    jobs: HashMap<EventKey, InMemory>,
     tenants: Tenants,
+}
+
+/// A job in memory.
+#[derive(Debug, Default)]
+struct InMemory {
+    /// How many times: a duplicate's receiver has it too.
+    times: usize,
+    /// Whether an event has ended it.
+    is_over: bool,
 }
 
 /// What one job takes up, given back when this is dropped.
@@ -63,7 +70,7 @@ pub(super) fn rooms_share(free: usize) -> usize {
 }
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, Usage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,8 +113,8 @@ impl Memory {
         taken.all += weight;
         *taken.by_tenant.entry(tenant.clone()).or_default() += weight;
         *taken.by_room.entry(room_sid.clone()).or_default() += weight;
-        let key = (event.created_at, to_pg_key(&event.id));
-        *taken.keys.entry(key.clone()).or_default() += 1;
+        let key = event_key(event);
+        taken.jobs.entry(key.clone()).or_default().times += 1;
         Some(JobReservation {
             memory: self.clone(),
             key,
@@ -150,7 +157,23 @@ impl Memory {
 
     /// Whether there is memory for this event's job.
     pub(super) fn has(&self, key: &EventKey) -> bool {
-        self.lock().keys.contains_key(key)
+        self.lock().jobs.contains_key(key)
+    }
+
+    /// Notes that these jobs are over, for those who work on them just now.
+    pub(super) fn end(&self, keys: &HashSet<EventKey>) {
+        let mut taken = self.lock();
+        for key in keys {
+            if let Some(job) = taken.jobs.get_mut(key) {
+                job.is_over = true;
+            }
+        }
+    }
+
+    /// Whether an event has ended this job.
+    pub(super) fn is_over(&self, key: &EventKey) -> bool {
+        let taken = self.lock();
+        taken.jobs.get(key).is_some_and(|job| job.is_over)
     }
 
     /// How many jobs more there is memory for.
@@ -164,7 +187,7 @@ impl Memory {
         taken.all == 0
             && taken.by_tenant.is_empty()
             && taken.by_room.is_empty()
-            && taken.keys.is_empty()
+            && taken.jobs.is_empty()
     }
 }
 
@@ -174,7 +197,12 @@ impl Drop for JobReservation {
         taken.all -= self.weight;
         give_back(&mut taken.by_tenant, &self.tenant, self.weight);
         give_back(&mut taken.by_room, &self.room_sid, self.weight);
-        give_back(&mut taken.keys, &self.key, 1);
+        if let Some(job) = taken.jobs.get_mut(&self.key) {
+            job.times -= 1;
+            if job.times == 0 {
+                taken.jobs.remove(&self.key);
+            }
+        }
     }
 }
 

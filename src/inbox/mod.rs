@@ -9,6 +9,7 @@
 mod accept;
 mod bytes;
 mod claim;
+mod event_key;
 mod job;
 mod memory;
 mod queue;

@@ -11,9 +11,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::event_key::EventKey;
 use super::job::Job;
 use super::memory::Memory;
 use super::turns::{SourceKey, Taken, Turn, Turns};
@@ -21,9 +21,6 @@ use crate::livekit::event::Event;
 
 /// Jobs of one source that are handed out together.
 const TOGETHER_MAX: usize = 32;
-
-/// The key of an event.
-pub(super) type EventKey = (DateTime<Utc>, String);
 
 /// Work that was handed out.
 #[derive(Debug)]
@@ -153,7 +150,7 @@ impl Queue {
     }
 
     /// The jobs that wait, of tracks that one of these events ends.
-    pub(super) fn ended_by(&self, ends: &[Event]) -> HashSet<EventKey> {
+    pub(super) fn ended_by(&self, ends: &[&Event]) -> HashSet<EventKey> {
         if ends.is_empty() {
             return HashSet::new();
         }

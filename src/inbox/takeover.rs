@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::event_key::{EventKey, event_key};
 use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
-use super::queue::EventKey;
 use super::worker::Worker;
 use crate::livekit::event::Event;
-use crate::postgres::{Pool, to_pg_key};
+use crate::postgres::Pool;
 
 /// How long the replica that stored an event has to begin an action, where one is called for.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -25,12 +25,6 @@ pub(super) struct TakeoverCandidate {
     pub(super) event: Event,
     pub(super) reservation: JobReservation,
     pub(super) arrived: Instant,
-}
-
-impl TakeoverCandidate {
-    fn key(&self) -> EventKey {
-        (self.event.created_at, to_pg_key(&self.event.id))
-    }
 }
 
 /// Where duplicates go; cheap to clone.
@@ -82,7 +76,10 @@ async fn run(pool: Pool, worker: Worker, mut queue: mpsc::Receiver<(Instant, Tak
 
 /// Takes the jobs of events over that another replica did not begin.
 async fn take(pool: &Pool, worker: &Worker, candidates: Vec<TakeoverCandidate>) {
-    let (times, ids): (Vec<_>, Vec<_>) = candidates.iter().map(TakeoverCandidate::key).unzip();
+    let keys = candidates
+        .iter()
+        .map(|candidate| event_key(&candidate.event));
+    let (times, ids): (Vec<_>, Vec<_>) = keys.unzip();
     // At most once: where both replicas are slow, they shall not take a job from each other for ever.
     let taken = sqlx::query!(
         r#"with found as materialized (
@@ -118,7 +115,7 @@ async fn take(pool: &Pool, worker: &Worker, candidates: Vec<TakeoverCandidate>) 
         .collect();
     let mut jobs = Vec::new();
     for candidate in candidates {
-        let Some(row) = by_key.remove(&candidate.key()) else {
+        let Some(row) = by_key.remove(&event_key(&candidate.event)) else {
             continue;
         };
         let patience = Duration::try_from_secs_f64(row.left_secs).unwrap_or_default();

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claim::{Claim, Claimed, put_back_all, still_stored};
+use super::event_key::EventKey;
 use super::job::Job;
 use super::memory::{JobReservation, Memory};
-use super::queue::{EventKey, Queue, Wait, Work, WorkKind};
+use super::queue::{Queue, Wait, Work, WorkKind};
 use crate::config::WorkerConfig;
 use crate::ledger::{End, JobEnd, Ledger, Settlement};
 use crate::livekit::event::Event;
@@ -115,16 +116,21 @@ impl Worker {
 
     /// Drops jobs that are over.
     pub(super) fn forget(&self, events: &HashSet<EventKey>) {
-        self.0.queue.forget(events);
+        self.drop_over(events);
         for _ in events {
             self.0.parts.metrics.settled(Settlement::Gone.as_str());
         }
     }
 
+    fn drop_over(&self, events: &HashSet<EventKey>) {
+        self.0.memory.end(events);
+        self.0.queue.forget(events);
+    }
+
     /// Drops the jobs of tracks that these events end, as far as another replica's statement has ended them.
-    pub(super) fn ended(&self, ends: Vec<Event>) {
-        let is_ours = |end: &Event| self.0.memory.has_room(&end.room.sid);
-        let ends: Vec<_> = ends.into_iter().filter(is_ours).collect();
+    pub(super) fn ended<'a>(&self, ends: impl Iterator<Item = &'a Event>) {
+        let is_ours = |end: &&Event| self.0.memory.has_room(&end.room.sid);
+        let ends: Vec<_> = ends.filter(is_ours).collect();
         let keys = self.0.queue.ended_by(&ends);
         if keys.is_empty() {
             return;
@@ -132,7 +138,7 @@ impl Worker {
         let worker = self.clone();
         self.0.parts.tracker.spawn(async move {
             match still_stored(&worker.0.parts.pool, &keys).await {
-                Ok(stored) => worker.0.queue.forget(&(&keys - &stored)),
+                Ok(stored) => worker.drop_over(&(&keys - &stored)),
                 Err(error) => {
                     tracing::warn!(%error, "whether jobs are over is seen when they are tried");
                 }
@@ -197,6 +203,10 @@ impl Worker {
     }
 
     fn wait(&self, job: Job, at: Instant, wait: Wait) {
+        // Its end came while it was worked on.
+        if self.0.memory.is_over(&job.key()) {
+            return;
+        }
         if self.0.queue.wait(job, at, wait) {
             self.0.timer.notify_one();
         }
@@ -231,9 +241,13 @@ impl Worker {
     /// Leaves what was not begun to others, and what waits again after it was tried.
     async fn let_go(&self) {
         let parts = &self.0.parts;
+        let mut has_told = false;
         loop {
             self.0.queue.clear();
-            if let Err(error) = put_back_all(&parts.pool, &parts.replica, &self.0.memory).await {
+            let left = put_back_all(&parts.pool, &parts.replica, &self.0.memory).await;
+            if let Err(error) = left
+                && !std::mem::replace(&mut has_told, true)
+            {
                 tracing::warn!(%error, "jobs are left to others only when this process has ended");
             }
             if !self.0.memory.is_in_use() {
@@ -294,8 +308,8 @@ impl Worker {
             jobs,
             unreadable,
             last_room,
-            count,
         } = claimed;
+        let count = jobs.len() + unreadable.len();
         for (lease, error) in unreadable {
             tracing::error!(event_id = lease.event_id, error, "a job was given up");
             let end = End {

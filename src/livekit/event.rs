@@ -90,31 +90,41 @@ impl Default for EventTrack {
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
-impl Event {
-    /// Whether it tells that the track of `other` is gone. Sessions are told apart by their SIDs.
-    #[must_use]
-    pub fn ends(&self, other: &Self) -> bool {
-        let is_same_participant = self.participant.sid == other.participant.sid;
-        self.room.sid == other.room.sid
-            && match self.name.as_str() {
-                "room_finished" => true,
-                "participant_left" | "participant_connection_aborted" => is_same_participant,
-                "track_unpublished" => is_same_participant && self.track.sid == other.track.sid,
-                _ => false,
-            }
+/// What ends with an event.
+enum Ended {
+    Track,
+    Participant,
+    Room,
+}
+
+fn ended(name: &str) -> Option<Ended> {
+    match name {
+        "track_unpublished" => Some(Ended::Track),
+        "participant_left" | "participant_connection_aborted" => Some(Ended::Participant),
+        "room_finished" => Some(Ended::Room),
+        _ => None,
     }
 }
 
 /// Whether an event of this name tells that tracks are gone: one, a participant's, or a room's.
 #[must_use]
 pub fn ends_track(name: &str) -> bool {
-    const ENDS: [&str; 4] = [
-        "track_unpublished",
-        "participant_left",
-        "participant_connection_aborted",
-        "room_finished",
-    ];
-    ENDS.contains(&name)
+    ended(name).is_some()
+}
+
+impl Event {
+    /// Whether it tells that the track of `other` is gone. Sessions are told apart by their SIDs.
+    #[must_use]
+    pub fn ends(&self, other: &Self) -> bool {
+        let is_same_participant = self.participant.sid == other.participant.sid;
+        let is_it = match ended(&self.name) {
+            Some(Ended::Track) => is_same_participant && self.track.sid == other.track.sid,
+            Some(Ended::Participant) => is_same_participant,
+            Some(Ended::Room) => true,
+            None => false,
+        };
+        is_it && self.room.sid == other.room.sid
+    }
 }
 
 /// Why a signed body is no event.

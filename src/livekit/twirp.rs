@@ -148,7 +148,11 @@ impl Twirp {
         let begun = Instant::now();
         // A call is never sent late: whoever makes it holds a lease that ends soon after.
         if begun >= deadline {
-            return Err(LiveKitError::out_of_time(method, begun));
+            return Err(LiveKitError::Unreachable {
+                method,
+                reason: "there was no time left to ask it".to_owned(),
+                was_sent: false,
+            });
         }
         let answer = self.answer(method, grants, request.encode_to_vec());
         let (status, body) = tokio::time::timeout_at(deadline, answer)

@@ -262,6 +262,33 @@ async fn an_event_that_comes_many_times_at_once_to_a_busy_quell_is_handled_at_on
     app.finish().await;
 }
 
+#[tokio::test]
+async fn what_came_of_a_mute_is_written_whoever_has_the_job_by_then() {
+    let app = TestApp::new().await;
+    app.apply(ALL).await;
+    app.room("standup", "acme");
+    let slow = FaultKind::Latency(std::time::Duration::from_millis(500));
+    let slow = Fault::of(Method::MutePublishedTrack, slow);
+    app.simulator.set_faults([slow.times(1)]);
+    let sid = app
+        .publish("standup", Join::new("ann"), Publish::microphone())
+        .sid;
+    app.wait_for_calls(Method::MutePublishedTrack, 1).await;
+    // Another has taken it, and is gone.
+    sqlx::query("update job set attempt = attempt + 1, leased_by = 'gone'")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    app.settle().await;
+    assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
+    let done = "webhook mute done - acme standup ann MICROPHONE all@1";
+    assert_eq!(app.lines("action = 'mute'").await, [done, done]);
+    // The second found it muted, and it counts once.
+    let counted = app.metric(&app.url, "quell_settled_total{result=\"muted\"}");
+    assert_eq!(counted.await, 1);
+    app.finish().await;
+}
+
 /// Its heartbeats go on meanwhile, and nobody acts in its place.
 #[tokio::test]
 async fn a_mute_that_postgres_takes_long_to_begin_is_made_once() {

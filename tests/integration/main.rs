@@ -19,6 +19,7 @@ mod auth;
 mod auth_service;
 mod automatic;
 mod automatic_backlog;
+mod automatic_ends;
 mod automatic_laws;
 mod automatic_lookups;
 mod automatic_people;

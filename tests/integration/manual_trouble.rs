@@ -87,6 +87,28 @@ async fn a_livekit_that_hangs_is_waited_for_as_long_as_is_set_and_no_longer() {
 }
 
 #[tokio::test]
+async fn an_unmute_that_postgres_holds_up_for_too_long_is_not_sent_and_binds_nobody() {
+    let setup = Setup::default().env("QUELL_LIVEKIT_TIMEOUT_MS", "300");
+    let app = setup.start_without_webhooks().await;
+    let sid = app.speaker("standup", "acme");
+    let mut held = app.pool.begin().await.unwrap();
+    held.execute("lock table track_lease in exclusive mode")
+        .await
+        .unwrap();
+    let unmute = Answer::to(app.mute(ACME, "standup", "speaker", &sid, false));
+    let let_go = async {
+        app.wait_blocked_for(1).await;
+        held.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(unmute, let_go);
+    assert_eq!(answer.outcome(), "500 MUTE_FAILED");
+    assert_eq!(app.calls_to(Method::MutePublishedTrack), []);
+    let bound = app.sql("select count(*) from manual_unmute").await;
+    assert_eq!(bound.as_deref(), Some("0"));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn who_waits_for_another_moderators_hanging_call_is_answered_in_time_too() {
     let setup = Setup::default().env("QUELL_LIVEKIT_TIMEOUT_MS", "600");
     let app = setup.start_without_webhooks().await;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
+
 use super::*;
+use crate::inbox::job::JobTimes;
 use crate::inbox::memory::JOBS_MAX;
-use crate::livekit::event::Event;
 
 fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
     let body = serde_json::json!({
@@ -21,19 +23,14 @@ fn event(tenant: &str, room: &str, identity: &str, id: usize) -> Event {
 fn job(queue: &Queue, event: Event) -> Job {
     let memory = &queue.lock().turns.memory().clone();
     memory.note_tenant(&event.room.sid, event.room.tenant.as_ref());
+    let reservation = memory.reserve(&event).unwrap();
     let now = Instant::now();
-    Job {
-        _reservation: memory.reserve(&event).unwrap(),
-        event,
-        attempt: 1,
+    let times = JobTimes {
         received_at: DateTime::UNIX_EPOCH,
         arrived: now,
         deadline: now + Duration::from_mins(2),
-        deadline_exceeded: false,
-        tries: 0,
-        busy: 0,
-        look: None,
-    }
+    };
+    Job::new(event, 1, times, reservation)
 }
 
 fn add(queue: &Queue, tenant: &str, room: &str, identity: &str, id: usize) {

@@ -159,9 +159,8 @@ impl Worker {
                 Settlement::Superseded,
                 Some("a person decided on this track meanwhile".to_owned()),
             ),
-            // Nobody ends a job while it is acted on, here or by whoever had it before.
             TrackResult::NotShown
-                if (job.tries > 0 || job.attempt > 1) && self.has_ended(&job).await =>
+                if std::mem::take(&mut job.may_have_ended) && self.has_ended(&job).await =>
             {
                 (
                     Settlement::Gone,
