@@ -5,6 +5,7 @@ use std::time::Duration;
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::WebhookEvent;
 
+use crate::automatic_lookups::microphone;
 use crate::support::{Setup, TestApp};
 
 #[tokio::test]
@@ -93,6 +94,43 @@ async fn an_event_that_ends_a_track_ends_a_job_whose_mute_failed_too() {
     app.post(&app.url, &unpublished(&published)).await;
     app.settle().await;
     assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
+    app.finish().await;
+}
+
+/// People publish and unpublish faster than LiveKit answers.
+#[tokio::test]
+async fn a_track_that_ends_while_it_is_looked_for_is_not_looked_for_again() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: all, match: {}, effect: mute }]")
+        .await;
+    app.hold_webhooks();
+    app.room("standup", "acme");
+    let track = app.publish("standup", Join::new("ann"), Publish::microphone());
+    let published = app.event_of(&track.sid);
+    let unpublish = app.simulator.unpublish("standup", "ann", &track.sid);
+    unpublish.unwrap();
+    let late = FaultKind::Latency(Duration::from_millis(300));
+    app.simulator
+        .set_faults([Fault::of(Method::GetParticipant, late).times(1)]);
+    app.post(&app.url, &published).await;
+    app.wait_for_calls(Method::GetParticipant, 1).await;
+    app.post(&app.url, &unpublished(&published)).await;
+    assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
+    app.wait_for("the slow call is answered", async || {
+        let calls = app.calls_to(Method::GetParticipant);
+        calls.iter().all(|call| call.status.is_some())
+    })
+    .await;
+    // Another's record is late, and the room is asked for again: by then the first has had its time too.
+    let ahead = app.event_ahead("standup", "ben", microphone("TR_AMlate"));
+    app.simulator.join("standup", Join::new("ben"));
+    app.post(&app.url, &ahead).await;
+    app.wait_for_calls(Method::ListParticipants, 2).await;
+    app.post(&app.url, &unpublished(&ahead)).await;
+    app.wait_for("nothing waits", async || {
+        app.metric(&app.url, "quell_queue_jobs").await == 0
+    })
+    .await;
     app.finish().await;
 }
 

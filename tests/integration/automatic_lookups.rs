@@ -237,7 +237,7 @@ async fn a_record_that_livekit_writes_seconds_late_leaves_no_microphone_open() {
     app.finish().await;
 }
 
-fn microphone(sid: &str) -> TrackInfo {
+pub(crate) fn microphone(sid: &str) -> TrackInfo {
     TrackInfo {
         sid: sid.to_owned(),
         source: TrackSource::Microphone.into(),
