@@ -9,6 +9,7 @@ mod log_filter;
 mod names;
 mod read;
 mod reader;
+mod sweep;
 mod user;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub use environment::Environment;
 pub use read::ConfigError;
+pub use sweep::SweepSchedule;
 pub use user::os_user;
 
 /// Everything that can be set.
@@ -39,6 +41,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How jobs are worked off.
     pub worker: WorkerConfig,
+    /// How live rooms are swept.
+    pub sweep: SweepConfig,
     /// `QUELL_EVENT_RETENTION`, in days (default `30d`).
     pub event_retention_days: u32,
     /// `QUELL_LOG`: a tracing filter (default `info`).
@@ -169,6 +173,16 @@ pub struct WorkerConfig {
     pub concurrency: u32,
     /// `QUELL_JOB_DEADLINE_SECONDS`: how long a job is tried for (default 120).
     pub deadline: Duration,
+}
+
+/// How live rooms are swept.
+#[derive(Debug, Clone)]
+pub struct SweepConfig {
+    /// `QUELL_SWEEP_CRON`: when all rooms are swept (default every 30 s); none (`off`): this process sweeps nothing
+    /// by itself.
+    pub schedule: Option<SweepSchedule>,
+    /// `QUELL_SWEEP_CALLS_PER_SECOND`: the lists that LiveKit is asked for (default 200).
+    pub calls_per_second: u32,
 }
 
 impl Config {

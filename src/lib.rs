@@ -16,6 +16,8 @@
 //! - `maintenance` has every chore that runs from time to time on one page.
 //! - [`http`] has every route on one page. A webhook arrives in `http::webhook`.
 //! - [`inbox`] commits webhooks; its workers hand each new track to the pipeline.
+//! - `engine` is what acts on tracks in one process: for the server, and for `quell sweep`.
+//! - [`sweep`] looks at all live tracks, for what no webhook tells.
 //! - [`pipeline`] is the one way of every track that is seen: facts, decision, action, result.
 //! - [`explain`] says why a track is muted or not.
 //! - [`backtest`] tries a draft of policies on stored events.
@@ -40,6 +42,10 @@ mod maintenance;
 
 pub mod http;
 pub mod inbox;
+
+mod engine;
+pub mod sweep;
+
 pub mod pipeline;
 
 pub mod explain;

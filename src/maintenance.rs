@@ -29,7 +29,7 @@ struct Chore {
 }
 
 /// The chores. Each runs for the first time when the server starts.
-const CHORES: [Chore; 6] = [
+const CHORES: [Chore; 7] = [
     // Actions whose replica ended, or lost the database, during LiveKit's call.
     Chore {
         name: "close_overdue_intents",
@@ -65,6 +65,15 @@ const CHORES: [Chore; 6] = [
         run: |means| {
             Box::pin(
                 async move { postgres::delete_unmutes(&means.pool, means.retention_days).await },
+            )
+        },
+    },
+    Chore {
+        name: "delete_sweeps",
+        every: Duration::from_hours(1),
+        run: |means| {
+            Box::pin(
+                async move { postgres::delete_sweeps(&means.pool, means.retention_days).await },
             )
         },
     },

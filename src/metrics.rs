@@ -2,6 +2,7 @@
 
 mod auth_failure;
 mod labels;
+mod sweeps;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use auth_failure::AuthFailure;
 pub use labels::{Batch, Step};
+use sweeps::SweepMetrics;
 use labels::{
     BatchLabel, ChoreLabel, ReasonLabel, RequestLabels, ResultLabel, RunLabels, StepLabel,
 };
@@ -70,6 +72,7 @@ struct MetricsInner {
     newest_revision: Gauge,
     maintenance_runs: Family<RunLabels, Counter>,
     maintenance_last_success: Family<ChoreLabel, Gauge>,
+    sweeps: SweepMetrics,
 }
 
 // From a tenth of a millisecond (verify, decide) to the seconds of a LiveKit that hangs; dense
@@ -172,7 +175,6 @@ impl Metrics {
             maintenance_last_success.clone(),
         );
         Self(Arc::new(MetricsInner {
-            registry,
             steps,
             batches,
             webhooks,
@@ -184,7 +186,9 @@ impl Metrics {
             policies,
             newest_revision,
             maintenance_runs,
+            sweeps: SweepMetrics::register(&mut registry),
             maintenance_last_success,
+            registry,
         }))
     }
 

@@ -4,23 +4,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
-use crate::action::ActionRunner;
 use crate::config::Config;
+use crate::engine::{Engine, EngineError};
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
 use crate::http::{AdmissionQueues, AppParts, AppState};
 use crate::inbox::{Inbox, Worker, WorkerParts};
-use crate::ledger::Ledger;
 use crate::livekit::signature::Verifier;
-use crate::livekit::{LiveKit, LiveKitSetupError, Rooms};
 use crate::maintenance::{self, Means};
 use crate::metrics::Metrics;
-use crate::pipeline::Pipeline;
-use crate::policy_store::{Policies, StoreError};
 use crate::postgres::Pool;
 use crate::replica;
 use crate::supervisor::Supervisor;
@@ -28,7 +24,8 @@ use quell_clock::Clock;
 
 /// How long a drain waits for what is under way; what is left is another replica's.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
-const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that sweeps may look at; what does not fit is seen by the next sweep of all rooms.
+const NOTICED_MAX: usize = 4096;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +33,9 @@ pub enum StartError {
     /// Keys or files of the callers' authentication.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
-    /// The client for LiveKit.
+    /// What acts on tracks.
     #[error(transparent)]
-    LiveKit(#[from] LiveKitSetupError),
-    /// The stored policies.
-    #[error("the stored policies cannot be read: {0}")]
-    Policies(#[from] StoreError),
-    /// The table of replicas.
-    #[error("this process cannot be written down as a replica: {0}")]
-    Replica(#[from] sqlx::Error),
+    Engine(#[from] EngineError),
     /// The address.
     #[error("cannot listen on {address}: {error}; set HOST and PORT to an address that is free")]
     Listen {
@@ -73,64 +64,39 @@ impl Server {
         let tracker = TaskTracker::new();
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
-        let livekit_timeout = config
-            .livekit
-            .as_ref()
-            .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
-        let id = Uuid::now_v7().to_string();
         let supervisor = Supervisor::new(tracker.clone(), stop.clone());
-        let (ledger, writers) = Ledger::new(&pool, &id, &metrics, stop.clone());
-        let runner = if let Some(livekit) = &config.livekit {
-            Some(ActionRunner {
-                livekit: LiveKit::new(livekit, clock.clone())?,
-                pool: pool.clone(),
-                ledger: ledger.clone(),
-                metrics: metrics.clone(),
-            })
-        } else {
-            tracing::warn!(
-                "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-            );
-            None
-        };
         let authenticator = Authenticator::new(&config.auth, clock.clone()).await?;
-        let policies = Policies::load(&pool, metrics.clone()).await?;
-        let (rooms, asking) = runner
-            .as_ref()
-            .map(|runner| {
-                let livekit = runner.livekit.clone();
-                Rooms::new(livekit, metrics.clone(), tracker.clone())
-            })
-            .unzip();
-        replica::register(&pool, &id).await?;
-        let pipeline = Pipeline {
-            runner: runner.clone(),
-            rooms,
-            policies: policies.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            livekit_timeout,
-        };
+        let (listener, address) = listen(&config.host, config.port).await?;
+        let engine = Engine::start(config, &pool, &clock, &metrics, &supervisor).await;
+        let engine = engine.inspect_err(|_| stop.cancel())?;
         let worker = Worker::new(WorkerParts {
             pool: pool.clone(),
-            pipeline,
-            ledger,
+            pipeline: engine.pipeline.clone(),
+            ledger: engine.ledger,
             config: config.worker,
             metrics: metrics.clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
-            replica: id.clone(),
+            replica: engine.id.clone(),
         });
         let deadline = config.worker.deadline;
-        let (inbox, writer) = Inbox::new(pool.clone(), worker.clone(), deadline, metrics.clone());
+        let (noticed, events) = mpsc::channel(NOTICED_MAX);
+        let (inbox, writer) = Inbox::new(
+            pool.clone(),
+            worker.clone(),
+            deadline,
+            metrics.clone(),
+            noticed,
+        );
         let state = AppState::new(AppParts {
             verifier: Verifier::new(&config.webhook_keys, clock.clone()),
             authenticator,
             inbox,
-            runner,
-            policies: policies.clone(),
+            runner: engine.pipeline.runner,
+            sweeper: engine.sweeper.clone(),
+            policies: engine.policies.clone(),
             metrics,
-            livekit_timeout,
+            livekit_timeout: engine.livekit_timeout,
             tracker: tracker.clone(),
             queues: AdmissionQueues::default(),
             clock: clock.clone(),
@@ -138,20 +104,13 @@ impl Server {
             broken: supervisor.broken().clone(),
             pool: pool.clone(),
         });
-        let (listener, address) = listen(&config.host, config.port).await?;
-        supervisor.supervise(
-            "replica",
-            replica::heartbeat(pool.clone(), id.clone(), stop.clone()),
-        );
-        for (name, writer) in writers {
-            supervisor.supervise(name, writer);
-        }
-        if let Some(asking) = asking {
-            supervisor.supervise("rooms", asking);
-        }
         supervisor.supervise("inbox", writer);
         supervisor.supervise("worker", worker.run());
+        let policies = engine.policies;
         supervisor.supervise("policies", policies.watch(pool.clone(), stop.clone()));
+        if let (Some(sweeper), Some(schedule)) = (engine.sweeper, config.sweep.schedule.clone()) {
+            sweeper.start(&supervisor, schedule, events);
+        }
         let means = Means {
             pool,
             retention_days: config.event_retention_days,
@@ -164,7 +123,7 @@ impl Server {
         Ok(Self {
             address,
             state,
-            replica: id,
+            replica: engine.id,
             tracker,
             stop,
         })

@@ -48,6 +48,11 @@ impl Supervisor {
         &self.broken
     }
 
+    /// Where tasks run.
+    pub(crate) fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
     /// Cancelled when tasks are to end.
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.stop

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 use super::view::{LookupError, Query, fetch};
 use crate::access::{Authority, Verb};
-use crate::audit::{self, Actor, Entry, Origin, Outcome};
+use crate::audit::{self, Actor, AuditRow, Entry, Origin, Outcome};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 use crate::postgres::Pool;
 use quell_policy::TenantId;
@@ -148,8 +148,9 @@ async fn refused(
     asked: &ManualMute<'_>,
     missing: &LookupError,
 ) -> ManualMuteError {
-    let (entry, error) = (entry(asked, missing.room()), missing.to_string());
-    match runner.record(&entry, Outcome::Refused, &error).await {
+    let entry = entry(asked, missing.room());
+    let row = AuditRow::new(entry, Outcome::Refused, missing.to_string());
+    match runner.record(&row).await {
         Ok(()) => ManualMuteError::NotFound,
         Err(error) => ManualMuteError::Action(ActionError::Database(error)),
     }
@@ -161,10 +162,8 @@ async fn failed(
     room: Option<&LiveRoom>,
     error: LiveKitError,
 ) -> ManualMuteError {
-    let recorded = runner
-        .record(&entry(asked, room), Outcome::Failed, &error.to_string())
-        .await;
-    ManualMuteError::Action(match recorded {
+    let row = AuditRow::new(entry(asked, room), Outcome::Failed, error.to_string());
+    ManualMuteError::Action(match runner.record(&row).await {
         Ok(()) => ActionError::LiveKit(error),
         Err(error) => ActionError::Database(error),
     })

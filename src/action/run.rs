@@ -4,7 +4,7 @@ use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
-use crate::audit::{self, Action, Actor, Entry, Origin, Outcome, PolicyRevision};
+use crate::audit::{self, Action, Actor, AuditRow, Entry, Origin, Outcome, PolicyRevision};
 use crate::ledger::{
     Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN, Unfinished,
     WriteError,
@@ -42,6 +42,8 @@ pub struct Cause {
 pub enum Correlation {
     /// The webhook event of this id.
     Event(String),
+    /// What a sweep saw of a track and decided on it, which is stored under this id.
+    Sweep(String),
     /// The HTTP request of this id.
     Request(String),
 }
@@ -51,7 +53,7 @@ impl Cause {
     #[must_use]
     pub fn entry(&self, actor: Actor, action: Action) -> Entry {
         let (event_id, request_id) = match self.correlation.clone() {
-            Correlation::Event(id) => (Some(id), None),
+            Correlation::Event(id) | Correlation::Sweep(id) => (Some(id), None),
             Correlation::Request(id) => (None, Some(id)),
         };
         Entry {
@@ -93,6 +95,36 @@ pub(crate) struct Acted {
     pub(crate) result: Result<TrackState, ActionError>,
     /// None where nothing was begun.
     pub(crate) end: Option<(Unfinished, Completion)>,
+    /// The row of what was not begun.
+    pub(crate) row: Option<AuditRow>,
+}
+
+/// Why nothing was begun, and the row for it.
+struct NotBegun {
+    error: ActionError,
+    row: Option<AuditRow>,
+}
+
+impl NotBegun {
+    fn new(error: ActionError, entry: Entry, outcome: Outcome) -> Self {
+        let row = AuditRow::new(entry, outcome, error.to_string());
+        Self {
+            error,
+            row: Some(row),
+        }
+    }
+}
+
+impl From<ActionError> for NotBegun {
+    fn from(error: ActionError) -> Self {
+        Self { error, row: None }
+    }
+}
+
+impl From<WriteError> for NotBegun {
+    fn from(error: WriteError) -> Self {
+        ActionError::from(error).into()
+    }
 }
 
 /// The track after the action, as LiveKit reports it.
@@ -141,17 +173,21 @@ impl ActionRunner {
         if let Some(end) = acted.end {
             self.finish(end).await;
         }
+        if let Some(row) = acted.row {
+            self.record(&row).await?;
+        }
         acted.result
     }
 
-    /// The same, but for the outcome, which is the caller's to write.
+    /// The same, but for the outcome and the row of what was not begun, which are the caller's to write.
     pub(crate) async fn act(&self, request: &ActionRequest<'_>) -> Acted {
         let intent = match self.begin(request).await {
             Ok(intent) => intent,
-            Err(error) => {
+            Err(NotBegun { error, row }) => {
                 return Acted {
                     result: Err(error),
                     end: None,
+                    row,
                 };
             }
         };
@@ -173,6 +209,7 @@ impl ActionRunner {
         Acted {
             result,
             end: Some((unfinished, completion)),
+            row: None,
         }
     }
 
@@ -195,7 +232,7 @@ impl ActionRunner {
     }
 
     /// Authorizes the action and writes its intent, once the action before it on the same source is over.
-    async fn begin(&self, request: &ActionRequest<'_>) -> Result<Intent, ActionError> {
+    async fn begin(&self, request: &ActionRequest<'_>) -> Result<Intent, NotBegun> {
         let started = Instant::now();
         let entry = entry(request);
         let target = Target {
@@ -208,11 +245,7 @@ impl ActionRunner {
         };
         let permit = match authorize(request.verb, &request.authority, &target) {
             Ok(permit) => permit,
-            Err(denied) => {
-                self.record(&entry, Outcome::Refused, &denied.to_string())
-                    .await?;
-                return Err(denied.into());
-            }
+            Err(denied) => return Err(NotBegun::new(denied.into(), entry, Outcome::Refused)),
         };
         let proposal = Proposal {
             permit,
@@ -220,29 +253,30 @@ impl ActionRunner {
             fetched_at: request.fetched_at,
             job: request.job.cloned(),
         };
-        let (refused, outcome, error) = match self.ledger.begin(proposal, request.deadline).await? {
+        match self.ledger.begin(proposal, request.deadline).await? {
             Begun::Intent(intent) => {
                 self.metrics.observe(Step::Intent, started.elapsed());
-                return Ok(intent);
+                Ok(intent)
             }
             // It is tried again, and what comes of that is a row.
-            Begun::Busy(_) if request.job.is_some() => return Err(ActionError::Busy),
-            Begun::Lost(_) => return Err(ActionError::Lost),
-            Begun::Busy(refused) => (refused, Outcome::Failed, ActionError::Busy),
-            Begun::Superseded(refused) => (refused, Outcome::Superseded, ActionError::Superseded),
-        };
-        self.record(&refused.entry, outcome, &error.to_string())
-            .await?;
-        Err(error)
+            Begun::Busy(_) if request.policy.is_some() => Err(ActionError::Busy.into()),
+            Begun::Lost(_) => Err(ActionError::Lost.into()),
+            Begun::Busy(proposal) => Err(NotBegun::new(
+                ActionError::Busy,
+                proposal.entry,
+                Outcome::Failed,
+            )),
+            Begun::Superseded(proposal) => Err(NotBegun::new(
+                ActionError::Superseded,
+                proposal.entry,
+                Outcome::Superseded,
+            )),
+        }
     }
 
-    pub(super) async fn record(
-        &self,
-        entry: &Entry,
-        outcome: Outcome,
-        error: &str,
-    ) -> Result<(), WriteError> {
-        Ok(audit::record(&self.pool, entry, outcome, Some(error)).await?)
+    pub(super) async fn record(&self, row: &AuditRow) -> Result<(), WriteError> {
+        let error = row.error.as_deref();
+        Ok(audit::record(&self.pool, &row.entry, row.outcome, error).await?)
     }
 }
 

@@ -112,6 +112,18 @@ pub struct AuditRow {
     pub error: Option<String>,
 }
 
+impl AuditRow {
+    /// The row of what came to nothing, and why.
+    #[must_use]
+    pub fn new(entry: Entry, outcome: Outcome, error: String) -> Self {
+        Self {
+            entry,
+            outcome,
+            error: Some(error),
+        }
+    }
+}
+
 /// As Postgres can store it.
 pub(crate) fn stored(text: Option<&String>) -> Option<String> {
     text.map(|text| to_pg_text(text))

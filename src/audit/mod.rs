@@ -53,6 +53,8 @@ pub enum Origin {
     Manual,
     /// A policy, on a webhook's word.
     Webhook,
+    /// A policy, on what a sweep saw.
+    Sweep,
     /// A caller of `/v1`.
     Rest,
     /// The command line.
@@ -66,6 +68,7 @@ impl Origin {
         match self {
             Self::Manual => "manual",
             Self::Webhook => "webhook",
+            Self::Sweep => "sweep",
             Self::Rest => "rest",
             Self::Cli => "cli",
         }

@@ -134,13 +134,14 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineError;
     use crate::policy_store::StoreError;
     use crate::server::StartError;
 
     #[test]
     fn a_cause_is_said_once() {
         let check = |error: anyhow::Error, want: &str| assert_eq!(told(&error), want);
-        let policies = || StartError::Policies(StoreError::Database(sqlx::Error::PoolTimedOut));
+        let policies = || StartError::Engine(EngineError::Policies(StoreError::Database(sqlx::Error::PoolTimedOut)));
         let said = "the stored policies cannot be read: the database does not answer: pool timed \
                     out while waiting for an open connection";
         check(policies().into(), said);

@@ -7,6 +7,7 @@ use anyhow::bail;
 
 use super::{configured, told_to_stop};
 use crate::config::Config;
+use crate::engine::EngineError;
 use crate::policy_store::StoreError;
 use crate::postgres::Database;
 use crate::server::{Server, StartError};
@@ -55,7 +56,7 @@ async fn start(config: &Config, database: &Database) -> Result<Server, StartErro
     let begun = Instant::now();
     loop {
         let started = Server::start(config, database.pool.clone(), Clock::system()).await;
-        if !matches!(started, Err(StartError::Policies(StoreError::Database(_))))
+        if !matches!(started, Err(StartError::Engine(EngineError::Policies(StoreError::Database(_)))))
             || !database.is_supervised()
             || begun.elapsed() > AWAY_MAX
         {

@@ -13,8 +13,8 @@ use url::Url;
 
 use super::reader::EnvReader;
 use super::{
-    ApiKey, Config, DatabaseConfig, Environment, LiveKitConfig, LogFormat, WorkerConfig, auth,
-    log_filter, names,
+    ApiKey, Config, DatabaseConfig, Environment, LiveKitConfig, LogFormat, SweepConfig,
+    SweepSchedule, WorkerConfig, auth, log_filter, names, sweep,
 };
 
 /// What is wrong with the settings: one line a variable.
@@ -40,6 +40,8 @@ const DEADLINE_MAX: Duration = Duration::from_hours(12);
 
 /// More than any Postgres does work for at once, and few enough for the machine's own to start.
 const CONNECTIONS_MAX: u32 = 1000;
+
+const CALLS_PER_SECOND_MAX: u32 = 10_000;
 
 pub(super) fn config(environment: &Environment) -> Result<Config, ConfigError> {
     let mut reader = EnvReader::new(environment);
@@ -80,6 +82,10 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
             concurrency: reader.parsed("QUELL_WORKERS", 128, "a whole number"),
             deadline: reader.seconds("QUELL_JOB_DEADLINE_SECONDS", 120),
         },
+        sweep: SweepConfig {
+            schedule: sweep_schedule(reader),
+            calls_per_second: reader.parsed("QUELL_SWEEP_CALLS_PER_SECOND", 200, "a whole number"),
+        },
         event_retention_days: retention(reader),
         log_filter: log_filter(reader),
         log_format: log_format(reader),
@@ -96,6 +102,12 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
             "QUELL_DATABASE_CONNECTIONS is {}, but must be at most {CONNECTIONS_MAX}: Postgres has a process for each, \
              and is fastest with a few for each of its processors",
             config.database.connections_max
+        ));
+    }
+    if !(1..=CALLS_PER_SECOND_MAX).contains(&config.sweep.calls_per_second) {
+        reader.problems.push(format!(
+            "QUELL_SWEEP_CALLS_PER_SECOND is {}, but must be from 1 to {CALLS_PER_SECOND_MAX}",
+            config.sweep.calls_per_second
         ));
     }
     if config.worker.deadline > DEADLINE_MAX {
@@ -243,6 +255,23 @@ fn retention(reader: &mut EnvReader<'_>) -> u32 {
         ));
     }
     days
+}
+
+fn sweep_schedule(reader: &mut EnvReader<'_>) -> Option<SweepSchedule> {
+    let line = reader.text("QUELL_SWEEP_CRON");
+    let line = line.as_deref().unwrap_or(sweep::DEFAULT).trim();
+    if line == "off" {
+        return None;
+    }
+    SweepSchedule::parse(line)
+        .map_err(|wrong| {
+            reader.problems.push(format!(
+                "QUELL_SWEEP_CRON is {line:?}, but must be six fields (seconds first), in UTC, such as {:?} for twice \
+                 a minute, or off: {wrong}",
+                sweep::DEFAULT
+            ));
+        })
+        .ok()
 }
 
 fn log_filter(reader: &mut EnvReader<'_>) -> String {

@@ -15,6 +15,7 @@ use crate::livekit::signature::Verifier;
 use crate::metrics::Metrics;
 use crate::policy_store::Policies;
 use crate::postgres::Pool;
+use crate::sweep::Sweeper;
 use quell_clock::Clock;
 
 /// What handlers share; cheap to clone: every layer and handler of a request does.
@@ -50,6 +51,8 @@ pub struct AppParts {
     pub inbox: Inbox,
     /// The action path; none where LiveKit is not configured.
     pub runner: Option<ActionRunner>,
+    /// Reads live rooms, and sweeps them; none where LiveKit is not configured.
+    pub sweeper: Option<Sweeper>,
     /// The policies in force.
     pub policies: Policies,
     /// Counters and durations, for `/metrics`.

@@ -18,7 +18,7 @@ use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
 use super::takeover::{Takeover, TakeoverCandidate};
 use super::worker::Worker;
-use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
+use crate::livekit::event::{Event, ROOM_STARTED, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
 use crate::postgres::{
     Connection, Dedicated, Pool, batches, interval, is_about_data, to_pg_key, to_pg_text,
@@ -82,12 +82,14 @@ struct Incoming {
 
 impl Inbox {
     /// An inbox and its writer, which runs until the last `Inbox` is dropped. A job is tried for so long as `deadline`.
+    /// Events of what begins and ends go to `noticed` too, once they are stored, as far as there is room.
     #[must_use]
     pub fn new(
         pool: Pool,
         worker: Worker,
         deadline: Duration,
         metrics: Metrics,
+        noticed: mpsc::Sender<Event>,
     ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (takeover, taking_over) = Takeover::new(pool.clone(), worker.clone());
@@ -97,6 +99,7 @@ impl Inbox {
             takeover,
             deadline,
             metrics: metrics.clone(),
+            noticed,
         };
         let inbox = Self {
             queue,
@@ -160,6 +163,7 @@ struct Writer {
     takeover: Takeover,
     deadline: Duration,
     metrics: Metrics,
+    noticed: mpsc::Sender<Event>,
 }
 
 /// What a statement stored and ended.
@@ -326,6 +330,10 @@ impl Writer {
             };
             // The sender may have gone: its 2 s are over. What is stored is handled all the same.
             drop(answer.send(Ok(accepted)));
+            if received_at.is_some() && (event.name == ROOM_STARTED || ends_track(&event.name)) {
+                // Where there is no room, the next sweep of all rooms sees it.
+                drop(self.noticed.try_send(event.clone()));
+            }
             match (received_at, job) {
                 (Some(received_at), Some(reservation)) => {
                     let times = JobTimes {

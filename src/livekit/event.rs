@@ -38,8 +38,11 @@ pub struct EventRoom {
     pub sid: String,
     /// The room's name.
     pub name: String,
-    /// The tenant in the room's metadata, which only room and participant events have.
+    /// The tenant in the room's metadata, which only room and participant events have, and track events of newer
+    /// servers.
     pub tenant: Option<TenantId>,
+    /// When it was made, in Unix seconds; 0 in events that have no more than its SID and name.
+    pub created_at: i64,
 }
 
 /// The participant as an event tells of it; empty where the event has none.
@@ -87,6 +90,10 @@ impl Default for EventTrack {
     }
 }
 
+/// The event of a new room.
+pub const ROOM_STARTED: &str = "room_started";
+/// The event of a room's end.
+pub const ROOM_FINISHED: &str = "room_finished";
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
@@ -101,7 +108,7 @@ fn ended(name: &str) -> Option<Ended> {
     match name {
         "track_unpublished" => Some(Ended::Track),
         "participant_left" | "participant_connection_aborted" => Some(Ended::Participant),
-        "room_finished" => Some(Ended::Room),
+        ROOM_FINISHED => Some(Ended::Room),
         _ => None,
     }
 }
@@ -168,6 +175,8 @@ struct WireRoom<'a> {
     name: String,
     #[serde(rename = "metadata", deserialize_with = "tenant")]
     tenant: Option<TenantId>,
+    #[serde(alias = "creation_time", deserialize_with = "integer")]
+    creation_time: i64,
     #[serde(borrow, alias = "turn_password")]
     turn_password: Option<&'a RawValue>,
 }
@@ -222,6 +231,7 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
                 sid: room.sid,
                 name: room.name,
                 tenant: room.tenant,
+                created_at: room.creation_time,
             },
             participant,
             track,

@@ -1,12 +1,16 @@
 //! LiveKit: what it tells us (signed webhooks) and what we ask of it (its `RoomService`).
 
+mod elements;
 pub mod event;
 pub(crate) mod facts;
+mod rate;
 mod room;
 mod rooms;
 pub mod signature;
 mod twirp;
 
+pub use elements::Oversized;
+pub use rate::{RateLimit, Urgency};
 pub use room::{LiveKit, LiveRoom, MutedTrack};
 pub use rooms::Rooms;
 pub use twirp::{LiveKitError, LiveKitSetupError};

@@ -10,6 +10,7 @@ use livekit_protocol::{
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::elements::Oversized;
 use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::access::Verb;
 use crate::config::LiveKitConfig;
@@ -87,6 +88,39 @@ impl LiveKit {
         let response: ListRoomsResponse =
             self.0.call("ListRooms", grants, &request, deadline).await?;
         Ok(response.rooms)
+    }
+
+    /// Calls `each` with every room. Those with too much metadata are left out, and returned.
+    pub(crate) async fn each_room(
+        &self,
+        deadline: Instant,
+        each: impl FnMut(Room),
+    ) -> Result<Vec<Oversized>, LiveKitError> {
+        let grants = VideoGrants {
+            room_list: true,
+            ..VideoGrants::default()
+        };
+        let request = ListRoomsRequest::default();
+        self.0
+            .list("ListRooms", grants, &request, deadline, each)
+            .await
+    }
+
+    /// Calls `each` with everybody in the room, with their tracks. Those with too much metadata are left out, and
+    /// returned.
+    pub(crate) async fn each_participant(
+        &self,
+        room: &str,
+        deadline: Instant,
+        each: impl FnMut(ParticipantInfo),
+    ) -> Result<Vec<Oversized>, LiveKitError> {
+        let request = ListParticipantsRequest {
+            room: room.to_owned(),
+        };
+        let grants = admin_of(room);
+        self.0
+            .list("ListParticipants", grants, &request, deadline, each)
+            .await
     }
 
     /// Everybody in the room, with their tracks; nobody where it is not there.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use super::rate::{RateLimit, Urgency};
 use super::room::{LiveKit, LiveRoom};
 use super::twirp::LiveKitError;
 use crate::metrics::{Batch, Metrics};
@@ -44,23 +45,27 @@ struct Asker {
     livekit: LiveKit,
     metrics: Metrics,
     tracker: TaskTracker,
+    /// How often it may ask; none: as often as [`PACE`] allows.
+    rate: Option<RateLimit>,
     /// The names of rooms that were large when they were last seen.
     large: Mutex<HashSet<String>>,
 }
 
 impl Rooms {
-    /// The way to ask, and what asks until the last of them is dropped. Calls run on `tracker`.
+    /// The way to ask, and what asks until the last of them is dropped. Calls run on `tracker`, at that rate.
     #[must_use]
     pub fn new(
         livekit: LiveKit,
         metrics: Metrics,
         tracker: TaskTracker,
+        rate: Option<RateLimit>,
     ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let asker = Arc::new(Asker {
             livekit,
             metrics,
             tracker,
+            rate,
             large: Mutex::default(),
         });
         (Self(queue), Box::pin(run(asker, receiver)))
@@ -96,6 +101,9 @@ async fn run(asks: Arc<Asker>, mut queue: mpsc::Receiver<RoomQuery>) {
                 None => return,
             },
         };
+        if let Some(rate) = &asks.rate {
+            rate.turn(Urgency::Urgent).await;
+        }
         let mut bytes = first.name.len();
         let mut names = 1;
         let mut batch = vec![first];

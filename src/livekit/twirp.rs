@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::elements::{Elements, Oversized};
 use crate::config::LiveKitConfig;
 use quell_clock::Clock;
 
@@ -145,20 +146,66 @@ impl Twirp {
         request: &Req,
         deadline: Instant,
     ) -> Result<Res, LiveKitError> {
-        let begun = Instant::now();
-        // A call is never sent late: whoever makes it holds a lease that ends soon after.
-        if begun >= deadline {
-            return Err(LiveKitError::Unreachable {
+        let answer = async {
+            let response = self.send(method, grants, request.encode_to_vec()).await?;
+            let body = whole(method, response).await?;
+            Res::decode(body.as_slice()).map_err(|error| LiveKitError::Unreadable {
                 method,
-                reason: "there was no time left to ask it".to_owned(),
-                was_sent: false,
-            });
-        }
-        let answer = self.answer(method, grants, request.encode_to_vec());
-        let (status, body) = tokio::time::timeout_at(deadline, answer)
+                reason: error.to_string(),
+            })
+        };
+        in_time(method, deadline, answer).await
+    }
+
+    /// The same of an answer that is one list, as its first field: calls `each` with every element of it, of any
+    /// number. Those that are too large are left out, and returned.
+    pub(super) async fn list<Req: Message, Element: Message + Default>(
+        &self,
+        method: &'static str,
+        grants: VideoGrants,
+        request: &Req,
+        deadline: Instant,
+        mut each: impl FnMut(Element),
+    ) -> Result<Vec<Oversized>, LiveKitError> {
+        let answer = async {
+            let mut response = self.send(method, grants, request.encode_to_vec()).await?;
+            let mut elements = Elements::default();
+            let unreadable = |reason: String| LiveKitError::Unreadable { method, reason };
+            while let Some(chunk) = response
+                .chunk()
+                .await
+                .map_err(|error| unreachable(method, error))?
+            {
+                elements.push(&chunk);
+                while let Some(element) = elements.next().map_err(|wrong| unreadable(wrong.into()))? {
+                    let element = Element::decode(element);
+                    each(element.map_err(|error| unreadable(error.to_string()))?);
+                }
+            }
+            elements.end().map_err(|wrong| unreadable(wrong.into()))
+        };
+        in_time(method, deadline, answer).await
+    }
+
+    /// Sends a request; the answer is a success, and protobuf.
+    async fn send(
+        &self,
+        method: &'static str,
+        grants: VideoGrants,
+        body: Vec<u8>,
+    ) -> Result<reqwest::Response, LiveKitError> {
+        let response = self
+            .http
+            .post(format!("{}/twirp/livekit.RoomService/{method}", self.base))
+            .header(CONTENT_TYPE, "application/protobuf")
+            .bearer_auth(self.token(method, grants)?)
+            .body(body)
+            .send()
             .await
-            .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)))?;
+            .map_err(|error| unreachable(method, error))?;
+        let status = response.status().as_u16();
         if status != 200 {
+            let body = whole(method, response).await?;
             let fault = serde_json::from_slice(&body).unwrap_or_else(|_| not_twirp(status));
             return Err(LiveKitError::Status {
                 method,
@@ -171,51 +218,17 @@ impl Twirp {
                 message: fault.msg,
             });
         }
-        Res::decode(body.as_slice()).map_err(|error| LiveKitError::Unreadable {
-            method,
-            reason: error.to_string(),
-        })
-    }
-
-    async fn answer(
-        &self,
-        method: &'static str,
-        grants: VideoGrants,
-        body: Vec<u8>,
-    ) -> Result<(u16, Vec<u8>), LiveKitError> {
-        let unreachable = |error: reqwest::Error| LiveKitError::Unreachable {
-            method,
-            was_sent: !error.is_connect(),
-            reason: root_cause(&error.without_url()),
-        };
-        let mut response = self
-            .http
-            .post(format!("{}/twirp/livekit.RoomService/{method}", self.base))
-            .header(CONTENT_TYPE, "application/protobuf")
-            .bearer_auth(self.token(method, grants)?)
-            .body(body)
-            .send()
-            .await
-            .map_err(unreachable)?;
-        let status = response.status().as_u16();
         let is_protobuf = response
             .headers()
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/protobuf"));
-        if status == 200 && !is_protobuf {
+        if !is_protobuf {
             return Err(LiveKitError::Unreadable {
                 method,
                 reason: "it is not protobuf: does LIVEKIT_URL point at LiveKit?".to_owned(),
             });
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(LiveKitError::TooLarge { method });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok((status, bytes))
+        Ok(response)
     }
 
     fn token(&self, method: &'static str, video: VideoGrants) -> Result<String, LiveKitError> {
@@ -243,6 +256,53 @@ impl std::fmt::Debug for Twirp {
         f.debug_struct("Twirp")
             .field("issuer", &self.issuer)
             .finish_non_exhaustive()
+    }
+}
+
+/// What comes of `answer` until `deadline`.
+async fn in_time<T>(
+    method: &'static str,
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, LiveKitError>>,
+) -> Result<T, LiveKitError> {
+    let begun = Instant::now();
+    // A call is never sent late: whoever makes it holds a lease that ends soon after.
+    if begun >= deadline {
+        return Err(LiveKitError::Unreachable {
+            method,
+            reason: "there was no time left to ask it".to_owned(),
+            was_sent: false,
+        });
+    }
+    tokio::time::timeout_at(deadline, answer)
+        .await
+        .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)))
+}
+
+/// The whole of an answer, which is bounded.
+async fn whole(
+    method: &'static str,
+    mut response: reqwest::Response,
+) -> Result<Vec<u8>, LiveKitError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable(method, error))?
+    {
+        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(LiveKitError::TooLarge { method });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn unreachable(method: &'static str, error: reqwest::Error) -> LiveKitError {
+    LiveKitError::Unreachable {
+        method,
+        was_sent: !error.is_connect(),
+        reason: root_cause(&error.without_url()),
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
 use crate::action::{Acted, ActionError, ActionRequest, ActionRunner, Cause};
+use crate::audit::AuditRow;
 use crate::ledger::{Completion, JobLease, Unfinished};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
@@ -61,8 +62,13 @@ pub enum Seen<'a> {
         /// The job.
         job: &'a JobLease,
     },
-    /// LiveKit shows it.
-    Live(Box<LiveTrack>),
+    /// LiveKit shows it; no webhook is answered to.
+    Live {
+        /// The track.
+        live: &'a LiveTrack,
+        /// When it was published, as far as that is known.
+        published_at: DateTime<Utc>,
+    },
 }
 
 /// A track as LiveKit shows it now.
@@ -89,6 +95,8 @@ pub struct Handled {
     pub result: TrackResult,
     /// What is to be written of the action for a job, with the job's end.
     pub(crate) action: Option<(Unfinished, Completion)>,
+    /// The row of an action that was not begun.
+    pub(crate) row: Option<AuditRow>,
 }
 
 /// What came of a track.
@@ -125,6 +133,7 @@ impl Handled {
             decision: None,
             result: TrackResult::Retry(why.to_owned()),
             action: None,
+            row: None,
         }
     }
 
@@ -183,9 +192,10 @@ impl Pipeline {
     pub async fn run(&self, seen: Seen<'_>, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
         match seen {
             Seen::Told { event, look, job } => self.run_told(event, look, job, as_of, cause).await,
-            Seen::Live(live) => {
-                let facts = facts_from_live(&live.room, &live.participant, &live.track, as_of);
-                let mut handled = self.run_live(&live, facts, as_of, cause, None).await;
+            Seen::Live { live, published_at } => {
+                let facts =
+                    facts_from_live(&live.room, &live.participant, &live.track, published_at);
+                let mut handled = self.run_live(live, facts, as_of, cause, None).await;
                 if let (Some(end), Some(runner)) = (handled.action.take(), &self.runner) {
                     runner.finish(end).await;
                 }
@@ -238,7 +248,7 @@ impl Pipeline {
     ) -> Handled {
         // By what is in force now: LiveKit may have been asked for longer than a change takes.
         let decision = self.decide(&self.policies.snapshot(), &facts);
-        let mut action = None;
+        let (mut action, mut row) = (None, None);
         let result = match (&decision.enforced, &self.runner) {
             (Verdict::Mute { policy }, Some(runner)) => {
                 let request = ActionRequest {
@@ -258,7 +268,7 @@ impl Pipeline {
                 };
                 let acted = runner.act(&request).await;
                 let result = result_of(&acted, policy);
-                action = acted.end;
+                (action, row) = (acted.end, acted.row);
                 result
             }
             (Verdict::Mute { .. }, None) => not_configured(),
@@ -269,6 +279,7 @@ impl Pipeline {
         };
         Handled {
             action,
+            row,
             ..handled(facts, Some(decision), result)
         }
     }
@@ -287,6 +298,7 @@ fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Han
         decision,
         result,
         action: None,
+        row: None,
     }
 }
 

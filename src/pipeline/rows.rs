@@ -45,6 +45,13 @@ impl Handled {
         })
     }
 
+    /// The row of a live track of which a fact is unknown that the decision depends on.
+    #[must_use]
+    pub fn undecided_row(&self, cause: &Cause, why: &str) -> AuditRow {
+        let entry = entry(&self.facts, cause, Action::Decide);
+        AuditRow::new(entry, Outcome::Undecided, why.to_owned())
+    }
+
     /// The row of a track that is given up after `attempts` tries.
     #[must_use]
     pub fn given_up_row(&self, cause: &Cause, attempts: u32, error: &str) -> AuditRow {

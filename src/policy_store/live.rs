@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ pub struct Policies(Arc<PoliciesInner>);
 #[derive(Debug)]
 struct PoliciesInner {
     snapshot: ArcSwap<PolicySet>,
+    /// Told of every new snapshot.
+    changed: watch::Sender<()>,
     /// The revision that the snapshot was read at; none before the first read. Locked while a change is
     /// applied: of two at once, the one that read first could end last.
     seen: Mutex<Option<Newest>>,
@@ -40,6 +42,7 @@ impl Policies {
     pub async fn load(pool: &Pool, metrics: Metrics) -> Result<Self, StoreError> {
         let policies = Self(Arc::new(PoliciesInner {
             snapshot: ArcSwap::default(),
+            changed: watch::Sender::new(()),
             seen: Mutex::new(None),
             metrics,
         }));
@@ -51,6 +54,12 @@ impl Policies {
     #[must_use]
     pub fn snapshot(&self) -> Arc<PolicySet> {
         self.0.snapshot.load_full()
+    }
+
+    /// Tells of every snapshot that is put in force from now on.
+    #[must_use]
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 
     /// Applies what has changed since the last refresh, if anything has.
@@ -97,6 +106,7 @@ impl Policies {
         let work = move || {
             let set = compile(&inner.snapshot.load())?.as_of_revision(newest.id);
             inner.snapshot.store(Arc::new(set));
+            inner.changed.send_replace(());
             Ok(())
         };
         spawn_blocking(work).await.map_err(broken)?

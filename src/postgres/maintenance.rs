@@ -58,29 +58,43 @@ pub async fn delete_leases(pool: &Pool) -> Result<u64, sqlx::Error> {
     Ok(deleted.rows_affected())
 }
 
-/// Removes people's unmutes in rooms that ended more than a day ago; returns how many.
-///
-/// `LiveKit` may drop the webhook of a room's end. Such a room counts as ended a day after its last
-/// event was dropped (`retention_days`), and no earlier than that long after the unmute.
+/// Removes people's unmutes in rooms that are over for more than a day; returns how many.
 pub async fn delete_unmutes(pool: &Pool, retention_days: u32) -> Result<u64, sqlx::Error> {
-    // The events are those of the index `webhook_event_room_sid`.
     let deleted = query!(
         "delete from manual_unmute m
          where m.at < clock_timestamp() - interval '1 day'
-           and (exists (
-                   select from webhook_event e
-                   where e.room_sid = m.room_sid and e.event = 'room_finished'
-                     and e.received_at < clock_timestamp() - interval '1 day')
-             or m.at < clock_timestamp() - make_interval(days => $1 + 1)
-               and not exists (
-                   select from webhook_event e
-                   where e.room_sid = m.room_sid
-                     and e.event in ('room_started', 'room_finished', 'participant_joined',
-                                     'participant_left')
-                     and e.received_at > clock_timestamp() - make_interval(days => $1 + 1)))",
+           and quell_is_room_over(m.room_sid, m.at, $1)",
         days(retention_days),
     )
     .execute(&pool.within(MAINTENANCE_TIMEOUT))
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Removes what sweeps have written: runs and decisions that are older than `retention_days`, and when tracks were
+/// first seen in rooms that are over for more than a day; returns how many runs.
+pub async fn delete_sweeps(pool: &Pool, retention_days: u32) -> Result<u64, sqlx::Error> {
+    let pool = pool.within(MAINTENANCE_TIMEOUT);
+    let deleted = query!(
+        "delete from sweep_run where created_at < clock_timestamp() - make_interval(days => $1)",
+        days(retention_days),
+    )
+    .execute(&pool)
+    .await?;
+    query!(
+        "delete from sweep_decision
+         where decided_at < clock_timestamp() - make_interval(days => $1)",
+        days(retention_days),
+    )
+    .execute(&pool)
+    .await?;
+    query!(
+        "delete from swept_track t
+         where t.first_seen_at < clock_timestamp() - interval '1 day'
+           and quell_is_room_over(t.room_sid, t.first_seen_at, $1)",
+        days(retention_days),
+    )
+    .execute(&pool)
     .await?;
     Ok(deleted.rows_affected())
 }

@@ -37,11 +37,11 @@ pub(crate) use listen::Listener;
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
 pub use maintenance::{
-    create_partitions, delete_dead_jobs, delete_leases, delete_unmutes, drop_events,
+    create_partitions, delete_dead_jobs, delete_leases, delete_sweeps, delete_unmutes, drop_events,
 };
 pub(crate) use migrate::{Schema, schema, server_version};
 pub use pool::Pool;
 pub(crate) use pool::{Connection, Dedicated, Transaction};
 pub(crate) use pooler::Sessions;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
-pub(crate) use text::{to_pg_json, to_pg_key, to_pg_text};
+pub(crate) use text::{json_text, to_pg_key, to_pg_text};

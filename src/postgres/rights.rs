@@ -12,17 +12,18 @@ use super::migrate::login;
 const GRANT_LOCK: i64 = 0x7175_656c_6c02;
 
 /// What auditors read; the service reads them too.
-const VIEWS: [&str; 6] = [
+const VIEWS: [&str; 7] = [
     "moderation_history",
     "failed_actions",
     "unsettled_actions",
     "would_have_muted",
     "actions_by_participant",
     "policy_effect",
+    "sweeps",
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 10] = [
+const SERVICE: [(&str, &[&str]); 13] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("policy_history", &["select"]),
@@ -33,6 +34,9 @@ const SERVICE: [(&str, &[&str]); 10] = [
     ("manual_unmute", &["select", "insert", "delete"]),
     ("audit_log", &["select", "insert"]),
     ("open_intent", &["select", "insert", "delete"]),
+    ("sweep_run", &["select", "insert", "update", "delete"]),
+    ("swept_track", &["select", "insert", "update", "delete"]),
+    ("sweep_decision", &["select", "insert", "delete"]),
 ];
 
 /// A privilege on a table or view.

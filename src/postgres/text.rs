@@ -1,5 +1,6 @@
 //! Text and JSON as Postgres can store them: it has no NUL, and an entry of an index is short.
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// The longest text that is stored whole: three of them fit into an entry of an index (2704 bytes),
@@ -38,6 +39,14 @@ pub(crate) fn to_pg_json(value: Value) -> Value {
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
+}
+
+/// `value` as JSON that Postgres can store. As text: a `Value` is sent as `jsonb`, which refuses the escaped NUL of
+/// a name.
+#[must_use]
+pub(crate) fn json_text<T: Serialize>(value: &T) -> String {
+    // Only maps with keys that are no strings fail, and there are none.
+    to_pg_json(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
 #[cfg(test)]

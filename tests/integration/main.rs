@@ -57,6 +57,7 @@ mod policy_rollback;
 mod policy_tests;
 mod programs;
 mod support;
+mod sweeps;
 mod webhooks;
 mod webhooks_odd;
 mod webhooks_refused;

@@ -62,7 +62,14 @@ async fn now(app: &TestApp) -> DateTime<Utc> {
 async fn run(app: &TestApp, sid: &str, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
     let live = live(app, sid).await;
     pipeline(app)
-        .run(Seen::Live(Box::new(live)), as_of, cause)
+        .run(
+            Seen::Live {
+                live: &live,
+                published_at: as_of,
+            },
+            as_of,
+            cause,
+        )
         .await
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -132,6 +132,35 @@ impl CompiledPolicy {
             &self.id.name,
             owner,
         )
+    }
+
+    /// Whether it is in force at this time, in rooms of any age.
+    #[must_use]
+    pub fn is_in_time(&self, now: DateTime<Utc>) -> bool {
+        let schedule = self.schedule.as_ref();
+        schedule.is_none_or(|schedule| schedule.is_in_time(now))
+    }
+
+    /// The first instant after `now` at which time alone makes it forbid more: a mute comes into force, an
+    /// exemption goes out of it.
+    #[must_use]
+    pub fn forbids_more_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let schedule = self.schedule.as_ref()?;
+        schedule.next_change(now, self.effect == Effect::Mute)
+    }
+
+    /// For how long from the making of a room it exempts there, where it does not for ever: then it forbids more.
+    #[must_use]
+    pub fn exempts_first(&self) -> Option<TimeDelta> {
+        let first = self.schedule.as_ref()?.first()?;
+        (self.effect == Effect::Exempt).then(|| first.delta())
+    }
+
+    /// Whether it is about rooms of this name.
+    #[must_use]
+    pub fn is_about_room(&self, name: &str) -> bool {
+        let rooms = &self.match_.room;
+        rooms.is_empty() || rooms.iter().any(|glob| glob.is_match(name))
     }
 
     /// What it says of this track at this time.

@@ -67,6 +67,25 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// A room of that name, and any track in it.
+    pub(super) fn of_room(room: &'a str, hash: &'a RandomState) -> Self {
+        let sought = |of: Name, name: &'a str| Sought {
+            name,
+            hash: hash_of_name(hash, of, Anchor::Whole, name),
+        };
+        Self {
+            hash,
+            room: sought(Name::Room, room),
+            identity: sought(Name::Identity, ""),
+            attributes: &Fact::Unknown,
+            words: Words {
+                source: u8::MAX,
+                type_: u8::MAX,
+                kind: u8::MAX,
+            },
+        }
+    }
+
     fn sought(&self, name: Name) -> Sought<'a> {
         match name {
             Name::Room => self.room,
@@ -283,14 +302,7 @@ impl Index {
                 found(entry.position);
             }
         };
-        for look in &self.lookups {
-            if let Some(hash) = look.hash(probe) {
-                self.texts.find(hash, &mut each);
-            }
-        }
-        for (name, inside) in &self.inside {
-            inside.find(probe.sought(*name).name, &mut each);
-        }
+        self.find_by_globs(probe, &[Name::Room, Name::Identity], &mut each);
         if self.attributes.words.may_be_about(probe.words) {
             match probe.attributes {
                 Fact::Known(attributes) => {
@@ -305,6 +317,33 @@ impl Index {
         let place = usize::try_from(probe.words.source.trailing_zeros()).unwrap_or(SOURCES);
         let of_source = self.sources.get(place).map_or(&[][..], |entries| entries);
         of_source.iter().copied().for_each(each);
+    }
+}
+
+impl Index {
+    /// Calls `found` with the position of each policy that names rooms and may name this one.
+    pub(super) fn find_by_room(&self, probe: &Probe<'_>, mut found: impl FnMut(u32)) {
+        self.find_by_globs(probe, &[Name::Room], &mut |entry| found(entry.position));
+    }
+
+    fn find_by_globs(
+        &self,
+        probe: &Probe<'_>,
+        names: &[Name],
+        each: &mut impl FnMut(IndexEntry),
+    ) {
+        for look in &self.lookups {
+            if names.contains(&look.name)
+                && let Some(hash) = look.hash(probe)
+            {
+                self.texts.find(hash, each);
+            }
+        }
+        for (name, inside) in &self.inside {
+            if names.contains(name) {
+                inside.find(probe.sought(*name).name, each);
+            }
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use super::policy::{Mode, Policy};
 use super::problem::Problems;
 use super::tri::Tri;
 
+mod rooms;
+
 /// A policy as it is stored: a row of the table `policy`.
 #[derive(Debug, Clone)]
 pub struct StoredPolicy {
@@ -102,6 +104,8 @@ struct OwnerPolicies {
     /// Those that are `off`.
     off: Box<[Arc<CompiledPolicy>]>,
     index: Index,
+    /// The positions of the live ones that name no rooms.
+    everywhere: Box<[u32]>,
 }
 
 impl OwnerPolicies {
@@ -109,7 +113,12 @@ impl OwnerPolicies {
         let is_live = |policy: &Arc<CompiledPolicy>| policy.mode != Mode::Off;
         let (mut live, off): (Vec<_>, Vec<_>) = policies.into_iter().partition(is_live);
         live.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        let everywhere = (0_u32..).zip(&live);
         Self {
+            everywhere: everywhere
+                .filter(|(_, policy)| policy.match_.room.is_empty())
+                .map(|(position, _)| position)
+                .collect(),
             index: Index::new(live.iter().map(|policy| &**policy), hash),
             live: live.into(),
             off: off.into(),
@@ -118,6 +127,10 @@ impl OwnerPolicies {
 
     fn all(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
         self.live.iter().chain(&self.off)
+    }
+
+    fn at(&self, position: u32) -> Option<&Arc<CompiledPolicy>> {
+        self.live.get(usize::try_from(position).ok()?)
     }
 
     /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
@@ -133,8 +146,7 @@ impl OwnerPolicies {
         positions.sort_unstable();
         positions.dedup();
         for position in positions {
-            let place = usize::try_from(position).unwrap_or(usize::MAX);
-            let Some(policy) = self.live.get(place) else {
+            let Some(policy) = self.at(position) else {
                 continue;
             };
             let answer = policy.ask(query.facts, query.now).if_seen(seen);
@@ -172,10 +184,15 @@ impl PolicySet {
 
     /// Builds a set of compiled policies.
     pub fn new(policies: impl IntoIterator<Item = CompiledPolicy>) -> Self {
+        Self::of_shared(policies.into_iter().map(Arc::new))
+    }
+
+    /// Builds a set of policies that other sets have too.
+    pub fn of_shared(policies: impl IntoIterator<Item = Arc<CompiledPolicy>>) -> Self {
         let mut by_owner: HashMap<Owner, Vec<_>, RandomState> = HashMap::default();
         for policy in policies {
             let of_owner = by_owner.entry(policy.id.owner.clone()).or_default();
-            of_owner.push(Arc::new(policy));
+            of_owner.push(policy);
         }
         let mut set = Self::default();
         for (owner, policies) in by_owner {

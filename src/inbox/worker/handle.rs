@@ -15,7 +15,7 @@ use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
 use crate::livekit::event::Event;
 use crate::metrics::Step;
 use crate::pipeline::{Handled, Look, Seen, TrackResult};
-use crate::postgres::{to_pg_json, to_pg_text};
+use crate::postgres::{json_text, to_pg_text};
 
 /// An answer that is older is asked for again.
 const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
@@ -52,12 +52,6 @@ impl Next {
 
 fn with<R>(jobs: &Jobs, change: impl FnOnce(&mut Vec<Job>) -> R) -> R {
     change(&mut jobs.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// `value` as it is stored: participants choose much of what is in it, NULs too.
-fn to_json<T: serde::Serialize>(value: &T) -> String {
-    // Only maps with keys that are no strings fail, and there are none.
-    to_pg_json(serde_json::to_value(value).unwrap_or_default()).to_string()
 }
 
 fn cause(job: &Job) -> Cause {
@@ -278,8 +272,10 @@ impl Worker {
         why: Option<String>,
     ) {
         let action = handled.action.take();
+        let rows = handled.row.take();
+        let rows = rows.into_iter().chain(handled.dry_run_row(&cause(&job)));
         let end = JobEnd {
-            rows: handled.dry_run_row(&cause(&job)).into_iter().collect(),
+            rows: rows.collect(),
             ..job_end(&job, &handled, settlement)
         };
         // Metadata can take up megabytes.
@@ -357,8 +353,8 @@ fn job_end(job: &Job, handled: &Handled, settlement: Settlement) -> JobEnd {
         lease: job.lease(),
         settlement,
         given_up: None,
-        facts: Some(to_json(&handled.facts)),
-        decision: handled.decision.as_ref().map(to_json),
+        facts: Some(json_text(&handled.facts)),
+        decision: handled.decision.as_ref().map(json_text),
         tenant: handled.tenant().cloned(),
         rows: Vec::new(),
     }

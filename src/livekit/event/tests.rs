@@ -71,7 +71,7 @@ fn unknown_fields_and_enum_values_pass() {
 fn usual() -> Value {
     json!({
         "id": "EV_1", "event": "track_published", "createdAt": "1800000000",
-        "room": {"sid": "RM_1", "name": "r", "metadata": r#"{"auth_id":"acme"}"#},
+        "room": {"sid": "RM_1", "name": "r", "creationTime": "1800000000", "metadata": r#"{"auth_id":"acme"}"#},
         "participant": {"sid": "PA_1", "identity": "p"},
         "track": {"sid": "TR_1", "name": "n", "source": "MICROPHONE", "mimeType": "audio/opus"},
     })
@@ -88,6 +88,7 @@ fn every_spelling_of_protojson_is_the_same_event() {
             sid: "RM_1".to_owned(),
             name: "r".to_owned(),
             tenant: Some(crate::test_data::tenant("acme")),
+            created_at: 1_800_000_000,
         },
         participant: EventParticipant {
             sid: "PA_1".to_owned(),
@@ -205,7 +206,7 @@ fn every_event_of_livekit_is_read() {
     for (name, body) in [
         (
             "room_started",
-            json!({"room": {"sid": "RM_1", "name": "r", "metadata": r#"{"auth_id":"acme"}"#}}),
+            json!({"room": {"sid": "RM_1", "name": "r", "creationTime": "1800000000", "metadata": r#"{"auth_id":"acme"}"#}}),
         ),
         (
             "room_finished",

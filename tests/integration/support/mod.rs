@@ -404,6 +404,8 @@ fn usual_env(simulator: &Simulator, database: &TestDatabase) -> BTreeMap<String,
         ("DATABASE_URL", database.url()),
         ("AUTH_API_SECRETS_JSON", &secrets.to_string()),
         ("QUELL_OPERATOR_IDS", "ops"),
+        // A test of sweeps says when.
+        ("QUELL_SWEEP_CRON", "off"),
         // Tests have clocks of other years; what is old is judged by Postgres's.
         ("QUELL_EVENT_RETENTION", "36500d"),
     ]

@@ -55,8 +55,8 @@ impl TestApp {
     }
 
     /// A count, by SQL.
-    pub(crate) async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query)
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
             .fetch_one(&self.pool)
             .await
             .unwrap()

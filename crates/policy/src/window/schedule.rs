@@ -10,6 +10,10 @@ use crate::facts::{Fact, Facts};
 use crate::reads::Reads;
 use crate::tri::Tri;
 
+/// From any instant on, so many boundaries at most lie before the next change to one side: `not_before`, then a
+/// window's start and end.
+const BOUNDARIES_MAX: usize = 4;
+
 /// The limits in time of one policy; without any it is always in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schedule {
@@ -76,10 +80,49 @@ impl Schedule {
     /// Whether the policy is in force for this room at this time.
     #[must_use]
     pub fn holds(&self, facts: &Facts, now: DateTime<Utc>) -> Tri {
-        let in_time = self.not_before.is_none_or(|begins| begins <= now)
+        Tri::from(self.is_in_time(now)).and_then(|| self.first_holds(facts, now))
+    }
+
+    /// Whether the policy is in force at this time, in rooms of any age.
+    #[must_use]
+    pub fn is_in_time(&self, now: DateTime<Utc>) -> bool {
+        self.not_before.is_none_or(|begins| begins <= now)
             && self.not_after.is_none_or(|ends| now < ends)
-            && (self.active.is_empty() || self.active.iter().any(|window| window.is_open(now)));
-        Tri::from(in_time).and_then(|| self.first_holds(facts, now))
+            && (self.active.is_empty() || self.active.iter().any(|window| window.is_open(now)))
+    }
+
+    /// The first instant after `now` at which it comes into force (`true`) or goes out of force (`false`), in
+    /// rooms of any age; none where that is more than 9 years away, or takes too long to find.
+    #[must_use]
+    pub fn next_change(&self, now: DateTime<Utc>, to: bool) -> Option<DateTime<Utc>> {
+        let mut at = now;
+        for _ in 0..BOUNDARIES_MAX {
+            let before = self.is_in_time(at);
+            at = self.next_boundary(at)?;
+            if before != to && self.is_in_time(at) == to {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// For how long from the making of a room it is in force there.
+    #[must_use]
+    pub fn first(&self) -> Option<&Length> {
+        self.first.as_ref()
+    }
+
+    /// The next instant at which any of its limits in time begins or ends.
+    fn next_boundary(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if let Some(begins) = self.not_before.filter(|begins| at < *begins) {
+            return Some(begins);
+        }
+        let ends = self.not_after;
+        if ends.is_some_and(|ends| ends <= at) {
+            return None;
+        }
+        let turns = self.windows_at(at).until.filter(|_| !self.active.is_empty());
+        [ends, turns].into_iter().flatten().min()
     }
 
     /// The facts that it reads, of those that a webhook does not hold.

@@ -1,0 +1,299 @@
+//! Sweeps: looks at all live tracks, for what no webhook tells.
+//!
+//! ```text
+//! start, schedule, edge of time, changed policy, missing webhook, by hand
+//!     -> Tick --lease--> rooms -> participants -> facts -> decide
+//!                                                   | something is forbidden
+//!                          the same room again -> Pipeline::run -> row
+//! ```
+//!
+//! A tick is a row: whoever of the replicas has its lease sweeps. Nothing is done in a room whose SID is not the
+//! same before and after its participants are read.
+
+mod edges;
+mod missed;
+mod reader;
+mod record;
+mod run;
+mod tick;
+mod tracks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use reader::{Reader, Scope};
+pub use tick::{Counts, Tick, TickCause, TickLease, Ticks};
+
+use crate::config::SweepSchedule;
+use crate::livekit::event::Event;
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+use crate::supervisor::Supervisor;
+use edges::{Edges, RoomAge};
+use quell_policy::PolicySet;
+use tracks::Tracks;
+
+/// A process that is gone keeps its ticks for so long; it renews them four times meanwhile.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// How often ticks are looked for that nobody has.
+const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
+/// The schedule is compared with the clock at least so often.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Sweeps under way at once in this process, beside the schedule's.
+const SWEEPS_AT_ONCE: usize = 8;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// What sweeps work with.
+#[derive(Debug)]
+pub struct SweeperParts {
+    /// What happens to a track that is seen.
+    pub pipeline: Pipeline,
+    /// Where rooms are read.
+    pub reader: Reader,
+    /// The table of ticks.
+    pub ticks: Ticks,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when no more is begun.
+    pub stop: CancellationToken,
+    /// Where sweeps run.
+    pub tracker: TaskTracker,
+}
+
+/// Everything that sweeps share.
+#[derive(Debug)]
+struct Parts {
+    pipeline: Pipeline,
+    reader: Reader,
+    ticks: Ticks,
+    metrics: Metrics,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    tracks: Tracks,
+    edges: Edges,
+    places: Arc<Semaphore>,
+}
+
+/// Sweeps; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sweeper {
+    parts: Arc<Parts>,
+}
+
+impl Sweeper {
+    /// A sweeper that sweeps for nothing by itself.
+    #[must_use]
+    pub fn new(parts: SweeperParts) -> Self {
+        Self {
+            parts: Arc::new(Parts {
+                pipeline: parts.pipeline,
+                reader: parts.reader,
+                ticks: parts.ticks,
+                metrics: parts.metrics,
+                stop: parts.stop,
+                tracker: parts.tracker,
+                tracks: Tracks::default(),
+                edges: Edges::default(),
+                places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
+            }),
+        }
+    }
+
+    /// Sweeps at start, by `schedule`, at edges of time, for changed policies, and where an event among `events`
+    /// shows that a webhook is missing.
+    pub(crate) fn start(
+        &self,
+        supervisor: &Supervisor,
+        schedule: SweepSchedule,
+        events: mpsc::Receiver<Event>,
+    ) {
+        supervisor.supervise("sweeps at start", self.clone().at_start());
+        supervisor.supervise("sweeps by schedule", self.clone().by_schedule(schedule));
+        supervisor.supervise("sweeps at edges", self.clone().at_edges());
+        supervisor.supervise("sweeps for policies", self.clone().for_policies());
+        supervisor.supervise("sweeps for webhooks", self.clone().for_webhooks(events));
+        supervisor.supervise("sweeps of others", self.clone().of_others());
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.parts.pipeline.clock.now()
+    }
+
+    fn snapshot(&self) -> Arc<PolicySet> {
+        self.parts.pipeline.policies.snapshot()
+    }
+
+    /// Takes the tick and sweeps, where no other replica has; what cannot be taken is tried again until the stop.
+    async fn run_tick(self, tick: Tick, scope: Scope) {
+        while !self.parts.stop.is_cancelled() {
+            match self.parts.ticks.begin(tick.clone()).await {
+                Ok(Some(lease)) => {
+                    // Where it is lost, it is another's.
+                    self.sweep(&lease, scope).await;
+                    return;
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, cause = tick.cause.as_str(), "a sweep cannot be begun; that is tried again");
+                    self.pause(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The same in a task of its own.
+    async fn spawn_tick(&self, tick: Tick, scope: Scope) {
+        let place = Arc::clone(&self.parts.places).acquire_owned().await;
+        let sweeper = self.clone();
+        self.parts.tracker.spawn(async move {
+            sweeper.run_tick(tick, scope).await;
+            drop(place);
+        });
+    }
+
+    /// Sleeps, but not beyond the stop.
+    async fn pause(&self, pause: Duration) {
+        let sleeping = tokio::time::sleep(pause);
+        self.parts.stop.run_until_cancelled(sleeping).await;
+    }
+
+    async fn at_start(self) {
+        let tick = Tick {
+            cause: TickCause::Start,
+            key: self.parts.ticks.replica.clone(),
+            room_name: None,
+        };
+        let stop = self.parts.stop.clone();
+        self.run_tick(tick, Scope::All).await;
+        stop.cancelled().await;
+    }
+
+    async fn by_schedule(self, schedule: SweepSchedule) {
+        let mut next = schedule.next(self.now());
+        while !self.parts.stop.is_cancelled() {
+            let now = self.now();
+            let Some(at) = next else {
+                self.parts.stop.cancelled().await;
+                return;
+            };
+            if at > now {
+                let left = (at - now).to_std().unwrap_or_default();
+                self.pause(left.min(SLEEP_MAX)).await;
+                continue;
+            }
+            let tick = Tick {
+                cause: TickCause::Schedule,
+                key: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+                room_name: None,
+            };
+            self.clone().run_tick(tick, Scope::All).await;
+            self.parts.tracks.forget_old();
+            // What came due meanwhile is done.
+            next = schedule.next(self.now());
+        }
+    }
+
+    async fn at_edges(self) {
+        let mut changed = self.parts.pipeline.policies.subscribe();
+        changed.mark_changed();
+        let stop = self.parts.stop.clone();
+        let running = async {
+            loop {
+                if changed.has_changed().unwrap_or_default() {
+                    changed.mark_unchanged();
+                    let sweeper = self.clone();
+                    let set = move || sweeper.parts.edges.set(&sweeper.snapshot(), sweeper.now());
+                    // A panic there is logged, and would be met again.
+                    drop(spawn_blocking(set).await);
+                }
+                for due in self.parts.edges.due(self.now()) {
+                    let scope = if due.tick.room_name.is_some() {
+                        Scope::All
+                    } else {
+                        Scope::About(Arc::new(PolicySet::of_shared(due.policies)))
+                    };
+                    self.spawn_tick(due.tick, scope).await;
+                }
+                tokio::select! {
+                    () = self.parts.edges.wait(self.now()) => {}
+                    _ = changed.changed() => changed.mark_changed(),
+                }
+            }
+        };
+        stop.run_until_cancelled(running).await;
+    }
+
+    async fn for_policies(self) {
+        let mut changed = self.parts.pipeline.policies.subscribe();
+        let mut before = self.snapshot();
+        while let Some(Ok(())) = self.parts.stop.run_until_cancelled(changed.changed()).await {
+            let after = self.snapshot();
+            let (then, now) = (Arc::clone(&before), Arc::clone(&after));
+            let more = spawn_blocking(move || now.forbids_more_than(&then)).await;
+            before = after;
+            let Ok(more) = more else { continue };
+            if more.is_empty() {
+                continue;
+            }
+            let tick = Tick {
+                cause: TickCause::Policy,
+                key: before.as_of().to_string(),
+                room_name: None,
+            };
+            self.spawn_tick(tick, Scope::About(Arc::new(more))).await;
+        }
+    }
+
+    async fn for_webhooks(self, mut events: mpsc::Receiver<Event>) {
+        let stop = self.parts.stop.clone();
+        let running = async {
+            while let Some(events) = missed::gather(&mut events).await {
+                for room in events.iter().filter_map(RoomAge::of_start) {
+                    self.parts.edges.note_room(room, self.now());
+                }
+                match missed::rooms(&self.parts.ticks.pool, &events, self.now()).await {
+                    Ok(ticks) => {
+                        for tick in ticks {
+                            self.spawn_tick(tick, Scope::All).await;
+                        }
+                    }
+                    // The schedule's next sweep sees these rooms too.
+                    Err(error) => {
+                        tracing::warn!(%error, "whether webhooks are missing cannot be read");
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(running).await;
+    }
+
+    /// Sweeps for ticks of replicas that are gone.
+    async fn of_others(self) {
+        while !self.parts.stop.is_cancelled() {
+            match self.parts.ticks.take_over().await {
+                Ok(Some(lease)) => {
+                    tracing::info!(cause = lease.tick.cause.as_str(), key = lease.tick.key, "a sweep was left by another replica");
+                    let place = Arc::clone(&self.parts.places).acquire_owned().await;
+                    let sweeper = self.clone();
+                    self.parts.tracker.spawn(async move {
+                        sweeper.sweep(&lease, Scope::All).await;
+                        drop(place);
+                    });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "ticks cannot be read"),
+            }
+            if let Ok(Some(at)) = self.parts.ticks.last_finished().await {
+                self.parts.metrics.last_sweep(at);
+            }
+            self.pause(TAKE_OVER_EVERY).await;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads live rooms: which there are, who is in them, and again which there are, at a bounded rate.
+//!
+//! A room's name can be another tenant's room by the time that its participants are read. So the room is asked for
+//! again after them, and nothing is done where its SID is not the same.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use livekit_protocol::{ParticipantInfo, Room};
+use prost::Message;
+use tokio::time::{Duration, Instant};
+
+use crate::livekit::{LiveKit, LiveKitError, LiveRoom, Oversized, RateLimit, Rooms, Urgency};
+use quell_policy::{PolicySet, TenantId};
+
+/// The list of all rooms may be hundreds of megabytes.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A room with more metadata is asked for again rather than kept.
+const KEPT_BYTES_MAX: usize = 4 << 10;
+/// The same of all rooms together.
+const ALL_KEPT_BYTES_MAX: usize = 32 << 20;
+/// Participants of a room with more than this are asked for one by one.
+const PARTICIPANTS_BYTES_MAX: usize = 4 << 20;
+
+/// Reads rooms; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// LiveKit.
+    pub livekit: LiveKit,
+    /// Where rooms are asked for again, at the same rate.
+    pub rooms: Rooms,
+    /// The rate of calls.
+    pub rate: RateLimit,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+/// A room as the list of all rooms had it.
+#[derive(Debug)]
+pub(crate) struct ListedRoom {
+    pub(crate) sid: String,
+    pub(crate) name: String,
+    pub(crate) tenant: Option<TenantId>,
+    /// Its making, in Unix seconds.
+    pub(crate) created_at: i64,
+    /// What LiveKit said; none where that is too large to be kept.
+    kept: Option<LiveRoom>,
+}
+
+/// All rooms that are wanted, and those that could not be read.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) rooms: Vec<ListedRoom>,
+    pub(crate) oversized: Vec<Oversized>,
+}
+
+/// Everybody in a room, without hidden participants.
+#[derive(Debug)]
+pub(crate) struct Occupants {
+    pub(crate) participants: Vec<Arc<ParticipantInfo>>,
+    /// The identities of those for whom there was no memory.
+    pub(crate) left: Vec<String>,
+    pub(crate) oversized: Vec<Oversized>,
+    pub(crate) asked_at: Instant,
+    /// How many publish.
+    publishers: usize,
+    pub(crate) tracks: usize,
+}
+
+impl Occupants {
+    pub(crate) fn len(&self) -> usize {
+        self.participants.len() + self.left.len()
+    }
+
+    /// The room as those see it who are not hidden: LiveKit's own numbers count hidden participants, and lag.
+    pub(crate) fn counted(&self, room: &LiveRoom) -> LiveRoom {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let mut room = room.clone();
+        room.info.num_publishers = count(self.publishers);
+        room.info.num_participants = count(self.len());
+        room
+    }
+}
+
+/// Which rooms are wanted.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// All in which a policy may mute.
+    All,
+    /// Of those, the rooms that these policies are about.
+    About(Arc<PolicySet>),
+}
+
+impl Scope {
+    /// Whether a room is wanted and a policy may mute in it.
+    pub(crate) fn concerns(
+        &self,
+        policies: &PolicySet,
+        now: DateTime<Utc>,
+        room: &ListedRoom,
+    ) -> bool {
+        let (name, tenant) = (room.name.as_str(), room.tenant.as_ref());
+        let is_wanted = match self {
+            Self::All => true,
+            Self::About(policies) => policies.is_about_room(name, tenant),
+        };
+        is_wanted && policies.may_mute_in(name, tenant, now)
+    }
+}
+
+impl Reader {
+    /// The rooms for which `wants` holds; with `name`, only that one is asked for.
+    pub(crate) async fn list(
+        &self,
+        urgency: Urgency,
+        name: Option<&str>,
+        mut wants: impl FnMut(&ListedRoom) -> bool,
+    ) -> Result<Listed, LiveKitError> {
+        self.rate.turn(urgency).await;
+        let mut listed = Listed::default();
+        let mut kept_bytes = 0;
+        let rooms = &mut listed.rooms;
+        let mut add = |room: Room| {
+            let bytes = room.encoded_len();
+            let room = LiveRoom::from(room);
+            let mut listed = ListedRoom {
+                sid: room.info.sid.clone(),
+                name: room.info.name.clone(),
+                tenant: room.tenant.clone(),
+                created_at: room.info.creation_time,
+                kept: None,
+            };
+            if !wants(&listed) {
+                return;
+            }
+            if bytes <= KEPT_BYTES_MAX && kept_bytes + bytes <= ALL_KEPT_BYTES_MAX {
+                kept_bytes += bytes;
+                listed.kept = Some(room);
+            }
+            rooms.push(listed);
+        };
+        match name {
+            Some(name) => {
+                let deadline = Instant::now() + self.timeout;
+                let rooms = self.livekit.rooms(vec![name.to_owned()], deadline).await?;
+                rooms.into_iter().for_each(add);
+            }
+            None => {
+                let deadline = Instant::now() + LIST_TIMEOUT;
+                listed.oversized = self.livekit.each_room(deadline, &mut add).await?;
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Everybody in the room.
+    pub(crate) async fn occupants(
+        &self,
+        urgency: Urgency,
+        room: &str,
+    ) -> Result<Occupants, LiveKitError> {
+        self.rate.turn(urgency).await;
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.timeout;
+        let mut bytes = 0;
+        let mut occupants = Occupants {
+            participants: Vec::new(),
+            left: Vec::new(),
+            oversized: Vec::new(),
+            asked_at,
+            publishers: 0,
+            tracks: 0,
+        };
+        let each = |participant: ParticipantInfo| {
+            if is_hidden(&participant) {
+                return;
+            }
+            occupants.publishers += usize::from(participant.is_publisher);
+            occupants.tracks += participant.tracks.len();
+            bytes += participant.encoded_len();
+            if bytes <= PARTICIPANTS_BYTES_MAX {
+                occupants.participants.push(Arc::new(participant));
+            } else {
+                occupants.left.push(participant.identity);
+            }
+        };
+        let oversized = self.livekit.each_participant(room, deadline, each).await?;
+        Ok(Occupants {
+            oversized,
+            ..occupants
+        })
+    }
+
+    /// One of those who are left, and when it was asked for.
+    pub(crate) async fn occupant(
+        &self,
+        urgency: Urgency,
+        room: &str,
+        identity: &str,
+    ) -> Result<(Option<Arc<ParticipantInfo>>, Instant), LiveKitError> {
+        self.rate.turn(urgency).await;
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.timeout;
+        let found = self.livekit.participant(room, identity, deadline).await?;
+        Ok((found.map(Arc::new), asked_at))
+    }
+
+    /// The room as the list had it, or as it is now.
+    pub(crate) async fn listed(&self, room: &ListedRoom) -> Result<Option<LiveRoom>, LiveKitError> {
+        match &room.kept {
+            Some(kept) => Ok(Some(kept.clone())),
+            None => Ok(self.again(room).await?.map(|room| (*room).clone())),
+        }
+    }
+
+    /// The same room as it is now; none where its name is another one's, or nobody's.
+    pub(crate) async fn again(
+        &self,
+        room: &ListedRoom,
+    ) -> Result<Option<Arc<LiveRoom>>, LiveKitError> {
+        let now = self
+            .rooms
+            .room(&room.name, Instant::now() + self.timeout)
+            .await?;
+        Ok(now.filter(|now| now.info.sid == room.sid))
+    }
+}
+
+fn is_hidden(participant: &ParticipantInfo) -> bool {
+    let permission = participant.permission.as_ref();
+    permission.is_some_and(|permission| permission.hidden)
+}

@@ -1,0 +1,92 @@
+//! Writes what a sweep saw and decided, and the audit rows of what was not begun: each track, policy revision and
+//! outcome once, however many ticks come to the same.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::action::Cause;
+use crate::audit::{self, AuditRow, Outcome, PolicyRevision};
+use crate::pipeline::{Handled, TrackResult};
+use crate::postgres::{Pool, json_text, to_pg_text};
+use quell_policy::TenantId;
+
+/// What is to be written of one track.
+pub(super) struct Record<'a> {
+    /// The correlation id.
+    pub(super) id: &'a str,
+    pub(super) sweep_id: Uuid,
+    pub(super) as_of: DateTime<Utc>,
+    pub(super) handled: &'a Handled,
+    pub(super) policy: Option<&'a PolicyRevision>,
+    pub(super) outcome: Outcome,
+    /// The row; none where it is written already.
+    pub(super) row: Option<AuditRow>,
+}
+
+/// What came of a track, by which policy, and the row of it that is not written yet.
+type Came = (Outcome, Option<PolicyRevision>, Option<AuditRow>);
+
+/// What came of a track that is worth a row.
+pub(super) fn outcomes(handled: &mut Handled, cause: &Cause) -> Vec<Came> {
+    let done = done(handled, cause);
+    let dry_run = handled.dry_run_row(cause);
+    let dry_run = dry_run.map(|row| (Outcome::DryRun, row.entry.policy.clone(), Some(row)));
+    done.into_iter().chain(dry_run).collect()
+}
+
+fn done(handled: &mut Handled, cause: &Cause) -> Option<Came> {
+    let decision = handled.decision.as_ref()?;
+    let policy = decision.enforced.mute().map(PolicyRevision::from);
+    let outcome = match &handled.result {
+        TrackResult::Muted(_) => Outcome::Done,
+        TrackResult::Gone => Outcome::Gone,
+        TrackResult::Refused(_) => Outcome::Refused,
+        TrackResult::Superseded => Outcome::Superseded,
+        TrackResult::Retry(why) if decision.enforced.is_indeterminate() => {
+            let row = handled.undecided_row(cause, why);
+            return Some((Outcome::Undecided, None, Some(row)));
+        }
+        TrackResult::Retry(_) => Outcome::Failed,
+        // Where another action is under way, the next sweep sees what came of it.
+        TrackResult::Nothing
+        | TrackResult::Busy
+        | TrackResult::Lost
+        | TrackResult::NotShown
+        | TrackResult::Stale => return None,
+    };
+    Some((outcome, policy, handled.row.take()))
+}
+
+/// Writes it, unless the same was written before.
+pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::Error> {
+    let facts = &record.handled.facts;
+    let policy = record.policy;
+    let mut tx = pool.begin().await?;
+    let written = sqlx::query!(
+        "insert into sweep_decision
+            (id, sweep_id, as_of, tenant, room_name, room_sid, identity, track_sid, policy_owner,
+             policy_name, policy_revision, outcome, facts, decision)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::json, $14::text::json)
+         on conflict do nothing",
+        record.id,
+        record.sweep_id,
+        record.as_of,
+        record.handled.tenant().map(TenantId::as_str),
+        to_pg_text(&facts.room.name),
+        to_pg_text(&facts.room.sid),
+        to_pg_text(&facts.participant.identity),
+        to_pg_text(&facts.track.sid),
+        policy.and_then(|policy| policy.key.owner.as_str()),
+        policy.map(|policy| policy.key.name.as_str()),
+        policy.map(|policy| policy.revision),
+        record.outcome.as_str(),
+        json_text(facts),
+        json_text(&record.handled.decision),
+    )
+    .execute(&mut *tx)
+    .await?;
+    if let (1, Some(row)) = (written.rows_affected(), &record.row) {
+        audit::record(&mut *tx, &row.entry, row.outcome, row.error.as_deref()).await?;
+    }
+    tx.commit().await
+}
