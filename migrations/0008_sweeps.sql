@@ -59,6 +59,9 @@ create table sweep_decision (
         ('done', 'refused', 'failed', 'superseded', 'gone', 'undecided', 'dry_run')),
     facts json not null,
     decision json not null,
+    -- The action that was begun: one that failed is tried again under the same intent.
+    action_id uuid,
+    action_started_at timestamptz,
     primary key (id, outcome)
 );
 

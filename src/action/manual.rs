@@ -96,6 +96,7 @@ pub async fn mute_by_hand(
         policy: None,
         deadline,
         job: None,
+        repeats: None,
     };
     runner.run(&request).await.map_err(|error| match error {
         ActionError::Denied(_) | ActionError::Gone => ManualMuteError::NotFound,

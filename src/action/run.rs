@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{self, Action, Actor, AuditRow, Entry, Origin, Outcome, PolicyRevision};
 use crate::ledger::{
-    Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN, Unfinished,
+    ActionKey, Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN, Unfinished,
     WriteError,
 };
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
@@ -87,6 +87,8 @@ pub struct ActionRequest<'a> {
     pub deadline: Instant,
     /// The job that it is for.
     pub job: Option<&'a JobLease>,
+    /// The same action, where it failed before and that is written.
+    pub repeats: Option<ActionKey>,
 }
 
 /// What came of an action, and what is to be written of it.
@@ -252,6 +254,7 @@ impl ActionRunner {
             entry,
             fetched_at: request.fetched_at,
             job: request.job.cloned(),
+            repeats: request.repeats.map(|action| action.started_at),
         };
         match self.ledger.begin(proposal, request.deadline).await? {
             Begun::Intent(intent) => {
@@ -282,7 +285,9 @@ impl ActionRunner {
 
 fn entry(request: &ActionRequest<'_>) -> Entry {
     let actor = Actor::of(&request.authority);
+    let new = request.cause.entry(actor, request.verb.into());
     Entry {
+        action_id: request.repeats.map_or(new.action_id, |action| action.action_id),
         tenant: request.room.tenant.clone(),
         room_name: Some(request.room.info.name.clone()),
         room_sid: Some(request.room.info.sid.clone()),
@@ -291,7 +296,7 @@ fn entry(request: &ActionRequest<'_>) -> Entry {
         source: Some(request.track.source().as_str_name().to_owned()),
         policy: request.policy.clone(),
         before: Some(serde_json::json!({ "muted": request.track.muted })),
-        ..request.cause.entry(actor, request.verb.into())
+        ..new
     }
 }
 

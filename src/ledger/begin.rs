@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::locks::{Guard, TrackKey};
-use super::{JobLease, SETTLE_MARGIN};
+use super::{ActionKey, JobLease, SETTLE_MARGIN};
 use crate::access::{Authority, Permit, Verb};
 use crate::audit::{Entry, stored};
 use crate::metrics::{Batch, Metrics};
@@ -32,6 +32,9 @@ pub struct Proposal {
     pub fetched_at: Instant,
     /// The job that it is for: the action is begun only while the job is ours.
     pub job: Option<JobLease>,
+    /// Since when the entry's action was begun before, and failed: then it is tried again under its own intent, and
+    /// only another outcome is news.
+    pub repeats: Option<DateTime<Utc>>,
 }
 
 impl Proposal {
@@ -74,8 +77,27 @@ pub struct Unfinished {
     pub(super) key: TrackKey,
     /// The job that it was for.
     pub(super) job: Option<JobLease>,
+    /// What another outcome of an action that failed before is written for.
+    pub(super) repeats: Option<Repeats>,
     /// Until the outcome is written, nobody else in this process acts there.
     pub(super) _guard: Guard,
+}
+
+/// An action that failed before and is tried again.
+#[derive(Debug)]
+pub(super) struct Repeats {
+    /// What this try answers to.
+    pub(super) event_id: Option<String>,
+}
+
+impl Unfinished {
+    /// The action's key in the audit log.
+    pub(crate) fn action(&self) -> ActionKey {
+        ActionKey {
+            action_id: self.action_id,
+            started_at: self.started_at,
+        }
+    }
 }
 
 impl Intent {
@@ -87,6 +109,9 @@ impl Intent {
                 started_at,
                 key,
                 job: proposal.job,
+                repeats: proposal.repeats.map(|_| Repeats {
+                    event_id: stored(proposal.entry.event_id.as_ref()),
+                }),
                 _guard: guard,
             },
             permit: proposal.permit,
@@ -244,6 +269,7 @@ impl BeginWriter {
         let fetched: Vec<_> = proposals()
             .map(|p| interval(p.fetched_at.elapsed()))
             .collect();
+        let repeats: Vec<_> = proposals().map(|proposal| proposal.repeats).collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
         let rows = sqlx::query_file!(
@@ -272,6 +298,7 @@ impl BeginWriter {
             &columns.job_ids as _,
             &columns.attempts as _,
             self.replica,
+            &repeats as _,
         )
         .fetch_all(connection)
         .await?;

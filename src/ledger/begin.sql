@@ -2,10 +2,11 @@ with asked as materialized (
     select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],
         $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
         $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
-        $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[])
+        $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[],
+        $25::timestamptz[])
     as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
          action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
-         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt)),
+         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats)),
 locked as materialized (
     select a.action_id
     from job j join asked a
@@ -43,20 +44,26 @@ remembered as (
     from lease join asked a using (action_id) where a.is_manual_unmute),
 opened as (
     insert into open_intent (action_id, started_at, settle_by)
-    select action_id, clock_timestamp(), leased_until from lease
+    select action_id, coalesce(a.repeats, clock_timestamp()), leased_until
+    from lease join asked a using (action_id)
+    -- One that is tried again may have been left open by a replica that is gone.
+    on conflict (action_id) do update set settle_by = excluded.settle_by
     returning action_id, started_at, settle_by),
 begun as (
     update job j set action_id = a.action_id
     from lease join asked a using (action_id)
-    where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id)
-insert into audit_log
-    (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
-     identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-     request_id, settle_by, before)
-select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
-       a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
-       a.policy_revision, a.event_id, a.request_id, o.settle_by,
-       case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
-            then json_build_object('muted', l.muted) else a.before::json end
-from opened o join lease l using (action_id) join asked a using (action_id)
-returning action_id, started_at
+    where j.event_created_at = a.job_created_at and j.event_id = a.job_event_id),
+written as (
+    insert into audit_log
+        (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+         identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+         request_id, settle_by, before)
+    select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
+           a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
+           a.policy_revision, a.event_id, a.request_id, o.settle_by,
+           case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
+                then json_build_object('muted', l.muted) else a.before::json end
+    from opened o join lease l using (action_id) join asked a using (action_id)
+    -- A failed action that is tried again has its intent.
+    where a.repeats is null)
+select action_id as "action_id!", started_at as "started_at!" from opened

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use quell_policy::TenantId;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::JobLease;
-use super::begin::Unfinished;
+use super::begin::{Repeats, Unfinished};
 use crate::audit::{self, AuditRow, Outcome};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{BatchWrite, Connection, to_pg_text};
@@ -113,6 +114,13 @@ impl End {
         self.action.is_some() && self.job.is_some()
     }
 
+    /// What came of a failed action that was tried again, where it did not fail again.
+    fn news(&self) -> Option<(&Unfinished, &Repeats, &Completion)> {
+        let (unfinished, completion) = self.action.as_ref()?;
+        let repeats = unfinished.repeats.as_ref()?;
+        (completion.outcome != Outcome::Failed).then_some((unfinished, repeats, completion))
+    }
+
     pub(super) fn split(self) -> (Self, Self) {
         let (action, job) = (self.action, self.job);
         (Self { action, job: None }, Self { action: None, job })
@@ -140,7 +148,7 @@ impl BatchWrite for EndWriter {
         items: &[End],
     ) -> Result<Vec<bool>, sqlx::Error> {
         let has_rows = |end: &End| end.job.as_ref().is_some_and(|job| !job.rows.is_empty());
-        if !items.iter().any(has_rows) {
+        if !items.iter().any(|end| has_rows(end) || end.news().is_some()) {
             return end(connection, items).await;
         }
         connection.begin().await?;
@@ -150,6 +158,9 @@ impl BatchWrite for EndWriter {
                 let error = row.error.as_deref();
                 audit::record(&mut *connection, &row.entry, row.outcome, error).await?;
             }
+        }
+        for (unfinished, repeats, completion) in items.iter().filter_map(End::news) {
+            repeat_ended(connection, unfinished, repeats, completion).await?;
         }
         connection.commit().await?;
         Ok(ended)
@@ -169,6 +180,29 @@ impl BatchWrite for EndWriter {
     fn bytes_of(end: &End) -> usize {
         end.bytes()
     }
+}
+
+/// Writes the rows of an action that failed before and has ended otherwise now: the first ones stay as they are.
+async fn repeat_ended(
+    connection: &mut Connection,
+    unfinished: &Unfinished,
+    repeats: &Repeats,
+    completion: &Completion,
+) -> Result<(), sqlx::Error> {
+    sqlx::query_file!(
+        "src/ledger/repeat_ended.sql",
+        unfinished.started_at,
+        unfinished.action_id,
+        Uuid::now_v7(),
+        repeats.event_id,
+        completion.outcome.as_str(),
+        completion.error.as_deref().map(to_pg_text),
+        completion.muted,
+        completion.latency.as_secs_f64() * 1000.0,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// One value of each, as a statement takes them; null where there is none.

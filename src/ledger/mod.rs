@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use begin::{Begun, Intent, Proposal, Unfinished};
 pub use end::{Completion, Settlement};
@@ -46,6 +47,15 @@ pub struct JobLease {
     pub event_id: String,
     /// Counts who had the job.
     pub attempt: i32,
+}
+
+/// An action, by its key in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionKey {
+    /// Its id.
+    pub action_id: Uuid,
+    /// When it was begun.
+    pub started_at: DateTime<Utc>,
 }
 
 /// Why something could not be written.

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
 use crate::action::{Acted, ActionError, ActionRequest, ActionRunner, Cause};
-use crate::audit::AuditRow;
-use crate::ledger::{Completion, JobLease, Unfinished};
+use crate::audit::{AuditRow, PolicyRevision};
+use crate::ledger::{ActionKey, Completion, JobLease, Unfinished};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::livekit::{LiveRoom, Rooms};
@@ -68,6 +68,8 @@ pub enum Seen<'a> {
         live: &'a LiveTrack,
         /// When it was published, as far as that is known.
         published_at: DateTime<Utc>,
+        /// Mutes of it that failed, and are written.
+        failed: &'a [FailedMute],
     },
 }
 
@@ -84,6 +86,15 @@ pub struct LiveTrack {
     pub fetched_at: Instant,
 }
 
+/// A policy's mute of a track that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedMute {
+    /// The policy.
+    pub policy: PolicyRevision,
+    /// The action.
+    pub action: ActionKey,
+}
+
 /// What came of a track, and what was known when it did.
 #[derive(Debug)]
 pub struct Handled {
@@ -97,6 +108,8 @@ pub struct Handled {
     pub(crate) action: Option<(Unfinished, Completion)>,
     /// The row of an action that was not begun.
     pub(crate) row: Option<AuditRow>,
+    /// The action that was begun.
+    pub(crate) begun: Option<ActionKey>,
 }
 
 /// What came of a track.
@@ -124,6 +137,14 @@ pub enum TrackResult {
     Retry(String),
 }
 
+/// Whether a webhook told of a track.
+enum Told<'a> {
+    /// For which there is this job.
+    Yes(&'a JobLease),
+    /// These mutes of it failed before.
+    No(&'a [FailedMute]),
+}
+
 impl Handled {
     /// What is known of an event alone, on which nobody worked to the end.
     #[must_use]
@@ -134,6 +155,7 @@ impl Handled {
             result: TrackResult::Retry(why.to_owned()),
             action: None,
             row: None,
+            begun: None,
         }
     }
 
@@ -192,10 +214,14 @@ impl Pipeline {
     pub async fn run(&self, seen: Seen<'_>, as_of: DateTime<Utc>, cause: &Cause) -> Handled {
         match seen {
             Seen::Told { event, look, job } => self.run_told(event, look, job, as_of, cause).await,
-            Seen::Live { live, published_at } => {
+            Seen::Live {
+                live,
+                published_at,
+                failed,
+            } => {
                 let facts =
                     facts_from_live(&live.room, &live.participant, &live.track, published_at);
-                let mut handled = self.run_live(live, facts, as_of, cause, None).await;
+                let mut handled = self.run_live(live, facts, as_of, cause, Told::No(failed)).await;
                 if let (Some(end), Some(runner)) = (handled.action.take(), &self.runner) {
                     runner.finish(end).await;
                 }
@@ -215,7 +241,7 @@ impl Pipeline {
         let mut facts = facts_from_event(event);
         let shown = look.show(event, &mut facts);
         if let Shown::Live(live) = &shown {
-            return self.run_live(live, facts, as_of, cause, Some(job)).await;
+            return self.run_live(live, facts, as_of, cause, Told::Yes(job)).await;
         }
         if let Shown::Stale = shown {
             return handled(facts, None, TrackResult::Stale);
@@ -244,13 +270,21 @@ impl Pipeline {
         facts: Facts,
         as_of: DateTime<Utc>,
         cause: &Cause,
-        job: Option<&JobLease>,
+        told: Told<'_>,
     ) -> Handled {
         // By what is in force now: LiveKit may have been asked for longer than a change takes.
         let decision = self.decide(&self.policies.snapshot(), &facts);
         let (mut action, mut row) = (None, None);
         let result = match (&decision.enforced, &self.runner) {
             (Verdict::Mute { policy }, Some(runner)) => {
+                let revision = PolicyRevision::from(&**policy);
+                let (job, failed) = match told {
+                    Told::Yes(job) => (Some(job), None),
+                    Told::No(failed) => {
+                        let mut failed = failed.iter();
+                        (None, failed.find(|failed| failed.policy == revision))
+                    }
+                };
                 let request = ActionRequest {
                     verb: Verb::Mute,
                     authority: Authority::Policy {
@@ -262,9 +296,10 @@ impl Pipeline {
                     identity: &live.participant.identity,
                     track: &live.track,
                     fetched_at: live.fetched_at,
-                    policy: Some((&**policy).into()),
+                    policy: Some(revision),
                     deadline: Instant::now() + self.livekit_timeout,
                     job,
+                    repeats: failed.map(|failed| failed.action),
                 };
                 let acted = runner.act(&request).await;
                 let result = result_of(&acted, policy);
@@ -278,6 +313,7 @@ impl Pipeline {
             (Verdict::Nothing { .. }, _) => TrackResult::Nothing,
         };
         Handled {
+            begun: action.as_ref().map(|(unfinished, _)| unfinished.action()),
             action,
             row,
             ..handled(facts, Some(decision), result)
@@ -299,6 +335,7 @@ fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Han
         result,
         action: None,
         row: None,
+        begun: None,
     }
 }
 

@@ -22,6 +22,7 @@ pub use change::{apply, delete, put};
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub use plan::{Planned, plan};
+pub(crate) use owner::PgOwner;
 pub use read::{ALL_POLICIES_TIMEOUT, PolicyRecord, StoreError, get, list};
 pub use revisions::{
     At, PAGE_MAX, Revision, RevisionPage, Seeing, as_of, history, latest, revision, snapshot_at,

@@ -1,14 +1,18 @@
 //! Writes what a sweep saw and decided, and the audit rows of what was not begun: each track, policy revision and
 //! outcome once, however many ticks come to the same.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::action::Cause;
 use crate::audit::{self, AuditRow, Outcome, PolicyRevision};
-use crate::pipeline::{Handled, TrackResult};
+use crate::ledger::ActionKey;
+use crate::pipeline::{FailedMute, Handled, TrackResult};
+use crate::policy_store::PgOwner;
 use crate::postgres::{Pool, json_text, to_pg_text};
-use quell_policy::TenantId;
+use quell_policy::{PolicyKey, TenantId};
 
 /// What is to be written of one track.
 pub(super) struct Record<'a> {
@@ -60,13 +64,13 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<Came> {
 /// Writes it, unless the same was written before.
 pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::Error> {
     let facts = &record.handled.facts;
-    let policy = record.policy;
+    let (policy, action) = (record.policy, record.handled.begun);
     let mut tx = pool.begin().await?;
     let written = sqlx::query!(
         "insert into sweep_decision
             (id, sweep_id, as_of, tenant, room_name, room_sid, identity, track_sid, policy_owner,
-             policy_name, policy_revision, outcome, facts, decision)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::json, $14::text::json)
+             policy_name, policy_revision, outcome, facts, decision, action_id, action_started_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::json, $14::text::json, $15, $16)
          on conflict do nothing",
         record.id,
         record.sweep_id,
@@ -82,6 +86,8 @@ pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::E
         record.outcome.as_str(),
         json_text(facts),
         json_text(&record.handled.decision),
+        action.map(|action| action.action_id),
+        action.map(|action| action.started_at),
     )
     .execute(&mut *tx)
     .await?;
@@ -89,4 +95,37 @@ pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::E
         audit::record(&mut *tx, &row.entry, row.outcome, row.error.as_deref()).await?;
     }
     tx.commit().await
+}
+
+/// The mutes of these tracks that failed, as far as they reached LiveKit.
+pub(super) async fn failed(
+    pool: &Pool,
+    track_sids: &[String],
+) -> Result<HashMap<String, Vec<FailedMute>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select track_sid, policy_owner as "owner!: PgOwner", policy_name as "name!",
+                  policy_revision as "revision!", action_id as "action_id!", action_started_at as "started_at!"
+           from sweep_decision
+           where track_sid = any($1) and outcome = 'failed' and action_id is not null"#,
+        track_sids,
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut failed: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        failed.entry(row.track_sid).or_default().push(FailedMute {
+            policy: PolicyRevision {
+                key: PolicyKey {
+                    owner: row.owner.into(),
+                    name: row.name,
+                },
+                revision: row.revision,
+            },
+            action: ActionKey {
+                action_id: row.action_id,
+                started_at: row.started_at,
+            },
+        });
+    }
+    Ok(failed)
 }

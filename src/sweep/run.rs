@@ -20,7 +20,8 @@ use crate::action::{Cause, Correlation};
 use crate::audit::{Origin, Outcome};
 use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveKitError, LiveRoom, Oversized, Urgency};
-use crate::pipeline::{Handled, LiveTrack, Seen, TrackResult};
+use crate::pipeline::{FailedMute, Handled, LiveTrack, Seen, TrackResult};
+use crate::postgres::to_pg_text;
 use quell_policy::{Verdict, decide};
 
 /// Rooms that are read at the same time.
@@ -296,6 +297,11 @@ impl Run<'_> {
             return Ok(false);
         };
         let now = Arc::new(occupants.counted(&now));
+        let sids: Vec<_> = candidates
+            .iter()
+            .map(|candidate| to_pg_text(&candidate.track.sid))
+            .collect();
+        let failed = record::failed(&self.sweeper.parts.ticks.pool, &sids).await?;
         stream::iter(candidates)
             .for_each_concurrent(TRACKS_AT_ONCE, |candidate| {
                 let live = LiveTrack {
@@ -304,7 +310,9 @@ impl Run<'_> {
                     track: candidate.track,
                     fetched_at: asked_at,
                 };
-                Box::pin(self.track(live, candidate.times))
+                let failed = failed.get(&to_pg_text(&live.track.sid));
+                let failed = failed.map_or(&[][..], Vec::as_slice);
+                Box::pin(self.track(live, candidate.times, failed))
             })
             .await;
         Ok(true)
@@ -358,7 +366,7 @@ impl Run<'_> {
     }
 
     /// Decides on a track once more, by the room as it is now, and does what is decided.
-    async fn track(&self, live: LiveTrack, times: TrackTimes) {
+    async fn track(&self, live: LiveTrack, times: TrackTimes, failed: &[FailedMute]) {
         let parts = &self.sweeper.parts;
         let Some(claim) = parts.tracks.claim(&live.track.sid, live.fetched_at) else {
             return;
@@ -377,6 +385,7 @@ impl Run<'_> {
             let seen = Seen::Live {
                 live: &live,
                 published_at: times.published_at,
+                failed,
             };
             let handled = parts.pipeline.run(seen, times.as_of, &cause).await;
             tries += 1;

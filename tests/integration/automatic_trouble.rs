@@ -244,6 +244,7 @@ async fn a_policy_of_another_tenant_than_the_rooms_gets_no_permit() {
         fetched_at: Instant::now(),
         policy: None,
         deadline,
+        repeats: None,
         job: None,
     };
     let refused = runner.run(&request).await.unwrap_err();

@@ -66,6 +66,7 @@ async fn run(app: &TestApp, sid: &str, as_of: DateTime<Utc>, cause: &Cause) -> H
             Seen::Live {
                 live: &live,
                 published_at: as_of,
+                failed: &[],
             },
             as_of,
             cause,

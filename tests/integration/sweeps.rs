@@ -552,3 +552,40 @@ async fn tracks_that_no_webhook_told_of_are_counted_once() {
     assert!(!untold(&app));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_mute_that_fails_at_each_tick_is_one_row_and_what_comes_of_it_at_last_another() {
+    let (mut app, mic) = by_hand().await;
+    app.apply(MICS).await;
+    let fails = |kind| Fault {
+        method: Some(Method::MutePublishedTrack),
+        kind,
+        times: None,
+    };
+    app.simulator.set_faults([fails(FaultKind::Unavailable)]);
+    for tick in 0..4 {
+        if tick == 2 {
+            app.replica().await;
+        }
+        let counts = app.sweep().await;
+        assert_eq!((counts.muted, counts.failed), (0, 1));
+    }
+    let failed = "sweep mute failed - acme standup ann MICROPHONE mics@1";
+    assert_eq!(app.by_sweeps().await, [failed]);
+    assert_eq!(app.count("select failures from policy_effect where policy_name = 'mics'").await, 1);
+    let called = app.simulator.calls();
+    let called = called.iter().filter(|call| call.method == "MutePublishedTrack");
+    assert_eq!(called.count(), 4);
+    app.simulator.set_faults([]);
+    assert_eq!(app.sweep().await.muted, 1);
+    assert!(app.is_muted("standup", "ann", &mic));
+    assert_eq!(app.by_sweeps().await, [failed, BY_MICS]);
+    let effect = "select concat_ws(' ', mutes, unchanged, failures) from policy_effect where policy_name = 'mics'";
+    assert_eq!(app.sql(effect).await.unwrap(), "\"1 0 1\"");
+    let rows = "select count(*) from audit_log where origin = 'sweep'";
+    assert_eq!(app.count(rows).await, 4);
+    let explained = "select count(*) from moderation_history h join sweep_decision d
+                     on d.id = h.event_id and d.outcome = h.outcome";
+    assert_eq!(app.count(explained).await, 2);
+    app.finish().await;
+}
