@@ -53,6 +53,8 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+const LIVEKIT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -189,6 +191,13 @@ impl Config {
     /// Reads an environment: the process's own is `Environment::of_process()`.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         read::config(environment)
+    }
+
+    /// All that one action may wait for LiveKit.
+    #[must_use]
+    pub fn livekit_timeout(&self) -> Duration {
+        let livekit = self.livekit.as_ref();
+        livekit.map_or(LIVEKIT_TIMEOUT_DEFAULT, |livekit| livekit.timeout)
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::action::ActionRunner;
 use crate::config::Config;
 use crate::ledger::Ledger;
-use crate::livekit::{LiveKit, LiveKitSetupError, RateLimit, Rooms};
+use crate::livekit::{LiveKit, LiveKitSetupError, NOT_CONFIGURED, Rooms};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
@@ -17,8 +16,6 @@ use crate::replica;
 use crate::supervisor::Supervisor;
 use crate::sweep::{self, Reader, Sweeper, SweeperParts, Ticks};
 use quell_clock::Clock;
-
-const DEFAULT_LIVEKIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a process cannot act.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +64,7 @@ impl Engine {
                 metrics: metrics.clone(),
             });
         } else {
-            tracing::warn!(
-                "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
-            );
+            tracing::warn!("{NOT_CONFIGURED}");
         }
         let policies = Policies::load(pool, metrics.clone()).await?;
         replica::register(pool, &id).await?;
@@ -80,34 +75,25 @@ impl Engine {
         for (name, writer) in writers {
             supervisor.supervise(name, writer);
         }
-        let asking = |name, rate| {
-            let livekit = runner.as_ref()?.livekit.clone();
-            let tracker: &TaskTracker = supervisor.tracker();
-            let (rooms, asking) = Rooms::new(livekit, metrics.clone(), tracker.clone(), rate);
-            supervisor.supervise(name, asking);
-            Some(rooms)
-        };
-        let livekit_timeout = config
-            .livekit
-            .as_ref()
-            .map_or(DEFAULT_LIVEKIT_TIMEOUT, |livekit| livekit.timeout);
-        let rate = RateLimit::new(config.sweep.calls_per_second);
-        let rooms = asking("rooms", None);
-        let swept_rooms = asking("swept rooms", Some(rate.clone()));
+        let livekit_timeout = config.livekit_timeout();
+        let (mut rooms, mut reader) = (None, None);
+        if let Some(runner) = &runner {
+            let (livekit, tracker) = (&runner.livekit, supervisor.tracker());
+            let asking = Rooms::new(livekit.clone(), metrics.clone(), tracker.clone(), None);
+            supervisor.supervise("rooms", asking.1);
+            rooms = Some(asking.0);
+            let reading = Reader::new(livekit, config, metrics, tracker);
+            supervisor.supervise("rooms that are swept", reading.1);
+            reader = Some(reading.0);
+        }
         let pipeline = Pipeline {
-            runner: runner.clone(),
+            runner,
             rooms,
             policies: policies.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
             livekit_timeout,
         };
-        let reader = runner.zip(swept_rooms).map(|(runner, rooms)| Reader {
-            livekit: runner.livekit,
-            rooms,
-            rate,
-            timeout: livekit_timeout,
-        });
         let sweeper = reader.map(|reader| {
             Sweeper::new(SweeperParts {
                 pipeline: pipeline.clone(),

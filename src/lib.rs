@@ -20,7 +20,9 @@
 //! - [`sweep`] looks at all live tracks, for what no webhook tells.
 //! - [`pipeline`] is the one way of every track that is seen: facts, decision, action, result.
 //! - [`explain`] says why a track is muted or not.
+//! - [`plan`] says what a draft of policies would do to live tracks.
 //! - [`backtest`] tries a draft of policies on stored events.
+//! - [`draft`] puts a draft over the stored policies.
 //! - [`action`] is the one path to a change in `LiveKit`, for people and policies alike.
 //! - [`livekit`] reads and verifies webhooks, makes facts, and calls `LiveKit`.
 //! - [`policy_store`] keeps the policies and their revisions, and the snapshot that is in force.
@@ -51,6 +53,9 @@ pub mod pipeline;
 pub mod explain;
 
 pub mod backtest;
+pub mod plan;
+
+pub mod draft;
 
 pub mod action;
 pub mod livekit;

@@ -17,10 +17,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use auth_failure::AuthFailure;
 pub use labels::{Batch, Step};
-use sweeps::SweepMetrics;
 use labels::{
     BatchLabel, ChoreLabel, ReasonLabel, RequestLabels, ResultLabel, RunLabels, StepLabel,
 };
+use sweeps::SweepMetrics;
 
 /// What a webhook comes to.
 const WEBHOOK_RESULTS: &[&str] = &[

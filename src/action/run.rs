@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{self, Action, Actor, AuditRow, Entry, Origin, Outcome, PolicyRevision};
 use crate::ledger::{
-    ActionKey, Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN, Unfinished,
-    WriteError,
+    ActionKey, Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN,
+    Unfinished, WriteError,
 };
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
@@ -287,7 +287,9 @@ fn entry(request: &ActionRequest<'_>) -> Entry {
     let actor = Actor::of(&request.authority);
     let new = request.cause.entry(actor, request.verb.into());
     Entry {
-        action_id: request.repeats.map_or(new.action_id, |action| action.action_id),
+        action_id: request
+            .repeats
+            .map_or(new.action_id, |action| action.action_id),
         tenant: request.room.tenant.clone(),
         room_name: Some(request.room.info.name.clone()),
         room_sid: Some(request.room.info.sid.clone()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::draft::ComparedSet;
 use crate::access::Viewer;
+use crate::draft::ComparedSet;
 use quell_policy::{Decision, Facts, Reads, Tri};
 
 /// At most this many sets of missing facts are counted on their own.

@@ -1,7 +1,7 @@
 //! Backtest: decides stored events again, by the live policies and by a draft, and compares the two.
 //!
 //! ```text
-//! stored policies + draft -> draft: live, draft
+//! stored policies + draft -> crate::draft: live, draft
 //! webhook_event -> events: pages -> replay: decided by both -> tally: counts, samples -> Report
 //! ```
 //!
@@ -11,7 +11,6 @@
 mod by_policy;
 mod count;
 mod disposition;
-mod draft;
 mod events;
 mod missing;
 mod pace;
@@ -30,7 +29,6 @@ mod work;
 pub use by_policy::{EffectCounts, LiveVsDraft, PolicyRow};
 pub use count::Counted;
 pub use disposition::{ChangeKind, Disposition, View};
-pub use draft::{Draft, DraftChange, DraftError, DraftPolicy};
 pub use events::{Cursor, CursorError};
 pub use missing::MissingFacts;
 pub use pace::Pace;

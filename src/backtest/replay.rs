@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::draft::ComparedSets;
 use super::events::Published;
 use super::missing::missing;
 use crate::access::Viewer;
+use crate::draft::ComparedSets;
 use quell_policy::{Decision, Fact, Facts, Reads, TenantId, decide};
 
 /// The result of replaying an event.

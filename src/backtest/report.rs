@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::by_policy::PolicyRow;
 use super::count::Counted;
-use super::draft::{ComparedSets, DraftPolicy};
 use super::events::Cursor;
 use super::sample::Sample;
 use super::tally::{DraftComparison, Excluded, Totals};
 use super::time_range::TimeRange;
 use crate::access::Viewer;
+use crate::draft::{ComparedSets, DraftPolicy};
 use quell_policy::TenantId;
 
 /// At most this many policies are listed; more are only counted.

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::draft::{Draft, DraftError};
 use super::events::{Cursor, EventPage, EventReader};
 use super::pace::{Bounds, Pace};
 use super::report::{Report, ReportScope, Truncated, TruncatedBy};
@@ -12,10 +11,10 @@ use super::tally::Tally;
 use super::time_range::TimeRange;
 use super::work::Work;
 use crate::access::Viewer;
-use crate::policy_store::{ALL_POLICIES_TIMEOUT, list};
+use crate::draft::{Draft, DraftError, stored};
 use crate::postgres::{Pool, failed_query};
 use crate::threads::spawn_blocking_holding;
-use quell_policy::{Owner, StoredPolicy, TenantId};
+use quell_policy::TenantId;
 
 /// At most this many samples of each kind of change may be asked for.
 pub const SAMPLES_MAX: usize = 1_000;
@@ -96,7 +95,7 @@ pub(crate) async fn run_holding(
         viewer,
         samples_max,
     } = request;
-    let stored = stored(pool, tenant.as_ref()).await?;
+    let (_, stored) = stored(pool, tenant.as_ref()).await?;
     let about = tenant.clone();
     let alone = draft.alone;
     // Thousands of policies take a while to compile: not on a thread that webhooks need.
@@ -191,19 +190,4 @@ fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy
     } else {
         is_late.then_some(TruncatedBy::Time)
     }
-}
-
-/// All live policies; with a tenant, those that can apply to its rooms: the operator's and its own.
-async fn stored(pool: &Pool, tenant: Option<&TenantId>) -> Result<Vec<StoredPolicy>, sqlx::Error> {
-    let mut rows = Vec::new();
-    let pool = &pool.within(ALL_POLICIES_TIMEOUT);
-    match tenant {
-        None => rows.extend(list(pool, None).await?),
-        Some(tenant) => {
-            for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
-                rows.extend(list(pool, Some(&owner)).await?);
-            }
-        }
-    }
-    Ok(rows.into_iter().map(StoredPolicy::from).collect())
 }

@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use super::by_policy::{EffectCounts, LiveVsDraft, PolicyRow};
 use super::count::Counted;
 use super::disposition::{ChangeKind, Disposition, View};
-use super::draft::{DraftChange, DraftPolicy};
 use super::report::Report;
 use super::sample::{Sample, SampleDecision};
 use super::tally::DraftComparison;
+use crate::draft::{DraftChange, DraftPolicy};
 use quell_policy::PolicyKey;
 use quell_policy::terminal::{cut, without_controls};
 

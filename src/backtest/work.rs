@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::draft::ComparedSets;
 use super::events::Published;
 use super::pace::Bounds;
 use super::replay::{RecordedFacts, replay};
 use super::tally::Tally;
 use crate::access::Viewer;
+use crate::draft::ComparedSets;
 use quell_policy::TenantId;
 
 /// Every this many tracks, a thread checks whether it is cancelled.

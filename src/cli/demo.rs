@@ -204,6 +204,7 @@ async fn apply(database: &Database) -> anyhow::Result<()> {
         &author,
         &document.policies,
         Some(&Owner::Operator),
+        None,
     )
     .await?;
     Ok(())

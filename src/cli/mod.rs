@@ -11,6 +11,7 @@ mod doctor;
 mod policy;
 mod serve;
 mod simulator;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Command {
     /// Check, apply and look at stored policies
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Mute now what policies forbid and nobody has muted, in all live rooms or in one
+    Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
     Doctor,
     /// Run the double of LiveKit alone, for trying things out
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Migrate => serve::migrate().await,
             Command::Policy(command) => return policy::run(&command).await,
+            Command::Sweep(arguments) => sweep::run(&arguments).await,
             Command::Doctor => return doctor::run().await,
             Command::Simulator(arguments) => simulator::run(&arguments).await,
         };
@@ -141,7 +145,11 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let check = |error: anyhow::Error, want: &str| assert_eq!(told(&error), want);
-        let policies = || StartError::Engine(EngineError::Policies(StoreError::Database(sqlx::Error::PoolTimedOut)));
+        let policies = || {
+            StartError::Engine(EngineError::Policies(StoreError::Database(
+                sqlx::Error::PoolTimedOut,
+            )))
+        };
         let said = "the stored policies cannot be read: the database does not answer: pool timed \
                     out while waiting for an open connection";
         check(policies().into(), said);

@@ -56,8 +56,12 @@ async fn start(config: &Config, database: &Database) -> Result<Server, StartErro
     let begun = Instant::now();
     loop {
         let started = Server::start(config, database.pool.clone(), Clock::system()).await;
-        if !matches!(started, Err(StartError::Engine(EngineError::Policies(StoreError::Database(_)))))
-            || !database.is_supervised()
+        if !matches!(
+            started,
+            Err(StartError::Engine(EngineError::Policies(
+                StoreError::Database(_)
+            )))
+        ) || !database.is_supervised()
             || begun.elapsed() > AWAY_MAX
         {
             return started;

@@ -24,7 +24,9 @@ impl SweepSchedule {
         let schedule = Self(schedule);
         // 30 February never comes.
         let never = DateTime::<Utc>::from_timestamp(0, 0).and_then(|at| schedule.next(at));
-        never.map(|_| schedule).ok_or_else(|| "it names no instant".to_owned())
+        never
+            .map(|_| schedule)
+            .ok_or_else(|| "it names no instant".to_owned())
     }
 
     /// The first instant after `now`; none: there is no more.

@@ -3,7 +3,7 @@
 use tokio::task::JoinError;
 
 use crate::action::LookupError;
-use crate::livekit::LiveKitError;
+use crate::livekit::{LiveKitError, NOT_CONFIGURED};
 use crate::postgres::failed_query;
 use quell_policy::Unreadable;
 
@@ -35,7 +35,7 @@ pub enum ExplainError {
     #[error("no such room, participant or track")]
     NotFound,
     /// There is no `LiveKit` to ask.
-    #[error("LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET")]
+    #[error("{NOT_CONFIGURED}")]
     NotConfigured,
     /// `LiveKit` failed.
     #[error(transparent)]

@@ -44,6 +44,16 @@ const BACKTEST: Limits = Limits {
     code: "BACKTEST_BUSY",
 };
 
+/// A plan asks LiveKit for live rooms for up to 20 s, at the rate of sweeps.
+const PLAN: Limits = Limits {
+    running_max: 1,
+    waiting_max: 4,
+    per_caller_max: 1,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 10,
+    code: "PLAN_BUSY",
+};
+
 /// An explanation evaluates all policies, and for an event it compiles those of its time.
 const EXPLAIN: Limits = Limits {
     running_max: 2,
@@ -59,6 +69,7 @@ const EXPLAIN: Limits = Limits {
 pub struct AdmissionQueues {
     pub(super) backtest: AdmissionQueue,
     pub(super) explain: AdmissionQueue,
+    pub(super) plan: AdmissionQueue,
 }
 
 impl Default for AdmissionQueues {
@@ -66,6 +77,7 @@ impl Default for AdmissionQueues {
         Self {
             backtest: AdmissionQueue::new(BACKTEST),
             explain: AdmissionQueue::new(EXPLAIN),
+            plan: AdmissionQueue::new(PLAN),
         }
     }
 }

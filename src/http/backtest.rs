@@ -10,18 +10,15 @@ use serde_json::value::RawValue;
 
 use super::admission;
 use super::auth::Scope;
+use super::draft::draft;
 use super::problem::{Problem, chain};
 use super::request::{ApiRequest, OwnerParam, check_json};
 use super::state::AppState;
 use crate::backtest::{
-    self, BacktestError, BacktestRequest, Cursor, Draft, DraftError, Pace, SAMPLES_DEFAULT,
-    SINCE_DEFAULT, TimeRange, TimeRangeError,
+    self, BacktestError, BacktestRequest, Cursor, Pace, SAMPLES_DEFAULT, SINCE_DEFAULT, TimeRange,
+    TimeRangeError,
 };
 use quell_clock::Clock;
-use quell_policy::limits::POLICIES_MAX;
-use quell_policy::problem::PROBLEMS_MAX;
-use quell_policy::{Owner, Policy, PolicyKey, Problems};
-
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Samples of each kind of change: an answer stays below a megabyte.
 const SAMPLES_MAX: usize = 100;
@@ -33,12 +30,7 @@ const PACE: Pace = Pace::Gentle {
 impl From<BacktestError> for Problem {
     fn from(error: BacktestError) -> Self {
         match error {
-            // What is wrong with it may be another tenant's.
-            BacktestError::Draft(DraftError::Unreadable(..)) => {
-                let text = "a stored policy cannot be read by this version";
-                Self::unavailable(text).because(chain(&error))
-            }
-            BacktestError::Draft(error) => Self::invalid_request(error.to_string()),
+            BacktestError::Draft(error) => error.into(),
             BacktestError::NoEvents(text) => Self::new(StatusCode::NOT_FOUND, "NO_EVENTS", text),
             BacktestError::Database(error) => error.into(),
             BacktestError::Broken(_) => failed(&chain(&error)),
@@ -118,11 +110,6 @@ fn backtest_request(
             "`samples` is at most {SAMPLES_MAX}"
         )));
     }
-    if body.alone && (body.policies.is_empty() || !body.without.is_empty()) {
-        return Err(Problem::invalid_request(
-            "`alone` is for `policies`, and leaves nothing for `without`",
-        ));
-    }
     let after = match (&body.after, &body.since) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid_request(
@@ -140,17 +127,9 @@ fn backtest_request(
         Some(after) => TimeRange::since(after.at(), until, now)?,
         None => TimeRange::read(body.since.as_deref().unwrap_or(SINCE_DEFAULT), until, now)?,
     };
-    let (policies, warnings) = drafted(&body.policies, &request.owner)?;
-    let without = body.without.into_iter().map(|name| PolicyKey {
-        owner: request.owner.clone(),
-        name,
-    });
+    let (draft, warnings) = draft(&body.policies, body.without, body.alone, &request.owner)?;
     let backtest_request = BacktestRequest {
-        draft: Draft {
-            policies,
-            without: without.collect(),
-            alone: body.alone,
-        },
+        draft,
         range,
         after,
         tenant: request.owner.clone().into(),
@@ -158,46 +137,6 @@ fn backtest_request(
         samples_max,
     };
     Ok((backtest_request, warnings))
-}
-
-/// The policies of a body, or everything that is wrong with any of them.
-fn drafted(texts: &[Box<RawValue>], owner: &Owner) -> Result<(Vec<Policy>, Vec<String>), Problem> {
-    if texts.len() > POLICIES_MAX {
-        return Err(Problem::invalid_request(format!(
-            "`policies` holds at most {POLICIES_MAX}"
-        )));
-    }
-    let (mut policies, mut warnings) = (Vec::new(), Vec::new());
-    let mut refused = Problems {
-        problems: Vec::new(),
-        left_off: 0,
-    };
-    for (index, text) in texts.iter().enumerate() {
-        let located = |mut problem: quell_policy::Problem| {
-            let dot = if problem.path.is_empty() { "" } else { "." };
-            problem.path = format!("policies[{index}]{dot}{}", problem.path);
-            problem
-        };
-        match Policy::from_json(text.get().as_bytes(), owner) {
-            Ok(checked) => {
-                policies.push(checked.value);
-                let of_document = checked.warnings.into_iter().map(located);
-                warnings.extend(of_document.map(|warning| warning.to_string()));
-            }
-            Err(problems) => {
-                refused.left_off += problems.left_off;
-                refused
-                    .problems
-                    .extend(problems.problems.into_iter().map(located));
-            }
-        }
-    }
-    if refused.problems.is_empty() {
-        return Ok((policies, warnings));
-    }
-    refused.left_off += refused.problems.len().saturating_sub(PROBLEMS_MAX);
-    refused.problems.truncate(PROBLEMS_MAX);
-    Err(refused.into())
 }
 
 #[cfg(test)]

@@ -11,13 +11,12 @@ use tracing::Instrument as _;
 use super::admission;
 use super::auth::{AuthError, Scope};
 use super::log;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use super::request::{ApiRequest, OwnerQuery, check_json};
 use super::state::AppState;
 use crate::explain::{
     ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Subject,
 };
-use crate::livekit::LiveKitError;
 use quell_policy::facts::catalog::TEXT_CHARS_MAX;
 use quell_policy::json;
 use quell_policy::terminal::cut;
@@ -28,7 +27,7 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
         let text = error.to_string();
-        let (conflict, unavailable) = (StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE);
+        let conflict = StatusCode::CONFLICT;
         match error {
             ExplainError::Invalid(_) => Self::invalid_request(text),
             ExplainError::OtherTenant(_) => Self::forbidden(text),
@@ -40,18 +39,8 @@ impl From<ExplainError> for Problem {
                 Self::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
             }
             ExplainError::NotFound => Self::participant_not_found(),
-            ExplainError::NotConfigured => Self::new(unavailable, "LIVEKIT_NOT_CONFIGURED", text),
-            ExplainError::LiveKit(error) => {
-                let (status, code) = match error {
-                    LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
-                        (unavailable, "LIVEKIT_UNAVAILABLE")
-                    }
-                    LiveKitError::Status { .. }
-                    | LiveKitError::Unreadable { .. }
-                    | LiveKitError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED"),
-                };
-                Self::new(status, code, text).because(chain(&error))
-            }
+            ExplainError::NotConfigured => Self::livekit_not_configured(),
+            ExplainError::LiveKit(error) => error.into(),
             ExplainError::Database(error) => error.into(),
             ExplainError::Broken(_) => failed(&text),
         }

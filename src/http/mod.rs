@@ -4,11 +4,13 @@ mod admission;
 pub mod auth;
 mod backtest;
 mod body;
+mod draft;
 mod explain;
 mod health;
 mod log;
 mod log_lines;
 mod mute;
+mod plan;
 mod policies;
 mod precondition;
 pub mod problem;
@@ -64,6 +66,7 @@ pub fn router(state: AppState) -> Service {
         )
         .route("/v1/backtest", post(backtest::handler))
         .route("/v1/explain", post(explain::handler))
+        .route("/v1/plan", post(plan::handler))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -19,6 +19,7 @@ use super::state::AppState;
 use super::uri::QueryToken;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
 use crate::audit::Outcome;
+use crate::livekit::NOT_CONFIGURED;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -41,10 +42,7 @@ fn internal(code: &'static str, error: impl Into<String>) -> Problem {
 }
 
 fn not_configured() -> Problem {
-    internal(
-        "LIVEKIT_NOT_CONFIGURED",
-        "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
-    )
+    internal("LIVEKIT_NOT_CONFIGURED", NOT_CONFIGURED)
 }
 
 /// The error's text in the answer. What Postgres said is for the log only.

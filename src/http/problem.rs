@@ -9,6 +9,7 @@ use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::livekit::{LiveKitError, NOT_CONFIGURED};
 use crate::metrics::AuthFailure;
 
 /// An answer that is not a success: the error of every handler. Other errors become one by `From`.
@@ -93,10 +94,34 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", error)
     }
 
+    /// 503 `LIVEKIT_NOT_CONFIGURED`.
+    #[must_use]
+    pub fn livekit_not_configured() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "LIVEKIT_NOT_CONFIGURED",
+            NOT_CONFIGURED,
+        )
+    }
+
     /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
     #[must_use]
     pub fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error)
+    }
+}
+
+impl From<LiveKitError> for Problem {
+    fn from(error: LiveKitError) -> Self {
+        let (status, code) = match error {
+            LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "LIVEKIT_UNAVAILABLE")
+            }
+            LiveKitError::Status { .. }
+            | LiveKitError::Unreadable { .. }
+            | LiveKitError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED"),
+        };
+        Self::new(status, code, error.to_string()).because(chain(&error))
     }
 }
 

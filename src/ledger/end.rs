@@ -148,7 +148,10 @@ impl BatchWrite for EndWriter {
         items: &[End],
     ) -> Result<Vec<bool>, sqlx::Error> {
         let has_rows = |end: &End| end.job.as_ref().is_some_and(|job| !job.rows.is_empty());
-        if !items.iter().any(|end| has_rows(end) || end.news().is_some()) {
+        if !items
+            .iter()
+            .any(|end| has_rows(end) || end.news().is_some())
+        {
             return end(connection, items).await;
         }
         connection.begin().await?;

@@ -37,7 +37,11 @@ pub(super) struct Elements {
 /// One field of a message, as far as it has come.
 enum Field {
     /// A text, bytes or a message of `bytes`, whose content begins at `at`.
-    Delimited { number: u64, at: usize, bytes: usize },
+    Delimited {
+        number: u64,
+        at: usize,
+        bytes: usize,
+    },
     /// Anything else, which ends at `end`.
     Scalar { end: usize },
 }
@@ -140,7 +144,12 @@ fn oversized(head: &[u8], bytes: usize) -> Oversized {
     let mut texts = [String::new(), String::new()];
     let mut at = 0;
     for (text, wanted) in texts.iter_mut().zip(1..) {
-        let Ok(Some(Field::Delimited { number, at: from, bytes })) = field(head, at) else {
+        let Ok(Some(Field::Delimited {
+            number,
+            at: from,
+            bytes,
+        })) = field(head, at)
+        else {
             break;
         };
         let Some(content) = head.get(from..from.saturating_add(bytes)) else {
@@ -159,8 +168,8 @@ fn oversized(head: &[u8], bytes: usize) -> Oversized {
 #[cfg(test)]
 mod tests {
     use livekit_protocol::{ListRoomsResponse, Room};
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
 

@@ -14,3 +14,7 @@ pub use rate::{RateLimit, Urgency};
 pub use room::{LiveKit, LiveRoom, MutedTrack};
 pub use rooms::Rooms;
 pub use twirp::{LiveKitError, LiveKitSetupError};
+
+/// What is wrong where there is no LiveKit to ask, and what to do.
+pub(crate) const NOT_CONFIGURED: &str =
+    "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET";

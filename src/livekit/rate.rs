@@ -74,7 +74,10 @@ mod tests {
     async fn turns_are_at_the_rate_and_an_urgent_one_is_next() {
         let limit = RateLimit::new(100);
         let first = took(&limit, 101, Urgency::Routine).await;
-        assert!(first.abs_diff(Duration::from_secs(1)) <= CATCH_UP * 2, "{first:?}");
+        assert!(
+            first.abs_diff(Duration::from_secs(1)) <= CATCH_UP * 2,
+            "{first:?}"
+        );
         let many: Vec<_> = (0..50)
             .map(|_| {
                 let limit = limit.clone();

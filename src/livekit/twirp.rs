@@ -177,7 +177,9 @@ impl Twirp {
                 .map_err(|error| unreachable(method, error))?
             {
                 elements.push(&chunk);
-                while let Some(element) = elements.next().map_err(|wrong| unreadable(wrong.into()))? {
+                while let Some(element) =
+                    elements.next().map_err(|wrong| unreadable(wrong.into()))?
+                {
                     let element = Element::decode(element);
                     each(element.map_err(|error| unreadable(error.to_string()))?);
                 }

@@ -39,9 +39,8 @@ pub(super) struct SweepMetrics {
 
 impl SweepMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let took = Family::<CauseLabel, Histogram>::new_with_constructor(|| {
-            Histogram::new(BUCKETS_SECS)
-        });
+        let took =
+            Family::<CauseLabel, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_SECS));
         for cause in CAUSES {
             drop(took.get_or_create(&CauseLabel { cause }));
         }

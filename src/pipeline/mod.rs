@@ -26,7 +26,7 @@ use crate::audit::{AuditRow, PolicyRevision};
 use crate::ledger::{ActionKey, Completion, JobLease, Unfinished};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
-use crate::livekit::{LiveRoom, Rooms};
+use crate::livekit::{LiveRoom, NOT_CONFIGURED, Rooms};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
 pub use look::Look;
@@ -221,7 +221,9 @@ impl Pipeline {
             } => {
                 let facts =
                     facts_from_live(&live.room, &live.participant, &live.track, published_at);
-                let mut handled = self.run_live(live, facts, as_of, cause, Told::No(failed)).await;
+                let mut handled = self
+                    .run_live(live, facts, as_of, cause, Told::No(failed))
+                    .await;
                 if let (Some(end), Some(runner)) = (handled.action.take(), &self.runner) {
                     runner.finish(end).await;
                 }
@@ -241,7 +243,9 @@ impl Pipeline {
         let mut facts = facts_from_event(event);
         let shown = look.show(event, &mut facts);
         if let Shown::Live(live) = &shown {
-            return self.run_live(live, facts, as_of, cause, Told::Yes(job)).await;
+            return self
+                .run_live(live, facts, as_of, cause, Told::Yes(job))
+                .await;
         }
         if let Shown::Stale = shown {
             return handled(facts, None, TrackResult::Stale);
@@ -340,8 +344,7 @@ fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Han
 }
 
 fn not_configured() -> TrackResult {
-    let why = "LiveKit is not configured: set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET";
-    TrackResult::Retry(why.to_owned())
+    TrackResult::Retry(NOT_CONFIGURED.to_owned())
 }
 
 /// Whether the policies in force want nothing, and it is known what dry-run policies want.

@@ -139,6 +139,9 @@ pub enum ChangeError {
     /// It is another revision than expected.
     #[error("the policy is at revision {0}: read it again and repeat the change")]
     Stale(i32),
+    /// Some policy was changed since a plan was made.
+    #[error("policies were changed since the plan was made, so nothing is applied: make it again")]
+    PlanStale,
     /// The owner has as many policies as one may have.
     #[error(
         "this owner has {POLICIES_MAX} policies, which is the limit: remove one first, or say the same with fewer (a list takes several values)"

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::author::{Applied, Author, ChangeError, Changed, ExpectedRevision, ManagedBy};
 use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, Write};
-use super::read::PolicyRecord;
+use super::read::{PolicyRecord, newest_revision_id};
 use crate::postgres::Pool;
 use quell_policy::{Owner, Policy};
 
@@ -42,14 +42,20 @@ pub async fn delete(
 }
 
 /// Writes all of `policies`, and removes those of the owner `prune` that an earlier apply wrote and that
-/// are not among them, in one transaction.
+/// are not among them, in one transaction. With `snapshot`, only where that is still the newest change of all.
 pub async fn apply(
     pool: &Pool,
     by: &Author<'_>,
     policies: &[Policy],
     prune: Option<&Owner>,
+    snapshot: Option<i64>,
 ) -> Result<Vec<Applied>, ChangeError> {
     let mut changing = Changing::begin(pool, by, APPLY_TIMEOUT).await?;
+    if let Some(snapshot) = snapshot
+        && newest_revision_id(&mut *changing.connection()).await? != snapshot
+    {
+        return Err(ChangeError::PlanStale);
+    }
     let mut applied = Vec::new();
     for policy in policies {
         let changed = put_in(

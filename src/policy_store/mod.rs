@@ -21,8 +21,9 @@ pub use author::{
 pub use change::{apply, delete, put};
 pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
-pub use plan::{Planned, plan};
 pub(crate) use owner::PgOwner;
+pub use plan::{Planned, plan};
+pub(crate) use read::newest_revision_id;
 pub use read::{ALL_POLICIES_TIMEOUT, PolicyRecord, StoreError, get, list};
 pub use revisions::{
     At, PAGE_MAX, Revision, RevisionPage, Seeing, as_of, history, latest, revision, snapshot_at,

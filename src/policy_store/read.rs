@@ -126,6 +126,11 @@ pub(super) async fn newest_revision(db: impl PgExecutor<'_>) -> Result<Newest, s
     Ok(newest(row.map(|row| (Some(row.id), Some(row.created_at)))))
 }
 
+/// The id of the newest revision of all; 0 before the first.
+pub(crate) async fn newest_revision_id(db: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
+    Ok(newest_revision(db).await?.id)
+}
+
 /// How the policies have changed since a read.
 pub(super) enum Since {
     /// These changed, and no others.

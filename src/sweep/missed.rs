@@ -46,7 +46,10 @@ pub(super) async fn rooms(
     let texts = |of: fn(&Event) -> &str| -> Vec<String> {
         ends.iter().map(|event| to_pg_text(of(event))).collect()
     };
-    let (sids, names) = (texts(|event| &event.room.sid), texts(|event| &event.room.name));
+    let (sids, names) = (
+        texts(|event| &event.room.sid),
+        texts(|event| &event.room.name),
+    );
     let identities = texts(|event| &event.participant.identity);
     let tracks = texts(|event| &event.track.sid);
     let rows = sqlx::query!(

@@ -27,6 +27,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use reader::ListedRoom;
 pub use reader::{Reader, Scope};
 pub use tick::{Counts, Tick, TickCause, TickLease, Ticks};
 
@@ -38,6 +39,7 @@ use crate::supervisor::Supervisor;
 use edges::{Edges, RoomAge};
 use quell_policy::PolicySet;
 use tracks::Tracks;
+pub(crate) use tracks::{TrackRoom, TrackTimes, peek};
 
 /// A process that is gone keeps its ticks for so long; it renews them four times meanwhile.
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -121,12 +123,30 @@ impl Sweeper {
         supervisor.supervise("sweeps of others", self.clone().of_others());
     }
 
+    /// What rooms are read with.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.parts.reader
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.parts.pipeline.clock.now()
     }
 
     fn snapshot(&self) -> Arc<PolicySet> {
         self.parts.pipeline.policies.snapshot()
+    }
+
+    /// Takes the tick and sweeps; none where it could not be finished.
+    pub(crate) async fn sweep_now(
+        &self,
+        tick: Tick,
+        scope: Scope,
+    ) -> Result<Option<Counts>, sqlx::Error> {
+        Ok(match self.parts.ticks.begin(tick).await? {
+            Some(lease) => self.sweep(&lease, scope).await,
+            None => None,
+        })
     }
 
     /// Takes the tick and sweeps, where no other replica has; what cannot be taken is tried again until the stop.
@@ -278,7 +298,11 @@ impl Sweeper {
         while !self.parts.stop.is_cancelled() {
             match self.parts.ticks.take_over().await {
                 Ok(Some(lease)) => {
-                    tracing::info!(cause = lease.tick.cause.as_str(), key = lease.tick.key, "a sweep was left by another replica");
+                    tracing::info!(
+                        cause = lease.tick.cause.as_str(),
+                        key = lease.tick.key,
+                        "a sweep was left by another replica"
+                    );
                     let place = Arc::clone(&self.parts.places).acquire_owned().await;
                     let sweeper = self.clone();
                     self.parts.tracker.spawn(async move {

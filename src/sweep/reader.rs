@@ -6,11 +6,15 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use livekit_protocol::{ParticipantInfo, Room};
 use prost::Message;
 use tokio::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
 
+use crate::config::Config;
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, Oversized, RateLimit, Rooms, Urgency};
+use crate::metrics::Metrics;
 use quell_policy::{PolicySet, TenantId};
 
 /// The list of all rooms may be hundreds of megabytes.
@@ -109,6 +113,29 @@ impl Scope {
 }
 
 impl Reader {
+    /// A reader at the rate of `config`, and what asks for it until the last one is dropped.
+    pub(crate) fn new(
+        livekit: &LiveKit,
+        config: &Config,
+        metrics: &Metrics,
+        tracker: &TaskTracker,
+    ) -> (Self, BoxFuture<'static, ()>) {
+        let rate = RateLimit::new(config.sweep.calls_per_second);
+        let (rooms, asking) = Rooms::new(
+            livekit.clone(),
+            metrics.clone(),
+            tracker.clone(),
+            Some(rate.clone()),
+        );
+        let reader = Self {
+            livekit: livekit.clone(),
+            rooms,
+            rate,
+            timeout: config.livekit_timeout(),
+        };
+        (reader, asking)
+    }
+
     /// The rooms for which `wants` holds; with `name`, only that one is asked for.
     pub(crate) async fn list(
         &self,

@@ -112,11 +112,20 @@ impl Sweeper {
                 return None;
             }
         }
-        self.parts.metrics.swept(lease.tick.cause.as_str(), run.begun.elapsed());
+        self.parts
+            .metrics
+            .swept(lease.tick.cause.as_str(), run.begun.elapsed());
         let cause = lease.tick.cause.as_str();
         match error {
-            None => tracing::info!(cause, key = lease.tick.key, ?counts, took = ?run.begun.elapsed(), "rooms were swept"),
-            Some(error) => tracing::error!(cause, key = lease.tick.key, error, "rooms could not be swept"),
+            None => {
+                tracing::info!(cause, key = lease.tick.key, ?counts, took = ?run.begun.elapsed(), "rooms were swept")
+            }
+            Some(error) => tracing::error!(
+                cause,
+                key = lease.tick.key,
+                error,
+                "rooms could not be swept"
+            ),
         }
         Some(counts)
     }
@@ -150,7 +159,10 @@ impl Run<'_> {
                 Err(_) => break,
             }
         }
-        tracing::info!(cause = self.lease.tick.cause.as_str(), "a sweep is another replica's by now");
+        tracing::info!(
+            cause = self.lease.tick.cause.as_str(),
+            "a sweep is another replica's by now"
+        );
         self.lost.cancel();
     }
 
@@ -203,7 +215,11 @@ impl Run<'_> {
             self.sweeper.parts.metrics.sweep_skipped(what);
             self.count(|counts| counts.skipped += 1);
             tracing::warn!(
-                what, room, sid, name, bytes,
+                what,
+                room,
+                sid,
+                name,
+                bytes,
                 "a sweep left out what has too much metadata to be read: nothing in it is muted by sweeps"
             );
         }
@@ -331,11 +347,11 @@ impl Run<'_> {
             .flat_map(|participant| &participant.tracks)
             .map(|track| track.sid.as_str())
             .collect();
-        let of_room = TrackRoom {
-            sid: &room.sid,
-            created_at: room.created_at,
-        };
-        let looked = parts.tracks.look_up(&parts.ticks.pool, of_room, &sids).await?;
+        let of_room = TrackRoom::from(room);
+        let looked = parts
+            .tracks
+            .look_up(&parts.ticks.pool, of_room, &sids)
+            .await?;
         parts.metrics.untold(looked.untold);
         let (policies, now) = (
             parts.pipeline.policies.snapshot(),
@@ -350,8 +366,7 @@ impl Run<'_> {
                 };
                 let facts = facts_from_live(listed, participant, track, times.published_at);
                 let decision = decide(&policies, &facts, now);
-                let is_nothing =
-                    |verdict: &Verdict| matches!(verdict, Verdict::Nothing { .. });
+                let is_nothing = |verdict: &Verdict| matches!(verdict, Verdict::Nothing { .. });
                 if is_nothing(&decision.enforced) && is_nothing(&decision.dry_run) {
                     continue;
                 }

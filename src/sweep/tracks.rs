@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::reader::ListedRoom;
 use crate::audit::{Outcome, PolicyRevision};
 use crate::postgres::{Pool, to_pg_text};
 
@@ -47,6 +48,15 @@ pub(crate) struct TrackRoom<'a> {
     pub(crate) sid: &'a str,
     /// Its making, in Unix seconds: no older event is about it.
     pub(crate) created_at: i64,
+}
+
+impl<'a> From<&'a ListedRoom> for TrackRoom<'a> {
+    fn from(room: &'a ListedRoom) -> Self {
+        Self {
+            sid: &room.sid,
+            created_at: room.created_at,
+        }
+    }
 }
 
 /// What this process knows of tracks; the rest is in the database.
@@ -116,9 +126,7 @@ impl Tracks {
                 Some(since) => since,
                 None => Some(Instant::now()),
             };
-            looked
-                .times
-                .insert(found.track_sid.clone(), found.times);
+            looked.times.insert(found.track_sid.clone(), found.times);
             if known.len() < TRACKS_MAX {
                 let track = KnownTrack {
                     times: found.times,

@@ -387,7 +387,8 @@ async fn apply_tells_what_was_created_updated_and_unchanged() {
         (ONE, vec!["updated one@3"]),
     ] {
         let document = Document::load([("p.yaml", yaml)]).unwrap().value;
-        let applied = policy_store::apply(&app.state().pool, &author, &document.policies, None);
+        let applied =
+            policy_store::apply(&app.state().pool, &author, &document.policies, None, None);
         let lines: Vec<_> = applied
             .await
             .unwrap()

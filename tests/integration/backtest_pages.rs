@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use quell::access::Viewer;
 use quell::backtest::{
-    BacktestError, BacktestRequest, Draft, Pace, Progress, Report, TimeRange, Truncated,
-    TruncatedBy,
+    BacktestError, BacktestRequest, Pace, Progress, Report, TimeRange, Truncated, TruncatedBy,
 };
+use quell::draft::Draft;
 use quell_clock::Clock;
 use quell_policy::{Document, PolicyKey, TenantId};
 use serde_json::{Value, json};

@@ -46,6 +46,7 @@ mod manual_body;
 mod manual_trouble;
 mod own_postgres;
 mod pipeline;
+mod plans;
 mod policies;
 mod policies_hostile;
 mod policies_live;

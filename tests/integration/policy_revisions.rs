@@ -306,7 +306,7 @@ async fn all_policies_are_found_as_they_were_at_any_change_and_at_any_time() {
         let policies = document(&format!("policies:\n{}", policies.concat()));
         // Of acme's and the operator's the one that is left out goes, of globex's none.
         for prune in [owner(Some("acme")), Owner::Operator] {
-            policy_store::apply(pool, &by(), &policies, Some(&prune))
+            policy_store::apply(pool, &by(), &policies, Some(&prune), None)
                 .await
                 .unwrap();
             let newest: i64 = sqlx::query_scalar("select max(id) from policy_revision")

@@ -121,11 +121,13 @@ async fn a_rollback_by_the_command_line_changes_nothing_about_who_keeps_a_policy
     delete(&app, OPERATOR).await;
     assert_eq!(kept(&back(&app, None, 2).await), (5, "apply".to_owned()));
     // So the next apply has its way with it.
-    let none = policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator)).await;
+    let none =
+        policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator), None).await;
     assert_eq!(none.unwrap().len(), 1);
     assert_eq!(put(&app, OPERATOR, None, &quiet("a", 1)).await.status, 201);
     assert_eq!(kept(&back(&app, None, 1).await), (8, "rest".to_owned()));
-    let none = policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator)).await;
+    let none =
+        policy_store::apply(&app.state().pool, &by(), &[], Some(&Owner::Operator), None).await;
     assert_eq!(none.unwrap(), []);
     // A request that goes back takes the policy over, as any change by a request does.
     // Also where it says already what is gone back to.

@@ -42,7 +42,7 @@ impl TestApp {
     }
 
     /// Sweeps all rooms in the quell that started last.
-    async fn sweep(&self) -> Counts {
+    pub(crate) async fn sweep(&self) -> Counts {
         let tick = Tick {
             cause: TickCause::Manual,
             key: format!("{}", uuid()),
@@ -122,7 +122,11 @@ async fn a_changed_policy_mutes_who_speaks_already_where_it_is_about_the_room() 
     );
     app.apply("policies: [{ name: all, match: { type: [AUDIO] }, effect: mute, mode: 'off' }]")
         .await;
-    assert_eq!(app.count("select count(*) from sweep_run where cause = 'policy'").await, 3);
+    assert_eq!(
+        app.count("select count(*) from sweep_run where cause = 'policy'")
+            .await,
+        3
+    );
     app.finish().await;
 }
 
@@ -247,16 +251,26 @@ async fn a_room_of_which_a_webhook_is_missing_is_swept() {
     let known = app.publish("other", Join::new("eve"), Publish::new(TrackSource::Camera));
     app.settle().await;
     app.hold_webhooks();
-    let camera = app.publish("standup", Join::new("ann"), Publish::new(TrackSource::Camera));
+    let camera = app.publish(
+        "standup",
+        Join::new("ann"),
+        Publish::new(TrackSource::Camera),
+    );
     let mic = app.publish("standup", Join::new("ben"), Publish::microphone());
     let hidden = app.publish("other", Join::new("cid"), Publish::microphone());
     app.simulator.set_webhook_url(Some(urls));
     // Of this one, all is known.
     app.simulator.unpublish("other", "eve", &known.sid).unwrap();
-    app.simulator.unpublish("standup", "ann", &camera.sid).unwrap();
+    app.simulator
+        .unpublish("standup", "ann", &camera.sid)
+        .unwrap();
     app.until_muted("standup", "ben", &mic.sid).await;
     app.swept("room", 1).await;
-    assert_eq!(app.count("select count(*) from sweep_run where cause = 'room'").await, 1);
+    assert_eq!(
+        app.count("select count(*) from sweep_run where cause = 'room'")
+            .await,
+        1
+    );
     assert!(!app.is_muted("other", "cid", &hidden.sid));
     // Somebody leaves who never came.
     app.simulator.join("other", Join::new("dan"));
@@ -266,7 +280,11 @@ async fn a_room_of_which_a_webhook_is_missing_is_swept() {
     app.simulator.set_webhook_url(Some(app.webhook_url()));
     app.simulator.leave("other", "dan").unwrap();
     app.settle().await;
-    assert_eq!(app.count("select count(*) from sweep_run where cause = 'room'").await, 1);
+    assert_eq!(
+        app.count("select count(*) from sweep_run where cause = 'room'")
+            .await,
+        1
+    );
     app.simulator.leave("other", "fay").unwrap();
     app.until_muted("other", "cid", &hidden.sid).await;
     app.swept("room", 2).await;
@@ -277,9 +295,12 @@ async fn a_room_of_which_a_webhook_is_missing_is_swept() {
 async fn a_persons_unmute_stands_through_two_days_of_ticks() {
     let (mut app, mic) = by_hand().await;
     // Seen while nothing was forbidden there.
-    app.apply("policies: [{ name: cams, match: { source: [CAMERA] }, effect: mute }]").await;
+    app.apply("policies: [{ name: cams, match: { source: [CAMERA] }, effect: mute }]")
+        .await;
     app.sweep().await;
-    let other = app.simulator.publish("standup", "ann", Publish::microphone());
+    let other = app
+        .simulator
+        .publish("standup", "ann", Publish::microphone());
     let other = other.unwrap().sid;
     // "Let ann speak": by the other track of her microphone.
     app.apply(MICS).await;
@@ -301,9 +322,15 @@ async fn a_persons_unmute_stands_through_two_days_of_ticks() {
     // The same at each tick: a row for each track, once.
     let superseded = "sweep mute superseded - acme standup ann MICROPHONE mics@1";
     assert_eq!(app.by_sweeps().await, [superseded, superseded]);
-    assert_eq!(app.count("select superseded from policy_effect where policy_name = 'mics'").await, 2);
+    assert_eq!(
+        app.count("select superseded from policy_effect where policy_name = 'mics'")
+            .await,
+        2
+    );
     // What is published after it is the policy's again.
-    let newer = app.simulator.publish("standup", "ann", Publish::microphone());
+    let newer = app
+        .simulator
+        .publish("standup", "ann", Publish::microphone());
     let newer = newer.unwrap().sid;
     app.sweep().await;
     assert!(app.is_muted("standup", "ann", &newer));
@@ -313,12 +340,18 @@ async fn a_persons_unmute_stands_through_two_days_of_ticks() {
 #[tokio::test]
 async fn the_same_at_the_next_tick_is_no_news_also_for_another_process() {
     let (mut app, _) = by_hand().await;
-    app.apply("policies:
+    app.apply(
+        "policies:
   - { name: trial, match: { source: [MICROPHONE] }, effect: mute, mode: dry_run }
   - { name: cams, match: { source: [CAMERA] }, effect: mute }
-  - { name: not-ben, match: { identity: [ben] }, effect: exempt, mode: dry_run, reason: host }")
-        .await;
-    app.publish("standup", Join::new("ben"), Publish::new(TrackSource::Camera));
+  - { name: not-ben, match: { identity: [ben] }, effect: exempt, mode: dry_run, reason: host }",
+    )
+    .await;
+    app.publish(
+        "standup",
+        Join::new("ben"),
+        Publish::new(TrackSource::Camera),
+    );
     for _ in 0..3 {
         app.sweep().await;
     }
@@ -334,11 +367,20 @@ async fn the_same_at_the_next_tick_is_no_news_also_for_another_process() {
             "sweep mute dry_run - acme standup ann MICROPHONE trial@1",
         ]
     );
-    assert_eq!(app.count("select would_have_acted from policy_effect where policy_name = 'trial'").await, 1);
-    let stored = "select count(*) from sweep_decision d join moderation_history h on h.event_id = d.id
+    assert_eq!(
+        app.count("select would_have_acted from policy_effect where policy_name = 'trial'")
+            .await,
+        1
+    );
+    let stored =
+        "select count(*) from sweep_decision d join moderation_history h on h.event_id = d.id
                   where d.outcome = h.outcome and d.facts #>> '{track,sid}' = h.track_sid
                     and d.decision ? 'enforced'";
-    assert_eq!(app.count(&stored.replace("d.decision ?", "d.decision::jsonb ?")).await, 3);
+    assert_eq!(
+        app.count(&stored.replace("d.decision ?", "d.decision::jsonb ?"))
+            .await,
+        3
+    );
     app.finish().await;
 }
 
@@ -353,16 +395,23 @@ async fn hidden_participants_are_left_out_of_facts_and_counts() {
     )
     .await;
     let counts = app.sweep().await;
-    assert_eq!((counts.participants, counts.tracks, counts.muted), (1, 1, 1));
+    assert_eq!(
+        (counts.participants, counts.tracks, counts.muted),
+        (1, 1, 1)
+    );
     assert!(app.is_muted("standup", "ann", &mic));
     assert!(!app.is_muted("standup", "bot", &hers.sid));
     app.finish().await;
 }
 
 #[tokio::test]
-async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_touched_by_the_first_ones_policies() {
+async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_touched_by_the_first_ones_policies()
+ {
     let (app, _) = by_hand().await;
-    app.apply("policies: [{ name: mics, owner: acme, match: { source: [MICROPHONE] }, effect: mute }]").await;
+    app.apply(
+        "policies: [{ name: mics, owner: acme, match: { source: [MICROPHONE] }, effect: mute }]",
+    )
+    .await;
     // The participants are asked for when the list of rooms is known already.
     app.simulator.set_faults([Fault {
         method: Some(Method::ListParticipants),
@@ -371,12 +420,16 @@ async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_touched_by
     }]);
     let asked = async {
         let is_asked = |simulator: &livekit_double::Simulator| {
-            simulator.calls().iter().any(|call| call.method == "ListParticipants")
+            simulator
+                .calls()
+                .iter()
+                .any(|call| call.method == "ListParticipants")
         };
         app.simulator.wait_until(BOUND, is_asked).await.unwrap();
         app.simulator.end_room("standup").unwrap();
         app.room("standup", "globex");
-        app.publish("standup", Join::new("ann"), Publish::microphone()).sid
+        app.publish("standup", Join::new("ann"), Publish::microphone())
+            .sid
     };
     let (counts, mic) = tokio::join!(app.sweep(), asked);
     assert!(!app.is_muted("standup", "ann", &mic), "{counts:?}");
@@ -385,7 +438,10 @@ async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_touched_by
     assert!(mutes.iter().all(|call| call.method != "MutePublishedTrack"));
     assert_eq!(app.by_sweeps().await, [""; 0]);
     // Its own policies hold in it.
-    app.apply("policies: [{ name: mics, owner: globex, match: { source: [MICROPHONE] }, effect: mute }]").await;
+    app.apply(
+        "policies: [{ name: mics, owner: globex, match: { source: [MICROPHONE] }, effect: mute }]",
+    )
+    .await;
     app.sweep().await;
     assert!(app.is_muted("standup", "ann", &mic));
     app.finish().await;
@@ -426,7 +482,12 @@ async fn of_a_thousand_ticks_that_are_taken_over_each_is_finished_once() {
                     ticks.take_over().await.unwrap()
                 };
                 if let Some(taken) = taken {
-                    finished += i32::from(ticks.finish(&taken, &Counts::default(), None).await.unwrap());
+                    finished += i32::from(
+                        ticks
+                            .finish(&taken, &Counts::default(), None)
+                            .await
+                            .unwrap(),
+                    );
                 }
             }
             finished
@@ -452,7 +513,11 @@ async fn of_a_thousand_ticks_that_are_taken_over_each_is_finished_once() {
         }
         assert_eq!(app.count(rest).await, 0);
     }
-    assert_eq!(app.count("select count(*) from sweep_run where finished_at is not null").await, 1000);
+    assert_eq!(
+        app.count("select count(*) from sweep_run where finished_at is not null")
+            .await,
+        1000
+    );
     app.finish().await;
 }
 
@@ -478,7 +543,11 @@ async fn a_tick_of_a_replica_that_is_gone_is_taken_up_within_seconds() {
     app.swept("edge", 1).await;
     let late = "select extract(epoch from finished_at - created_at)::bigint from sweep_run where cause = 'edge'";
     assert!(app.count(late).await < 5);
-    assert_eq!(app.count("select attempt::bigint from sweep_run where cause = 'edge'").await, 2);
+    assert_eq!(
+        app.count("select attempt::bigint from sweep_run where cause = 'edge'")
+            .await,
+        2
+    );
     app.finish().await;
 }
 
@@ -501,31 +570,48 @@ async fn what_is_too_large_is_left_out_and_said_and_the_rest_is_swept() {
     let (app, mic) = by_hand().await;
     app.apply(MICS).await;
     // More than an answer may have otherwise, in rooms and in one room.
-    let large = |auth_id: &str, bytes: usize| format!(r#"{{"auth_id":"{auth_id}","x":"{}"}}"#, "x".repeat(bytes));
+    let large = |auth_id: &str, bytes: usize| {
+        format!(r#"{{"auth_id":"{auth_id}","x":"{}"}}"#, "x".repeat(bytes))
+    };
     for n in 0..12 {
-        app.simulator.create_room(&format!("large-{n}"), Some(&large("acme", 512 << 10)));
+        app.simulator
+            .create_room(&format!("large-{n}"), Some(&large("acme", 512 << 10)));
     }
     let deep = app.publish("large-3", Join::new("ben"), Publish::microphone());
-    app.simulator.create_room("too-large", Some(&large("acme", 2 << 20)));
+    app.simulator
+        .create_room("too-large", Some(&large("acme", 2 << 20)));
     app.publish("too-large", Join::new("cid"), Publish::microphone());
     for n in 0..12 {
         let mut join = Join::new(format!("big-{n}"));
         join.metadata = large("x", 512 << 10);
         app.simulator.join("standup", join);
     }
-    let last = app.simulator.publish("standup", "big-11", Publish::microphone());
+    let last = app
+        .simulator
+        .publish("standup", "big-11", Publish::microphone());
     let last = last.unwrap().sid;
     let mut join = Join::new("huge");
     join.metadata = large("x", 2 << 20);
     app.simulator.join("standup", join);
     let counts = app.sweep().await;
-    assert_eq!((counts.muted, counts.failed, counts.skipped), (3, 0, 2), "{counts:?}");
-    for (room, identity, sid) in [("standup", "ann", &mic), ("large-3", "ben", &deep.sid), ("standup", "big-11", &last)] {
+    assert_eq!(
+        (counts.muted, counts.failed, counts.skipped),
+        (3, 0, 2),
+        "{counts:?}"
+    );
+    for (room, identity, sid) in [
+        ("standup", "ann", &mic),
+        ("large-3", "ben", &deep.sid),
+        ("standup", "big-11", &last),
+    ] {
         assert!(app.is_muted(room, identity, sid), "{identity}");
     }
     let metrics = app.state().metrics.text();
     for what in ["room", "participant"] {
-        assert!(metrics.contains(&format!("quell_sweep_skipped_total{{what=\"{what}\"}} 1\n")), "{metrics}");
+        assert!(
+            metrics.contains(&format!("quell_sweep_skipped_total{{what=\"{what}\"}} 1\n")),
+            "{metrics}"
+        );
     }
     app.finish().await;
 }
@@ -548,7 +634,12 @@ async fn tracks_that_no_webhook_told_of_are_counted_once() {
     let (app, _) = by_hand().await;
     app.apply(MICS).await;
     app.sweep().await;
-    let untold = |app: &TestApp| app.state().metrics.text().contains("quell_sweep_untold_tracks_total 1\n");
+    let untold = |app: &TestApp| {
+        app.state()
+            .metrics
+            .text()
+            .contains("quell_sweep_untold_tracks_total 1\n")
+    };
     assert!(!untold(&app));
     app.finish().await;
 }
@@ -572,9 +663,15 @@ async fn a_mute_that_fails_at_each_tick_is_one_row_and_what_comes_of_it_at_last_
     }
     let failed = "sweep mute failed - acme standup ann MICROPHONE mics@1";
     assert_eq!(app.by_sweeps().await, [failed]);
-    assert_eq!(app.count("select failures from policy_effect where policy_name = 'mics'").await, 1);
+    assert_eq!(
+        app.count("select failures from policy_effect where policy_name = 'mics'")
+            .await,
+        1
+    );
     let called = app.simulator.calls();
-    let called = called.iter().filter(|call| call.method == "MutePublishedTrack");
+    let called = called
+        .iter()
+        .filter(|call| call.method == "MutePublishedTrack");
     assert_eq!(called.count(), 4);
     app.simulator.set_faults([]);
     assert_eq!(app.sweep().await.muted, 1);

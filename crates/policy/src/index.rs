@@ -326,12 +326,7 @@ impl Index {
         self.find_by_globs(probe, &[Name::Room], &mut |entry| found(entry.position));
     }
 
-    fn find_by_globs(
-        &self,
-        probe: &Probe<'_>,
-        names: &[Name],
-        each: &mut impl FnMut(IndexEntry),
-    ) {
+    fn find_by_globs(&self, probe: &Probe<'_>, names: &[Name], each: &mut impl FnMut(IndexEntry)) {
         for look in &self.lookups {
             if names.contains(&look.name)
                 && let Some(hash) = look.hash(probe)

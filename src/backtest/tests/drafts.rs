@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{key, policy, sets, stored, totals, track};
-use crate::backtest::draft::{ComparedSets, Draft};
+use crate::draft::{ComparedSets, Draft};
 use crate::test_data::tenant;
 use quell_policy::Policy;
 

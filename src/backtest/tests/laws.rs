@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{policy, sets, totals, track};
 use crate::backtest::disposition::View;
-use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
 use crate::backtest::tally::{ChangeCounts, DispositionCounts, DraftComparison, Totals};
+use crate::draft::Draft;
 use quell_policy::Policy;
 
 fn policies() -> impl Strategy<Value = Vec<Policy>> {

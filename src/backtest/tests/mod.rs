@@ -8,10 +8,10 @@ mod work;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::draft::{ComparedSets, Draft};
 use super::events::Published;
 use super::replay::{RecordedFacts, replay};
 use super::tally::{Tally, Totals};
+use crate::draft::{ComparedSets, Draft};
 use crate::test_data::{tenant, viewer};
 use quell_policy::{Owner, Policy, PolicyKey, StoredPolicy};
 

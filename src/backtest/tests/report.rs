@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{key, now, policy, sets, stored, totals, totals_for, track};
 use crate::access::Viewer;
-use crate::backtest::draft::Draft;
 use crate::backtest::events::{Cursor, Published};
 use crate::backtest::report::{Report, ReportScope, Truncated, TruncatedBy};
 use crate::backtest::time_range::TimeRange;
+use crate::draft::Draft;
 use crate::test_data::viewer;
 use quell_policy::Policy;
 

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{now, policy, sets, track};
 use crate::access::Viewer;
-use crate::backtest::draft::Draft;
 use crate::backtest::events::Published;
 use crate::backtest::pace::{Bounds, Pace};
 use crate::backtest::work::{CHECK_EVERY_TRACKS, Work};
+use crate::draft::Draft;
 use crate::threads::spawn_blocking_holding;
 
 fn work() -> Work {

@@ -13,9 +13,10 @@ use super::output::{Format, TIME, print_out};
 use super::{OwnerArguments, with_database_until_told};
 use crate::access::Viewer;
 use crate::backtest::{
-    self, BacktestRequest, Draft, Pace, Progress, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT,
-    TimeRange, grouped,
+    self, BacktestRequest, Pace, Progress, SAMPLES_DEFAULT, SAMPLES_MAX, SINCE_DEFAULT, TimeRange,
+    grouped,
 };
+use crate::draft::Draft;
 use quell_clock::Clock;
 use quell_policy::PolicyKey;
 

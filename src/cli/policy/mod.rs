@@ -8,7 +8,8 @@ mod explain;
 mod files;
 mod folder;
 mod history;
-mod output;
+pub(super) mod output;
+pub(super) mod plan;
 mod rollback;
 mod schema;
 mod show;
@@ -24,7 +25,7 @@ use super::{configured, failed, told_to_stop};
 use crate::access::Principal;
 use crate::audit::{Actor, Origin};
 use crate::caller_id::COMMAND_LINE;
-use crate::config::os_user;
+use crate::config::{Config, os_user};
 use crate::policy_store::Author;
 use crate::postgres::{Database, Pool, unless};
 use quell_policy::terminal::without_controls;
@@ -38,6 +39,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Write files to the database, all or nothing
     Apply(apply::Arguments),
+    /// Show which live tracks files would silence and no longer forbid, and write nothing
+    Plan(plan::Arguments),
     /// Try policies on the tracks that were published before, beside what is stored
     Backtest(backtest::Arguments),
     /// List the policies in force
@@ -97,6 +100,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Plan(arguments) => plan::run(arguments).await,
         Command::Backtest(arguments) => backtest::run(arguments).await,
         Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
         Command::Show { name, owner } => {
@@ -122,11 +126,29 @@ async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) ->
     .await
 }
 
+/// The same for work that needs the settings.
+pub(super) async fn with_database_and_config<T>(
+    work: impl AsyncFnOnce(&Config, &Pool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let config = configured()?;
+    with_database_of(&config, async |pool, stop| {
+        let done = unless(stop, Box::pin(work(&config, pool))).await;
+        done.unwrap_or_else(|| Err(told()))
+    })
+    .await
+}
+
 /// The same for work that stops by itself when it is told to.
 async fn with_database_until_told<T>(
     work: impl AsyncFnOnce(&Pool, Stop<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let config = configured()?;
+    with_database_of(&configured()?, work).await
+}
+
+async fn with_database_of<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Pool, Stop<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut stop = pin!(told_to_stop()?);
     let Some(database) = Database::open(&config.database, &mut stop).await? else {
         return Err(told());

@@ -27,7 +27,7 @@ pub(super) enum Format {
 const DIFF_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Prints to stdout. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print_out(text: &str) -> anyhow::Result<()> {
+pub(in crate::cli) fn print_out(text: &str) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

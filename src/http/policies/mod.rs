@@ -40,7 +40,7 @@ impl From<ChangeError> for Problem {
             ChangeError::TooMany | ChangeError::TooMuch => {
                 Self::new(conflict, "TOO_MANY_POLICIES", text)
             }
-            ChangeError::Missing | ChangeError::Stale(_) => {
+            ChangeError::Missing | ChangeError::Stale(_) | ChangeError::PlanStale => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
             }
             ChangeError::Database(error) => error.into(),

@@ -224,7 +224,7 @@ impl TestApp {
             actor: Actor::CommandLine("cli:test".to_owned()),
             request_id: None,
         };
-        policy_store::apply(&self.state().pool, &author, &document.policies, None)
+        policy_store::apply(&self.state().pool, &author, &document.policies, None, None)
             .await
             .unwrap();
         self.state()

@@ -66,8 +66,7 @@ impl PolicySet {
                     .map(|policy| (&*policy.id.name, policy.id.revision))
                     .collect();
                 let is_unlike = |policy: &&Arc<CompiledPolicy>| {
-                    is_meant(policy)
-                        && theirs.get(&*policy.id.name) != Some(&policy.id.revision)
+                    is_meant(policy) && theirs.get(&*policy.id.name) != Some(&policy.id.revision)
                 };
                 unlike.extend(of_owner.live.iter().filter(is_unlike).cloned());
             }
@@ -107,7 +106,9 @@ impl OwnerPolicies {
         self.index.find_by_room(probe, |position| {
             is_any = is_any
                 || is_wanted(position)
-                    && self.at(position).is_some_and(|policy| policy.is_about_room(room));
+                    && self
+                        .at(position)
+                        .is_some_and(|policy| policy.is_about_room(room));
         });
         is_any
     }

@@ -121,7 +121,10 @@ impl Schedule {
         if ends.is_some_and(|ends| ends <= at) {
             return None;
         }
-        let turns = self.windows_at(at).until.filter(|_| !self.active.is_empty());
+        let turns = self
+            .windows_at(at)
+            .until
+            .filter(|_| !self.active.is_empty());
         [ends, turns].into_iter().flatten().min()
     }
 

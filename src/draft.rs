@@ -1,11 +1,12 @@
-//! The two sets of policies to compare: those that are stored, and those with the draft over them.
+//! Drafts: policies that are not stored, over those that are. Backtests try one on what was, plans on who is live.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
 use crate::access::Viewer;
-use crate::policy_store::changed_fields;
+use crate::policy_store::{ALL_POLICIES_TIMEOUT, changed_fields, list, newest_revision_id};
+use crate::postgres::Pool;
 use quell_policy::{
     CompiledPolicy, Effect, Mode, Owner, Policy, PolicyKey, PolicyRef, PolicySet, Reads,
     StoredPolicy, TenantId,
@@ -91,36 +92,54 @@ pub struct DraftPolicy {
 
 /// Compiled policies that decide together.
 #[derive(Debug, Default)]
-pub(super) struct ComparedSet {
-    pub(super) set: PolicySet,
+pub(crate) struct ComparedSet {
+    pub(crate) set: PolicySet,
     /// Owners that have a policy in dry run.
-    pub(super) dry_run: BTreeSet<Owner>,
+    pub(crate) dry_run: BTreeSet<Owner>,
     /// What each policy reads beyond the event's own facts; policies that read none are left out.
     reads: HashMap<PolicyKey, Reads>,
 }
 
 /// The live policies and the draft's.
 #[derive(Debug)]
-pub(super) struct ComparedSets {
-    pub(super) live: ComparedSet,
-    pub(super) draft: ComparedSet,
+pub(crate) struct ComparedSets {
+    pub(crate) live: ComparedSet,
+    pub(crate) draft: ComparedSet,
     /// The policies that the draft names; changed ones first.
-    pub(super) changes: Vec<DraftPolicy>,
+    pub(crate) changes: Vec<DraftPolicy>,
     /// The stored policies that neither the draft holds nor `without` names.
-    pub(super) others: Vec<PolicyKey>,
+    pub(crate) others: Vec<PolicyKey>,
 }
 
 impl ComparedSets {
     /// Whether any policy that `viewer` may read is in dry run.
-    pub(super) fn any_dry_run(&self, viewer: &Viewer) -> bool {
+    pub(crate) fn any_dry_run(&self, viewer: &Viewer) -> bool {
         let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
         owners.any(|owner| viewer.may_read(owner))
     }
 }
 
+impl ComparedSets {
+    /// What is stored, without a draft.
+    pub(crate) fn of_stored(
+        stored: impl IntoIterator<Item = StoredPolicy>,
+    ) -> Result<Self, DraftError> {
+        let mut live = Vec::new();
+        for row in stored {
+            live.push(read(&row)?.1);
+        }
+        Ok(Self {
+            draft: ComparedSet::new(live.clone()),
+            live: ComparedSet::new(live),
+            changes: Vec::new(),
+            others: Vec::new(),
+        })
+    }
+}
+
 impl ComparedSet {
     /// What one of its policies reads beyond the event's own facts.
-    pub(super) fn reads(&self, policy: &PolicyRef) -> Reads {
+    pub(crate) fn reads(&self, policy: &PolicyRef) -> Reads {
         self.reads.get(&policy.key()).copied().unwrap_or_default()
     }
 
@@ -144,7 +163,7 @@ impl ComparedSet {
 
 impl Draft {
     /// Puts the draft over what is stored. With a tenant, other tenants' policies are refused.
-    pub(super) fn over(
+    pub(crate) fn over(
         self,
         stored: impl IntoIterator<Item = StoredPolicy>,
         tenant: Option<&TenantId>,
@@ -193,6 +212,31 @@ impl Draft {
             changes,
             others,
         })
+    }
+}
+
+/// All stored policies, and the newest change of any of them that they include; with a tenant, those that can apply
+/// to its rooms: the operator's and its own.
+pub(crate) async fn stored(
+    pool: &Pool,
+    tenant: Option<&TenantId>,
+) -> Result<(i64, Vec<StoredPolicy>), sqlx::Error> {
+    let pool = &pool.within(ALL_POLICIES_TIMEOUT);
+    loop {
+        let before = newest_revision_id(pool).await?;
+        let mut rows = Vec::new();
+        match tenant {
+            None => rows.extend(list(pool, None).await?),
+            Some(tenant) => {
+                for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
+                    rows.extend(list(pool, Some(&owner)).await?);
+                }
+            }
+        }
+        // Read at once, or else read again.
+        if newest_revision_id(pool).await? == before {
+            return Ok((before, rows.into_iter().map(StoredPolicy::from).collect()));
+        }
     }
 }
 
