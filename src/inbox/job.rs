@@ -60,11 +60,15 @@ pub(super) struct JobTimes {
 impl Job {
     /// A job that was not tried yet.
     pub(super) fn new(
-        event: Event,
+        mut event: Event,
         attempt: i32,
         times: JobTimes,
         reservation: JobReservation,
     ) -> Self {
+        if attempt > 1 {
+            // It was for the first attempt.
+            event.room.whole = None;
+        }
         Self {
             event,
             attempt,

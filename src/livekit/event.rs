@@ -5,17 +5,20 @@
 //! or as numbers, enums by name or by number, zero values left out or `null`. Unknown fields and
 //! unknown enum values pass. Only fields that an event cannot be handled without are required.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use livekit_protocol::{TrackSource, TrackType};
+use livekit_protocol::{Room, TrackSource, TrackType};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
+use super::room::LiveRoom;
 use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Event {
     /// LiveKit's id of the event: the same on every retry.
     pub id: String,
@@ -32,7 +35,7 @@ pub struct Event {
 }
 
 /// The room as an event tells of it; empty where the event has none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EventRoom {
     /// The room's session id.
     pub sid: String,
@@ -43,6 +46,9 @@ pub struct EventRoom {
     pub tenant: Option<TenantId>,
     /// When it was made, in Unix seconds; 0 in events that have no more than its SID and name.
     pub created_at: i64,
+    /// All of it, where a track's event has that, and it is small: newer servers send it
+    /// (`room.enable_full_room_in_webhooks`).
+    pub whole: Option<Arc<LiveRoom>>,
 }
 
 /// The participant as an event tells of it; empty where the event has none.
@@ -96,6 +102,9 @@ pub const ROOM_STARTED: &str = "room_started";
 pub const ROOM_FINISHED: &str = "room_finished";
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
+
+/// Of a room with more metadata, an event keeps no more than the tenant: many jobs wait in memory.
+const WHOLE_METADATA_BYTES_MAX: usize = 4 << 10;
 
 /// What ends with an event.
 enum Ended {
@@ -173,12 +182,52 @@ struct WireRoom<'a> {
     sid: String,
     #[serde(deserialize_with = "text")]
     name: String,
-    #[serde(rename = "metadata", deserialize_with = "tenant")]
-    tenant: Option<TenantId>,
+    #[serde(deserialize_with = "text")]
+    metadata: String,
+    /// Always there where all of the room is: other events have its SID and its name.
     #[serde(alias = "creation_time", deserialize_with = "integer")]
     creation_time: i64,
+    #[serde(alias = "num_participants", deserialize_with = "integer")]
+    num_participants: i64,
+    #[serde(alias = "num_publishers", deserialize_with = "integer")]
+    num_publishers: i64,
+    #[serde(alias = "active_recording", deserialize_with = "flag")]
+    active_recording: bool,
     #[serde(borrow, alias = "turn_password")]
     turn_password: Option<&'a RawValue>,
+}
+
+impl WireRoom<'_> {
+    /// `is_track`: the event is of a new track, for which all of the room is kept where that is small.
+    fn read(self, is_track: bool) -> EventRoom {
+        let metadata = metadata_in(&self.metadata);
+        let tenant = tenant_in(&metadata);
+        let is_whole =
+            is_track && self.creation_time > 0 && self.metadata.len() <= WHOLE_METADATA_BYTES_MAX;
+        let number = |number: i64| u32::try_from(number).unwrap_or_default();
+        EventRoom {
+            whole: is_whole.then(|| {
+                Arc::new(LiveRoom {
+                    info: Room {
+                        sid: self.sid.clone(),
+                        name: self.name.clone(),
+                        metadata: self.metadata,
+                        creation_time: self.creation_time,
+                        num_participants: number(self.num_participants),
+                        num_publishers: number(self.num_publishers),
+                        active_recording: self.active_recording,
+                        ..Room::default()
+                    },
+                    tenant: tenant.clone(),
+                    metadata,
+                })
+            }),
+            sid: self.sid,
+            name: self.name,
+            tenant,
+            created_at: self.creation_time,
+        }
+    }
 }
 
 /// An event and the JSON text of it that may be stored.
@@ -206,7 +255,8 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
     let room = wire.room.unwrap_or_default();
     let participant = wire.participant.unwrap_or_default();
     let track = wire.track.unwrap_or_default();
-    if wire.event == TRACK_PUBLISHED {
+    let is_track = wire.event == TRACK_PUBLISHED;
+    if is_track {
         for (field, value) in [
             ("room.sid", &room.sid),
             ("room.name", &room.name),
@@ -218,21 +268,17 @@ pub fn read(body: &[u8]) -> Result<Read, EventError> {
             }
         }
     }
+    let body = match room.turn_password {
+        Some(password) => with_empty(body, password.get()),
+        None => body.to_owned(),
+    };
     Ok(Read {
-        body: match room.turn_password {
-            Some(password) => with_empty(body, password.get()),
-            None => body.to_owned(),
-        },
+        body,
         event: Event {
             id: wire.id,
             name: wire.event,
             created_at,
-            room: EventRoom {
-                sid: room.sid,
-                name: room.name,
-                tenant: room.tenant,
-                created_at: room.creation_time,
-            },
+            room: room.read(is_track),
             participant,
             track,
         },
@@ -261,9 +307,9 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-fn tenant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TenantId>, D::Error> {
-    let metadata = text(deserializer)?;
-    Ok(tenant_in(&metadata_in(&metadata)))
+/// A truth value; `null` is false.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A whole number, or text of one: `17`, `"17"`, `1.7e1`.

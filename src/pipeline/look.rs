@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::{Either, select};
 use livekit_protocol::ParticipantInfo;
 use tokio::time::Instant;
@@ -13,6 +14,9 @@ use crate::livekit::event::Event;
 use crate::livekit::facts::{add_participant, add_room, add_track};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, Rooms};
 use quell_policy::Facts;
+
+/// An event's own account of its room is used for so long.
+const TOLD_ROOM_AGE_MAX: TimeDelta = TimeDelta::seconds(5);
 
 /// What LiveKit answered about a room and a participant. It counts for every event that came before it was asked.
 #[derive(Debug, Clone)]
@@ -101,17 +105,34 @@ impl Look {
     }
 }
 
-/// Asks for room and participant at the same time. Where the event's room is not there, no answer about
+/// The room that the event tells of whole, while that is as good as LiveKit's answer: it says on whose authority
+/// there may be a mute.
+pub(super) fn told_room(event: &Event, now: DateTime<Utc>) -> Option<Arc<LiveRoom>> {
+    let age = (now - event.created_at).abs();
+    event
+        .room
+        .whole
+        .clone()
+        .filter(|_| age <= TOLD_ROOM_AGE_MAX)
+}
+
+/// Asks for room and participant at the same time; with `told`, only for the participant. Where the event's room is not there, no answer about
 /// its participant counts, and none is waited for: LiveKit can take 3 s to say that it has none.
 pub(super) async fn look(
     livekit: &LiveKit,
     rooms: &Rooms,
     event: &Event,
+    told: Option<Arc<LiveRoom>>,
     deadline: Instant,
 ) -> Look {
     let asked_at = Instant::now();
     let name = &event.room.name;
-    let room = pin!(rooms.room(name, deadline));
+    let room = pin!(async {
+        match told {
+            Some(told) => Ok(Some(told)),
+            None => rooms.room(name, deadline).await,
+        }
+    });
     let participant = pin!(livekit.participant(name, &event.participant.identity, deadline));
     let (room, participant) = match select(room, participant).await {
         Either::Left((room, _)) if is_over(&room, event) => (room, Ok(None)),

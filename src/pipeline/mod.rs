@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
 pub use look::Look;
 pub(crate) use look::RoomLook;
-use look::{Shown, look, look_at_room};
+use look::{Shown, look, look_at_room, told_room};
 
 /// What the pipeline works with; cheap to clone.
 #[derive(Debug, Clone)]
@@ -194,7 +194,8 @@ impl Pipeline {
         let (runner, rooms) = (self.runner.as_ref()?, self.rooms.as_ref()?);
         let begun = Instant::now();
         let deadline = begun + self.livekit_timeout;
-        let look = look(&runner.livekit, rooms, event, deadline).await;
+        let told = told_room(event, self.clock.now());
+        let look = look(&runner.livekit, rooms, event, told, deadline).await;
         self.metrics.observe(Step::Facts, begun.elapsed());
         Some(look)
     }

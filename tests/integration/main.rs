@@ -38,6 +38,7 @@ mod explain_access;
 mod explain_cli;
 mod explain_live;
 mod explain_refused;
+mod full_rooms;
 mod log;
 mod maintenance;
 mod manual;

@@ -253,10 +253,7 @@ async fn a_tenant_sees_its_own_rooms_and_nobody_asks_for_others_participants() {
     assert_eq!(invalid.outcome(), "400 INVALID_POLICY");
     let other = app.try_plan(GLOBEX, "?owner=acme", &body).await;
     assert_eq!(other.outcome(), "403 FORBIDDEN");
-    assert_eq!(
-        app.try_plan("nobody", "", &body).await.status,
-        401
-    );
+    assert_eq!(app.try_plan("nobody", "", &body).await.status, 401);
     app.finish().await;
 }
 

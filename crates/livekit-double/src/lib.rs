@@ -97,6 +97,8 @@ pub struct SimulatorConfig {
     /// LiveKit's `api.enable_psrpc_for_get_list_participants` (default false): participants are asked of
     /// the room itself, so that a room that is not there answers only when the call is given up.
     pub psrpc_for_participants: bool,
+    /// Newer servers' `room.enable_full_room_in_webhooks` (default false): events of tracks have the whole room.
+    pub full_room_in_webhooks: bool,
     /// The time in rooms, participants and webhooks, and of their tokens.
     pub clock: Clock,
     /// The time that callers' tokens are checked by: the system's, as livekit-api dates them so.
@@ -126,6 +128,7 @@ impl Default for SimulatorConfig {
             webhook_url: None,
             enable_remote_unmute: false,
             psrpc_for_participants: false,
+            full_room_in_webhooks: false,
             clock: Clock::system(),
             token_clock: Clock::system(),
             no_response_after: Duration::from_secs(3),
@@ -283,7 +286,11 @@ impl Simulator {
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
-                rooms: Rooms::new(config.clock.clone(), config.count_lag),
+                rooms: Rooms::new(
+                    config.clock.clone(),
+                    config.count_lag,
+                    config.full_room_in_webhooks,
+                ),
                 enable_remote_unmute: config.enable_remote_unmute,
                 psrpc_for_participants: config.psrpc_for_participants,
                 webhook_url: config.webhook_url.clone(),

@@ -21,6 +21,7 @@ pub(super) struct Rooms {
     outbox: Vec<WebhookEvent>,
     clock: Clock,
     count_lag: TimeDelta,
+    full_room_in_webhooks: bool,
 }
 
 #[derive(Debug)]
@@ -85,8 +86,9 @@ impl Participant {
 }
 
 impl Rooms {
-    pub(super) fn new(clock: Clock, count_lag: TimeDelta) -> Self {
+    pub(super) fn new(clock: Clock, count_lag: TimeDelta, full_room_in_webhooks: bool) -> Self {
         Self {
+            full_room_in_webhooks,
             by_name: BTreeMap::new(),
             outbox: Vec::new(),
             clock,
@@ -369,10 +371,16 @@ impl Rooms {
             identity: identity.to_owned(),
             ..Default::default()
         };
-        let room = self.by_name.get(room).map(|room| proto::Room {
-            sid: room.info.sid.clone(),
-            name: room.info.name.clone(),
-            ..Default::default()
+        let is_full = self.full_room_in_webhooks;
+        let room = self.by_name.get(room).map(|room| {
+            if is_full {
+                return room.info.clone();
+            }
+            proto::Room {
+                sid: room.info.sid.clone(),
+                name: room.info.name.clone(),
+                ..Default::default()
+            }
         });
         self.emit(WebhookEvent {
             event: event.to_owned(),

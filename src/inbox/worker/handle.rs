@@ -12,7 +12,7 @@ use crate::audit::Origin;
 use crate::inbox::job::Job;
 use crate::inbox::queue::Wait;
 use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
-use crate::livekit::event::Event;
+use crate::livekit::event::{Event, EventRoom};
 use crate::metrics::Step;
 use crate::pipeline::{Handled, Look, Seen, TrackResult};
 use crate::postgres::{json_text, to_pg_text};
@@ -41,7 +41,14 @@ impl Next {
     fn of(job: &mut Job) -> Self {
         Self {
             own: job.look.take(),
-            event: job.event.clone(),
+            event: Event {
+                room: EventRoom {
+                    // For this attempt alone.
+                    whole: job.event.room.whole.take(),
+                    ..job.event.room.clone()
+                },
+                ..job.event.clone()
+            },
             untried: job.deadline_exceeded,
             lease: job.lease(),
             as_of: job.received_at,

@@ -71,7 +71,8 @@ fn unknown_fields_and_enum_values_pass() {
 fn usual() -> Value {
     json!({
         "id": "EV_1", "event": "track_published", "createdAt": "1800000000",
-        "room": {"sid": "RM_1", "name": "r", "creationTime": "1800000000", "metadata": r#"{"auth_id":"acme"}"#},
+        "room": {"sid": "RM_1", "name": "r", "creationTime": "1800000000", "metadata": r#"{"auth_id":"acme"}"#,
+                 "numParticipants": 3, "numPublishers": 2, "activeRecording": true},
         "participant": {"sid": "PA_1", "identity": "p"},
         "track": {"sid": "TR_1", "name": "n", "source": "MICROPHONE", "mimeType": "audio/opus"},
     })
@@ -89,6 +90,16 @@ fn every_spelling_of_protojson_is_the_same_event() {
             name: "r".to_owned(),
             tenant: Some(crate::test_data::tenant("acme")),
             created_at: 1_800_000_000,
+            whole: Some(Arc::new(LiveRoom::from(Room {
+                sid: "RM_1".to_owned(),
+                name: "r".to_owned(),
+                metadata: r#"{"auth_id":"acme"}"#.to_owned(),
+                creation_time: 1_800_000_000,
+                num_participants: 3,
+                num_publishers: 2,
+                active_recording: true,
+                ..Room::default()
+            }))),
         },
         participant: EventParticipant {
             sid: "PA_1".to_owned(),
@@ -121,6 +132,14 @@ fn every_spelling_of_protojson_is_the_same_event() {
         ),
         ("", "room", vec![usual()["room"].clone()]),
         (
+            "/room",
+            "creation_time",
+            vec![json!("1800000000"), json!(1_800_000_000)],
+        ),
+        ("/room", "num_participants", vec![json!(3), json!("3")]),
+        ("/room", "num_publishers", vec![json!(2), json!(2.0)]),
+        ("/room", "active_recording", vec![json!(true)]),
+        (
             "/track",
             "source",
             vec![json!("MICROPHONE"), json!(2), json!(2.0)],
@@ -139,7 +158,6 @@ fn every_spelling_of_protojson_is_the_same_event() {
             vec![json!(null), json!({"egressId": "EG_1"})],
         ),
         ("", "ingress_info", vec![json!({"ingress_id": "IN_1"})]),
-        ("/room", "creation_time", vec![json!("1800000000")]),
         ("/room", "turn_password", vec![json!("secret")]),
         ("/participant", "joined_at", vec![json!(null), json!(0)]),
     ] {
@@ -149,6 +167,10 @@ fn every_spelling_of_protojson_is_the_same_event() {
             match key {
                 "created_at" => section.remove("createdAt"),
                 "mime_type" => section.remove("mimeType"),
+                "creation_time" => section.remove("creationTime"),
+                "num_participants" => section.remove("numParticipants"),
+                "num_publishers" => section.remove("numPublishers"),
+                "active_recording" => section.remove("activeRecording"),
                 _ => None,
             };
             section.insert(key.to_owned(), spelling.clone());
@@ -325,4 +347,40 @@ fn what_is_not_read_is_kept_as_it_came() {
     let expected = body.replace(r#""turnPassword":"t""#, r#""turnPassword":"""#);
     assert_eq!(read.body, expected);
     assert_eq!(super::read(read.body.as_bytes()).unwrap().event, read.event);
+}
+
+/// It is told by its creation time alone, and kept for tracks alone.
+#[test]
+fn a_whole_room_is_kept_where_it_is_small() {
+    let check = |change: fn(&mut Value), is_kept: bool| {
+        let mut value = usual();
+        change(&mut value);
+        let read = read(value.to_string().as_bytes()).unwrap();
+        assert_eq!(read.event.room.whole.is_some(), is_kept, "{value}");
+        assert_eq!(
+            read.event.room.tenant,
+            Some(crate::test_data::tenant("acme"))
+        );
+    };
+    check(|_| {}, true);
+    check(|event| event["room"]["creationTime"] = json!(0), false);
+    check(
+        |event| {
+            drop(
+                event["room"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("creationTime"),
+            )
+        },
+        false,
+    );
+    check(|event| event["event"] = json!("track_unpublished"), false);
+    check(
+        |event| {
+            let padding = "y".repeat(WHOLE_METADATA_BYTES_MAX);
+            event["room"]["metadata"] = json!(json!({"auth_id": "acme", "x": padding}).to_string());
+        },
+        false,
+    );
 }
