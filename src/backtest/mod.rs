@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod sample;
 mod stride_sample;
+mod swept;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use report::{DraftReport, Report, Truncated, TruncatedBy};
 pub(crate) use run::run_holding;
 pub use run::{BacktestError, BacktestRequest, Progress, SAMPLES_DEFAULT, SAMPLES_MAX, run};
 pub use sample::{Sample, SampleDecision};
+pub use swept::Swept;
 pub use tally::{ChangeCounts, DispositionCounts, DraftComparison, Excluded};
 pub(crate) use text::grouped;
 pub use time_range::{SINCE_DEFAULT, TimeRange, TimeRangeError};

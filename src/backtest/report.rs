@@ -9,6 +9,7 @@ use super::by_policy::PolicyRow;
 use super::count::Counted;
 use super::events::Cursor;
 use super::sample::Sample;
+use super::swept::Swept;
 use super::tally::{DraftComparison, Excluded, Totals};
 use super::time_range::TimeRange;
 use crate::access::Viewer;
@@ -52,6 +53,9 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// Whether numbers of rooms and participants are lower bounds: there were more than are counted.
     pub at_least: bool,
+    /// Tracks that sweeps acted on or could not decide, which are not among those above; none where the report goes
+    /// on from an earlier one.
+    pub swept: Option<Swept>,
     /// Where it stopped, if before the end.
     pub truncated: Option<Truncated>,
     /// What a reader of the numbers must know.
@@ -103,6 +107,7 @@ pub(super) struct ReportScope {
     pub(super) viewer: Viewer,
     pub(super) alone: bool,
     pub(super) oldest: Option<DateTime<Utc>>,
+    pub(super) swept: Option<Swept>,
     pub(super) truncated: Option<Truncated>,
 }
 
@@ -138,6 +143,7 @@ impl Report {
             policies_left_off,
             samples: totals.samples,
             at_least: totals.is_capped,
+            swept: scope.swept,
             truncated: scope.truncated,
             notes,
             warnings: Vec::new(),

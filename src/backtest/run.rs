@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::events::{Cursor, EventPage, EventReader};
 use super::pace::{Bounds, Pace};
 use super::report::{Report, ReportScope, Truncated, TruncatedBy};
+use super::swept;
 use super::tally::Tally;
 use super::time_range::TimeRange;
 use super::work::Work;
@@ -165,8 +166,15 @@ pub(crate) async fn run_holding(
         });
     };
     tracing::debug!(tracks = work.tally.tracks(), took = ?begun.elapsed(), times = ?work.times, "a backtest ended");
+    let swept = if is_continued {
+        None
+    } else {
+        let counting = swept::count(&hold, pool, range, tenant.as_ref(), &work.sets, &bounds);
+        Some(counting.await?)
+    };
     let scope = ReportScope {
         range,
+        swept,
         tenant,
         viewer,
         alone,

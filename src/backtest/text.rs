@@ -43,6 +43,7 @@ impl fmt::Display for Report {
         }
         self.write_recorded(f)?;
         self.write_excluded(f)?;
+        self.write_swept(f)?;
         self.write_policies(f)?;
         self.write_samples(f)
     }
@@ -87,6 +88,27 @@ impl Report {
             .map(|(settlement, tracks)| format!("{settlement} {}", grouped(*tracks)))
             .collect();
         writeln!(f, "\nAs it ended then: {}", recorded.join(", "))
+    }
+
+    fn write_swept(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(swept) = self.swept.filter(|swept| swept.tracks > 0) else {
+            return Ok(());
+        };
+        let more = if swept.at_least { " and more" } else { "" };
+        writeln!(
+            f,
+            "\nSWEEPS, not among the tracks above: {}{more} times a sweep acted on a track, or could not decide",
+            grouped(swept.tracks)
+        )?;
+        writeln!(
+            f,
+            "  muted by what is live {}, by the draft {}: {} newly, {} no longer; not compared {}",
+            grouped(swept.live),
+            grouped(swept.draft),
+            grouped(swept.newly_muted),
+            grouped(swept.no_longer_muted),
+            grouped(swept.excluded)
+        )
     }
 
     fn write_excluded(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

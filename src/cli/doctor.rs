@@ -82,7 +82,7 @@ async fn examine(environment: &Environment, clock: &Clock) -> Vec<Finding> {
             return findings;
         }
     };
-    let mut findings = settings::check(environment, &config);
+    let mut findings = settings::check(environment, &config, clock);
     findings.extend(database::check(&config.database, clock).await);
     if let Some(livekit) = &config.livekit {
         findings.extend(livekit::check(livekit, clock).await);

@@ -29,13 +29,14 @@ const OF_OTHERS: [(&str, &str); 15] = [
     ("silent", "off or error"),
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 19] = [
     "access",
     "action",
     "audit",
     "backtest",
     "cli",
     "config",
+    "draft",
     "explain",
     "http",
     "inbox",
@@ -43,9 +44,11 @@ const PARTS: [&str; 16] = [
     "livekit",
     "metrics",
     "pipeline",
+    "plan",
     "policy_store",
     "postgres",
     "server",
+    "sweep",
 ];
 /// Libraries in quell, most of which log.
 const LIBRARIES: [&str; 13] = [

@@ -75,6 +75,8 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         ("QUELL_EVENT_RETENTION", "30dd"),
         ("QUELL_LOG_FORMAT", "xml"),
         ("QUELL_DATABASE_CONNECTIONS", "1"),
+        ("QUELL_SWEEP_CRON", "* * * * *"),
+        ("QUELL_SWEEP_CALLS_PER_SECOND", "0"),
     ])
     .unwrap_err();
     let text = error.to_string();
@@ -91,6 +93,8 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         "QUELL_EVENT_RETENTION",
         "QUELL_LOG_FORMAT",
         "QUELL_DATABASE_CONNECTIONS",
+        "QUELL_SWEEP_CRON",
+        "QUELL_SWEEP_CALLS_PER_SECOND",
     ] {
         assert!(text.contains(name), "{name} is not in:\n{text}");
     }
@@ -363,5 +367,33 @@ fn a_value_that_is_no_text_is_refused_and_a_path_need_not_be_text() {
     assert!(said.contains("AUTH_API_SECRET is not UTF-8"), "{said}");
     for path in ["PATH", "HOME", "QUELL_PG_DATA"] {
         assert!(read(path).is_ok(), "{path}");
+    }
+}
+
+#[test]
+fn a_schedule_of_sweeps_has_six_fields_in_utc() {
+    let next = |line: &str| {
+        let config = read(&[("QUELL_SWEEP_CRON", line)]).map_err(|error| error.to_string())?;
+        let now = "2026-03-02T12:00:10Z".parse().unwrap();
+        let schedule = config.sweep.schedule.as_ref();
+        Ok::<_, String>(schedule.map(|schedule| schedule.next(now).unwrap().to_rfc3339()))
+    };
+    let at = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(next("*/30 * * * * *"), at("2026-03-02T12:00:30+00:00"));
+    assert_eq!(next(" 0 0 3 * * Sun "), at("2026-03-08T03:00:00+00:00"));
+    assert_eq!(next("off"), Ok(None));
+    for (line, why) in [
+        ("*/30 * * * *", "it has 5 fields, and not 6"),
+        ("0 0 0 1 1 * 2027", "it has 7 fields"),
+        ("@daily", "it has 1 fields"),
+        ("60 * * * * *", "60"),
+        ("0 0 0 30 2 *", "it names no instant"),
+        ("0 0 0 x * *", "such as"),
+    ] {
+        let error = next(line).unwrap_err();
+        assert!(
+            error.contains(why) && error.contains("QUELL_SWEEP_CRON"),
+            "{error}"
+        );
     }
 }

@@ -23,6 +23,33 @@ pub(super) struct EventRow {
     settled_at: Option<DateTime<Utc>>,
 }
 
+/// What sweeps store has ids of this kind, which no event has.
+pub(super) const SWEPT: &str = "SW_";
+
+/// What a sweep saw and decided, under this id; with a tenant, only in its rooms.
+pub(super) async fn find_swept(
+    pool: &Pool,
+    id: &str,
+    tenant: Option<&TenantId>,
+) -> Result<Option<EventRow>, sqlx::Error> {
+    // Of one look at a track, what was done goes before what a dry run would have.
+    sqlx::query_as!(
+        EventRow,
+        r#"select id as event_id, decided_at as created_at, as_of as received_at, $3::text as "event!",
+                  '' as "body!", facts::text as "facts?", decision::text as "decision?",
+                  outcome as "settlement?", decided_at as "settled_at?"
+           from sweep_decision
+           where id = $1 and ($2::text is null or tenant = $2)
+           order by outcome = 'dry_run'
+           limit 1"#,
+        to_pg_key(id),
+        tenant.map(TenantId::as_str),
+        TRACK_PUBLISHED,
+    )
+    .fetch_optional(pool)
+    .await
+}
+
 /// The newest event of this id; with a tenant, only of its rooms.
 pub(super) async fn find(
     pool: &Pool,
@@ -67,7 +94,11 @@ impl EventRow {
             policies_then: None,
         };
         Ok(TrackQuestion {
-            sources: sources::of_event(&facts),
+            sources: if event.id.starts_with(SWEPT) {
+                sources::of_sweep()
+            } else {
+                sources::of_event(&facts)
+            },
             facts,
             at: at.unwrap_or_else(|| event.decided_at()),
             event: Some(event),

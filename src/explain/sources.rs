@@ -26,6 +26,8 @@ pub enum FactSource {
     ListRooms,
     /// LiveKit's answer about the participant.
     GetParticipant,
+    /// LiveKit's answer about everybody in the room.
+    ListParticipants,
     /// It is unknown.
     #[serde(rename = "unknown")]
     Unknown,
@@ -50,6 +52,7 @@ impl Provenance {
         let calls = [
             ("ListRooms", FactSource::ListRooms),
             ("GetParticipant", FactSource::GetParticipant),
+            ("ListParticipants", FactSource::ListParticipants),
         ];
         let calls = calls
             .into_iter()
@@ -89,6 +92,15 @@ pub(super) fn of_event(facts: &Facts) -> Sources {
         _ if field.is_unknown(facts) => FactSource::Unknown,
         Provider::ListRooms => FactSource::ListRooms,
         Provider::GetParticipant => FactSource::GetParticipant,
+    })
+}
+
+/// The sources of facts of a track that a sweep saw.
+pub(super) fn of_sweep() -> Sources {
+    all(|field| match field.section_and_key().0 {
+        "room" => FactSource::ListRooms,
+        "event" => FactSource::Assumed,
+        _ => FactSource::ListParticipants,
     })
 }
 

@@ -42,12 +42,17 @@ remembered as (
     insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
     select a.action_id, a.room_sid, a.identity, a.source, a.track_sid
     from lease join asked a using (action_id) where a.is_manual_unmute),
+-- One that is tried again may have been left open by a replica that is gone.
+reopened as (
+    delete from open_intent i using lease l join asked a using (action_id)
+    where i.action_id = l.action_id and a.repeats is not null
+    returning i.action_id),
 opened as (
     insert into open_intent (action_id, started_at, settle_by)
     select action_id, coalesce(a.repeats, clock_timestamp()), leased_until
     from lease join asked a using (action_id)
-    -- One that is tried again may have been left open by a replica that is gone.
-    on conflict (action_id) do update set settle_by = excluded.settle_by
+    -- Always so: it reads all of `reopened` first.
+    where (select count(*) from reopened) >= 0
     returning action_id, started_at, settle_by),
 begun as (
     update job j set action_id = a.action_id

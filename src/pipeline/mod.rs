@@ -32,6 +32,7 @@ use crate::policy_store::Policies;
 pub use look::Look;
 pub(crate) use look::RoomLook;
 use look::{Shown, look, look_at_room, told_room};
+pub(crate) use rows::dry_run_change;
 
 /// What the pipeline works with; cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Audit rows of decisions that lead to no action: dry runs, and tracks that are given up.
 
-use quell_policy::{Facts, TenantId, Verdict};
+use quell_policy::{Decision, Facts, PolicyRef, TenantId, Verdict};
 
 use super::{Handled, TrackResult};
 use crate::action::Cause;
@@ -23,17 +23,10 @@ impl Handled {
         ) {
             return None;
         }
-        let decision = self.decision.as_ref()?;
-        let (action, policy) = match (&decision.enforced, &decision.dry_run) {
-            (Verdict::Nothing { .. }, Verdict::Mute { policy }) => (Action::Mute, policy),
-            (Verdict::Mute { .. }, Verdict::Nothing { exempted }) => {
-                (Action::Exempt, &exempted.as_deref()?.by)
-            }
-            _ => return None,
-        };
+        let (action, policy) = dry_run_change(self.decision.as_ref()?)?;
         let muted = self.facts.track.muted.known();
         let entry = Entry {
-            policy: Some(PolicyRevision::from(&**policy)),
+            policy: Some(PolicyRevision::from(policy)),
             before: muted.map(|muted| serde_json::json!({ "muted": muted })),
             changed: muted.map(|muted| !muted),
             ..entry(&self.facts, cause, action)
@@ -71,6 +64,17 @@ impl Handled {
             outcome,
             error: Some(format!("given up after {attempts} attempts: {error}")),
         }
+    }
+}
+
+/// What dry-run policies would change, and which of them.
+pub(crate) fn dry_run_change(decision: &Decision) -> Option<(Action, &PolicyRef)> {
+    match (&decision.enforced, &decision.dry_run) {
+        (Verdict::Nothing { .. }, Verdict::Mute { policy }) => Some((Action::Mute, policy)),
+        (Verdict::Mute { .. }, Verdict::Nothing { exempted }) => {
+            Some((Action::Exempt, &exempted.as_deref()?.by))
+        }
+        _ => None,
     }
 }
 

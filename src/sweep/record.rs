@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::tracks::TrackRoom;
 use crate::action::Cause;
 use crate::audit::{self, AuditRow, Outcome, PolicyRevision};
 use crate::ledger::ActionKey;
-use crate::pipeline::{FailedMute, Handled, TrackResult};
+use crate::pipeline::{FailedMute, Handled, TrackResult, dry_run_change};
 use crate::policy_store::PgOwner;
 use crate::postgres::{Pool, json_text, to_pg_text};
-use quell_policy::{PolicyKey, TenantId};
+use quell_policy::{Decision, PolicyKey, TenantId};
 
 /// What is to be written of one track.
 pub(super) struct Record<'a> {
@@ -59,6 +60,43 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<Came> {
         | TrackResult::Stale => return None,
     };
     Some((outcome, policy, handled.row.take()))
+}
+
+/// Whether the track's own event came to the same, and its row is written.
+pub(super) async fn is_told(
+    pool: &Pool,
+    room: TrackRoom<'_>,
+    track_sid: &str,
+    outcome: Outcome,
+    policy: Option<&PolicyRevision>,
+) -> Result<bool, sqlx::Error> {
+    if !matches!(outcome, Outcome::DryRun | Outcome::Superseded) {
+        return Ok(false);
+    }
+    let events = sqlx::query!(
+        r#"select settlement as "settlement!", decision::text as "decision!"
+           from webhook_event
+           where track_sid = $1 and event = 'track_published' and room_sid = $2 and created_at >= $3
+             and settlement in ('muted', 'nothing', 'superseded') and decision is not null"#,
+        to_pg_text(track_sid),
+        to_pg_text(room.sid),
+        room.since(),
+    )
+    .fetch_all(pool)
+    .await?;
+    let is_same = |settlement: &str, decision: &str| {
+        let decision: Decision = serde_json::from_str(decision).ok()?;
+        let by = match outcome {
+            Outcome::DryRun => dry_run_change(&decision)?.1,
+            _ => decision
+                .enforced
+                .mute()
+                .filter(|_| settlement == "superseded")?,
+        };
+        (Some(&PolicyRevision::from(by)) == policy).then_some(())
+    };
+    let mut events = events.iter();
+    Ok(events.any(|event| is_same(&event.settlement, &event.decision).is_some()))
 }
 
 /// Writes it, unless the same was written before.

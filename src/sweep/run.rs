@@ -424,7 +424,7 @@ impl Run<'_> {
             | TrackResult::Lost
             | TrackResult::Superseded => {}
         });
-        if let Err(error) = self.record(&id, &mut handled, times, &cause).await {
+        if let Err(error) = self.record(&id, &live, &mut handled, times, &cause).await {
             tracing::error!(%error, track = live.track.sid, "what a sweep decided could not be written");
             self.count(|counts| counts.failed += 1);
         }
@@ -433,6 +433,7 @@ impl Run<'_> {
     async fn record(
         &self,
         id: &str,
+        live: &LiveTrack,
         handled: &mut Handled,
         times: TrackTimes,
         cause: &Cause,
@@ -445,6 +446,16 @@ impl Run<'_> {
             if !is_action && parts.tracks.is_written(sid, policy.as_ref(), outcome) {
                 continue;
             }
+            let room = &live.room.info;
+            let of_room = TrackRoom {
+                sid: &room.sid,
+                created_at: room.creation_time,
+            };
+            let pool = &parts.ticks.pool;
+            if record::is_told(pool, of_room, sid, outcome, policy.as_ref()).await? {
+                parts.tracks.note_written(sid, policy, outcome);
+                continue;
+            }
             let record = Record {
                 id,
                 sweep_id: self.lease.id,
@@ -454,7 +465,7 @@ impl Run<'_> {
                 outcome,
                 row,
             };
-            record::write(&parts.ticks.pool, record).await?;
+            record::write(pool, record).await?;
             if !is_action {
                 parts.tracks.note_written(sid, policy, outcome);
             }

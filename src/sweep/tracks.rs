@@ -59,6 +59,15 @@ impl<'a> From<&'a ListedRoom> for TrackRoom<'a> {
     }
 }
 
+impl TrackRoom<'_> {
+    /// No event of its tracks is older.
+    pub(crate) fn since(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.created_at, 0)
+            .and_then(|at| at.checked_sub_signed(CLOCKS_APART_MAX))
+            .unwrap_or_default()
+    }
+}
+
 /// What this process knows of tracks; the rest is in the database.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks(Mutex<HashMap<String, KnownTrack>>);
@@ -249,14 +258,11 @@ async fn find(
         .map(|sid| (to_pg_text(sid), *sid))
         .collect();
     let stored: Vec<String> = by_stored.keys().cloned().collect();
-    let since = DateTime::from_timestamp(room.created_at, 0)
-        .and_then(|at| at.checked_sub_signed(CLOCKS_APART_MAX))
-        .unwrap_or_default();
     let rows = sqlx::query_file!(
         "src/sweep/tracks.sql",
         &stored,
         to_pg_text(room.sid),
-        since,
+        room.since(),
         is_noted
     )
     .fetch_all(pool)

@@ -189,6 +189,8 @@ async fn every_question_of_the_manual_is_answered() {
     ] {
         app.room(room, tenant);
     }
+    // Nobody is there yet.
+    app.sweep().await;
     app.apply(&webinar("dry_run", "Only hosts speak")).await;
     policies_act(&app).await;
     people_act(&app).await;

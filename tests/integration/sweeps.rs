@@ -8,8 +8,9 @@ use livekit_protocol::TrackSource;
 use quell::sweep::{Counts, Scope, Tick, TickCause, Ticks};
 use quell_clock::ManualClock;
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 
-use crate::support::{ACME, BOUND, Setup, TestApp};
+use crate::support::{ACME, Answer, BOUND, GLOBEX, OPERATOR, Setup, TestApp};
 
 /// Never by the schedule; at start, at edges and for changes all the same.
 const RARELY: &str = "0 0 0 1 1 *";
@@ -684,5 +685,101 @@ async fn a_mute_that_fails_at_each_tick_is_one_row_and_what_comes_of_it_at_last_
     let explained = "select count(*) from moderation_history h join sweep_decision d
                      on d.id = h.event_id and d.outcome = h.outcome";
     assert_eq!(app.count(explained).await, 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_webhook_came_to_is_no_news_for_a_sweep() {
+    let mut app = Setup::default().env("QUELL_WORKERS", "0").start().await;
+    app.apply(
+        "policies:
+  - { name: mics, match: { source: [MICROPHONE] }, effect: mute }
+  - { name: trial, match: { source: [CAMERA] }, effect: mute, mode: dry_run }",
+    )
+    .await;
+    app.room("standup", "acme");
+    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
+    app.publish(
+        "standup",
+        Join::new("ben"),
+        Publish::new(TrackSource::Camera),
+    );
+    app.simulator.wait_delivered(BOUND).await.unwrap();
+    let unmute = app.mute(ACME, "standup", "ann", &mic.sid, false);
+    assert_eq!(unmute.send().await.unwrap().status(), StatusCode::OK);
+    app.config.worker.concurrency = 32;
+    app.replica().await;
+    app.settle().await;
+    let before = app.history().await;
+    assert!(
+        before.iter().any(|line| line.contains("superseded")),
+        "{before:?}"
+    );
+    assert!(
+        before.iter().any(|line| line.contains("dry_run")),
+        "{before:?}"
+    );
+    app.sweep().await;
+    app.sweep().await;
+    assert_eq!(app.history().await, before);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn why_a_sweep_muted_is_explained_by_what_it_saw_and_counted_apart_in_backtests() {
+    let (app, mic) = by_hand().await;
+    app.apply(MICS).await;
+    app.sweep().await;
+    assert!(app.is_muted("standup", "ann", &mic));
+    let id = app
+        .sql("select event_id from moderation_history where origin = 'sweep'")
+        .await
+        .unwrap();
+    assert!(id.starts_with("SW_"), "{id}");
+    let ask = |token, body| {
+        Answer::to(
+            app.api(reqwest::Method::POST, token, "/v1/explain")
+                .json(&body),
+        )
+    };
+    let answer = ask(ACME, json!({ "event_id": id, "policies": "then" })).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let told: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(told["facts"]["participant"]["identity"], "ann");
+    assert_eq!(
+        told["provenance"]["calls"],
+        json!(["ListRooms", "ListParticipants"])
+    );
+    assert_eq!(told["recorded"]["event_id"], json!(id));
+    assert_eq!(told["recorded"]["settlement"], "done");
+    assert_eq!(told["recorded"]["same_as_recorded"], true);
+    assert_eq!(told["decision"]["enforced"]["verdict"], "mute", "{told:#}");
+    // Not another tenant's to know.
+    assert_eq!(
+        ask(GLOBEX, json!({ "event_id": id })).await.outcome(),
+        "404 EVENT_NOT_FOUND"
+    );
+
+    let body = json!({"policies": [{"name": "mics", "match": {"source": ["CAMERA"]}, "effect": "mute"}], "since": "1d"});
+    let answer = Answer::to(
+        app.api(reqwest::Method::POST, OPERATOR, "/v1/backtest")
+            .json(&body),
+    )
+    .await;
+    assert_eq!(answer.outcome(), "404 NO_EVENTS");
+    app.simulator.set_webhook_url(Some(app.webhook_url()));
+    app.publish("standup", Join::new("ben"), Publish::microphone());
+    app.settle().await;
+    let answer = Answer::to(
+        app.api(reqwest::Method::POST, OPERATOR, "/v1/backtest")
+            .json(&body),
+    )
+    .await;
+    let report: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(report["published"]["tracks"], 1, "{report:#}");
+    assert_eq!(
+        report["swept"],
+        json!({"tracks": 1, "live": 1, "draft": 0, "newly_muted": 0, "no_longer_muted": 1, "excluded": 0, "at_least": false})
+    );
     app.finish().await;
 }

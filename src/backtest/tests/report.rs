@@ -84,6 +84,7 @@ fn tracks() -> Vec<Published> {
 fn report(truncated: Option<Truncated>) -> Report {
     let sets = sets(&live(), draft());
     let scope = ReportScope {
+        swept: None,
         range: TimeRange::read("7d", None, now()).unwrap(),
         tenant: None,
         viewer: Viewer::Operator,
@@ -121,6 +122,7 @@ fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
     let known = json!({"tenant": "acme", "kind": "STANDARD"});
     let tracks = [track(1, "lobby", "ann", &known)];
     let scope = ReportScope {
+        swept: None,
         range: TimeRange::read("7d", None, now()).unwrap(),
         tenant: own.tenant().cloned(),
         viewer: own,

@@ -9,12 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Finding;
 use crate::config::{AuthConfig, Config, Environment, JwtKeySource};
+use quell_clock::Clock;
 
 /// HS256 wants a key as long as its digest; `LiveKit` warns below it, too.
 const SECRET_BYTES_MIN: usize = 32;
+const TICKS_SHOWN: usize = 3;
 const HOW_TO_MAKE_ONE: &str = "make one with `openssl rand -hex 32`";
 
-pub(super) fn check(environment: &Environment, config: &Config) -> Vec<Finding> {
+pub(super) fn check(environment: &Environment, config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![livekit(environment, config)];
     let warnings = config.warnings.iter();
     findings
@@ -31,7 +33,24 @@ pub(super) fn check(environment: &Environment, config: &Config) -> Vec<Finding> 
             "leave it unset, unless another quell on the same database does the work",
         ));
     }
+    findings.push(sweeps(config, clock));
     findings
+}
+
+fn sweeps(config: &Config, clock: &Clock) -> Finding {
+    let Some(schedule) = &config.sweep.schedule else {
+        return Finding::warn(
+            "QUELL_SWEEP_CRON is off: what no webhook tells (a window that opens, a changed policy, a lost webhook) mutes nobody who speaks already",
+            "leave it unset, unless another quell on the same database sweeps",
+        );
+    };
+    let mut ticks = Vec::new();
+    let mut at = clock.now();
+    while let Some(next) = schedule.next(at).filter(|_| ticks.len() < TICKS_SHOWN) {
+        ticks.push(next.format("%Y-%m-%d %H:%M:%SZ").to_string());
+        at = next;
+    }
+    Finding::ok(format!("all rooms are swept next at {}", ticks.join(", ")))
 }
 
 fn livekit(environment: &Environment, config: &Config) -> Finding {

@@ -34,7 +34,14 @@ async fn the_service_can_do_its_work_and_nothing_else() {
          values (gen_random_uuid(), now(), now()); delete from open_intent",
         "select quell_ensure_partitions(now()); select quell_drop_events(now() - interval '30 days')",
         "select * from moderation_history, failed_actions, unsettled_actions, would_have_muted,
-         actions_by_participant, policy_effect",
+         actions_by_participant, policy_effect, sweeps",
+        "insert into sweep_run (id, cause, key, leased_until, replica)
+         values (gen_random_uuid(), 'start', 'r', now(), 'r');
+         update sweep_run set finished_at = now(); delete from sweep_run",
+        "insert into swept_track (track_sid, room_sid) values ('TR', 'RM');
+         update swept_track set is_counted = true; delete from swept_track",
+        "insert into sweep_decision (id, sweep_id, as_of, room_name, room_sid, identity, track_sid, outcome, facts, decision)
+         values ('SW_1', gen_random_uuid(), now(), 'r', 'RM', 'ann', 'TR', 'done', '{}', '{}'); delete from sweep_decision",
         "listen quell_policy",
     ];
     for sql in may {
@@ -51,6 +58,7 @@ async fn the_service_can_do_its_work_and_nothing_else() {
         "delete from audit_log",
         "truncate audit_log",
         "update open_intent set settle_by = now()",
+        "update sweep_decision set outcome = 'done'",
         "update policy_revision set author = ''",
         "delete from policy_revision",
         "delete from webhook_event",
@@ -103,6 +111,7 @@ async fn auditors_read_the_views_and_nothing_else() {
             "failed_actions",
             "moderation_history",
             "policy_effect",
+            "sweeps",
             "unsettled_actions",
             "would_have_muted"
         ]

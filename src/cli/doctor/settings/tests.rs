@@ -1,4 +1,6 @@
 use super::super::Level;
+use quell_clock::ManualClock;
+
 use super::*;
 
 /// Settings, how bad they are, and what is said of them.
@@ -10,7 +12,8 @@ fn found(settings: &[(&str, &str)]) -> Vec<Finding> {
     // The first of one name counts.
     let environment: Environment = settings.iter().rev().copied().collect();
     let config = Config::from_environment(&environment).unwrap();
-    check(&environment, &config)
+    let clock = ManualClock::new("2026-03-02T12:00:10Z".parse().unwrap());
+    check(&environment, &config, &clock.clock())
 }
 
 /// What is not `ok`, where `settings` come on top of a working minimum.
@@ -206,4 +209,24 @@ fn files_are_looked_into() {
     check(jwks, key, 0o644, Level::Ok, "1 keys");
     check(jwks, r#"{"keys": []}"#, 0o644, Level::Fail, "no key");
     check(jwks, "{", 0o644, Level::Fail, "no JWKS (line 1");
+}
+
+#[test]
+fn the_next_sweeps_are_told() {
+    let told = |line: &str| {
+        let findings = found(&[("QUELL_SWEEP_CRON", line)]);
+        let mut sweeps = findings.iter().filter(|finding| {
+            finding.what.contains("swept") || finding.what.contains("QUELL_SWEEP_CRON")
+        });
+        let finding = sweeps.next().unwrap();
+        (finding.level, finding.what.clone())
+    };
+    assert_eq!(
+        told("*/30 * * * * *"),
+        (
+            Level::Ok,
+            "all rooms are swept next at 2026-03-02 12:00:30Z, 2026-03-02 12:01:00Z, 2026-03-02 12:01:30Z".to_owned()
+        )
+    );
+    assert_eq!(told("off").0, Level::Warn);
 }

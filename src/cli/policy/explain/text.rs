@@ -235,6 +235,7 @@ fn said(source: FactSource) -> &'static str {
         FactSource::Event => "the event",
         FactSource::ListRooms => "ListRooms",
         FactSource::GetParticipant => "GetParticipant",
+        FactSource::ListParticipants => "ListParticipants",
         FactSource::Unknown => "unknown",
     }
 }
