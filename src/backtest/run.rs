@@ -174,11 +174,11 @@ pub(crate) async fn run_holding(
     };
     let scope = ReportScope {
         range,
-        swept,
         tenant,
         viewer,
         alone,
         oldest,
+        swept,
         truncated,
     };
     // There may be a million rooms to add up.

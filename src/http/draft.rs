@@ -16,7 +16,11 @@ impl From<DraftError> for Problem {
                 let text = "a stored policy cannot be read by this version";
                 Self::unavailable(text).because(chain(&error))
             }
-            error => Self::invalid_request(error.to_string()),
+            DraftError::Empty
+            | DraftError::Twice(_)
+            | DraftError::InAndOut(_)
+            | DraftError::NotStored(_)
+            | DraftError::OtherTenant(..) => Self::invalid_request(error.to_string()),
         }
     }
 }

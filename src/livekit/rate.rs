@@ -60,6 +60,8 @@ const CATCH_UP: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::*;
 
     async fn took(limit: &RateLimit, turns: u32, urgency: Urgency) -> Duration {
@@ -78,10 +80,11 @@ mod tests {
             first.abs_diff(Duration::from_secs(1)) <= CATCH_UP * 2,
             "{first:?}"
         );
+        let tracker = TaskTracker::new();
         let many: Vec<_> = (0..50)
             .map(|_| {
                 let limit = limit.clone();
-                tokio::spawn(async move { limit.turn(Urgency::Routine).await })
+                tracker.spawn(async move { limit.turn(Urgency::Routine).await })
             })
             .collect();
         tokio::task::yield_now().await;

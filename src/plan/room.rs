@@ -11,7 +11,7 @@ use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveRoom, Urgency};
 use crate::postgres::{Pool, to_pg_text};
 use crate::sweep::{ListedRoom, Reader, TrackRoom, TrackTimes, peek};
-use quell_policy::{Facts, PolicySet, decide};
+use quell_policy::{Facts, PolicyRef, PolicySet, decide};
 
 /// What rooms are read with.
 pub(super) struct Context<'a> {
@@ -138,7 +138,7 @@ impl Context<'_> {
                 track_sid: track.sid.clone(),
                 source: facts.track.source.as_str().to_owned(),
                 muted: track.muted,
-                policy: policy.map(|policy| policy.key()),
+                policy: policy.map(PolicyRef::key),
             },
         ))
     }

@@ -166,16 +166,13 @@ impl Reader {
             }
             rooms.push(listed);
         };
-        match name {
-            Some(name) => {
-                let deadline = Instant::now() + self.timeout;
-                let rooms = self.livekit.rooms(vec![name.to_owned()], deadline).await?;
-                rooms.into_iter().for_each(add);
-            }
-            None => {
-                let deadline = Instant::now() + LIST_TIMEOUT;
-                listed.oversized = self.livekit.each_room(deadline, &mut add).await?;
-            }
+        if let Some(name) = name {
+            let deadline = Instant::now() + self.timeout;
+            let rooms = self.livekit.rooms(vec![name.to_owned()], deadline).await?;
+            rooms.into_iter().for_each(add);
+        } else {
+            let deadline = Instant::now() + LIST_TIMEOUT;
+            listed.oversized = self.livekit.each_room(deadline, &mut add).await?;
         }
         Ok(listed)
     }

@@ -86,12 +86,11 @@ pub(super) async fn is_told(
     .await?;
     let is_same = |settlement: &str, decision: &str| {
         let decision: Decision = serde_json::from_str(decision).ok()?;
-        let by = match outcome {
-            Outcome::DryRun => dry_run_change(&decision)?.1,
-            _ => decision
-                .enforced
-                .mute()
-                .filter(|_| settlement == "superseded")?,
+        let by = if outcome == Outcome::DryRun {
+            dry_run_change(&decision)?.1
+        } else {
+            let by = decision.enforced.mute();
+            by.filter(|_| settlement == "superseded")?
         };
         (Some(&PolicyRevision::from(by)) == policy).then_some(())
     };

@@ -63,7 +63,7 @@ struct Candidate {
 enum RoomResult {
     Done,
     /// It was made anew meanwhile: the room that has its name now.
-    Anew(Option<ListedRoom>),
+    Anew(Option<Box<ListedRoom>>),
 }
 
 impl Sweeper {
@@ -116,16 +116,22 @@ impl Sweeper {
             .metrics
             .swept(lease.tick.cause.as_str(), run.begun.elapsed());
         let cause = lease.tick.cause.as_str();
-        match error {
-            None => {
-                tracing::info!(cause, key = lease.tick.key, ?counts, took = ?run.begun.elapsed(), "rooms were swept")
-            }
-            Some(error) => tracing::error!(
+        let took = run.begun.elapsed();
+        if let Some(error) = error {
+            tracing::error!(
                 cause,
                 key = lease.tick.key,
                 error,
                 "rooms could not be swept"
-            ),
+            );
+        } else {
+            tracing::info!(
+                cause,
+                key = lease.tick.key,
+                ?counts,
+                ?took,
+                "rooms were swept"
+            );
         }
         Some(counts)
     }
@@ -152,11 +158,10 @@ impl Run<'_> {
             let asked_at = Instant::now();
             match ticks.renew(self.lease).await {
                 Ok(true) => good_until = asked_at + ticks.lease,
-                Ok(false) => break,
                 Err(error) if Instant::now() < good_until => {
                     tracing::debug!(%error, "the lease of a sweep could not be renewed");
                 }
-                Err(_) => break,
+                Ok(false) | Err(_) => break,
             }
         }
         tracing::info!(
@@ -232,7 +237,7 @@ impl Run<'_> {
             }
             match self.read_room(&room).await {
                 Ok(RoomResult::Done | RoomResult::Anew(None)) => return,
-                Ok(RoomResult::Anew(Some(anew))) => room = anew,
+                Ok(RoomResult::Anew(Some(anew))) => room = *anew,
                 Err(error) => {
                     tracing::warn!(%error, room = room.name, "a room could not be swept");
                     self.count(|counts| counts.failed += 1);
@@ -292,7 +297,8 @@ impl Run<'_> {
         let wants = |room: &ListedRoom| self.scope.concerns(&policies, now, room);
         let name = Some(room.name.as_str());
         let listed = parts.reader.list(self.urgency, name, wants).await?;
-        Ok(RoomResult::Anew(listed.rooms.into_iter().next()))
+        let anew = listed.rooms.into_iter().next();
+        Ok(RoomResult::Anew(anew.map(Box::new)))
     }
 
     /// Deals with some of the participants; false where the room is another one by now.

@@ -170,12 +170,7 @@ async fn what_a_plan_names_is_what_apply_and_the_next_sweep_mute() {
             .unwrap();
         app.sweep().await;
         let now_muted: BTreeSet<_> = muted().difference(&before).cloned().collect();
-        assert_eq!(
-            named(&plan, "would_silence"),
-            now_muted,
-            "{round} {:#}",
-            plan
-        );
+        assert_eq!(named(&plan, "would_silence"), now_muted, "{round} {plan:#}");
         for (kind, count) in [
             ("would_silence", &mut silenced),
             ("no_longer_forbidden", &mut released),
