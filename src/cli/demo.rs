@@ -1,6 +1,7 @@
 //! `quell demo`: the whole thing at work, with its own Postgres and a double of `LiveKit`.
 
 mod story;
+mod window;
 
 use std::path::Path;
 use std::pin::pin;
@@ -47,7 +48,7 @@ const POLICIES: [(&str, &str); 4] = [
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// End after the audit instead of waiting for Ctrl-C
+    /// End after the last scene instead of waiting for Ctrl-C
     #[arg(long)]
     once: bool,
 }
@@ -134,6 +135,7 @@ async fn show(
 async fn tell(arguments: &Arguments, story: &Story<'_>, psql_hint: &str) -> anyhow::Result<()> {
     let track = story.tell().await?;
     print_what_to_try(story, &track, psql_hint);
+    story.window_opens().await?;
     if arguments.once {
         return Ok(());
     }
@@ -172,6 +174,8 @@ fn config(simulator: &Simulator) -> anyhow::Result<Config> {
         ("AUTH_API_SECRETS_JSON", &secrets.to_string()),
         ("QUELL_OPERATOR_IDS", "operator"),
         ("QUELL_LOG", "error"),
+        // The story goes by its own edges: no sweep of all rooms comes between.
+        ("QUELL_SWEEP_CRON", "0 0 * * * *"),
     ] {
         environment.set_default(name, value);
     }

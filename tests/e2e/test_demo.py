@@ -20,7 +20,8 @@ class Demo:
     def __init__(self, directory: Path, data: Path) -> None:
         env = clean_environment() | {"PORT": "0", "QUELL_PG_DATA": str(data)}
         self.child = Child("demo", [executable(), "demo"], env, directory)
-        self.child.wait_until(lambda: UP in self.printed(), seconds=60)
+        # A window opens at a full minute.
+        self.child.wait_until(lambda: UP in self.printed(), seconds=150)
 
     def printed(self) -> str:
         """What it showed so far."""
@@ -70,7 +71,7 @@ def test_it_shows_the_audit(demo: Demo) -> None:
 
 
 def test_what_it_says_to_try_works(demo: Demo) -> None:
-    commands = demo.printed().split("Try it yourself", 1)[1].split(UP, 1)[0]
+    commands = demo.printed().split("Try it yourself", 1)[1].split("A window opens", 1)[0]
     run = subprocess.run(
         ["bash", "-eu"],
         input=commands,
@@ -94,3 +95,9 @@ def test_what_it_says_to_try_works(demo: Demo) -> None:
         assert answer in run.stdout, run.stdout
     # The last command is the audit: it has the moderator's unmute of a moment ago.
     assert re.search(r"acme\s+\| unmute\s+\| done\s+\| cleo", run.stdout), run.stdout
+
+
+def test_it_ends_with_a_window_that_silences_somebody_who_was_speaking(demo: Demo) -> None:
+    scene = demo.printed().split("A window opens", 1)[1].split(UP, 1)[0]
+    found = re.search(r"mia is muted (\d+) ms after it opened", scene)
+    assert found, scene
