@@ -110,9 +110,9 @@ class Rig:
         heir.start(f"http://{self._livekit}", **SETTINGS)
         return heir
 
-    def start(self) -> None:
+    def start(self, **settings: str) -> None:
         """Starts quell, again."""
-        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", **SETTINGS)
+        self.quell.start(f"http://{self._livekit}", HERE / "policies.yaml", **SETTINGS | settings)
 
     def killed(self, rate: int, after: float) -> tuple[dict[str, object], list[float]]:
         """Kills quell amid forbidden microphones; returns what the driver said, and seconds from each
@@ -285,12 +285,42 @@ def killed(rig: Rig, seconds: int) -> list[Measured]:
     return [Measured(name, "p99 2 s", said)]
 
 
+def swept(rig: Rig, seconds: int) -> list[Measured]:
+    """Forbidden microphones, while 1,000 rooms of 20 participants are swept again and again, and while they are not."""
+    found = []
+    for calls in (0, 1000, 200):
+        rig.quell.stop()
+        [begun] = rows(rig.database, "select clock_timestamp() as t")
+        cron = "*/8 * * * * *" if calls else "off"
+        rig.start(QUELL_SWEEP_CRON=cron, QUELL_SWEEP_CALLS_PER_SECOND=str(calls or 200))
+        how = f"swept at {calls:,} calls a second" if calls else "not swept"
+        measured = rig.run(
+            f"100 microphones a second beside 1,000 rooms of 20, {how}", "p99 5 ms more", "forbidden",
+            rate=100, seconds=seconds * 3, rooms=20, crowded=1000,
+        )
+        settle(rig)
+        took = rows(
+            rig.database,
+            """select extract(epoch from finished_at - started_at)::float8 as seconds, muted from sweeps
+               where started_at > %(t)s and rooms >= 1000 order by 1""",
+            t=begun["t"],
+        )
+        if took:
+            times = " / ".join(f"{row['seconds']:.1f}" for row in took)
+            measured.name += f": sweeps took {times} s"
+        print(measured.name, took, file=sys.stderr)
+        found.append(measured)
+    rig.quell.stop()
+    rig.start()
+    return found
+
+
 def a_second(measured: Measured) -> float:
     """Events accepted a second."""
     return float(str(measured.said["accepted"])) / float(str(measured.said["seconds"]))
 
 
-SCENARIOS = {"forbidden": forbidden, "gone": gone, "flood": flood, "ingest": ingest, "answers": answers, "killed": killed}
+SCENARIOS = {"forbidden": forbidden, "gone": gone, "flood": flood, "ingest": ingest, "answers": answers, "killed": killed, "swept": swept}
 
 
 def spread(said: object) -> str:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use livekit_double::{Join, Method, Publish, Simulator, SimulatorConfig};
-use livekit_protocol::{ParticipantInfo, Room, TrackInfo, WebhookEvent};
+use livekit_protocol::{ParticipantInfo, Room, TrackInfo, TrackSource, WebhookEvent};
 use quell_clock::Clock;
 use url::Url;
 
@@ -15,6 +15,8 @@ use crate::wire::Request;
 
 /// Whose rooms they are, and who may be heard (`policies.yaml`).
 const TENANTS: usize = 20;
+/// Participants of a crowded room.
+const CROWD: usize = 20;
 pub(crate) const FORBIDDEN: &str = "forbidden";
 pub(crate) const ALLOWED: &str = "allowed";
 
@@ -59,6 +61,18 @@ impl LiveKit {
                 .create_room(&name, Some(&metadata.to_string()))
         };
         (0..count).map(room).collect()
+    }
+
+    /// Rooms with people in them, of whom no webhook tells.
+    pub(crate) fn crowd(&self, rooms: usize) -> Result<()> {
+        for room in self.rooms("forbidden-crowd", rooms) {
+            for number in 0..CROWD {
+                let who = self.join(&room, &format!("c{number}"));
+                let camera = Publish::new(TrackSource::Camera);
+                self.simulator.publish(&room.name, &who.identity, camera)?;
+            }
+        }
+        Ok(())
     }
 
     /// Somebody joins.
@@ -166,7 +180,7 @@ impl LiveKit {
 pub(crate) fn gone_track(number: usize) -> TrackInfo {
     TrackInfo {
         sid: format!("TR_AMgone{number}"),
-        source: livekit_protocol::TrackSource::Microphone.into(),
+        source: TrackSource::Microphone.into(),
         ..TrackInfo::default()
     }
 }

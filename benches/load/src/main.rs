@@ -60,6 +60,9 @@ struct Run {
     /// Events of tracks that are gone.
     #[arg(long, default_value_t = 400)]
     gone: usize,
+    /// Rooms beside them in which nothing happens: 20 participants with a camera each, whom a policy may be about.
+    #[arg(long, default_value_t = 0)]
+    crowded: usize,
     /// Sets names apart, so that no run meets what an earlier one left.
     #[arg(long)]
     prefix: String,

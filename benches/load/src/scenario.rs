@@ -65,6 +65,7 @@ fn mutes(
 /// Forbidden microphones at a rate, each of a participant of its own.
 pub(crate) async fn forbidden(run: &Run) -> Result<Report> {
     let mut livekit = LiveKit::start(run).await?;
+    livekit.crowd(run.crowded)?;
     let rooms = livekit.rooms(FORBIDDEN, run.rooms);
     let mut lanes: Vec<Vec<Due>> = rooms.iter().map(|_| Vec::new()).collect();
     let mut microphones = Vec::new();

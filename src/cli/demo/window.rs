@@ -75,5 +75,8 @@ impl Story<'_> {
 
 fn next_minute(after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let minute = TimeDelta::minutes(1);
-    after.duration_trunc(minute).ok()?.checked_add_signed(minute)
+    after
+        .duration_trunc(minute)
+        .ok()?
+        .checked_add_signed(minute)
 }

@@ -91,7 +91,7 @@ fn every_policy_of_the_curl_examples_is_one() {
         // A rollback names a revision instead.
         .filter(|body| !body.starts_with(r#"{"to""#))
         .collect();
-    assert_eq!(bodies.len(), 4);
+    assert_eq!(bodies.len(), 5);
     for body in bodies {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         let policies = match body["policies"].as_array() {

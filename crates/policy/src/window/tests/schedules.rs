@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use chrono::TimeDelta;
+
 use super::states::at;
 use crate::tests::make::{facts, policies, set};
 use crate::window::Unmet;
@@ -158,5 +160,42 @@ fn a_policy_is_about_a_track_only_when_it_is_in_force() {
             answer,
             "{limits} {unless} {now}"
         );
+    }
+}
+
+/// By the minute, from one to two days later.
+#[test]
+fn the_next_change_is_the_first_minute_at_which_it_is_otherwise() {
+    for limits in [
+        "priority: 1",
+        NIGHTS,
+        BOTH,
+        "not_before: 2026-03-02T00:00:00Z",
+        "not_after: 2026-03-02T00:00:00Z",
+        "not_before: 2026-03-02T10:00:00Z, not_after: 2026-03-02T10:30:00Z",
+        "active: [{ cron: '*/20 * * * *', duration: 10m, timezone: UTC }], not_before: 2026-03-01T23:45:00Z, not_after: 2026-03-02T00:25:00Z",
+        "active: [{ cron: '*/20 * * * *', duration: 20m, timezone: UTC }]",
+        "active: [{ cron: '0 3 * * *', duration: 1h, timezone: UTC }], not_before: 2026-03-02T03:30:00Z, not_after: 2026-03-02T04:30:00Z",
+        "first: 10m",
+    ] {
+        let schedule = schedule(limits);
+        for begin in [
+            "2026-03-01T12:00:00Z",
+            "2026-03-02T03:59:00Z",
+            "2026-03-31T22:00:00Z",
+        ] {
+            let begin = at(begin);
+            let minute = |n: i64| begin + TimeDelta::minutes(n);
+            for to in [true, false] {
+                let mut minutes = (1..=2 * 1440).map(|n| (minute(n - 1), minute(n)));
+                let is_change = |(before, now): &(_, _)| {
+                    schedule.is_in_time(*before) != to && schedule.is_in_time(*now) == to
+                };
+                let walked = minutes.find(is_change).map(|(_, now)| now);
+                let told = schedule.next_change(begin, to);
+                let told = told.filter(|told| *told <= minute(2 * 1440));
+                assert_eq!(told, walked, "{limits} from {begin}, to {to}");
+            }
+        }
     }
 }
