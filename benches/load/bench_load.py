@@ -286,7 +286,7 @@ def killed(rig: Rig, seconds: int) -> list[Measured]:
 
 
 def swept(rig: Rig, seconds: int) -> list[Measured]:
-    """Forbidden microphones, while 1,000 rooms of 20 participants are swept again and again, and while they are not."""
+    """Webhooks, while 1,000 rooms of 20 participants are swept again and again, and while they are not."""
     found = []
     for calls in (0, 1000, 200):
         rig.quell.stop()
@@ -295,7 +295,7 @@ def swept(rig: Rig, seconds: int) -> list[Measured]:
         rig.start(QUELL_SWEEP_CRON=cron, QUELL_SWEEP_CALLS_PER_SECOND=str(calls or 200))
         how = f"swept at {calls:,} calls a second" if calls else "not swept"
         measured = rig.run(
-            f"100 microphones a second beside 1,000 rooms of 20, {how}", "p99 5 ms more", "forbidden",
+            f"100 webhooks a second beside 1,000 rooms of 20, {how}", "p99 5 ms more", "answers",
             rate=100, seconds=seconds * 3, rooms=20, crowded=1000,
         )
         settle(rig)

@@ -65,7 +65,6 @@ fn mutes(
 /// Forbidden microphones at a rate, each of a participant of its own.
 pub(crate) async fn forbidden(run: &Run) -> Result<Report> {
     let mut livekit = LiveKit::start(run).await?;
-    livekit.crowd(run.crowded)?;
     let rooms = livekit.rooms(FORBIDDEN, run.rooms);
     let mut lanes: Vec<Vec<Due>> = rooms.iter().map(|_| Vec::new()).collect();
     let mut microphones = Vec::new();
@@ -238,6 +237,7 @@ pub(crate) async fn ingest(run: &Run) -> Result<Report> {
 /// Events at a rate, one in ten of a track that no policy forbids.
 pub(crate) async fn answers(run: &Run) -> Result<Report> {
     let mut livekit = LiveKit::start(run).await?;
+    livekit.crowd(run.crowded)?;
     let rooms = livekit.rooms(ALLOWED, run.rooms);
     let mut lanes: Vec<Vec<Due>> = rooms.iter().map(|_| Vec::new()).collect();
     let whos: Vec<_> = rooms.iter().map(|room| livekit.join(room, "p")).collect();
