@@ -5,7 +5,7 @@
 -- break behind poolers and on links that are half open.
 create table sweep_run (
     id uuid primary key,
-    cause text not null check (cause in ('start', 'schedule', 'edge', 'policy', 'room', 'manual')),
+    cause text not null check (cause in ('start', 'schedule', 'edge', 'policy', 'missing_webhook', 'manual')),
     -- Which of its cause: the same for all replicas that notice it.
     key text not null,
     -- The room that it is about; null: all that can be concerned.

@@ -17,7 +17,7 @@ use crate::plan::PlanRequest;
 use crate::postgres::Pool;
 use crate::replica;
 use crate::supervisor::Supervisor;
-use crate::sweep::{Counts, Scope, Tick, TickCause};
+use crate::sweep::{Counts, RoomScope, Tick, TickCause};
 use quell_clock::Clock;
 
 /// How long its tasks may take to end.
@@ -62,7 +62,7 @@ async fn sweep(config: &Config, pool: &Pool, room: Option<String>) -> anyhow::Re
             key: Uuid::now_v7().to_string(),
             room_name: room,
         };
-        let counts = sweeper.sweep_now(tick, Scope::All).await?;
+        let counts = sweeper.sweep_now(tick, RoomScope::All).await?;
         counts.ok_or_else(|| anyhow::anyhow!("the sweep was not finished: see the log"))
     };
     let counts = counts.await;

@@ -98,8 +98,10 @@ impl Default for EventTrack {
 
 /// The event of a new room.
 pub const ROOM_STARTED: &str = "room_started";
-/// The event of a room's end.
-pub const ROOM_FINISHED: &str = "room_finished";
+/// The event of a track's end.
+pub const TRACK_UNPUBLISHED: &str = "track_unpublished";
+/// The event of a participant who was there and is not any more.
+pub const PARTICIPANT_LEFT: &str = "participant_left";
 /// The event of a new track.
 pub const TRACK_PUBLISHED: &str = "track_published";
 
@@ -115,9 +117,9 @@ enum Ended {
 
 fn ended(name: &str) -> Option<Ended> {
     match name {
-        "track_unpublished" => Some(Ended::Track),
-        "participant_left" | "participant_connection_aborted" => Some(Ended::Participant),
-        ROOM_FINISHED => Some(Ended::Room),
+        TRACK_UNPUBLISHED => Some(Ended::Track),
+        PARTICIPANT_LEFT | "participant_connection_aborted" => Some(Ended::Participant),
+        "room_finished" => Some(Ended::Room),
         _ => None,
     }
 }

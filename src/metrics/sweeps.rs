@@ -13,7 +13,14 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Metrics;
 
 /// Why rooms are swept.
-pub(super) const CAUSES: [&str; 6] = ["start", "schedule", "edge", "policy", "room", "manual"];
+pub(super) const CAUSES: [&str; 6] = [
+    "start",
+    "schedule",
+    "edge",
+    "policy",
+    "missing_webhook",
+    "manual",
+];
 /// What may be too large to be read.
 pub(super) const SKIPPED: [&str; 2] = ["room", "participant"];
 /// Up to the schedule's own interval, and beyond.
@@ -32,7 +39,7 @@ struct WhatLabel {
 #[derive(Debug)]
 pub(super) struct SweepMetrics {
     took: Family<CauseLabel, Histogram>,
-    untold: Counter,
+    without_webhook: Counter,
     skipped: Family<WhatLabel, Counter>,
     last: Gauge<f64, AtomicU64>,
 }
@@ -50,11 +57,11 @@ impl SweepMetrics {
             Unit::Seconds,
             took.clone(),
         );
-        let untold = Counter::default();
+        let without_webhook = Counter::default();
         registry.register(
-            "sweep_untold_tracks",
+            "sweep_tracks_without_webhook",
             "Tracks that a sweep found and of which no webhook told within 30 s",
-            untold.clone(),
+            without_webhook.clone(),
         );
         let skipped = Family::<WhatLabel, Counter>::default();
         for what in SKIPPED {
@@ -74,7 +81,7 @@ impl SweepMetrics {
         );
         Self {
             took,
-            untold,
+            without_webhook,
             skipped,
             last,
         }
@@ -89,8 +96,8 @@ impl Metrics {
     }
 
     /// Counts tracks that no webhook told of.
-    pub(crate) fn untold(&self, tracks: u64) {
-        self.0.sweeps.untold.inc_by(tracks);
+    pub(crate) fn without_webhook(&self, tracks: u64) {
+        self.0.sweeps.without_webhook.inc_by(tracks);
     }
 
     /// Counts a room or participant that is too large.

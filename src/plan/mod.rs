@@ -141,7 +141,7 @@ pub(crate) async fn make(
     while let Some((name, read)) = reading.next().await {
         let Some(read) = read else {
             // What comes after it is not read either.
-            naming.stop(done.as_deref());
+            naming.stop(done.as_deref().or(after.as_deref()));
             break;
         };
         naming.add(&name, read);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
 
 use super::PlanError;
-use super::report::{PlannedTrack, RoomPlan, Tracks};
+use super::report::{PlannedTrack, RoomPlan};
 use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveRoom, Urgency};
 use crate::postgres::{Pool, to_pg_text};
@@ -37,38 +37,27 @@ struct Found {
     times: TrackTimes,
 }
 
-/// The room's plan; none where nothing in it changes, or it is another one by now.
+/// The room's plan; empty where nothing in it changes, or it is another one by now.
 pub(super) async fn read(context: &Context<'_>, room: &ListedRoom) -> Result<RoomPlan, PlanError> {
-    let reader = context.reader;
-    let occupants = reader.occupants(Urgency::Routine, &room.name).await?;
-    let mut plan = RoomPlan::new(room, occupants.oversized.len());
-    if occupants.tracks == 0 {
+    let mut reading = context.reader.read(Urgency::Routine, room).await?;
+    let mut plan = RoomPlan::new(room, reading.oversized.len());
+    if reading.tracks == 0 {
         return Ok(plan);
     }
-    let Some(listed) = reader.listed(room).await? else {
+    let Some(listed) = reading.listed().await? else {
         return Ok(plan);
     };
-    let listed = occupants.counted(&listed);
     let mut found = Vec::new();
-    context
-        .look_at(room, &listed, &occupants.participants, &mut found)
-        .await?;
-    for identity in &occupants.left {
-        let (participant, _) = reader
-            .occupant(Urgency::Routine, &room.name, identity)
+    while let Some(participants) = reading.next().await? {
+        context
+            .look_at(room, &listed, &participants.all, &mut found)
             .await?;
-        if let Some(participant) = participant {
-            context
-                .look_at(room, &listed, &[participant], &mut found)
-                .await?;
-        }
     }
     // These are this room's participants only if it is still there.
-    if found.is_empty() || reader.again(room).await?.is_none() {
+    if found.is_empty() || reading.again().await?.is_none() {
         return Ok(plan);
     }
     let stands = context.unmutes_that_stand(room, &found).await?;
-    plan.tracks = Tracks::default();
     for Found { change, track, .. } in found {
         let list = match change {
             Change::WouldSilence if stands.contains(&to_pg_text(&track.track_sid)) => {

@@ -99,7 +99,22 @@ impl Edges {
         }
         let mut old = self.lock();
         inner.rooms = std::mem::take(&mut old.rooms);
+        // What came due while they were read is due all the same.
+        let (mut heap, policies) = (
+            std::mem::take(&mut old.heap),
+            std::mem::take(&mut old.policies),
+        );
+        while let Some(Reverse((at, place))) = heap.pop()
+            && at <= now
+        {
+            if let Some(policy) = policies.get(place) {
+                inner.heap.push(Reverse((at, inner.policies.len())));
+                inner.policies.push(Arc::clone(policy));
+            }
+        }
         *old = inner;
+        drop(old);
+        self.sooner.notify_one();
     }
 
     /// Remembers when exemptions for the first while of a room end there.

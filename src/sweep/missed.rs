@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::tick::{Tick, TickCause};
-use crate::livekit::event::{Event, ROOM_FINISHED, ends_track};
+use crate::livekit::event::{Event, PARTICIPANT_LEFT, TRACK_UNPUBLISHED};
 use crate::postgres::{Pool, to_pg_text};
 
 /// What comes within this time is looked up together.
 const GATHER: Duration = Duration::from_millis(200);
 const EVENTS_MAX: usize = 256;
-/// A room is swept for this at most once in so many seconds.
+/// A room is swept for this at most once in 10 s.
 const ROOM_EVERY_SECS: i64 = 10;
 
 /// The next events that end something: what came at about the same time. None: there will be no more.
@@ -38,7 +38,7 @@ pub(super) async fn rooms(
 ) -> Result<Vec<Tick>, sqlx::Error> {
     let ends: Vec<_> = events
         .iter()
-        .filter(|event| ends_track(&event.name) && event.name != ROOM_FINISHED)
+        .filter(|event| matches!(event.name.as_str(), TRACK_UNPUBLISHED | PARTICIPANT_LEFT))
         .collect();
     if ends.is_empty() {
         return Ok(Vec::new());
@@ -75,7 +75,7 @@ pub(super) async fn rooms(
     .await?;
     let bucket = now.timestamp().div_euclid(ROOM_EVERY_SECS);
     let ticks = rows.into_iter().map(|row| Tick {
-        cause: TickCause::Room,
+        cause: TickCause::MissingWebhook,
         key: format!("{} {bucket}", row.room_sid),
         room_name: Some(row.room_name),
     });

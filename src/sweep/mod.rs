@@ -13,11 +13,13 @@
 mod edges;
 mod missed;
 mod reader;
+mod reading;
 mod record;
 mod run;
 mod tick;
 mod tracks;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use reader::ListedRoom;
-pub use reader::{Reader, Scope};
+pub use reader::{Reader, RoomScope};
 pub use tick::{Counts, Tick, TickCause, TickLease, Ticks};
 
 use crate::config::SweepSchedule;
@@ -41,11 +43,11 @@ use quell_policy::PolicySet;
 use tracks::Tracks;
 pub(crate) use tracks::{TrackRoom, TrackTimes, peek};
 
-/// A process that is gone keeps its ticks for so long; it renews them four times meanwhile.
+/// How long a lease lasts. Its holder renews it every quarter of that; after it, others may take the tick.
 pub const LEASE: Duration = Duration::from_secs(2);
 /// How often ticks are looked for that nobody has.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
-/// The schedule is compared with the clock at least so often.
+/// The schedule is compared with the clock at least once a second.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Sweeps under way at once in this process, beside the schedule's.
 const SWEEPS_AT_ONCE: usize = 8;
@@ -70,22 +72,27 @@ pub struct SweeperParts {
 
 /// Everything that sweeps share.
 #[derive(Debug)]
-struct Parts {
-    pipeline: Pipeline,
-    reader: Reader,
-    ticks: Ticks,
-    metrics: Metrics,
-    stop: CancellationToken,
-    tracker: TaskTracker,
+struct Shared {
+    with: SweeperParts,
     tracks: Tracks,
     edges: Edges,
     places: Arc<Semaphore>,
+    /// What time forbids waits for no other sweep.
+    edge_places: Arc<Semaphore>,
+}
+
+impl Deref for Shared {
+    type Target = SweeperParts;
+
+    fn deref(&self) -> &SweeperParts {
+        &self.with
+    }
 }
 
 /// Sweeps; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sweeper {
-    parts: Arc<Parts>,
+    parts: Arc<Shared>,
 }
 
 impl Sweeper {
@@ -93,16 +100,12 @@ impl Sweeper {
     #[must_use]
     pub fn new(parts: SweeperParts) -> Self {
         Self {
-            parts: Arc::new(Parts {
-                pipeline: parts.pipeline,
-                reader: parts.reader,
-                ticks: parts.ticks,
-                metrics: parts.metrics,
-                stop: parts.stop,
-                tracker: parts.tracker,
+            parts: Arc::new(Shared {
+                with: parts,
                 tracks: Tracks::default(),
                 edges: Edges::default(),
                 places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
+                edge_places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
             }),
         }
     }
@@ -115,6 +118,8 @@ impl Sweeper {
         schedule: SweepSchedule,
         events: mpsc::Receiver<Event>,
     ) {
+        // Before rooms are listed: the list tells of edges, too.
+        self.parts.edges.set(&self.snapshot(), self.now());
         supervisor.supervise("sweeps at start", self.clone().at_start());
         supervisor.supervise("sweeps by schedule", self.clone().by_schedule(schedule));
         supervisor.supervise("sweeps at edges", self.clone().at_edges());
@@ -141,7 +146,7 @@ impl Sweeper {
     pub(crate) async fn sweep_now(
         &self,
         tick: Tick,
-        scope: Scope,
+        scope: RoomScope,
     ) -> Result<Option<Counts>, sqlx::Error> {
         Ok(match self.parts.ticks.begin(tick).await? {
             Some(lease) => self.sweep(&lease, scope).await,
@@ -150,7 +155,7 @@ impl Sweeper {
     }
 
     /// Takes the tick and sweeps, where no other replica has; what cannot be taken is tried again until the stop.
-    async fn run_tick(self, tick: Tick, scope: Scope) {
+    async fn run_tick(self, tick: Tick, scope: RoomScope) {
         while !self.parts.stop.is_cancelled() {
             match self.parts.ticks.begin(tick.clone()).await {
                 Ok(Some(lease)) => {
@@ -168,8 +173,16 @@ impl Sweeper {
     }
 
     /// The same in a task of its own.
-    async fn spawn_tick(&self, tick: Tick, scope: Scope) {
-        let place = Arc::clone(&self.parts.places).acquire_owned().await;
+    async fn spawn_tick(&self, tick: Tick, scope: RoomScope) {
+        let places = match tick.cause {
+            TickCause::Edge => &self.parts.edge_places,
+            TickCause::Start
+            | TickCause::Schedule
+            | TickCause::Policy
+            | TickCause::MissingWebhook
+            | TickCause::Manual => &self.parts.places,
+        };
+        let place = Arc::clone(places).acquire_owned().await;
         let sweeper = self.clone();
         self.parts.tracker.spawn(async move {
             sweeper.run_tick(tick, scope).await;
@@ -190,7 +203,7 @@ impl Sweeper {
             room_name: None,
         };
         let stop = self.parts.stop.clone();
-        self.run_tick(tick, Scope::All).await;
+        self.run_tick(tick, RoomScope::All).await;
         stop.cancelled().await;
     }
 
@@ -212,7 +225,7 @@ impl Sweeper {
                 key: at.to_rfc3339_opts(SecondsFormat::Secs, true),
                 room_name: None,
             };
-            self.clone().run_tick(tick, Scope::All).await;
+            self.clone().run_tick(tick, RoomScope::All).await;
             self.parts.tracks.forget_old();
             // What came due meanwhile is done.
             next = schedule.next(self.now());
@@ -220,30 +233,18 @@ impl Sweeper {
     }
 
     async fn at_edges(self) {
-        let mut changed = self.parts.pipeline.policies.subscribe();
-        changed.mark_changed();
         let stop = self.parts.stop.clone();
         let running = async {
             loop {
-                if changed.has_changed().unwrap_or_default() {
-                    changed.mark_unchanged();
-                    let sweeper = self.clone();
-                    let set = move || sweeper.parts.edges.set(&sweeper.snapshot(), sweeper.now());
-                    // A panic there is logged, and would be met again.
-                    drop(spawn_blocking(set).await);
-                }
                 for due in self.parts.edges.due(self.now()) {
                     let scope = if due.tick.room_name.is_some() {
-                        Scope::All
+                        RoomScope::All
                     } else {
-                        Scope::About(Arc::new(PolicySet::of_shared(due.policies)))
+                        RoomScope::About(Arc::new(PolicySet::of_shared(due.policies)))
                     };
                     self.spawn_tick(due.tick, scope).await;
                 }
-                tokio::select! {
-                    () = self.parts.edges.wait(self.now()) => {}
-                    _ = changed.changed() => changed.mark_changed(),
-                }
+                self.parts.edges.wait(self.now()).await;
             }
         };
         stop.run_until_cancelled(running).await;
@@ -254,9 +255,16 @@ impl Sweeper {
         let mut before = self.snapshot();
         while let Some(Ok(())) = self.parts.stop.run_until_cancelled(changed.changed()).await {
             let after = self.snapshot();
-            let (then, now) = (Arc::clone(&before), Arc::clone(&after));
-            let more = spawn_blocking(move || now.forbids_more_than(&then)).await;
+            let (sweeper, then, now) = (self.clone(), Arc::clone(&before), Arc::clone(&after));
+            let compare = move || {
+                // Before rooms are listed: the list tells of edges, too.
+                sweeper.parts.edges.set(&now, sweeper.now());
+                now.forbids_more_than(&then)
+            };
+            // Thousands of policies take a while: not on a thread that webhooks need.
+            let more = spawn_blocking(compare).await;
             before = after;
+            // A panic there is logged, and would be met again.
             let Ok(more) = more else { continue };
             if more.is_empty() {
                 continue;
@@ -266,7 +274,8 @@ impl Sweeper {
                 key: before.as_of().to_string(),
                 room_name: None,
             };
-            self.spawn_tick(tick, Scope::About(Arc::new(more))).await;
+            self.spawn_tick(tick, RoomScope::About(Arc::new(more)))
+                .await;
         }
     }
 
@@ -280,7 +289,7 @@ impl Sweeper {
                 match missed::rooms(&self.parts.ticks.pool, &events, self.now()).await {
                     Ok(ticks) => {
                         for tick in ticks {
-                            self.spawn_tick(tick, Scope::All).await;
+                            self.spawn_tick(tick, RoomScope::All).await;
                         }
                     }
                     // The schedule's next sweep sees these rooms too.
@@ -306,7 +315,7 @@ impl Sweeper {
                     let place = Arc::clone(&self.parts.places).acquire_owned().await;
                     let sweeper = self.clone();
                     self.parts.tracker.spawn(async move {
-                        sweeper.sweep(&lease, Scope::All).await;
+                        sweeper.sweep(&lease, RoomScope::All).await;
                         drop(place);
                     });
                     continue;

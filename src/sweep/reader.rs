@@ -1,13 +1,10 @@
-//! Reads live rooms: which there are, who is in them, and again which there are, at a bounded rate.
-//!
-//! A room's name can be another tenant's room by the time that its participants are read. So the room is asked for
-//! again after them, and nothing is done where its SID is not the same.
+//! Lists live rooms, at a bounded rate.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use livekit_protocol::{ParticipantInfo, Room};
+use livekit_protocol::Room;
 use prost::Message;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -23,8 +20,6 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const KEPT_BYTES_MAX: usize = 4 << 10;
 /// The same of all rooms together.
 const ALL_KEPT_BYTES_MAX: usize = 32 << 20;
-/// Participants of a room with more than this are asked for one by one.
-const PARTICIPANTS_BYTES_MAX: usize = 4 << 20;
 
 /// Reads rooms; cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,7 +43,7 @@ pub(crate) struct ListedRoom {
     /// Its making, in Unix seconds.
     pub(crate) created_at: i64,
     /// What LiveKit said; none where that is too large to be kept.
-    kept: Option<LiveRoom>,
+    pub(super) kept: Option<LiveRoom>,
 }
 
 /// All rooms that are wanted, and those that could not be read.
@@ -58,44 +53,16 @@ pub(crate) struct Listed {
     pub(crate) oversized: Vec<Oversized>,
 }
 
-/// Everybody in a room, without hidden participants.
-#[derive(Debug)]
-pub(crate) struct Occupants {
-    pub(crate) participants: Vec<Arc<ParticipantInfo>>,
-    /// The identities of those for whom there was no memory.
-    pub(crate) left: Vec<String>,
-    pub(crate) oversized: Vec<Oversized>,
-    pub(crate) asked_at: Instant,
-    /// How many publish.
-    publishers: usize,
-    pub(crate) tracks: usize,
-}
-
-impl Occupants {
-    pub(crate) fn len(&self) -> usize {
-        self.participants.len() + self.left.len()
-    }
-
-    /// The room as those see it who are not hidden: LiveKit's own numbers count hidden participants, and lag.
-    pub(crate) fn counted(&self, room: &LiveRoom) -> LiveRoom {
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let mut room = room.clone();
-        room.info.num_publishers = count(self.publishers);
-        room.info.num_participants = count(self.len());
-        room
-    }
-}
-
 /// Which rooms are wanted.
 #[derive(Debug, Clone)]
-pub enum Scope {
+pub enum RoomScope {
     /// All in which a policy may mute.
     All,
     /// Of those, the rooms that these policies are about.
     About(Arc<PolicySet>),
 }
 
-impl Scope {
+impl RoomScope {
     /// Whether a room is wanted and a policy may mute in it.
     pub(crate) fn concerns(
         &self,
@@ -176,81 +143,4 @@ impl Reader {
         }
         Ok(listed)
     }
-
-    /// Everybody in the room.
-    pub(crate) async fn occupants(
-        &self,
-        urgency: Urgency,
-        room: &str,
-    ) -> Result<Occupants, LiveKitError> {
-        self.rate.turn(urgency).await;
-        let asked_at = Instant::now();
-        let deadline = asked_at + self.timeout;
-        let mut bytes = 0;
-        let mut occupants = Occupants {
-            participants: Vec::new(),
-            left: Vec::new(),
-            oversized: Vec::new(),
-            asked_at,
-            publishers: 0,
-            tracks: 0,
-        };
-        let each = |participant: ParticipantInfo| {
-            if is_hidden(&participant) {
-                return;
-            }
-            occupants.publishers += usize::from(participant.is_publisher);
-            occupants.tracks += participant.tracks.len();
-            bytes += participant.encoded_len();
-            if bytes <= PARTICIPANTS_BYTES_MAX {
-                occupants.participants.push(Arc::new(participant));
-            } else {
-                occupants.left.push(participant.identity);
-            }
-        };
-        let oversized = self.livekit.each_participant(room, deadline, each).await?;
-        Ok(Occupants {
-            oversized,
-            ..occupants
-        })
-    }
-
-    /// One of those who are left, and when it was asked for.
-    pub(crate) async fn occupant(
-        &self,
-        urgency: Urgency,
-        room: &str,
-        identity: &str,
-    ) -> Result<(Option<Arc<ParticipantInfo>>, Instant), LiveKitError> {
-        self.rate.turn(urgency).await;
-        let asked_at = Instant::now();
-        let deadline = asked_at + self.timeout;
-        let found = self.livekit.participant(room, identity, deadline).await?;
-        Ok((found.map(Arc::new), asked_at))
-    }
-
-    /// The room as the list had it, or as it is now.
-    pub(crate) async fn listed(&self, room: &ListedRoom) -> Result<Option<LiveRoom>, LiveKitError> {
-        match &room.kept {
-            Some(kept) => Ok(Some(kept.clone())),
-            None => Ok(self.again(room).await?.map(|room| (*room).clone())),
-        }
-    }
-
-    /// The same room as it is now; none where its name is another one's, or nobody's.
-    pub(crate) async fn again(
-        &self,
-        room: &ListedRoom,
-    ) -> Result<Option<Arc<LiveRoom>>, LiveKitError> {
-        let now = self
-            .rooms
-            .room(&room.name, Instant::now() + self.timeout)
-            .await?;
-        Ok(now.filter(|now| now.info.sid == room.sid))
-    }
-}
-
-fn is_hidden(participant: &ParticipantInfo) -> bool {
-    let permission = participant.permission.as_ref();
-    permission.is_some_and(|permission| permission.hidden)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::postgres::{Pool, interval, to_pg_text};
@@ -18,18 +19,18 @@ pub enum TickCause {
     /// A policy was changed.
     Policy,
     /// A webhook of the room is missing.
-    Room,
+    MissingWebhook,
     /// `quell sweep`.
     Manual,
 }
 
 impl TickCause {
-    const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Start,
         Self::Schedule,
         Self::Edge,
         Self::Policy,
-        Self::Room,
+        Self::MissingWebhook,
         Self::Manual,
     ];
 
@@ -41,7 +42,7 @@ impl TickCause {
             Self::Schedule => "schedule",
             Self::Edge => "edge",
             Self::Policy => "policy",
-            Self::Room => "room",
+            Self::MissingWebhook => "missing_webhook",
             Self::Manual => "manual",
         }
     }
@@ -67,6 +68,8 @@ pub struct TickLease {
     pub tick: Tick,
     /// Counts who had the lease.
     pub attempt: i32,
+    /// When it was asked for: it lasts no longer than a lease from then, unless it is renewed.
+    pub asked_at: Instant,
 }
 
 /// What a sweep counted.
@@ -80,7 +83,7 @@ pub struct Counts {
     pub tracks: i32,
     /// Tracks that were muted.
     pub muted: i32,
-    /// Rooms that could not be had, and tracks that could not be muted or decided.
+    /// Rooms that could not be read, and tracks that could not be muted, decided or recorded.
     pub failed: i32,
     /// Rooms and participants whose metadata is too large to be read.
     pub skipped: i32,
@@ -100,6 +103,7 @@ pub struct Ticks {
 impl Ticks {
     /// Takes the tick, unless it is over or another process has it.
     pub async fn begin(&self, tick: Tick) -> Result<Option<TickLease>, sqlx::Error> {
+        let asked_at = Instant::now();
         let row = sqlx::query!(
             "insert into sweep_run as s (id, cause, key, room_name, leased_until, replica)
              values ($1, $2, $3, $4, clock_timestamp() + $5::interval, $6)
@@ -121,11 +125,13 @@ impl Ticks {
             id: row.id,
             tick,
             attempt: row.attempt,
+            asked_at,
         }))
     }
 
     /// Takes a tick whose lease is over, the oldest first: whoever had it is gone, or has let go of it.
     pub async fn take_over(&self) -> Result<Option<TickLease>, sqlx::Error> {
+        let asked_at = Instant::now();
         let row = sqlx::query!(
             "update sweep_run
              set attempt = attempt + 1, leased_until = clock_timestamp() + $1::interval, replica = $2,
@@ -149,6 +155,7 @@ impl Ticks {
                     room_name: row.room_name,
                 },
                 attempt: row.attempt,
+                asked_at,
             })
         }))
     }
@@ -194,14 +201,13 @@ impl Ticks {
         Ok(finished.rows_affected() == 1)
     }
 
-    /// Lets go of the tick: whoever looks first after `pause` takes it.
-    pub async fn release(&self, lease: &TickLease, pause: Duration) -> Result<(), sqlx::Error> {
+    /// Lets go of the tick: whoever looks first takes it.
+    pub async fn release(&self, lease: &TickLease) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update sweep_run set leased_until = clock_timestamp() + $3::interval
+            "update sweep_run set leased_until = clock_timestamp()
              where id = $1 and attempt = $2 and finished_at is null",
             lease.id,
             lease.attempt,
-            interval(pause),
         )
         .execute(&self.pool)
         .await?;

@@ -11,8 +11,8 @@ use super::reader::ListedRoom;
 use crate::audit::{Outcome, PolicyRevision};
 use crate::postgres::{Pool, to_pg_text};
 
-/// By then, a webhook has come or was dropped: LiveKit keeps one for 30 s.
-const UNTOLD_AFTER: Duration = Duration::from_secs(30);
+/// By then, a webhook has come or was dropped: LiveKit keeps one for 30 s (as does `tracks.sql`).
+const WEBHOOK_WITHIN: Duration = Duration::from_secs(30);
 /// Tracks that nobody sees for so long are forgotten, here in memory.
 const FORGET_AFTER: Duration = Duration::from_mins(10);
 const TRACKS_MAX: usize = 500_000;
@@ -32,7 +32,7 @@ pub(crate) struct TrackTimes {
 struct KnownTrack {
     times: TrackTimes,
     /// No event told of it yet, and it is not counted as such: since when.
-    untold_since: Option<Instant>,
+    without_webhook_since: Option<Instant>,
     seen_at: Instant,
     /// What was written of it that is no news again.
     written: Vec<(Option<PolicyRevision>, Outcome)>,
@@ -40,6 +40,14 @@ struct KnownTrack {
     is_claimed: bool,
     /// When a sweep last muted it.
     muted_at: Option<Instant>,
+}
+
+impl KnownTrack {
+    /// Whether a webhook should have told of it by now.
+    fn is_overdue(&self) -> bool {
+        let since = self.without_webhook_since;
+        since.is_some_and(|since| since.elapsed() >= WEBHOOK_WITHIN)
+    }
 }
 
 /// A room, as tracks are looked up by.
@@ -78,7 +86,7 @@ pub(crate) struct Looked {
     /// Those that may be acted on. What a job is about is that job's.
     pub(crate) times: HashMap<String, TrackTimes>,
     /// How many are counted as tracks that no webhook told of.
-    pub(crate) untold: u64,
+    pub(crate) without_webhook: u64,
 }
 
 impl Tracks {
@@ -102,8 +110,7 @@ impl Tracks {
                     Some(track) => {
                         track.seen_at = Instant::now();
                         looked.times.insert((*sid).to_owned(), track.times);
-                        let since = track.untold_since;
-                        if since.is_some_and(|since| since.elapsed() >= UNTOLD_AFTER) {
+                        if track.is_overdue() {
                             unknown.push(*sid);
                         }
                     }
@@ -114,32 +121,27 @@ impl Tracks {
         if unknown.is_empty() {
             return Ok(looked);
         }
-        let mut untold = Vec::new();
+        let mut late = Vec::new();
         for found in find(pool, room, &unknown, true).await? {
             if found.is_open {
                 looked.times.remove(&found.track_sid);
                 continue;
             }
             let mut known = self.lock();
+            if found.is_late {
+                late.push(found.track_sid.clone());
+            }
             let before = known.remove(&found.track_sid);
-            let since = before.as_ref().map(|before| before.untold_since);
-            let is_over = since
-                .flatten()
-                .is_some_and(|since| since.elapsed() >= UNTOLD_AFTER);
-            let untold_since = match since {
-                _ if found.is_told => None,
-                _ if is_over => {
-                    untold.push(found.track_sid.clone());
-                    None
-                }
-                Some(since) => since,
+            let without_webhook_since = match &before {
+                _ if found.is_told || found.is_late || found.is_counted => None,
+                Some(before) => before.without_webhook_since,
                 None => Some(Instant::now()),
             };
             looked.times.insert(found.track_sid.clone(), found.times);
             if known.len() < TRACKS_MAX {
                 let track = KnownTrack {
                     times: found.times,
-                    untold_since,
+                    without_webhook_since,
                     seen_at: Instant::now(),
                     is_claimed: before.as_ref().is_some_and(|before| before.is_claimed),
                     muted_at: before.as_ref().and_then(|before| before.muted_at),
@@ -148,8 +150,8 @@ impl Tracks {
                 known.insert(found.track_sid, track);
             }
         }
-        if !untold.is_empty() {
-            looked.untold = count(pool, &untold).await?;
+        if !late.is_empty() {
+            looked.without_webhook = count(pool, &late).await?;
         }
         Ok(looked)
     }
@@ -231,6 +233,9 @@ pub(crate) struct Found {
     times: TrackTimes,
     is_told: bool,
     is_open: bool,
+    is_counted: bool,
+    /// It is time to count it.
+    is_late: bool,
 }
 
 /// The same without a trace: of one that is seen for the first time, since now.
@@ -276,6 +281,8 @@ async fn find(
             },
             is_told: row.is_told,
             is_open: row.is_open,
+            is_counted: row.is_counted,
+            is_late: row.is_late,
         })
     });
     Ok(found.collect())

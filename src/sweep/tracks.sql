@@ -13,7 +13,10 @@ told as materialized (
 untold as materialized (
     select track_sid from asked a where not exists (select from told t where t.track_sid = a.track_sid)),
 known as materialized (
-    select s.track_sid, s.first_seen_at from untold join swept_track s using (track_sid)),
+    select s.track_sid, s.first_seen_at,
+           s.is_counted,
+           s.first_seen_at < clock_timestamp() - interval '30 seconds' and not s.is_counted as is_late
+    from untold join swept_track s using (track_sid)),
 new as (
     insert into swept_track (track_sid, room_sid)
     select track_sid, $2 from untold u
@@ -23,12 +26,12 @@ new as (
     on conflict (track_sid) do update set room_sid = excluded.room_sid
     returning track_sid, first_seen_at)
 select track_sid as "track_sid!", published_at as "published_at!", as_of as "as_of!",
-       true as "is_told!", is_open as "is_open!"
+       true as "is_told!", is_open as "is_open!", false as "is_counted!", false as "is_late!"
 from told
 union all
-select track_sid, first_seen_at, first_seen_at, false, false from known
+select track_sid, first_seen_at, first_seen_at, false, false, is_counted, is_late from known
 union all
-select track_sid, first_seen_at, first_seen_at, false, false from new
+select track_sid, first_seen_at, first_seen_at, false, false, false, false from new
 union all
-select track_sid, clock_timestamp(), clock_timestamp(), false, false from untold u
+select track_sid, clock_timestamp(), clock_timestamp(), false, false, false, false from untold u
 where not $4 and not exists (select from known k where k.track_sid = u.track_sid)

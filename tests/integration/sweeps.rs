@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::TrackSource;
-use quell::sweep::{Counts, Scope, Tick, TickCause, Ticks};
+use quell::sweep::{Counts, RoomScope, Tick, TickCause, Ticks};
 use quell_clock::ManualClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ impl TestApp {
         };
         let lease = self.ticks().begin(tick).await.unwrap().unwrap();
         let sweeper = self.states().last().unwrap().sweeper.as_ref().unwrap();
-        sweeper.sweep(&lease, Scope::All).await.unwrap()
+        sweeper.sweep(&lease, RoomScope::All).await.unwrap()
     }
 
     /// Waits until as many sweeps are finished for this cause.

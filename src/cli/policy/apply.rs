@@ -73,6 +73,8 @@ async fn planned(
     policies: &[Policy],
     prune: Option<&Owner>,
 ) -> anyhow::Result<Option<i64>> {
+    // Before what is removed is looked up: what is stored since is not in the plan.
+    let snapshot = policy_store::newest_revision_id(pool).await?;
     let changes = policy_store::plan(pool, policies, prune).await?;
     let removed = changes.iter().filter(|change| change.policy.is_none());
     let draft = Draft {
@@ -85,7 +87,7 @@ async fn planned(
     let request = plan::request(Some(draft));
     let plan = plan::make(config, pool, request).await?;
     print_out(&format!("{plan}\n"))?;
-    Ok(plan.snapshot)
+    Ok(Some(snapshot))
 }
 
 /// Asks whether to go on.

@@ -106,7 +106,9 @@ fn every_policy_of_the_curl_examples_is_one() {
     }
     let answers = blocks(MANUAL, "json").into_iter();
     let mut answers = answers.map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
-    let answer = answers.find(|answer| answer.get("policy").is_some()).unwrap();
+    let answer = answers
+        .find(|answer| answer.get("policy").is_some())
+        .unwrap();
     let policy = Policy::from_json(
         answer["policy"].to_string().as_bytes(),
         &crate::Owner::Operator,

@@ -1,0 +1,138 @@
+//! Reads one room: everybody in it, and then the room again.
+//!
+//! Its name can be another tenant's room by the time that its participants are read. So whatever is done or told of
+//! them takes the room as it is after them, with the same SID.
+
+use std::sync::Arc;
+
+use livekit_protocol::ParticipantInfo;
+use prost::Message;
+use tokio::time::Instant;
+
+use super::reader::{ListedRoom, Reader};
+use crate::livekit::{LiveKitError, LiveRoom, Oversized, Urgency};
+
+/// Of participants with more than this together, the rest is asked for one by one.
+const PARTICIPANTS_BYTES_MAX: usize = 4 << 20;
+
+/// A room that is being read. Hidden participants are left out: nobody hears them.
+#[derive(Debug)]
+pub(crate) struct RoomReading<'a> {
+    reader: &'a Reader,
+    room: &'a ListedRoom,
+    urgency: Urgency,
+    /// The first part, until it is handed out.
+    first: Option<Participants>,
+    /// The identities of those who are asked for one by one.
+    unread: Vec<String>,
+    /// Participants of whom LiveKit says too much.
+    pub(crate) oversized: Vec<Oversized>,
+    pub(crate) participants: usize,
+    pub(crate) tracks: usize,
+    publishers: usize,
+}
+
+/// Some participants of a room, and when they were asked for.
+#[derive(Debug)]
+pub(crate) struct Participants {
+    pub(crate) all: Vec<Arc<ParticipantInfo>>,
+    pub(crate) asked_at: Instant,
+}
+
+impl Reader {
+    /// Asks for everybody in the room.
+    pub(crate) async fn read<'a>(
+        &'a self,
+        urgency: Urgency,
+        room: &'a ListedRoom,
+    ) -> Result<RoomReading<'a>, LiveKitError> {
+        self.rate.turn(urgency).await;
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.timeout;
+        let (mut all, mut unread, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut publishers, mut tracks) = (0, 0);
+        let each = |participant: ParticipantInfo| {
+            if is_hidden(&participant) {
+                return;
+            }
+            publishers += usize::from(participant.is_publisher);
+            tracks += participant.tracks.len();
+            bytes += participant.encoded_len();
+            if bytes <= PARTICIPANTS_BYTES_MAX {
+                all.push(Arc::new(participant));
+            } else {
+                unread.push(participant.identity);
+            }
+        };
+        let oversized = self
+            .livekit
+            .each_participant(&room.name, deadline, each)
+            .await?;
+        Ok(RoomReading {
+            reader: self,
+            room,
+            urgency,
+            participants: all.len() + unread.len(),
+            first: Some(Participants { all, asked_at }),
+            unread,
+            oversized,
+            tracks,
+            publishers,
+        })
+    }
+}
+
+impl RoomReading<'_> {
+    /// The next participants; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Participants>, LiveKitError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        while let Some(identity) = self.unread.pop() {
+            self.reader.rate.turn(self.urgency).await;
+            let asked_at = Instant::now();
+            let deadline = asked_at + self.reader.timeout;
+            let livekit = &self.reader.livekit;
+            let found = livekit
+                .participant(&self.room.name, &identity, deadline)
+                .await?;
+            if let Some(participant) = found {
+                return Ok(Some(Participants {
+                    all: vec![Arc::new(participant)],
+                    asked_at,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The room as the list had it, or as it is now where that was not kept.
+    pub(crate) async fn listed(&self) -> Result<Option<LiveRoom>, LiveKitError> {
+        match &self.room.kept {
+            Some(kept) => Ok(Some(self.counted(kept))),
+            None => self.again().await,
+        }
+    }
+
+    /// The same room as it is now; none where its name is another one's, or nobody's.
+    pub(crate) async fn again(&self) -> Result<Option<LiveRoom>, LiveKitError> {
+        let deadline = Instant::now() + self.reader.timeout;
+        let now = self.reader.rooms.room(&self.room.name, deadline).await?;
+        let now = now.filter(|now| now.info.sid == self.room.sid);
+        Ok(now.map(|now| self.counted(&now)))
+    }
+
+    /// The room as those see it who are not hidden: LiveKit's own numbers count hidden participants, and lag.
+    fn counted(&self, room: &LiveRoom) -> LiveRoom {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let mut room = room.clone();
+        room.info.num_publishers = count(self.publishers);
+        room.info.num_participants = count(self.participants);
+        room
+    }
+}
+
+fn is_hidden(participant: &ParticipantInfo) -> bool {
+    let permission = participant.permission.as_ref();
+    permission.is_some_and(|permission| permission.hidden)
+}
