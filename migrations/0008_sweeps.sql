@@ -65,6 +65,12 @@ create table sweep_decision (
     primary key (id, outcome)
 );
 
+-- A mute that failed and is tried again has no intent of its own in the log unless it ends otherwise: it repeats that one.
+alter table open_intent
+    add column repeats_id uuid,
+    add column repeats_at timestamptz,
+    add check ((repeats_id is null) = (repeats_at is null));
+
 -- The same again at the next tick is no news. (What reached LiveKit has its rows in any case.)
 create unique index sweep_decision_once on sweep_decision
     (track_sid, outcome, coalesce(policy_owner, ''), coalesce(policy_name, ''), coalesce(policy_revision, 0))

@@ -221,23 +221,23 @@ pub(crate) async fn stored(
     pool: &Pool,
     tenant: Option<&TenantId>,
 ) -> Result<(i64, Vec<StoredPolicy>), sqlx::Error> {
-    let pool = &pool.within(ALL_POLICIES_TIMEOUT);
-    loop {
-        let before = newest_revision_id(pool).await?;
-        let mut rows = Vec::new();
-        match tenant {
-            None => rows.extend(list(pool, None).await?),
-            Some(tenant) => {
-                for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
-                    rows.extend(list(pool, Some(&owner)).await?);
-                }
+    let mut tx = pool.within(ALL_POLICIES_TIMEOUT).begin_read_only().await?;
+    // All statements see the same.
+    sqlx::query!("set transaction isolation level repeatable read")
+        .execute(&mut *tx)
+        .await?;
+    let newest = newest_revision_id(&mut *tx).await?;
+    let mut rows = Vec::new();
+    match tenant {
+        None => rows.extend(list(&mut *tx, None).await?),
+        Some(tenant) => {
+            for owner in [Owner::Operator, Owner::Tenant(tenant.clone())] {
+                rows.extend(list(&mut *tx, Some(&owner)).await?);
             }
         }
-        // Read at once, or else read again.
-        if newest_revision_id(pool).await? == before {
-            return Ok((before, rows.into_iter().map(StoredPolicy::from).collect()));
-        }
     }
+    tx.commit().await?;
+    Ok((newest, rows.into_iter().map(StoredPolicy::from).collect()))
 }
 
 fn by_key(

@@ -254,7 +254,7 @@ impl ActionRunner {
             entry,
             fetched_at: request.fetched_at,
             job: request.job.cloned(),
-            repeats: request.repeats.map(|action| action.started_at),
+            repeats: request.repeats,
         };
         match self.ledger.begin(proposal, request.deadline).await? {
             Begun::Intent(intent) => {
@@ -285,11 +285,7 @@ impl ActionRunner {
 
 fn entry(request: &ActionRequest<'_>) -> Entry {
     let actor = Actor::of(&request.authority);
-    let new = request.cause.entry(actor, request.verb.into());
     Entry {
-        action_id: request
-            .repeats
-            .map_or(new.action_id, |action| action.action_id),
         tenant: request.room.tenant.clone(),
         room_name: Some(request.room.info.name.clone()),
         room_sid: Some(request.room.info.sid.clone()),
@@ -298,7 +294,7 @@ fn entry(request: &ActionRequest<'_>) -> Entry {
         source: Some(request.track.source().as_str_name().to_owned()),
         policy: request.policy.clone(),
         before: Some(serde_json::json!({ "muted": request.track.muted })),
-        ..new
+        ..request.cause.entry(actor, request.verb.into())
     }
 }
 

@@ -9,18 +9,32 @@ pub async fn close_overdue(pool: &Pool) -> Result<u64, sqlx::Error> {
     let closed = sqlx::query!(
         "with overdue as (
             delete from open_intent where settle_by < clock_timestamp()
-            returning started_at, action_id)
+            returning started_at, action_id, settle_by, repeats_id,
+                      coalesce(repeats_at, started_at) as intent_at,
+                      coalesce(repeats_id, action_id) as intent_id),
+         -- What failed before and was tried again has no intent of its own yet.
+         repeated as (
+            insert into audit_log
+                (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+                 identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+                 request_id, settle_by, before)
+            select o.started_at, o.action_id, 'intent', i.origin, i.actor, i.tenant, i.action,
+                   i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
+                   i.policy_name, i.policy_revision, i.event_id, i.request_id, o.settle_by, i.before
+            from overdue o
+            join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
+            where i.phase = 'intent' and o.repeats_id is not null)
          insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
              request_id, outcome, error, before)
-         select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
+         select o.started_at, o.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
                 i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
                 i.policy_name, i.policy_revision, i.event_id, i.request_id, 'unknown',
                 'nobody wrote down what came of it: quell stopped or lost the database during the call',
                 i.before
-         from overdue
-         join audit_log i using (started_at, action_id)
+         from overdue o
+         join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
          where i.phase = 'intent'
          on conflict do nothing"
     )

@@ -3,6 +3,7 @@
 #[cfg(test)]
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ const DEADLINE_MAX: Duration = Duration::from_hours(12);
 /// More than any Postgres does work for at once, and few enough for the machine's own to start.
 const CONNECTIONS_MAX: u32 = 1000;
 
-const CALLS_PER_SECOND_MAX: u32 = 10_000;
+/// With fewer, a room that is read again would wait for longer than LiveKit is waited for.
+const CALLS_PER_SECOND: RangeInclusive<u32> = 10..=10_000;
 
 pub(super) fn config(environment: &Environment) -> Result<Config, ConfigError> {
     let mut reader = EnvReader::new(environment);
@@ -104,10 +106,12 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
             config.database.connections_max
         ));
     }
-    if !(1..=CALLS_PER_SECOND_MAX).contains(&config.sweep.calls_per_second) {
+    if !CALLS_PER_SECOND.contains(&config.sweep.calls_per_second) {
         reader.problems.push(format!(
-            "QUELL_SWEEP_CALLS_PER_SECOND is {}, but must be from 1 to {CALLS_PER_SECOND_MAX}",
-            config.sweep.calls_per_second
+            "QUELL_SWEEP_CALLS_PER_SECOND is {}, but must be from {} to {}",
+            config.sweep.calls_per_second,
+            CALLS_PER_SECOND.start(),
+            CALLS_PER_SECOND.end()
         ));
     }
     if config.worker.deadline > DEADLINE_MAX {

@@ -32,9 +32,8 @@ pub struct Proposal {
     pub fetched_at: Instant,
     /// The job that it is for: the action is begun only while the job is ours.
     pub job: Option<JobLease>,
-    /// Since when the entry's action was begun before, and failed: then it is tried again under its own intent, and
-    /// only another outcome is news.
-    pub repeats: Option<DateTime<Utc>>,
+    /// The same action, which failed before: that has its rows, and only another outcome is written.
+    pub repeats: Option<ActionKey>,
 }
 
 impl Proposal {
@@ -77,20 +76,26 @@ pub struct Unfinished {
     pub(super) key: TrackKey,
     /// The job that it was for.
     pub(super) job: Option<JobLease>,
-    /// What another outcome of an action that failed before is written for.
+    /// The same action, which failed before.
     pub(super) repeats: Option<Repeats>,
     /// Until the outcome is written, nobody else in this process acts there.
     pub(super) _guard: Guard,
 }
 
-/// An action that failed before and is tried again.
+/// An action that failed before, and what this try of it answers to.
 #[derive(Debug)]
 pub(super) struct Repeats {
-    /// What this try answers to.
+    pub(super) action: ActionKey,
     pub(super) event_id: Option<String>,
 }
 
 impl Unfinished {
+    /// The intent that stands in the audit log: of an action that failed before, that one.
+    pub(super) fn intent(&self) -> ActionKey {
+        let repeats = self.repeats.as_ref();
+        repeats.map_or_else(|| self.action(), |repeats| repeats.action)
+    }
+
     /// The action's key in the audit log.
     pub(crate) fn action(&self) -> ActionKey {
         ActionKey {
@@ -109,7 +114,8 @@ impl Intent {
                 started_at,
                 key,
                 job: proposal.job,
-                repeats: proposal.repeats.map(|_| Repeats {
+                repeats: proposal.repeats.map(|action| Repeats {
+                    action,
                     event_id: stored(proposal.entry.event_id.as_ref()),
                 }),
                 _guard: guard,
@@ -269,7 +275,9 @@ impl BeginWriter {
         let fetched: Vec<_> = proposals()
             .map(|p| interval(p.fetched_at.elapsed()))
             .collect();
-        let repeats: Vec<_> = proposals().map(|proposal| proposal.repeats).collect();
+        let repeats = || proposals().map(|proposal| proposal.repeats);
+        let repeats_ids: Vec<_> = repeats().map(|action| Some(action?.action_id)).collect();
+        let repeats_ats: Vec<_> = repeats().map(|action| Some(action?.started_at)).collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
         let rows = sqlx::query_file!(
@@ -298,7 +306,8 @@ impl BeginWriter {
             &columns.job_ids as _,
             &columns.attempts as _,
             self.replica,
-            &repeats as _,
+            &repeats_ids as _,
+            &repeats_ats as _,
         )
         .fetch_all(connection)
         .await?;

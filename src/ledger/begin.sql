@@ -3,10 +3,10 @@ with asked as materialized (
         $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
         $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
         $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[],
-        $25::timestamptz[])
+        $25::uuid[], $26::timestamptz[])
     as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
          action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
-         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats)),
+         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats_id, repeats_at)),
 locked as materialized (
     select a.action_id
     from job j join asked a
@@ -42,17 +42,10 @@ remembered as (
     insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
     select a.action_id, a.room_sid, a.identity, a.source, a.track_sid
     from lease join asked a using (action_id) where a.is_manual_unmute),
--- One that is tried again may have been left open by a replica that is gone.
-reopened as (
-    delete from open_intent i using lease l join asked a using (action_id)
-    where i.action_id = l.action_id and a.repeats is not null
-    returning i.action_id),
 opened as (
-    insert into open_intent (action_id, started_at, settle_by)
-    select action_id, coalesce(a.repeats, clock_timestamp()), leased_until
+    insert into open_intent (action_id, started_at, settle_by, repeats_id, repeats_at)
+    select action_id, clock_timestamp(), leased_until, a.repeats_id, a.repeats_at
     from lease join asked a using (action_id)
-    -- Always so: it reads all of `reopened` first.
-    where (select count(*) from reopened) >= 0
     returning action_id, started_at, settle_by),
 begun as (
     update job j set action_id = a.action_id
@@ -69,6 +62,6 @@ written as (
            case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
                 then json_build_object('muted', l.muted) else a.before::json end
     from opened o join lease l using (action_id) join asked a using (action_id)
-    -- A failed action that is tried again has its intent.
-    where a.repeats is null)
+    -- What failed before has its intent.
+    where a.repeats_id is null)
 select action_id as "action_id!", started_at as "started_at!" from opened

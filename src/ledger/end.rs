@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use quell_policy::TenantId;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::JobLease;
-use super::begin::{Repeats, Unfinished};
+use super::begin::Unfinished;
 use crate::audit::{self, AuditRow, Outcome};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{BatchWrite, Connection, to_pg_text};
@@ -114,13 +113,6 @@ impl End {
         self.action.is_some() && self.job.is_some()
     }
 
-    /// What came of a failed action that was tried again, where it did not fail again.
-    fn news(&self) -> Option<(&Unfinished, &Repeats, &Completion)> {
-        let (unfinished, completion) = self.action.as_ref()?;
-        let repeats = unfinished.repeats.as_ref()?;
-        (completion.outcome != Outcome::Failed).then_some((unfinished, repeats, completion))
-    }
-
     pub(super) fn split(self) -> (Self, Self) {
         let (action, job) = (self.action, self.job);
         (Self { action, job: None }, Self { action: None, job })
@@ -148,10 +140,7 @@ impl BatchWrite for EndWriter {
         items: &[End],
     ) -> Result<Vec<bool>, sqlx::Error> {
         let has_rows = |end: &End| end.job.as_ref().is_some_and(|job| !job.rows.is_empty());
-        if !items
-            .iter()
-            .any(|end| has_rows(end) || end.news().is_some())
-        {
+        if !items.iter().any(|end| has_rows(end)) {
             return end(connection, items).await;
         }
         connection.begin().await?;
@@ -161,9 +150,6 @@ impl BatchWrite for EndWriter {
                 let error = row.error.as_deref();
                 audit::record(&mut *connection, &row.entry, row.outcome, error).await?;
             }
-        }
-        for (unfinished, repeats, completion) in items.iter().filter_map(End::news) {
-            repeat_ended(connection, unfinished, repeats, completion).await?;
         }
         connection.commit().await?;
         Ok(ended)
@@ -183,29 +169,6 @@ impl BatchWrite for EndWriter {
     fn bytes_of(end: &End) -> usize {
         end.bytes()
     }
-}
-
-/// Writes the rows of an action that failed before and has ended otherwise now: the first ones stay as they are.
-async fn repeat_ended(
-    connection: &mut Connection,
-    unfinished: &Unfinished,
-    repeats: &Repeats,
-    completion: &Completion,
-) -> Result<(), sqlx::Error> {
-    sqlx::query_file!(
-        "src/ledger/repeat_ended.sql",
-        unfinished.started_at,
-        unfinished.action_id,
-        Uuid::now_v7(),
-        repeats.event_id,
-        completion.outcome.as_str(),
-        completion.error.as_deref().map(to_pg_text),
-        completion.muted,
-        completion.latency.as_secs_f64() * 1000.0,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// One value of each, as a statement takes them; null where there is none.
@@ -234,6 +197,14 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
     let muted = column(&completions, |c| c.muted);
     let latencies = column(&completions, |c| Some(c.latency.as_secs_f64() * 1000.0));
     let may_stand = column(&completions, |c| Some(c.may_stand));
+    // Of one that failed before, that intent; what is written of it else has its own key.
+    let repeats: Vec<_> = unfinished
+        .iter()
+        .map(|u| u.and_then(|u| u.repeats.as_ref()))
+        .collect();
+    let intent_ids = column(&unfinished, |u| Some(u.intent().action_id));
+    let intent_ats = column(&unfinished, |u| Some(u.intent().started_at));
+    let repeat_events = column(&repeats, |repeats| repeats.event_id.as_deref());
     // An action that ends without its job lets go of it.
     let of_actions = unfinished.iter().map(|u| u.and_then(|u| u.job.as_ref()));
     let of_jobs = jobs.iter().map(|job| job.map(|job| &job.lease));
@@ -271,10 +242,13 @@ async fn end(connection: &mut Connection, items: &[End]) -> Result<Vec<bool>, sq
         &facts as _,
         &decisions as _,
         &tenants as _,
-        started_ats.iter().flatten().min(),
-        started_ats.iter().flatten().max(),
+        intent_ats.iter().flatten().min(),
+        intent_ats.iter().flatten().max(),
         job_times.iter().flatten().min(),
         job_times.iter().flatten().max(),
+        &intent_ids as _,
+        &intent_ats as _,
+        &repeat_events as _,
     )
     .fetch_all(connection)
     .await?;

@@ -2,10 +2,10 @@ with over as materialized (
     select * from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[],
         $6::text[], $7::text[], $8::text[], $9::bool[], $10::float8[], $11::bool[],
         $12::timestamptz[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
-        $18::text[], $19::text[])
+        $18::text[], $19::text[], $24::uuid[], $25::timestamptz[], $26::text[])
     as t(ordinal, action_id, started_at, room_sid, identity, source, outcome, error, muted,
          latency_ms, may_stand, created_at, event_id, attempt, settlement, given_up, facts,
-         decision, tenant)),
+         decision, tenant, intent_id, intent_at, repeat_event)),
 jobs as materialized (
     select o.ordinal, j.event_created_at, j.event_id
     from job j join over o
@@ -30,30 +30,46 @@ released as (
         muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
         muted = coalesce(o.muted, t.muted)
     from leases l join over o using (ordinal)
-    join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
+    join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
         and i.phase = 'intent' and i.started_at between $20 and $21
     where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source),
 forgotten as (
     delete from manual_unmute m using over o where m.action_id = o.action_id and not o.may_stand),
 closed as (
     delete from open_intent i where i.action_id = any($2::uuid[])
-    returning i.action_id),
+    returning i.action_id, i.settle_by),
+-- Of what failed before and ended otherwise now.
+repeated as (
+    insert into audit_log
+        (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
+         identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
+         request_id, settle_by, before)
+    select o.started_at, o.action_id, 'intent', i.origin, i.actor, i.tenant, i.action,
+           i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner, i.policy_name,
+           i.policy_revision, o.repeat_event, i.request_id, c.settle_by, i.before
+    from closed c join over o using (action_id)
+    join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
+        and i.phase = 'intent' and i.started_at between $20 and $21
+    where o.intent_id <> o.action_id and o.outcome <> 'failed'
+    on conflict do nothing),
 outcomes as (
     insert into audit_log
         (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
          identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
          request_id, outcome, error, before, after, changed, latency_ms)
-    select i.started_at, i.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
+    select o.started_at, o.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
            i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
-           i.policy_name, i.policy_revision, i.event_id, i.request_id, o.outcome, o.error,
+           i.policy_name, i.policy_revision, coalesce(o.repeat_event, i.event_id), i.request_id, o.outcome, o.error,
            i.before, case when o.muted is not null then json_build_object('muted', o.muted) end,
            -- Where LiveKit answers other than was asked for, nothing is known of a change.
            case when o.muted = (i.action = 'mute')
                 then (i.before ->> 'muted')::boolean is distinct from o.muted end,
            o.latency_ms
     from closed join over o using (action_id)
-    join audit_log i on i.started_at = o.started_at and i.action_id = o.action_id
+    join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
         and i.phase = 'intent' and i.started_at between $20 and $21
+    -- That it failed again is no news.
+    where o.intent_id = o.action_id or o.outcome <> 'failed'
     on conflict do nothing),
 settled as (
     update webhook_event e

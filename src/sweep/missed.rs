@@ -1,10 +1,11 @@
 //! Finds rooms of which a webhook is missing: a track or a participant ends there that never began.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::tick::{Tick, TickCause};
 use crate::livekit::event::{Event, PARTICIPANT_LEFT, TRACK_UNPUBLISHED};
@@ -13,6 +14,9 @@ use crate::postgres::{Pool, to_pg_text};
 /// What comes within this time is looked up together.
 const GATHER: Duration = Duration::from_millis(200);
 const EVENTS_MAX: usize = 256;
+/// Whether all who left had joined is looked up at most once in 2 s for a room.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const ROOMS_MAX: usize = 10_000;
 /// A room is swept for this at most once in 10 s.
 const ROOM_EVERY_SECS: i64 = 10;
 
@@ -30,15 +34,44 @@ pub(super) async fn gather(events: &mut mpsc::Receiver<Event>) -> Option<Vec<Eve
     Some(gathered)
 }
 
+/// The rooms that were looked at lately: in a large one, all who ever joined are read.
+#[derive(Debug, Default)]
+pub(super) struct Looked(HashMap<String, Instant>);
+
+impl Looked {
+    /// Whether the room was not looked at for a while; from now on it was.
+    fn take(&mut self, room_sid: &str) -> bool {
+        let is_old = |at: &Instant| at.elapsed() >= LOOK_EVERY;
+        if self.0.len() >= ROOMS_MAX {
+            self.0.retain(|_, at| !is_old(at));
+        }
+        if self.0.get(room_sid).is_some_and(|at| !is_old(at)) {
+            return false;
+        }
+        self.0.insert(room_sid.to_owned(), Instant::now());
+        true
+    }
+}
+
 /// The rooms of these events in which something ended whose beginning is not stored.
 pub(super) async fn rooms(
     pool: &Pool,
     events: &[Event],
+    looked: &mut Looked,
     now: DateTime<Utc>,
 ) -> Result<Vec<Tick>, sqlx::Error> {
     let ends: Vec<_> = events
         .iter()
         .filter(|event| matches!(event.name.as_str(), TRACK_UNPUBLISHED | PARTICIPANT_LEFT))
+        .collect();
+    let mut rooms: HashMap<&str, bool> = HashMap::new();
+    let ends: Vec<_> = ends
+        .into_iter()
+        .filter(|event| {
+            let sid = event.room.sid.as_str();
+            // A track is found by itself.
+            event.name == TRACK_UNPUBLISHED || *rooms.entry(sid).or_insert_with(|| looked.take(sid))
+        })
         .collect();
     if ends.is_empty() {
         return Ok(Vec::new());

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,7 +38,7 @@ use crate::livekit::event::Event;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::supervisor::Supervisor;
-use edges::{Edges, RoomAge};
+use edges::{Due, Edges, RoomAge};
 use quell_policy::PolicySet;
 use tracks::Tracks;
 pub(crate) use tracks::{TrackRoom, TrackTimes, peek};
@@ -49,7 +49,9 @@ pub const LEASE: Duration = Duration::from_secs(2);
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
 /// The schedule is compared with the clock at least once a second.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// Sweeps under way at once in this process, beside the schedule's.
+/// Tracks that are acted on at the same time, in all sweeps of this process.
+const TRACKS_AT_ONCE: usize = 32;
+/// Sweeps under way at once in this process, of each kind.
 const SWEEPS_AT_ONCE: usize = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -79,6 +81,9 @@ struct Shared {
     places: Arc<Semaphore>,
     /// What time forbids waits for no other sweep.
     edge_places: Arc<Semaphore>,
+    others_places: Arc<Semaphore>,
+    /// Tracks that are acted on at once, in all sweeps: each takes up what is said of its room and participant.
+    acts: Semaphore,
 }
 
 impl Deref for Shared {
@@ -106,6 +111,8 @@ impl Sweeper {
                 edges: Edges::default(),
                 places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
                 edge_places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
+                others_places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
+                acts: Semaphore::new(TRACKS_AT_ONCE),
             }),
         }
     }
@@ -118,12 +125,19 @@ impl Sweeper {
         schedule: SweepSchedule,
         events: mpsc::Receiver<Event>,
     ) {
-        // Before rooms are listed: the list tells of edges, too.
-        self.parts.edges.set(&self.snapshot(), self.now());
-        supervisor.supervise("sweeps at start", self.clone().at_start());
+        // Subscribed first: no change is missed.
+        let changed = self.parts.pipeline.policies.subscribe();
+        let before = self.snapshot();
+        supervisor.supervise(
+            "sweeps at start",
+            self.clone().at_start(Arc::clone(&before)),
+        );
         supervisor.supervise("sweeps by schedule", self.clone().by_schedule(schedule));
         supervisor.supervise("sweeps at edges", self.clone().at_edges());
-        supervisor.supervise("sweeps for policies", self.clone().for_policies());
+        supervisor.supervise(
+            "sweeps for policies",
+            self.clone().for_policies(changed, before),
+        );
         supervisor.supervise("sweeps for webhooks", self.clone().for_webhooks(events));
         supervisor.supervise("sweeps of others", self.clone().of_others());
     }
@@ -172,8 +186,8 @@ impl Sweeper {
         }
     }
 
-    /// The same in a task of its own.
-    async fn spawn_tick(&self, tick: Tick, scope: RoomScope) {
+    /// The same in a task of its own, once there is a place for it.
+    fn spawn_tick(&self, tick: Tick, scope: RoomScope) {
         let places = match tick.cause {
             TickCause::Edge => &self.parts.edge_places,
             TickCause::Start
@@ -182,9 +196,9 @@ impl Sweeper {
             | TickCause::MissingWebhook
             | TickCause::Manual => &self.parts.places,
         };
-        let place = Arc::clone(places).acquire_owned().await;
-        let sweeper = self.clone();
+        let (sweeper, places) = (self.clone(), Arc::clone(places));
         self.parts.tracker.spawn(async move {
+            let place = places.acquire_owned().await;
             sweeper.run_tick(tick, scope).await;
             drop(place);
         });
@@ -196,7 +210,8 @@ impl Sweeper {
         self.parts.stop.run_until_cancelled(sleeping).await;
     }
 
-    async fn at_start(self) {
+    async fn at_start(self, policies: Arc<PolicySet>) {
+        self.set_edges(policies).await;
         let tick = Tick {
             cause: TickCause::Start,
             key: self.parts.ticks.replica.clone(),
@@ -207,10 +222,24 @@ impl Sweeper {
         stop.cancelled().await;
     }
 
+    /// Before rooms are listed: the list tells of edges, too.
+    async fn set_edges(&self, policies: Arc<PolicySet>) {
+        let sweeper = self.clone();
+        let set = move || sweeper.parts.edges.set(&policies, sweeper.now());
+        // A panic there is logged, and would be met again.
+        drop(spawn_blocking(set).await);
+    }
+
     async fn by_schedule(self, schedule: SweepSchedule) {
         let mut next = schedule.next(self.now());
+        let mut before = self.now();
         while !self.parts.stop.is_cancelled() {
             let now = self.now();
+            if now < before {
+                // The clock was set back.
+                next = schedule.next(now);
+            }
+            before = now;
             let Some(at) = next else {
                 self.parts.stop.cancelled().await;
                 return;
@@ -235,14 +264,30 @@ impl Sweeper {
     async fn at_edges(self) {
         let stop = self.parts.stop.clone();
         let running = async {
+            let mut before = self.now();
             loop {
-                for due in self.parts.edges.due(self.now()) {
-                    let scope = if due.tick.room_name.is_some() {
+                let now = self.now();
+                if now < before {
+                    // The clock was set back: what comes next may be what has been.
+                    self.parts.edges.forget();
+                    self.set_edges(self.snapshot()).await;
+                }
+                before = now;
+                let mut over = Vec::new();
+                for Due { tick, policies } in self.parts.edges.due(now) {
+                    let scope = if tick.room_name.is_some() {
                         RoomScope::All
                     } else {
-                        RoomScope::About(Arc::new(PolicySet::of_shared(due.policies)))
+                        over.extend(policies.iter().cloned());
+                        RoomScope::About(Arc::new(PolicySet::of_shared(policies)))
                     };
-                    self.spawn_tick(due.tick, scope).await;
+                    self.spawn_tick(tick, scope);
+                }
+                if !over.is_empty() {
+                    let sweeper = self.clone();
+                    let go_on = move || sweeper.parts.edges.go_on(&over, now);
+                    // Thousands of windows take a while: not on a thread that webhooks need.
+                    drop(spawn_blocking(go_on).await);
                 }
                 self.parts.edges.wait(self.now()).await;
             }
@@ -250,19 +295,13 @@ impl Sweeper {
         stop.run_until_cancelled(running).await;
     }
 
-    async fn for_policies(self) {
-        let mut changed = self.parts.pipeline.policies.subscribe();
-        let mut before = self.snapshot();
+    async fn for_policies(self, mut changed: watch::Receiver<()>, mut before: Arc<PolicySet>) {
         while let Some(Ok(())) = self.parts.stop.run_until_cancelled(changed.changed()).await {
             let after = self.snapshot();
-            let (sweeper, then, now) = (self.clone(), Arc::clone(&before), Arc::clone(&after));
-            let compare = move || {
-                // Before rooms are listed: the list tells of edges, too.
-                sweeper.parts.edges.set(&now, sweeper.now());
-                now.forbids_more_than(&then)
-            };
+            self.set_edges(Arc::clone(&after)).await;
+            let (then, now) = (Arc::clone(&before), Arc::clone(&after));
             // Thousands of policies take a while: not on a thread that webhooks need.
-            let more = spawn_blocking(compare).await;
+            let more = spawn_blocking(move || now.forbids_more_than(&then)).await;
             before = after;
             // A panic there is logged, and would be met again.
             let Ok(more) = more else { continue };
@@ -274,22 +313,23 @@ impl Sweeper {
                 key: before.as_of().to_string(),
                 room_name: None,
             };
-            self.spawn_tick(tick, RoomScope::About(Arc::new(more)))
-                .await;
+            self.spawn_tick(tick, RoomScope::About(Arc::new(more)));
         }
     }
 
     async fn for_webhooks(self, mut events: mpsc::Receiver<Event>) {
         let stop = self.parts.stop.clone();
         let running = async {
+            let mut looked = missed::Looked::default();
             while let Some(events) = missed::gather(&mut events).await {
                 for room in events.iter().filter_map(RoomAge::of_start) {
                     self.parts.edges.note_room(room, self.now());
                 }
-                match missed::rooms(&self.parts.ticks.pool, &events, self.now()).await {
+                match missed::rooms(&self.parts.ticks.pool, &events, &mut looked, self.now()).await
+                {
                     Ok(ticks) => {
                         for tick in ticks {
-                            self.spawn_tick(tick, RoomScope::All).await;
+                            self.spawn_tick(tick, RoomScope::All);
                         }
                     }
                     // The schedule's next sweep sees these rooms too.
@@ -305,23 +345,26 @@ impl Sweeper {
     /// Sweeps for ticks of replicas that are gone.
     async fn of_others(self) {
         while !self.parts.stop.is_cancelled() {
-            match self.parts.ticks.take_over().await {
-                Ok(Some(lease)) => {
-                    tracing::info!(
-                        cause = lease.tick.cause.as_str(),
-                        key = lease.tick.key,
-                        "a sweep was left by another replica"
-                    );
-                    let place = Arc::clone(&self.parts.places).acquire_owned().await;
-                    let sweeper = self.clone();
-                    self.parts.tracker.spawn(async move {
-                        sweeper.sweep(&lease, RoomScope::All).await;
-                        drop(place);
-                    });
-                    continue;
+            // A place first: a tick that is taken does not wait.
+            if let Ok(place) = Arc::clone(&self.parts.others_places).try_acquire_owned() {
+                match self.parts.ticks.take_over().await {
+                    Ok(Some(lease)) => {
+                        let cause = lease.tick.cause.as_str();
+                        tracing::info!(
+                            cause,
+                            key = lease.tick.key,
+                            "a sweep was left by another replica"
+                        );
+                        let sweeper = self.clone();
+                        self.parts.tracker.spawn(async move {
+                            sweeper.sweep(&lease, RoomScope::All).await;
+                            drop(place);
+                        });
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "ticks cannot be read"),
                 }
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "ticks cannot be read"),
             }
             if let Ok(Some(at)) = self.parts.ticks.last_finished().await {
                 self.parts.metrics.last_sweep(at);

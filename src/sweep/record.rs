@@ -51,6 +51,8 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<Came> {
             let row = handled.undecided_row(cause, why);
             return Some((Outcome::Undecided, None, Some(row)));
         }
+        // Nothing was begun, and nothing is known of LiveKit: the database failed.
+        TrackResult::Retry(_) if handled.begun.is_none() => return None,
         TrackResult::Retry(_) => Outcome::Failed,
         // Where another action is under way, the next sweep sees what came of it.
         TrackResult::Nothing

@@ -2,6 +2,7 @@
 
 mod room;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::livekit::{LiveKitError, Oversized, Urgency};
 
 /// Rooms that are read at the same time.
 const ROOMS_AT_ONCE: usize = 32;
+/// The pauses before the rooms are gone through again.
+const PASS_PAUSES_MS: [u64; 3] = [1000, 2000, 4000];
 /// Where rooms cannot be listed, that is tried again after these, and then every 5 s.
 const LIST_PAUSES_MS: [u64; 4] = [100, 500, 1000, 2500];
 const LIST_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -33,16 +36,19 @@ pub(super) struct Run<'a> {
     pub(super) lost: CancellationToken,
     pub(super) counts: Mutex<Counts>,
     pub(super) begun: Instant,
+    /// How often the rooms were gone through before.
+    pub(super) passes: AtomicUsize,
 }
 
 impl Sweeper {
     /// Sweeps for a tick that this process has, and finishes it; none where it could not.
     pub async fn sweep(&self, lease: &TickLease, scope: RoomScope) -> Option<Counts> {
         let urgency = match lease.tick.cause {
-            TickCause::Schedule | TickCause::Manual => Urgency::Routine,
-            TickCause::Start | TickCause::Edge | TickCause::Policy | TickCause::MissingWebhook => {
-                Urgency::Urgent
-            }
+            TickCause::Edge | TickCause::Policy => Urgency::Urgent,
+            TickCause::Start
+            | TickCause::Schedule
+            | TickCause::MissingWebhook
+            | TickCause::Manual => Urgency::Routine,
         };
         let run = Run {
             sweeper: self,
@@ -52,11 +58,12 @@ impl Sweeper {
             lost: CancellationToken::new(),
             counts: Mutex::default(),
             begun: Instant::now(),
+            passes: AtomicUsize::new(0),
         };
         let done = {
             let ended = CancellationToken::new();
             let sweeping = async {
-                let done = run.rooms().await;
+                let done = run.passes().await;
                 ended.cancel();
                 done
             };
@@ -143,6 +150,42 @@ impl Run<'_> {
         self.lost.cancel();
     }
 
+    fn is_first_pass(&self) -> bool {
+        self.passes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Goes through the rooms, and once more where one look is not enough: where something failed, and where what
+    /// is forbidden has changed. A track may have been decided on just before the change, by its webhook or by a
+    /// replica that had not heard of it, and LiveKit may not have shown it yet.
+    async fn passes(&self) -> Result<(), LiveKitError> {
+        let cause = self.lease.tick.cause;
+        self.rooms().await?;
+        if matches!(cause, TickCause::Schedule | TickCause::Manual) {
+            return Ok(());
+        }
+        for pause in PASS_PAUSES_MS.map(Duration::from_millis) {
+            let has_changed = matches!(cause, TickCause::Edge | TickCause::Policy);
+            let has_failed = self
+                .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .failed
+                > 0;
+            if !has_failed && !(has_changed && self.is_first_pass()) {
+                break;
+            }
+            let sleeping = tokio::time::sleep(pause);
+            self.sweeper.parts.stop.run_until_cancelled(sleeping).await;
+            if !self.may_go_on() {
+                break;
+            }
+            self.passes.fetch_add(1, Ordering::Relaxed);
+            self.count(|counts| counts.failed = 0);
+            self.rooms().await?;
+        }
+        Ok(())
+    }
+
     async fn rooms(&self) -> Result<(), LiveKitError> {
         let parts = &self.sweeper.parts;
         let policies = parts.pipeline.policies.snapshot();
@@ -188,6 +231,9 @@ impl Run<'_> {
     }
 
     fn skip(&self, what: &'static str, room: Option<&str>, oversized: &[Oversized]) {
+        if !self.is_first_pass() {
+            return;
+        }
         for Oversized { sid, name, bytes } in oversized {
             self.sweeper.parts.metrics.sweep_skipped(what);
             self.count(|counts| counts.skipped += 1);

@@ -21,8 +21,6 @@ use crate::sweep::record::{self, Record};
 use crate::sweep::tracks::{TrackRoom, TrackTimes};
 use quell_policy::{Verdict, decide};
 
-/// Tracks of a room that are acted on at the same time, beside those of other rooms.
-const TRACKS_AT_ONCE: usize = 64;
 /// How often a track is tried on which another replica acts, and the pause between.
 const BUSY_TRIES: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
@@ -66,11 +64,13 @@ impl Run<'_> {
         let reader = &self.sweeper.parts.reader;
         let mut reading = reader.read(self.urgency, room).await?;
         self.skip("participant", Some(&room.name), &reading.oversized);
-        self.count(|counts| {
-            counts.rooms += 1;
-            counts.participants += count(reading.participants);
-            counts.tracks += count(reading.tracks);
-        });
+        if self.is_first_pass() {
+            self.count(|counts| {
+                counts.rooms += 1;
+                counts.participants += count(reading.participants);
+                counts.tracks += count(reading.tracks);
+            });
+        }
         if reading.tracks == 0 {
             return Ok(RoomResult::Done);
         }
@@ -122,7 +122,7 @@ impl Run<'_> {
             .collect();
         let failed = record::failed(&self.sweeper.parts.ticks.pool, &sids).await?;
         stream::iter(candidates)
-            .for_each_concurrent(TRACKS_AT_ONCE, |candidate| {
+            .for_each_concurrent(None, |candidate| {
                 let live = LiveTrack {
                     room: Arc::clone(now),
                     participant: candidate.participant,
@@ -162,6 +162,8 @@ impl Run<'_> {
         );
         let mut candidates = Vec::new();
         for participant in participants {
+            // Metadata can take milliseconds to read, and the lease is to be kept meanwhile.
+            tokio::task::yield_now().await;
             for track in participant.tracks.iter().filter(|track| !track.muted) {
                 // What a job is about is the job's.
                 let Some(times) = looked.times.get(&track.sid) else {
@@ -186,6 +188,8 @@ impl Run<'_> {
     /// Decides on a track once more, by the room as it is now, and does what is decided.
     async fn track(&self, live: LiveTrack, times: TrackTimes, failed: &[FailedMute]) {
         let parts = &self.sweeper.parts;
+        // Nothing closes it.
+        let _place = parts.acts.acquire().await;
         let Some(claim) = parts.tracks.claim(&live.track.sid, live.fetched_at) else {
             return;
         };

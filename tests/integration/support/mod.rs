@@ -7,6 +7,7 @@ mod program;
 mod proxy;
 mod rows;
 mod stub;
+mod sweeps;
 mod trail;
 mod webhook;
 
@@ -35,6 +36,7 @@ pub(crate) use database::{TestDatabase, admin};
 pub(crate) use program::{Program, open_tempdir, read_until, settings};
 pub(crate) use proxy::Proxy;
 pub(crate) use stub::Stub;
+pub(crate) use sweeps::{BY_MICS, MICS, by_hand, sweeping};
 
 /// The longest time that a test waits for anything.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);

@@ -10,8 +10,7 @@ use crate::facts::{Fact, Facts};
 use crate::reads::Reads;
 use crate::tri::Tri;
 
-/// From any instant on, so many boundaries at most lie before the next change to one side: `not_before`, then a
-/// window's start and end.
+/// Before the next change to one side lie at most `not_before`, a window's start and its end.
 const BOUNDARIES_MAX: usize = 4;
 
 /// The limits in time of one policy; without any it is always in force.
@@ -92,7 +91,8 @@ impl Schedule {
     }
 
     /// The first instant after `now` at which it comes into force (`true`) or goes out of force (`false`), in
-    /// rooms of any age; none where that is more than 9 years away, or takes too long to find.
+    /// rooms of any age; or an earlier one, where windows take turns and the first would take long to find. None:
+    /// there is none.
     #[must_use]
     pub fn next_change(&self, now: DateTime<Utc>, to: bool) -> Option<DateTime<Utc>> {
         let mut at = now;
@@ -103,7 +103,7 @@ impl Schedule {
                 return Some(at);
             }
         }
-        None
+        Some(at)
     }
 
     /// For how long from the making of a room it is in force there.
@@ -121,10 +121,7 @@ impl Schedule {
         if ends.is_some_and(|ends| ends <= at) {
             return None;
         }
-        let turns = self
-            .windows_at(at)
-            .until
-            .filter(|_| !self.active.is_empty());
+        let turns = state::next_turn(&self.active, at);
         [ends, turns].into_iter().flatten().min()
     }
 

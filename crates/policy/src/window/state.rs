@@ -11,6 +11,9 @@ const SIGHT: TimeDelta = TimeDelta::days(9 * 366);
 /// Without a limit, many windows that take turns by the minute would be asked millions of times.
 const ASKED_MAX: usize = 100_000;
 
+/// Windows that take turns are followed so far, for what only has to be asked again then.
+const TURN_STEPS_MAX: usize = 16;
+
 /// Whether windows are open, and for how long they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct State {
@@ -45,6 +48,25 @@ pub(super) fn of(windows: &[Window], now: DateTime<Utc>) -> State {
             .filter_map(|window| window.next_start(now))
             .min(),
     }
+}
+
+/// An instant at which the windows open or close next, or before which they do not: it takes few steps to find.
+pub(super) fn next_turn(windows: &[Window], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let mut until = now;
+    for _ in 0..TURN_STEPS_MAX {
+        let run = |window: &Window| window.open_run(until).map(|(_, end)| end);
+        match windows.iter().filter_map(run).max() {
+            Some(end) if end > until => until = end,
+            _ => break,
+        }
+    }
+    if until > now {
+        return Some(until);
+    }
+    windows
+        .iter()
+        .filter_map(|window| window.next_start(now))
+        .min()
 }
 
 /// Whether windows stay open from an instant on.
