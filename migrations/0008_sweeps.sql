@@ -80,6 +80,11 @@ create index sweep_decision_at on sweep_decision (decided_at, id);
 -- Whether a webhook has told of a track.
 create index webhook_event_track on webhook_event (track_sid) where event = 'track_published';
 
+-- Whether somebody who leaves had joined, by one lookup.
+drop index webhook_event_room_sid;
+create index webhook_event_room_sid on webhook_event (room_sid, event, identity)
+    where event in ('room_started', 'room_finished', 'participant_joined', 'participant_left');
+
 -- (`offset 0`: a view of one table alone could be written through.)
 create view sweeps as
 select id, cause, started_at, finished_at, replica, rooms, participants, tracks, muted, failed, skipped, error,

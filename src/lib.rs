@@ -16,11 +16,11 @@
 //! - `maintenance` has every chore that runs from time to time on one page.
 //! - [`http`] has every route on one page. A webhook arrives in `http::webhook`.
 //! - [`inbox`] commits webhooks; its workers hand each new track to the pipeline.
+//! - [`plan`] says what a draft of policies would do to live tracks.
 //! - `engine` is what acts on tracks in one process: for the server, and for `quell sweep`.
 //! - [`sweep`] looks at all live tracks, for what no webhook tells.
 //! - [`pipeline`] is the one way of every track that is seen: facts, decision, action, result.
 //! - [`explain`] says why a track is muted or not.
-//! - [`plan`] says what a draft of policies would do to live tracks.
 //! - [`backtest`] tries a draft of policies on stored events.
 //! - [`draft`] puts a draft over the stored policies.
 //! - [`action`] is the one path to a change in `LiveKit`, for people and policies alike.
@@ -45,6 +45,8 @@ mod maintenance;
 pub mod http;
 pub mod inbox;
 
+pub mod plan;
+
 mod engine;
 pub mod sweep;
 
@@ -53,7 +55,6 @@ pub mod pipeline;
 pub mod explain;
 
 pub mod backtest;
-pub mod plan;
 
 pub mod draft;
 

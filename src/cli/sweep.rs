@@ -67,8 +67,8 @@ async fn sweep(config: &Config, pool: &Pool, room: Option<String>) -> anyhow::Re
     };
     let counts = counts.await;
     let id = engine.id.clone();
-    drop(engine);
     stop.cancel();
+    drop(engine);
     tracker.close();
     // What is left has nothing more to write.
     drop(tokio::time::timeout(END_MAX, tracker.wait()).await);

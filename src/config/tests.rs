@@ -380,6 +380,13 @@ fn a_schedule_of_sweeps_has_six_fields_in_utc() {
     };
     let at = |text: &str| Ok(Some(text.to_owned()));
     assert_eq!(next("*/30 * * * * *"), at("2026-03-02T12:00:30+00:00"));
+    let usual = read(&[]).unwrap().sweep;
+    let now = "2026-03-02T12:00:10Z".parse().unwrap();
+    let next_usual = usual.schedule.unwrap().next(now).unwrap();
+    assert_eq!(
+        (next_usual.timestamp() % 60, usual.calls_per_second),
+        (30, 200)
+    );
     assert_eq!(next(" 0 0 3 * * Sun "), at("2026-03-08T03:00:00+00:00"));
     assert_eq!(next("off"), Ok(None));
     for (line, why) in [

@@ -174,7 +174,7 @@ impl Worker {
         while let Some(work) = self.0.queue.next() {
             let worker = self.clone();
             self.0.parts.tracker.spawn(async move {
-                worker.work(work).await;
+                Box::pin(worker.work(work)).await;
                 worker.dispatch();
             });
         }

@@ -140,7 +140,7 @@ impl BatchWrite for EndWriter {
         items: &[End],
     ) -> Result<Vec<bool>, sqlx::Error> {
         let has_rows = |end: &End| end.job.as_ref().is_some_and(|job| !job.rows.is_empty());
-        if !items.iter().any(|end| has_rows(end)) {
+        if !items.iter().any(has_rows) {
             return end(connection, items).await;
         }
         connection.begin().await?;

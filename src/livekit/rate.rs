@@ -14,7 +14,7 @@ pub enum Urgency {
     Routine,
 }
 
-/// At most so many calls a second, evenly; clones share it.
+/// At most `per_second` calls a second, evenly spaced; clones share it.
 #[derive(Debug, Clone)]
 pub struct RateLimit(Arc<Inner>);
 

@@ -15,7 +15,7 @@ use crate::livekit::facts::{add_participant, add_room, add_track};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, Rooms};
 use quell_policy::Facts;
 
-/// An event's own account of its room is used for so long.
+/// An event's own account of its room is used up to this age.
 const TOLD_ROOM_AGE_MAX: TimeDelta = TimeDelta::seconds(5);
 
 /// What LiveKit answered about a room and a participant. It counts for every event that came before it was asked.

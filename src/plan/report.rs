@@ -1,4 +1,4 @@
-//! A plan as it is answered: rooms by name, so many tracks of them named, and all counted.
+//! A plan as it is answered: rooms by name, at most 1,000 of their tracks named, and all counted.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -161,7 +161,7 @@ impl RoomPlan {
     }
 }
 
-/// Names so many tracks, and counts all.
+/// Names at most `left` tracks, and counts all.
 pub(super) struct Naming {
     left: usize,
     is_operator: bool,

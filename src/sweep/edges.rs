@@ -18,6 +18,8 @@ use quell_policy::{CompiledPolicy, Owner, PolicySet, TenantId};
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What is further away is found by later sweeps.
 const FIRST_WITHIN: TimeDelta = TimeDelta::days(1);
+/// A webhook of a new room may come late; a tick that was is no new one.
+const FIRST_LATE: TimeDelta = TimeDelta::seconds(10);
 const ROOMS_MAX: usize = 100_000;
 /// Of one room, the nearest: later lists of rooms tell of the others.
 const EDGES_A_ROOM_MAX: usize = 8;
@@ -148,7 +150,7 @@ impl Edges {
             .flatten()
             .filter(|policy| policy.is_about_room(room.name))
             .filter_map(|policy| made_at.checked_add_signed(policy.exempts_first()?))
-            .filter(|at| *at > now && *at - now < FIRST_WITHIN)
+            .filter(|at| *at > now - FIRST_LATE && *at - now < FIRST_WITHIN)
             .collect();
         ends.sort_unstable();
         ends.dedup();

@@ -320,13 +320,11 @@ impl Sweeper {
     async fn for_webhooks(self, mut events: mpsc::Receiver<Event>) {
         let stop = self.parts.stop.clone();
         let running = async {
-            let mut looked = missed::Looked::default();
             while let Some(events) = missed::gather(&mut events).await {
                 for room in events.iter().filter_map(RoomAge::of_start) {
                     self.parts.edges.note_room(room, self.now());
                 }
-                match missed::rooms(&self.parts.ticks.pool, &events, &mut looked, self.now()).await
-                {
+                match missed::rooms(&self.parts.ticks.pool, &events, self.now()).await {
                     Ok(ticks) => {
                         for tick in ticks {
                             self.spawn_tick(tick, RoomScope::All);

@@ -22,7 +22,7 @@ const PASS_PAUSES_MS: [u64; 3] = [1000, 2000, 4000];
 /// Where rooms cannot be listed, that is tried again after these, and then every 5 s.
 const LIST_PAUSES_MS: [u64; 4] = [100, 500, 1000, 2500];
 const LIST_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// It is given up after so long: the next tick of the schedule does the same.
+/// Then it is given up: the next tick of the schedule does the same.
 const LIST_FOR: Duration = Duration::from_mins(2);
 
 /// What a sweep found and did.
@@ -171,7 +171,7 @@ impl Run<'_> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .failed
                 > 0;
-            if !has_failed && !(has_changed && self.is_first_pass()) {
+            if !(has_failed || has_changed && self.is_first_pass()) {
                 break;
             }
             let sleeping = tokio::time::sleep(pause);

@@ -13,7 +13,7 @@ use crate::postgres::{Pool, to_pg_text};
 
 /// By then, a webhook has come or was dropped: LiveKit keeps one for 30 s (as does `tracks.sql`).
 const WEBHOOK_WITHIN: Duration = Duration::from_secs(30);
-/// Tracks that nobody sees for so long are forgotten, here in memory.
+/// Tracks that no sweep has seen for 10 minutes are forgotten, here in memory.
 const FORGET_AFTER: Duration = Duration::from_mins(10);
 const TRACKS_MAX: usize = 500_000;
 /// LiveKit's clocks: a room may be made on another node than its tracks.
@@ -123,17 +123,17 @@ impl Tracks {
         }
         let mut late = Vec::new();
         for found in find(pool, room, &unknown, true).await? {
-            if found.is_open {
+            if found.webhook == Webhook::Open {
                 looked.times.remove(&found.track_sid);
                 continue;
             }
             let mut known = self.lock();
-            if found.is_late {
+            if found.webhook == Webhook::Late {
                 late.push(found.track_sid.clone());
             }
             let before = known.remove(&found.track_sid);
             let without_webhook_since = match &before {
-                _ if found.is_told || found.is_late || found.is_counted => None,
+                _ if found.webhook != Webhook::Missing => None,
                 Some(before) => before.without_webhook_since,
                 None => Some(Instant::now()),
             };
@@ -231,11 +231,20 @@ impl Drop for Claim<'_> {
 pub(crate) struct Found {
     track_sid: String,
     times: TrackTimes,
-    is_told: bool,
-    is_open: bool,
-    is_counted: bool,
-    /// It is time to count it.
-    is_late: bool,
+    webhook: Webhook,
+}
+
+/// Whether a webhook told of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Webhook {
+    Came,
+    /// And its job is open.
+    Open,
+    Missing,
+    /// So late that it is to be counted.
+    Late,
+    /// As one that did not come.
+    Counted,
 }
 
 /// The same without a trace: of one that is seen for the first time, since now.
@@ -279,10 +288,13 @@ async fn find(
                 published_at: row.published_at,
                 as_of: row.as_of,
             },
-            is_told: row.is_told,
-            is_open: row.is_open,
-            is_counted: row.is_counted,
-            is_late: row.is_late,
+            webhook: match (row.is_told, row.is_open) {
+                (true, true) => Webhook::Open,
+                (true, false) => Webhook::Came,
+                (false, _) if row.is_counted => Webhook::Counted,
+                (false, _) if row.is_late => Webhook::Late,
+                (false, _) => Webhook::Missing,
+            },
         })
     });
     Ok(found.collect())

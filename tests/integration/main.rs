@@ -60,6 +60,7 @@ mod policy_tests;
 mod programs;
 mod support;
 mod sweep_causes;
+mod sweep_cli;
 mod sweep_rows;
 mod sweep_ticks;
 mod sweeps;

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use livekit_double::{Join, Publish};
+use livekit_double::{Fault, FaultKind, Join, Publish, Simulator};
 use livekit_protocol::TrackSource;
 use quell::audit::{Actor, Origin};
 use quell::policy_store::{self, Author, ChangeError};
 use quell_policy::Document;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
+use crate::support::{ACME, Answer, BOUND, GLOBEX, OPERATOR, Setup, TestApp};
 
 impl TestApp {
     async fn try_plan(&self, token: &str, query: &str, body: &Value) -> Answer {
@@ -52,7 +53,7 @@ const ROOMS: usize = 10;
 const IDENTITIES: [&str; 3] = ["ann", "ben", "host-1"];
 const SOURCES: [TrackSource; 2] = [TrackSource::Microphone, TrackSource::Camera];
 
-/// Policies of the operator and of two tenants, about some of the rooms.
+/// Policies about some of the rooms.
 fn draft(dice: &mut Dice) -> Vec<Value> {
     let rooms = [
         json!([]),
@@ -98,6 +99,12 @@ fn draft(dice: &mut Dice) -> Vec<Value> {
         .collect()
 }
 
+/// Whose room it is.
+fn tenant_of(room: &str) -> &'static str {
+    let is_odd = room.ends_with(['1', '3', '5', '7', '9']);
+    if is_odd { "globex" } else { "acme" }
+}
+
 fn author() -> Author<'static> {
     Author {
         origin: Origin::Cli,
@@ -113,7 +120,7 @@ async fn what_a_plan_names_is_what_apply_and_the_next_sweep_mute() {
     let mut tracks = Vec::new();
     for n in 0..ROOMS {
         let room = format!("r-{n}");
-        app.room(&room, ["acme", "globex"][n % 2]);
+        app.room(&room, tenant_of(&room));
         for identity in IDENTITIES {
             app.simulator.join(&room, Join::new(identity));
             for source in SOURCES {
@@ -147,22 +154,38 @@ async fn what_a_plan_names_is_what_apply_and_the_next_sweep_mute() {
             }
         }
         let policies = draft(&mut dice);
+        // An operator's, or a tenant's own: that is about its rooms.
+        let (token, owner) = *dice.roll(&[
+            (OPERATOR, None),
+            (ACME, Some("acme")),
+            (GLOBEX, Some("globex")),
+        ]);
+        if let Some(owner) = owner {
+            app.sweep().await;
+            let own = tracks.iter().filter(|(room, ..)| tenant_of(room) == owner);
+            for (room, identity, sid) in own {
+                app.simulator
+                    .set_self_muted(room, identity, sid, *dice.roll(&[true, false]))
+                    .unwrap();
+            }
+        }
         let body = json!({ "policies": policies, "alone": false });
-        let plan = app.plan(OPERATOR, "", &body).await;
+        let plan = app.plan(token, "", &body).await;
         let before = muted();
+        let mut policies = policies;
+        for policy in &mut policies {
+            if let Some(owner) = owner {
+                policy["owner"] = json!(owner);
+            }
+        }
         let text = json!({ "policies": policies }).to_string();
         let document = Document::load([("draft.yaml", text.as_str())]).map_err(|e| e.to_string());
         let policies = document.unwrap().value.policies;
-        let snapshot = plan["snapshot"].as_i64().unwrap();
-        policy_store::apply(
-            &app.state().pool,
-            &author(),
-            &policies,
-            None,
-            Some(snapshot),
-        )
-        .await
-        .unwrap();
+        let snapshot = plan["snapshot"].as_i64();
+        assert_eq!(snapshot.is_some(), owner.is_none());
+        policy_store::apply(&app.state().pool, &author(), &policies, None, snapshot)
+            .await
+            .unwrap();
         app.state()
             .policies
             .refresh(&app.state().pool)
@@ -298,5 +321,52 @@ async fn without_livekit_there_is_no_plan() {
     let body = json!({ "policies": [{"name": "mics", "match": {"source": ["MICROPHONE"]}, "effect": "mute"}] });
     let answer = app.try_plan(ACME, "", &body).await;
     assert_eq!(answer.outcome(), "503 LIVEKIT_NOT_CONFIGURED");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn one_plan_is_made_at_a_time() {
+    let app = TestApp::new().await;
+    let body = json!({ "policies": [{"name": "mics", "match": {"source": ["MICROPHONE"]}, "effect": "mute"}] });
+    app.simulator.set_faults([Fault {
+        method: Some(livekit_double::Method::ListRooms),
+        kind: FaultKind::Hang,
+        times: None,
+    }]);
+    let first = JoinSet::from_iter([Answer::to(
+        app.api(Method::POST, ACME, "/v1/plan").json(&body),
+    )]);
+    let is_asked = |simulator: &Simulator| !simulator.calls().is_empty();
+    app.simulator.wait_until(BOUND, is_asked).await.unwrap();
+    let busy = app.try_plan(ACME, "", &body).await;
+    assert_eq!(busy.outcome(), "503 PLAN_BUSY");
+    assert_eq!(busy.header("retry-after"), Some("10"));
+    drop(first);
+    app.simulator.set_faults([]);
+    app.wait_for("the slot is free", async || {
+        app.try_plan(ACME, "", &body).await.status == 200
+    })
+    .await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_room_with_more_tracks_than_a_plan_names_is_cut() {
+    let app = TestApp::new().await;
+    app.hold_webhooks();
+    app.room("large", "acme");
+    for who in 0..1_010 {
+        app.publish("large", Join::new(format!("p{who}")), Publish::microphone());
+    }
+    app.room("small", "acme");
+    app.publish("small", Join::new("ann"), Publish::microphone());
+    let body = json!({ "policies": [{"name": "mics", "match": {"source": ["MICROPHONE"]}, "effect": "mute"}] });
+    let plan = app.plan(ACME, "", &body).await;
+    assert_eq!(named(&plan, "would_silence").len(), 1_000);
+    assert_eq!(plan["rooms"][0]["left_off"], 10);
+    assert_eq!(
+        (&plan["counts"]["would_silence"], &plan["next"]),
+        (&json!(1_011), &json!("large"))
+    );
     app.finish().await;
 }

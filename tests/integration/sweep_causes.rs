@@ -1,5 +1,7 @@
 //! When rooms are swept: at start, by the schedule, at edges of time, for changed policies and missing webhooks.
 
+use std::cell::Cell;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use livekit_double::{Join, Publish};
 use livekit_protocol::TrackSource;
@@ -210,5 +212,60 @@ async fn a_room_of_which_a_webhook_is_missing_is_swept() {
     app.simulator.leave("other", "fay").unwrap();
     app.until_muted("other", "cid", &hidden.sid).await;
     app.swept("missing_webhook", 2).await;
+    app.finish().await;
+}
+
+/// The webhook of a new room says when it was made.
+#[tokio::test]
+async fn the_first_while_of_a_room_that_no_sweep_has_seen_ends() {
+    let clock = ManualClock::new(at("2026-03-02T09:00:00Z"));
+    let app = sweeping().clock(clock.clock()).start().await;
+    app.apply(
+        "policies:
+  - { name: all, match: { type: [AUDIO] }, effect: mute }
+  - { name: soundcheck, match: { room: [stand*] }, effect: exempt, reason: soundcheck, first: 10m }",
+    )
+    .await;
+    app.swept("policy", 1).await;
+    app.room("standup", "acme");
+    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    assert_eq!(app.settlement(&mic.sid).await.as_deref(), Some("nothing"));
+    // What is stored is looked at 0.2 s later; the clock goes on when that is done.
+    let noted = "select count(*) from sweep_run";
+    assert_eq!(app.count(noted).await, 2);
+    app.wait_for("the edge is due", async || {
+        clock.set(at("2026-03-02T09:10:00Z"));
+        app.is_muted("standup", "ann", &mic.sid)
+    })
+    .await;
+    app.swept("edge", 1).await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_edge_is_found_where_the_clock_jumps_forward_or_was_set_back() {
+    let policy = "policies: [{ name: w, match: { source: [MICROPHONE] }, effect: mute,
+        active: [{ cron: '0 9 * * *', duration: 1h, timezone: UTC }] }]";
+    let clock = ManualClock::new(at("2026-03-02T12:00:00Z"));
+    let app = sweeping().clock(clock.clock()).start().await;
+    app.hold_webhooks();
+    app.apply(policy).await;
+    app.swept("policy", 1).await;
+    app.room("standup", "acme");
+    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
+    // It was hours ahead. Whoever looks at it now and then sees it set back, and then the window open.
+    let looks = Cell::new(0_u32);
+    app.wait_for("the window opens again", async || {
+        let is_open = looks.replace(looks.get() + 1) / 300 % 2 == 1;
+        clock.set(at(if is_open {
+            "2026-03-02T09:00:03Z"
+        } else {
+            "2026-03-02T08:59:58Z"
+        }));
+        app.is_muted("standup", "ann", &mic.sid)
+    })
+    .await;
+    app.swept("edge", 1).await;
     app.finish().await;
 }

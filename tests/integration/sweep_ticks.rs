@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use livekit_double::{Join, Publish};
-use quell::sweep::{Counts, Tick, TickCause, Ticks};
+use livekit_double::{Fault, FaultKind, Join, Method, Publish, Simulator};
+use quell::sweep::{Counts, RoomScope, Tick, TickCause, Ticks};
 
-use crate::support::{MICS, TestApp, sweeping};
+use crate::support::{BOUND, MICS, TestApp, by_hand, sweeping};
 
 #[tokio::test]
 async fn of_a_thousand_ticks_that_are_taken_over_each_is_finished_once() {
@@ -28,11 +28,10 @@ async fn of_a_thousand_ticks_that_are_taken_over_each_is_finished_once() {
             let taken = dead.begin(tick.clone()).await.unwrap().unwrap();
             leases.push((taken, tick));
         }
-        tokio::time::sleep(lease).await;
         let over = "select count(*) from sweep_run where finished_at is null and leased_until >= clock_timestamp()";
         app.wait_for("all leases are over", async || app.count(over).await == 0)
             .await;
-        // All of them want all of it, by both ways, while the first one wakes up.
+        // All of them want all of it, by both ways.
         let racing = others.iter().map(async |ticks| {
             let mut finished = 0;
             for (n, (_, tick)) in leases.iter().enumerate() {
@@ -42,37 +41,27 @@ async fn of_a_thousand_ticks_that_are_taken_over_each_is_finished_once() {
                     ticks.take_over().await.unwrap()
                 };
                 if let Some(taken) = taken {
-                    finished += i32::from(
-                        ticks
-                            .finish(&taken, &Counts::default(), None)
-                            .await
-                            .unwrap(),
-                    );
+                    let written = ticks.finish(&taken, &Counts::default(), None).await;
+                    finished += i32::from(written.unwrap());
                 }
+            }
+            while let Some(taken) = ticks.take_over().await.unwrap() {
+                let written = ticks.finish(&taken, &Counts::default(), None).await;
+                finished += i32::from(written.unwrap());
             }
             finished
         });
-        let waking = async {
-            let mut finished = 0;
-            for (late, _) in &leases {
-                if dead.renew(late).await.unwrap() {
-                    continue;
-                }
-                finished += i32::from(dead.finish(late, &Counts::default(), None).await.unwrap());
-            }
-            finished
-        };
-        let (finished, late) = tokio::join!(futures_util::future::join_all(racing), waking);
-        let rest = "select count(*) from sweep_run where finished_at is null";
-        assert_eq!(late, 0);
-        let left = i32::try_from(app.count(rest).await).unwrap();
-        assert_eq!(finished.iter().sum::<i32>() + left, 100);
-        for (lease, _) in &leases {
-            // What the first one had renewed in time is still its own, once.
-            dead.finish(lease, &Counts::default(), None).await.unwrap();
+        let finished = futures_util::future::join_all(racing).await;
+        assert_eq!(finished.iter().sum::<i32>(), 100);
+        // The first one wakes up.
+        for (late, _) in &leases {
+            assert!(!dead.renew(late).await.unwrap());
+            let written = dead.finish(late, &Counts::default(), None).await;
+            assert!(!written.unwrap());
         }
-        assert_eq!(app.count(rest).await, 0);
     }
+    let taken_over = "select count(*) from sweep_run where attempt >= 2";
+    assert_eq!(app.count(taken_over).await, 1000);
     assert_eq!(
         app.count("select count(*) from sweep_run where finished_at is not null")
             .await,
@@ -109,4 +98,104 @@ async fn a_tick_of_a_replica_that_is_gone_is_taken_up_within_seconds() {
         2
     );
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sweep_whose_tick_is_taken_by_another_acts_no_more() {
+    let (app, mic) = by_hand().await;
+    app.apply(MICS).await;
+    app.simulator.set_faults([Fault {
+        method: Some(Method::ListParticipants),
+        kind: FaultKind::Latency(Duration::from_millis(600)),
+        times: None,
+    }]);
+    let ticks = Ticks {
+        lease: Duration::from_millis(400),
+        ..app.ticks()
+    };
+    let sweeper = app.sweeper_with(ticks.clone());
+    let tick = Tick {
+        cause: TickCause::Schedule,
+        key: "2026-03-02T08:00:00Z".to_owned(),
+        room_name: None,
+    };
+    let lease = ticks.begin(tick.clone()).await.unwrap().unwrap();
+    let taking = async {
+        let is_asked = |simulator: &Simulator| {
+            let calls = simulator.calls();
+            calls.iter().any(|call| call.method == "ListParticipants")
+        };
+        app.simulator.wait_until(BOUND, is_asked).await.unwrap();
+        let taken = "with taken as (update sweep_run set attempt = attempt + 1, replica = 'b',
+                         leased_until = clock_timestamp() + interval '1 minute' returning 1)
+                     select count(*) from taken";
+        assert_eq!(app.count(taken).await, 1);
+    };
+    let (swept, ()) = tokio::join!(sweeper.sweep(&lease, RoomScope::All), taking);
+    assert_eq!(swept, None);
+    assert!(!app.is_muted("standup", "ann", &mic));
+    assert_eq!(app.by_sweeps().await, [""; 0]);
+    let open = "select count(*) from sweep_run where finished_at is null and replica = 'b'";
+    assert_eq!(app.count(open).await, 1);
+    app.finish().await;
+}
+
+/// Of sweeps that die in the middle, each tick is finished once, and each track muted once.
+#[tokio::test]
+async fn sweeps_that_die_in_the_middle_leave_nothing_undone_and_do_nothing_twice() {
+    let app = TestApp::new().await;
+    app.hold_webhooks();
+    app.apply(MICS).await;
+    let ticks = Ticks {
+        lease: Duration::from_millis(100),
+        ..app.ticks()
+    };
+    for round in 0..20 {
+        let room = format!("room-{round}");
+        app.room(&room, "acme");
+        for identity in ["ann", "ben", "cid"] {
+            app.publish(&room, Join::new(identity), Publish::microphone());
+        }
+        let tick = Tick {
+            cause: TickCause::Schedule,
+            key: round.to_string(),
+            room_name: None,
+        };
+        let lease = ticks.begin(tick).await.unwrap().unwrap();
+        let (dying, heir) = (
+            app.sweeper_with(ticks.clone()),
+            app.sweeper_with(ticks.clone()),
+        );
+        // It dies at another instant each time: what is under way is dropped, as by a kill.
+        let dead = tokio::time::timeout(
+            Duration::from_millis(round),
+            Box::pin(dying.sweep(&lease, RoomScope::All)),
+        );
+        let is_dead = dead.await.is_err();
+        app.wait_for("somebody takes the tick over", async || {
+            match ticks.take_over().await.unwrap() {
+                Some(taken) => heir.sweep(&taken, RoomScope::All).await.is_some(),
+                None => !is_dead,
+            }
+        })
+        .await;
+    }
+    let finished = "select count(*) from sweep_run where finished_at is not null";
+    assert_eq!(app.count(finished).await, 20);
+    for call in app.simulator.rooms() {
+        for identity in ["ann", "ben", "cid"] {
+            let participant = app.simulator.participant(&call.name, identity).unwrap();
+            assert!(
+                participant.tracks.iter().all(|track| track.muted),
+                "{call:?}"
+            );
+        }
+    }
+    app.wait_for("what was under way is over", async || {
+        app.count("select count(*) from unsettled_actions where not overdue")
+            .await
+            == 0
+    })
+    .await;
+    app.finish_with_work_left().await;
 }

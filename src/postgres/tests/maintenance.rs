@@ -1,7 +1,7 @@
 //! Partitions ahead, and what is removed once it has served its time.
 
 use super::*;
-use crate::postgres::{delete_dead_jobs, delete_leases, delete_unmutes};
+use crate::postgres::{delete_dead_jobs, delete_leases, delete_sweeps, delete_unmutes};
 
 const PARTITIONS: &str =
     "select relname::text from pg_class c join pg_inherits i on i.inhrelid = c.oid
@@ -206,4 +206,31 @@ async fn an_unmute_is_kept_as_long_as_its_room_lives() {
     assert_eq!(delete_unmutes(pool, 7).await.unwrap(), 1);
     let want = ["RM_ended", "RM_goes_on", "RM_lives", "RM_silent"];
     assert_eq!(list(pool, kept).await, want);
+}
+
+#[tokio::test]
+async fn what_sweeps_wrote_is_kept_for_the_retention_and_as_long_as_rooms_live() {
+    let opened = open().await;
+    let pool = &opened.database.pool;
+    told(pool, "RM_ended", "room_finished", "25 hours").await;
+    told(pool, "RM_lives", "room_started", "3 days").await;
+    for (days, room) in [(2, "RM_ended"), (2, "RM_lives"), (9, "RM_silent")] {
+        for sql in [
+            "insert into sweep_run (id, cause, key, leased_until, replica, created_at)
+             values (gen_random_uuid(), 'schedule', $2, now(), 'r', now() - make_interval(days => $1))",
+            "insert into sweep_decision (id, sweep_id, decided_at, as_of, room_name, room_sid, identity, track_sid, outcome, facts, decision)
+             values ('SW_' || $2, gen_random_uuid(), now() - make_interval(days => $1), now(), 'r', $2, 'ann', 'TR', 'done', '{}', '{}')",
+            "insert into swept_track (track_sid, room_sid, first_seen_at) values ('TR_' || $2, $2, now() - make_interval(days => $1))",
+        ] {
+            let insert = query(sql).bind(days).bind(room);
+            insert.execute(pool).await.unwrap();
+        }
+    }
+    assert_eq!(delete_sweeps(pool, 7).await.unwrap(), 1);
+    let runs = list(pool, "select key from sweep_run order by 1").await;
+    assert_eq!(runs, ["RM_ended", "RM_lives"]);
+    let decisions = list(pool, "select room_sid from sweep_decision order by 1").await;
+    assert_eq!(decisions, ["RM_ended", "RM_lives"]);
+    let tracks = list(pool, "select room_sid from swept_track order by 1").await;
+    assert_eq!(tracks, ["RM_lives"]);
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use livekit_double::{Join, Publish};
-use quell::sweep::{Counts, RoomScope, Tick, TickCause, Ticks};
+use quell::pipeline::Pipeline;
+use quell::sweep::{Counts, RoomScope, Sweeper, SweeperParts, Tick, TickCause, Ticks};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Setup, TestApp};
@@ -36,6 +38,27 @@ impl TestApp {
             replica: "a".to_owned(),
             lease: Duration::from_secs(10),
         }
+    }
+
+    /// A sweeper of a process of its own, with these ticks.
+    pub(crate) fn sweeper_with(&self, ticks: Ticks) -> Sweeper {
+        let state = self.state();
+        let runner = state.runner.clone();
+        Sweeper::new(SweeperParts {
+            pipeline: Pipeline {
+                runner,
+                rooms: None,
+                policies: state.policies.clone(),
+                clock: state.clock.clone(),
+                metrics: state.metrics.clone(),
+                livekit_timeout: state.livekit_timeout,
+            },
+            reader: state.sweeper.as_ref().unwrap().reader().clone(),
+            ticks,
+            metrics: state.metrics.clone(),
+            stop: CancellationToken::new(),
+            tracker: state.tracker.clone(),
+        })
     }
 
     /// Sweeps all rooms in the quell that started last.
