@@ -97,6 +97,8 @@ async fn the_demo_tells_who_is_heard_who_is_muted_and_why() {
             ],
             &["acme", " unmute ", " done ", " ben "],
             &["globex", " mute ", " refused ", " ben ", "another auth_id"],
+            &["mia speaks in evening-class", "quiet-hours"],
+            &["mia is muted ", " ms after it opened"],
         ],
     );
     assert!(demo.postgres().is_none(), "its Postgres is left");
@@ -126,7 +128,8 @@ async fn what_the_demo_says_to_try_works_until_ctrl_c_ends_it() {
         .unwrap();
     assert_eq!(policies.status(), 200);
     let policies: Value = policies.json().await.unwrap();
-    assert_eq!(policies["policies"].as_array().unwrap().len(), 5);
+    // With the one whose window opened.
+    assert_eq!(policies["policies"].as_array().unwrap().len(), 6);
 
     let (_, unmute) = out.split_once("as a moderator of acme").unwrap();
     let (_, body) = unmute.split_once("-d '").unwrap();

@@ -16,6 +16,9 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use super::{ACME, BOUND, TestDatabase};
 
+/// The longest time that a program is waited for: in a demo, a window opens at a full minute.
+const PROGRAM_BOUND: Duration = Duration::from_secs(100);
+
 pub(crate) type Settings = [(&'static str, String)];
 
 /// A running quell. Dropped, it and its own Postgres are ended.
@@ -84,7 +87,7 @@ impl Program {
             .unwrap();
             status
         };
-        let ended = tokio::time::timeout(BOUND, ended).await;
+        let ended = tokio::time::timeout(PROGRAM_BOUND, ended).await;
         let status = ended.unwrap_or_else(|_| panic!("quell does not end:\n{out}\n{err}"));
         let code = status.code().expect("quell was ended by a signal");
         (code, out, err)
@@ -132,7 +135,7 @@ pub(crate) async fn read_until(from: &mut BufReader<impl AsyncRead + Unpin>, mar
             assert!(bytes > 0, "it ended without {mark:?}:\n{text}");
         }
     };
-    let read = tokio::time::timeout(BOUND, read).await;
+    let read = tokio::time::timeout(PROGRAM_BOUND, read).await;
     assert!(read.is_ok(), "waited in vain for {mark:?}:\n{text}");
     text
 }
