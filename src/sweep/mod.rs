@@ -128,11 +128,8 @@ impl Sweeper {
         // Subscribed first: no change is missed.
         let changed = self.parts.pipeline.policies.subscribe();
         let before = self.snapshot();
-        supervisor.supervise(
-            "sweeps at start",
-            self.clone().at_start(Arc::clone(&before)),
-        );
-        supervisor.supervise("sweeps by schedule", self.clone().by_schedule(schedule));
+        let all = self.clone().of_all(schedule, Arc::clone(&before));
+        supervisor.supervise("sweeps of all rooms", all);
         supervisor.supervise("sweeps at edges", self.clone().at_edges());
         supervisor.supervise(
             "sweeps for policies",
@@ -210,18 +207,6 @@ impl Sweeper {
         self.parts.stop.run_until_cancelled(sleeping).await;
     }
 
-    async fn at_start(self, policies: Arc<PolicySet>) {
-        self.set_edges(policies).await;
-        let tick = Tick {
-            cause: TickCause::Start,
-            key: self.parts.ticks.replica.clone(),
-            room_name: None,
-        };
-        let stop = self.parts.stop.clone();
-        self.run_tick(tick, RoomScope::All).await;
-        stop.cancelled().await;
-    }
-
     /// Before rooms are listed: the list tells of edges, too.
     async fn set_edges(&self, policies: Arc<PolicySet>) {
         let sweeper = self.clone();
@@ -230,7 +215,15 @@ impl Sweeper {
         drop(spawn_blocking(set).await);
     }
 
-    async fn by_schedule(self, schedule: SweepSchedule) {
+    /// At start and by the schedule, one after the other: two at once would have half of the rate each.
+    async fn of_all(self, schedule: SweepSchedule, policies: Arc<PolicySet>) {
+        self.set_edges(policies).await;
+        let tick = Tick {
+            cause: TickCause::Start,
+            key: self.parts.ticks.replica.clone(),
+            room_name: None,
+        };
+        self.clone().run_tick(tick, RoomScope::All).await;
         let mut next = schedule.next(self.now());
         let mut before = self.now();
         while !self.parts.stop.is_cancelled() {
