@@ -112,14 +112,6 @@ pub(crate) struct ComparedSets {
 }
 
 impl ComparedSets {
-    /// Whether any policy that `viewer` may read is in dry run.
-    pub(crate) fn any_dry_run(&self, viewer: &Viewer) -> bool {
-        let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
-        owners.any(|owner| viewer.may_read(owner))
-    }
-}
-
-impl ComparedSets {
     /// What is stored, without a draft.
     pub(crate) fn of_stored(
         stored: impl IntoIterator<Item = StoredPolicy>,
@@ -134,6 +126,12 @@ impl ComparedSets {
             changes: Vec::new(),
             others: Vec::new(),
         })
+    }
+
+    /// Whether any policy that `viewer` may read is in dry run.
+    pub(crate) fn any_dry_run(&self, viewer: &Viewer) -> bool {
+        let mut owners = self.live.dry_run.iter().chain(&self.draft.dry_run);
+        owners.any(|owner| viewer.may_read(owner))
     }
 }
 

@@ -1,9 +1,9 @@
 //! One backtest from the request to the report: reads pages of events while a thread decides them.
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::error::BacktestError;
 use super::events::{Cursor, EventPage, EventReader};
 use super::pace::{Bounds, Pace};
 use super::report::{Report, ReportScope, Truncated, TruncatedBy};
@@ -12,8 +12,8 @@ use super::tally::Tally;
 use super::time_range::TimeRange;
 use super::work::Work;
 use crate::access::Viewer;
-use crate::draft::{Draft, DraftError, stored};
-use crate::postgres::{Pool, failed_query};
+use crate::draft::{Draft, stored};
+use crate::postgres::Pool;
 use crate::threads::spawn_blocking_holding;
 use quell_policy::TenantId;
 
@@ -46,23 +46,6 @@ pub struct Progress {
     pub tracks: u64,
     /// Events up to this time are done.
     pub at: DateTime<Utc>,
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum BacktestError {
-    /// The draft cannot be compared.
-    #[error(transparent)]
-    Draft(#[from] DraftError),
-    /// No track was published in the range; the text says where events are.
-    #[error("{0}")]
-    NoEvents(String),
-    /// The database failed.
-    #[error("{}", failed_query(.0))]
-    Database(#[from] sqlx::Error),
-    /// A thread panicked: a bug of ours.
-    #[error("the backtest ended by itself: {0}")]
-    Broken(#[from] JoinError),
 }
 
 /// Replays the events of `request`, and calls `progress` after each page.

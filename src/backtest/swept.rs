@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::error::BacktestError;
 use super::pace::Bounds;
-use super::run::BacktestError;
 use super::time_range::TimeRange;
 use crate::draft::ComparedSets;
 use crate::postgres::Pool;

@@ -67,7 +67,7 @@ impl Job {
     ) -> Self {
         if attempt > 1 {
             // It was for the first attempt.
-            event.room.whole = None;
+            event.room.full = None;
         }
         Self {
             event,

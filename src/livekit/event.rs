@@ -48,7 +48,7 @@ pub struct EventRoom {
     pub created_at: i64,
     /// All of it, where a track's event has that, and it is small: newer servers send it
     /// (`room.enable_full_room_in_webhooks`).
-    pub whole: Option<Arc<LiveRoom>>,
+    pub full: Option<Arc<LiveRoom>>,
 }
 
 /// The participant as an event tells of it; empty where the event has none.
@@ -106,7 +106,7 @@ pub const PARTICIPANT_LEFT: &str = "participant_left";
 pub const TRACK_PUBLISHED: &str = "track_published";
 
 /// Of a room with more metadata, an event keeps no more than the tenant: many jobs wait in memory.
-const WHOLE_METADATA_BYTES_MAX: usize = 4 << 10;
+const FULL_METADATA_BYTES_MAX: usize = 4 << 10;
 
 /// What ends with an event.
 enum Ended {
@@ -204,11 +204,11 @@ impl WireRoom<'_> {
     fn read(self, is_track: bool) -> EventRoom {
         let metadata = metadata_in(&self.metadata);
         let tenant = tenant_in(&metadata);
-        let is_whole =
-            is_track && self.creation_time > 0 && self.metadata.len() <= WHOLE_METADATA_BYTES_MAX;
+        let is_full =
+            is_track && self.creation_time > 0 && self.metadata.len() <= FULL_METADATA_BYTES_MAX;
         let number = |number: i64| u32::try_from(number).unwrap_or_default();
         EventRoom {
-            whole: is_whole.then(|| {
+            full: is_full.then(|| {
                 Arc::new(LiveRoom {
                     info: Room {
                         sid: self.sid.clone(),

@@ -16,7 +16,7 @@ use crate::livekit::{LiveKit, LiveKitError, LiveRoom, Rooms};
 use quell_policy::Facts;
 
 /// An event's own account of its room is used up to this age.
-const TOLD_ROOM_AGE_MAX: TimeDelta = TimeDelta::seconds(5);
+const FULL_ROOM_AGE_MAX: TimeDelta = TimeDelta::seconds(5);
 
 /// What LiveKit answered about a room and a participant. It counts for every event that came before it was asked.
 #[derive(Debug, Clone)]
@@ -107,13 +107,9 @@ impl Look {
 
 /// The room that the event tells of whole, while that is as good as LiveKit's answer: it says on whose authority
 /// there may be a mute.
-pub(super) fn told_room(event: &Event, now: DateTime<Utc>) -> Option<Arc<LiveRoom>> {
+pub(super) fn full_room(event: &Event, now: DateTime<Utc>) -> Option<Arc<LiveRoom>> {
     let age = (now - event.created_at).abs();
-    event
-        .room
-        .whole
-        .clone()
-        .filter(|_| age <= TOLD_ROOM_AGE_MAX)
+    event.room.full.clone().filter(|_| age <= FULL_ROOM_AGE_MAX)
 }
 
 /// Asks for room and participant at the same time; with `told`, only for the participant. Where the event's room is not there, no answer about

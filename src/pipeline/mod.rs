@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
 pub use look::Look;
 pub(crate) use look::RoomLook;
-use look::{Shown, look, look_at_room, told_room};
+use look::{Shown, full_room, look, look_at_room};
 pub(crate) use rows::dry_run_change;
 
 /// What the pipeline works with; cheap to clone.
@@ -195,7 +195,7 @@ impl Pipeline {
         let (runner, rooms) = (self.runner.as_ref()?, self.rooms.as_ref()?);
         let begun = Instant::now();
         let deadline = begun + self.livekit_timeout;
-        let told = told_room(event, self.clock.now());
+        let told = full_room(event, self.clock.now());
         let look = look(&runner.livekit, rooms, event, told, deadline).await;
         self.metrics.observe(Step::Facts, begun.elapsed());
         Some(look)

@@ -31,7 +31,7 @@ enum Change {
 }
 
 /// A track that one of the sets is about, and since when it is known.
-struct Found {
+struct PlannedChange {
     change: Change,
     track: PlannedTrack,
     times: TrackTimes,
@@ -58,7 +58,7 @@ pub(super) async fn read(context: &Context<'_>, room: &ListedRoom) -> Result<Roo
         return Ok(plan);
     }
     let stands = context.unmutes_that_stand(room, &found).await?;
-    for Found { change, track, .. } in found {
+    for PlannedChange { change, track, .. } in found {
         let list = match change {
             Change::WouldSilence if stands.contains(&to_pg_text(&track.track_sid)) => {
                 &mut plan.tracks.let_speak
@@ -80,7 +80,7 @@ impl Context<'_> {
         room: &ListedRoom,
         listed: &LiveRoom,
         participants: &[Arc<ParticipantInfo>],
-        found: &mut Vec<Found>,
+        found: &mut Vec<PlannedChange>,
     ) -> Result<(), PlanError> {
         let tracks = || {
             let each = participants.iter();
@@ -94,7 +94,7 @@ impl Context<'_> {
             };
             let facts = facts_from_live(listed, participant, track, times.published_at);
             if let Some((change, track)) = self.change(&facts, participant, track) {
-                found.push(Found {
+                found.push(PlannedChange {
                     change,
                     track,
                     times: *times,
@@ -136,7 +136,7 @@ impl Context<'_> {
     async fn unmutes_that_stand(
         &self,
         room: &ListedRoom,
-        found: &[Found],
+        found: &[PlannedChange],
     ) -> Result<Vec<String>, sqlx::Error> {
         let silenced: Vec<_> = found
             .iter()

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,7 +50,7 @@ const TAKE_OVER_EVERY: Duration = Duration::from_secs(1);
 /// The schedule is compared with the clock at least once a second.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Tracks that are acted on at the same time, in all sweeps of this process.
-const TRACKS_AT_ONCE: usize = 32;
+const TRACKS_AT_ONCE: usize = 16;
 /// Sweeps under way at once in this process, of each kind.
 const SWEEPS_AT_ONCE: usize = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -183,16 +183,17 @@ impl Sweeper {
         }
     }
 
-    /// The same in a task of its own, once there is a place for it.
-    fn spawn_tick(&self, tick: Tick, scope: RoomScope) {
-        let places = match tick.cause {
-            TickCause::Edge => &self.parts.edge_places,
-            TickCause::Start
-            | TickCause::Schedule
-            | TickCause::Policy
-            | TickCause::MissingWebhook
-            | TickCause::Manual => &self.parts.places,
-        };
+    /// The same in a task of its own, which keeps `place`.
+    fn spawn_tick(&self, tick: Tick, scope: RoomScope, place: Option<OwnedSemaphorePermit>) {
+        let sweeper = self.clone();
+        self.parts.tracker.spawn(async move {
+            sweeper.run_tick(tick, scope).await;
+            drop(place);
+        });
+    }
+
+    /// The same, once there is a place among these.
+    fn queue_tick(&self, tick: Tick, scope: RoomScope, places: &Arc<Semaphore>) {
         let (sweeper, places) = (self.clone(), Arc::clone(places));
         self.parts.tracker.spawn(async move {
             let place = places.acquire_owned().await;
@@ -274,7 +275,7 @@ impl Sweeper {
                         over.extend(policies.iter().cloned());
                         RoomScope::About(Arc::new(PolicySet::of_shared(policies)))
                     };
-                    self.spawn_tick(tick, scope);
+                    self.queue_tick(tick, scope, &self.parts.edge_places);
                 }
                 if !over.is_empty() {
                     let sweeper = self.clone();
@@ -289,25 +290,31 @@ impl Sweeper {
     }
 
     async fn for_policies(self, mut changed: watch::Receiver<()>, mut before: Arc<PolicySet>) {
-        while let Some(Ok(())) = self.parts.stop.run_until_cancelled(changed.changed()).await {
-            let after = self.snapshot();
-            self.set_edges(Arc::clone(&after)).await;
-            let (then, now) = (Arc::clone(&before), Arc::clone(&after));
-            // Thousands of policies take a while: not on a thread that webhooks need.
-            let more = spawn_blocking(move || now.forbids_more_than(&then)).await;
-            before = after;
-            // A panic there is logged, and would be met again.
-            let Ok(more) = more else { continue };
-            if more.is_empty() {
-                continue;
+        let stop = self.parts.stop.clone();
+        let running = async {
+            while changed.changed().await.is_ok() {
+                // What changes while there is no place for a sweep is swept for together.
+                let place = Arc::clone(&self.parts.places).acquire_owned().await;
+                let after = self.snapshot();
+                self.set_edges(Arc::clone(&after)).await;
+                let (then, now) = (Arc::clone(&before), Arc::clone(&after));
+                // Thousands of policies take a while: not on a thread that webhooks need.
+                let more = spawn_blocking(move || now.forbids_more_than(&then)).await;
+                before = after;
+                // A panic there is logged, and would be met again.
+                let Ok(more) = more else { continue };
+                if more.is_empty() {
+                    continue;
+                }
+                let tick = Tick {
+                    cause: TickCause::Policy,
+                    key: before.as_of().to_string(),
+                    room_name: None,
+                };
+                self.spawn_tick(tick, RoomScope::About(Arc::new(more)), place.ok());
             }
-            let tick = Tick {
-                cause: TickCause::Policy,
-                key: before.as_of().to_string(),
-                room_name: None,
-            };
-            self.spawn_tick(tick, RoomScope::About(Arc::new(more)));
-        }
+        };
+        stop.run_until_cancelled(running).await;
     }
 
     async fn for_webhooks(self, mut events: mpsc::Receiver<Event>) {
@@ -320,7 +327,7 @@ impl Sweeper {
                 match missed::rooms(&self.parts.ticks.pool, &events, self.now()).await {
                     Ok(ticks) => {
                         for tick in ticks {
-                            self.spawn_tick(tick, RoomScope::All);
+                            self.queue_tick(tick, RoomScope::All, &self.parts.places);
                         }
                     }
                     // The schedule's next sweep sees these rooms too.

@@ -29,17 +29,17 @@ pub(super) struct Record<'a> {
 }
 
 /// What came of a track, by which policy, and the row of it that is not written yet.
-type Came = (Outcome, Option<PolicyRevision>, Option<AuditRow>);
+type RecordedOutcome = (Outcome, Option<PolicyRevision>, Option<AuditRow>);
 
 /// What came of a track that is worth a row.
-pub(super) fn outcomes(handled: &mut Handled, cause: &Cause) -> Vec<Came> {
+pub(super) fn outcomes(handled: &mut Handled, cause: &Cause) -> Vec<RecordedOutcome> {
     let done = done(handled, cause);
     let dry_run = handled.dry_run_row(cause);
     let dry_run = dry_run.map(|row| (Outcome::DryRun, row.entry.policy.clone(), Some(row)));
     done.into_iter().chain(dry_run).collect()
 }
 
-fn done(handled: &mut Handled, cause: &Cause) -> Option<Came> {
+fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
     let decision = handled.decision.as_ref()?;
     let policy = decision.enforced.mute().map(PolicyRevision::from);
     let outcome = match &handled.result {

@@ -225,3 +225,21 @@ impl Ticks {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn every_cause_is_counted_from_the_start() {
+        let text = Metrics::new().text();
+        for cause in TickCause::ALL {
+            let sample = format!(
+                "quell_sweep_seconds_count{{cause=\"{}\"}} 0\n",
+                cause.as_str()
+            );
+            assert!(text.contains(&sample), "{sample} is not in:\n{text}");
+        }
+    }
+}

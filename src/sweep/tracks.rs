@@ -82,7 +82,7 @@ pub(crate) struct Tracks(Mutex<HashMap<String, KnownTrack>>);
 
 /// What was looked up.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
+pub(crate) struct TrackLookup {
     /// Those that may be acted on. What a job is about is that job's.
     pub(crate) times: HashMap<String, TrackTimes>,
     /// How many are counted as tracks that no webhook told of.
@@ -100,8 +100,8 @@ impl Tracks {
         pool: &Pool,
         room: TrackRoom<'_>,
         track_sids: &[&str],
-    ) -> Result<Looked, sqlx::Error> {
-        let mut looked = Looked::default();
+    ) -> Result<TrackLookup, sqlx::Error> {
+        let mut looked = TrackLookup::default();
         let mut unknown = Vec::new();
         {
             let mut known = self.lock();
@@ -228,7 +228,7 @@ impl Drop for Claim<'_> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct TrackRow {
     track_sid: String,
     times: TrackTimes,
     webhook: Webhook,
@@ -266,7 +266,7 @@ async fn find(
     room: TrackRoom<'_>,
     track_sids: &[&str],
     is_noted: bool,
-) -> Result<Vec<Found>, sqlx::Error> {
+) -> Result<Vec<TrackRow>, sqlx::Error> {
     let by_stored: HashMap<String, &str> = track_sids
         .iter()
         .map(|sid| (to_pg_text(sid), *sid))
@@ -282,7 +282,7 @@ async fn find(
     .fetch_all(pool)
     .await?;
     let found = rows.into_iter().filter_map(|row| {
-        Some(Found {
+        Some(TrackRow {
             track_sid: (*by_stored.get(&row.track_sid)?).to_owned(),
             times: TrackTimes {
                 published_at: row.published_at,

@@ -82,6 +82,16 @@ async def speaks(deaf: Deaf, rooms: RoomService, join: Join, room: str) -> Any:
     return ann, ears, track
 
 
+async def is_silenced(deaf: Deaf, rooms: RoomService, join: Join, room: str) -> Any:
+    """Somebody begins to speak in a room of acme's, and a sweep mutes it; the same."""
+    await rooms.create_room(room, tenant_room("acme"))
+    ears = await join(deaf.livekit.url, room, "ears")
+    ann = await join(deaf.livekit.url, room, "ann")
+    track = await ann.publish_tone()
+    await is_swept(deaf, rooms, room, track)
+    return ann, ears, track
+
+
 async def is_swept(deaf: Deaf, rooms: RoomService, room: str, track: str, *, count: int = 1) -> None:
     """The track is muted, and the audit says by what."""
     await eventually(lambda: is_muted(rooms, room, "ann", track), "ann is muted")
@@ -102,11 +112,7 @@ async def test_a_lost_webhook_is_made_good_and_who_unmutes_herself_is_muted_agai
 ) -> None:
     deaf.start(EVERY_SECOND, [MICS])
     room = f"quiet-{suffix}"
-    await deaf_rooms.create_room(room, tenant_room("acme"))
-    ears = await join(deaf.livekit.url, room, "ears")
-    ann = await join(deaf.livekit.url, room, "ann")
-    track = await ann.publish_tone()
-    await is_swept(deaf, deaf_rooms, room, track)
+    ann, ears, track = await is_silenced(deaf, deaf_rooms, join, room)
     await ears.hears_silence_from("ann")
     ann.set_muted(track, False)
     await ears.hears("ann", frames=1)
@@ -150,11 +156,7 @@ async def test_a_moderators_unmute_stands_through_ten_sweeps(
 ) -> None:
     deaf.start(EVERY_SECOND, [MICS])
     room = f"quiet-{suffix}"
-    await deaf_rooms.create_room(room, tenant_room("acme"))
-    ears = await join(deaf.livekit.url, room, "ears")
-    ann = await join(deaf.livekit.url, room, "ann")
-    track = await ann.publish_tone()
-    await is_swept(deaf, deaf_rooms, room, track)
+    _, ears, track = await is_silenced(deaf, deaf_rooms, join, room)
     request = {"room_name": room, "participant_identity": "ann", "track_sid": track, "muted": False}
     assert deaf.quell.mute("acme", request).status_code == 200
     await ears.hears("ann")

@@ -318,9 +318,7 @@ impl Index {
         let of_source = self.sources.get(place).map_or(&[][..], |entries| entries);
         of_source.iter().copied().for_each(each);
     }
-}
 
-impl Index {
     /// Calls `found` with the position of each policy that names rooms and may name this one.
     pub(super) fn find_by_room(&self, probe: &Probe<'_>, mut found: impl FnMut(u32)) {
         self.find_by_globs(probe, &[Name::Room], &mut |entry| found(entry.position));

@@ -38,7 +38,7 @@ const USAGE: &str = "quell policy explain --event <ID> [--then | --now]
 #[command(override_usage = USAGE)]
 #[command(group(ArgGroup::new("subject").required(true).args(["event", "room", "facts"])))]
 pub(in crate::cli) struct Arguments {
-    /// Explain the track of this webhook event (`EV_...`, as in the audit), as it was recorded
+    /// Explain the track of this webhook event (`EV_...`, or `SW_...` of a sweep, as in the audit), as it was recorded
     #[arg(long, value_name = "ID")]
     event: Option<String>,
     /// Explain the tracks of --identity in this room, as LiveKit shows them now

@@ -44,7 +44,7 @@ impl Next {
             event: Event {
                 room: EventRoom {
                     // For this attempt alone.
-                    whole: job.event.room.whole.take(),
+                    full: job.event.room.full.take(),
                     ..job.event.room.clone()
                 },
                 ..job.event.clone()

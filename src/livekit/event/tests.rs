@@ -90,7 +90,7 @@ fn every_spelling_of_protojson_is_the_same_event() {
             name: "r".to_owned(),
             tenant: Some(crate::test_data::tenant("acme")),
             created_at: 1_800_000_000,
-            whole: Some(Arc::new(LiveRoom::from(Room {
+            full: Some(Arc::new(LiveRoom::from(Room {
                 sid: "RM_1".to_owned(),
                 name: "r".to_owned(),
                 metadata: r#"{"auth_id":"acme"}"#.to_owned(),
@@ -351,12 +351,12 @@ fn what_is_not_read_is_kept_as_it_came() {
 
 /// It is told by its creation time alone, and kept for tracks alone.
 #[test]
-fn a_whole_room_is_kept_where_it_is_small() {
+fn a_full_room_is_kept_where_it_is_small() {
     let check = |change: fn(&mut Value), is_kept: bool| {
         let mut value = usual();
         change(&mut value);
         let read = read(value.to_string().as_bytes()).unwrap();
-        assert_eq!(read.event.room.whole.is_some(), is_kept, "{value}");
+        assert_eq!(read.event.room.full.is_some(), is_kept, "{value}");
         assert_eq!(
             read.event.room.tenant,
             Some(crate::test_data::tenant("acme"))
@@ -368,7 +368,7 @@ fn a_whole_room_is_kept_where_it_is_small() {
     check(|event| event["event"] = json!("track_unpublished"), false);
     check(
         |event| {
-            let padding = "y".repeat(WHOLE_METADATA_BYTES_MAX);
+            let padding = "y".repeat(FULL_METADATA_BYTES_MAX);
             event["room"]["metadata"] = json!(json!({"auth_id": "acme", "x": padding}).to_string());
         },
         false,

@@ -12,6 +12,7 @@ mod manual;
 mod meant;
 mod misplaced;
 mod outranked;
+mod rooms;
 mod schemas;
 mod sets;
 mod tables;
