@@ -94,6 +94,49 @@ async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_touched_by
     app.finish().await;
 }
 
+/// Of the first room, nobody knows whose policies would hold now.
+#[tokio::test]
+async fn participants_of_a_room_that_is_over_are_not_taken_for_those_of_the_next() {
+    let (app, mic) = by_hand().await;
+    app.apply(
+        "policies:
+  - { name: mics, owner: acme, match: { source: [MICROPHONE] }, effect: mute }
+  - { name: mics, owner: globex, match: { source: [MICROPHONE] }, effect: mute }",
+    )
+    .await;
+    app.simulator.set_faults([Fault {
+        method: Some(Method::ListRooms),
+        kind: FaultKind::Latency(Duration::from_millis(300)),
+        times: None,
+    }]);
+    let recreated = async {
+        // The room is asked for again, after its participants.
+        let is_asked = |simulator: &Simulator| {
+            let calls = simulator.calls();
+            let asked = calls.iter().filter(|call| call.method == "ListRooms");
+            asked.count() == 2
+        };
+        app.simulator.wait_until(BOUND, is_asked).await.unwrap();
+        app.simulator.end_room("standup").unwrap();
+        app.room("standup", "globex");
+        app.publish("standup", Join::new("ann"), Publish::microphone())
+            .sid
+    };
+    let (counts, next) = tokio::join!(app.sweep(), recreated);
+    assert_eq!(counts.muted, 1);
+    assert!(app.is_muted("standup", "ann", &next));
+    assert_eq!(
+        app.by_sweeps().await,
+        ["sweep mute done - globex standup ann MICROPHONE globex/mics@1"]
+    );
+    let of_first = app.simulator.calls();
+    let mut of_first = of_first
+        .iter()
+        .filter(|call| call.method == "MutePublishedTrack");
+    assert!(of_first.all(|call| call.track_sid != mic), "{mic}");
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_livekit_that_fails_is_asked_again() {
     let (app, mic) = by_hand().await;
