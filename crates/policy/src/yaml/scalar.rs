@@ -161,7 +161,12 @@ impl<'t> Tree<'t, '_, '_> {
             let message = if matches!(escaped, '\n' | '\r') {
                 "a `\\` at the end of a line joins it to the next one".to_owned()
             } else {
-                format!("`\\{escaped}` is no escape of JSON's")
+                let shown = if escaped.is_control() || is_invisible(escaped) {
+                    format!("`\\` before {}", named(escaped))
+                } else {
+                    format!("`\\{escaped}`")
+                };
+                format!("{shown} is no escape of JSON's")
             };
             let hint = "put the text in single quotes, in which a backslash is plain; in double ones \
                         write `\\\\`, or a sign by its number, such as `\\u00e9`";

@@ -163,6 +163,11 @@ fn what_is_no_plain_text_is_refused() {
             "`\\e` is no escape of JSON's",
         ),
         (
+            "escape of a tab",
+            &policy("    reason: \"a\\\tb\""),
+            "`\\` before U+0009 is no escape of JSON's",
+        ),
+        (
             "NUL in quotes",
             &policy("    reason: \"\\u0000\""),
             "\"\\0\" has a control character in it",
