@@ -35,3 +35,47 @@ impl SweepSchedule {
         self.0.after(&now).next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError};
+
+    fn read(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_environment(&settings.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_schedule_of_sweeps_has_six_fields_in_utc() {
+        let next = |line: &str| {
+            let config = read(&[("QUELL_SWEEP_CRON", line)]).map_err(|error| error.to_string())?;
+            let now = "2026-03-02T12:00:10Z".parse().unwrap();
+            let schedule = config.sweep.schedule.as_ref();
+            Ok::<_, String>(schedule.map(|schedule| schedule.next(now).unwrap().to_rfc3339()))
+        };
+        let at = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(next("*/30 * * * * *"), at("2026-03-02T12:00:30+00:00"));
+        let usual = read(&[]).unwrap().sweep;
+        let now = "2026-03-02T12:00:10Z".parse().unwrap();
+        let next_usual = usual.schedule.unwrap().next(now).unwrap();
+        assert_eq!(
+            (next_usual.timestamp() % 60, usual.calls_per_second),
+            (30, 200)
+        );
+        assert_eq!(next(" 0 0 3 * * Sun "), at("2026-03-08T03:00:00+00:00"));
+        assert_eq!(next("off"), Ok(None));
+        for (line, why) in [
+            ("*/30 * * * *", "it has 5 fields, and not 6"),
+            ("0 0 0 1 1 * 2027", "it has 7 fields"),
+            ("@daily", "it has 1 fields"),
+            ("60 * * * * *", "60"),
+            ("0 0 0 30 2 *", "it names no instant"),
+            ("0 0 0 x * *", "such as"),
+        ] {
+            let error = next(line).unwrap_err();
+            assert!(
+                error.contains(why) && error.contains("QUELL_SWEEP_CRON"),
+                "{error}"
+            );
+        }
+    }
+}

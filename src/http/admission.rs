@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use crate::threads::spawn_blocking_holding;
@@ -128,6 +129,16 @@ impl AdmissionQueue {
         let permit = slot.ok().and_then(Result::ok);
         let permit = permit.ok_or_else(|| self.rejected(RejectionCause::Timeout))?;
         Ok(Slot(Arc::new((permit, entry))))
+    }
+
+    /// The same, at most until `stop`.
+    pub(super) async fn admit_until(
+        &self,
+        stop: &CancellationToken,
+        caller: &str,
+    ) -> Result<Slot, Problem> {
+        let admitted = stop.run_until_cancelled(self.admit(caller)).await;
+        Ok(admitted.ok_or_else(Problem::stopping)??)
     }
 
     fn enter(&self, caller: &str) -> Result<QueueEntry, Rejected> {

@@ -43,10 +43,6 @@ fn failed(cause: &str) -> Problem {
     Problem::new(status, "BACKTEST_FAILED", "the backtest was broken off").because(cause)
 }
 
-fn stopping() -> Problem {
-    Problem::unavailable("quell is being stopped")
-}
-
 impl From<TimeRangeError> for Problem {
     fn from(error: TimeRangeError) -> Self {
         Self::invalid_request(error.to_string())
@@ -77,9 +73,8 @@ pub(super) async fn handler(
     let (pool, clock, stop) = (state.pool.clone(), state.clock.clone(), state.stop.clone());
     let scope = Scope::PoliciesRead;
     let request = ApiRequest::read_up_to(&state, request, owner, scope, BODY_BYTES_MAX).await?;
-    let admitted = state.queues.backtest.admit(request.caller_id.as_str());
-    let slot = stop.run_until_cancelled(admitted).await;
-    let slot = slot.ok_or_else(stopping)??;
+    let caller = request.caller_id.as_str();
+    let slot = state.queues.backtest.admit_until(&stop, caller).await?;
     let parse = move || backtest_request(&request, &clock);
     admission::answer(
         slot,
@@ -89,7 +84,7 @@ pub(super) async fn handler(
             // Dropped, because the client is gone or the server stops, it ends soon.
             let running = backtest::run_holding(slot, &pool, backtest_request, PACE, |_| ());
             let done = stop.run_until_cancelled(Box::pin(running)).await;
-            let mut report = done.ok_or_else(stopping)??;
+            let mut report = done.ok_or_else(Problem::stopping)??;
             report.warnings = warnings;
             Ok(report)
         },

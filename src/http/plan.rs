@@ -63,15 +63,13 @@ pub(super) async fn handler(
     let sweeper = state.sweeper.clone();
     let sweeper = sweeper.ok_or_else(Problem::livekit_not_configured)?;
     let (pool, stop, now) = (state.pool.clone(), state.stop.clone(), state.clock.now());
-    let stopping = || Problem::unavailable("quell is being stopped");
-    let admitted = state.queues.plan.admit(request.caller_id.as_str());
-    let slot = stop.run_until_cancelled(admitted).await;
-    let slot = slot.ok_or_else(stopping)??;
+    let caller = request.caller_id.as_str();
+    let slot = state.queues.plan.admit_until(&stop, caller).await?;
     let parse = move || plan_request(request);
     admission::answer(slot, failed, parse, async |slot, (request, warnings)| {
         let making = plan::make(slot, &pool, sweeper.reader(), request, now);
         let made = stop.run_until_cancelled(Box::pin(making)).await;
-        let mut plan = made.ok_or_else(stopping)??;
+        let mut plan = made.ok_or_else(Problem::stopping)??;
         plan.warnings = warnings;
         Ok(plan)
     })

@@ -104,6 +104,12 @@ impl Problem {
         )
     }
 
+    /// 503 `UNAVAILABLE`: for what takes longer than a stop waits.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self::unavailable("quell is being stopped")
+    }
+
     /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
     #[must_use]
     pub fn unavailable(error: impl Into<String>) -> Self {

@@ -172,7 +172,7 @@ async fn a_live_room_is_shown_to_whom_may_mute_there_and_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_token_with_the_scope_to_read_policies_is_needed() {
+async fn a_token_with_the_scopes_for_what_it_shows_is_needed() {
     let setup = Setup::default().env("AUTH_REQUIRED", "false");
     let app = setup.env("QUELL_JWT_SECRET", JWT_SECRET).start().await;
     let facts = json!({"facts": {"room": {"name": "r"}, "participant": {"identity": "p"}}});
@@ -196,6 +196,17 @@ async fn a_token_with_the_scope_to_read_policies_is_needed() {
     let live = json!({"room": "r", "identity": "p"});
     for (scope, expect) in [("policies:read", "403"), ("policies:read mute", "404")] {
         let request = app.http.post(&url).json(&live);
+        let answer = request.bearer_auth(jwt(Some(scope))).send().await.unwrap();
+        assert_eq!(answer.status().as_u16().to_string(), expect, "{scope:?}");
+    }
+    let policy = json!({"name": "quiet", "match": {"type": "AUDIO"}, "effect": "mute"});
+    let draft = json!({"policies": [policy]});
+    for (scope, expect) in [
+        ("policies:read", "403"),
+        ("mute", "403"),
+        ("policies:read mute", "200"),
+    ] {
+        let request = app.http.post(format!("{}/v1/plan", app.url)).json(&draft);
         let answer = request.bearer_auth(jwt(Some(scope))).send().await.unwrap();
         assert_eq!(answer.status().as_u16().to_string(), expect, "{scope:?}");
     }

@@ -238,3 +238,38 @@ async fn why_a_sweep_muted_is_explained_by_what_it_saw_and_counted_apart_in_back
     );
     app.finish().await;
 }
+
+/// Of a replica that ended in the middle of trying a mute again, which has no intent of its own yet.
+#[tokio::test]
+async fn a_repeated_mute_of_which_nobody_wrote_what_came_of_it_is_unknown() {
+    let (app, _) = by_hand().await;
+    app.apply(MICS).await;
+    app.simulator.set_faults([Fault {
+        method: Some(Method::MutePublishedTrack),
+        kind: FaultKind::Unavailable,
+        times: Some(1),
+    }]);
+    assert_eq!(app.sweep().await.failed, 1);
+    let left = "with left_open as (
+                    insert into open_intent (action_id, started_at, settle_by, repeats_id, repeats_at)
+                    select gen_random_uuid(), clock_timestamp(), clock_timestamp() - interval '1 second',
+                           action_id, action_started_at from sweep_decision where outcome = 'failed'
+                    returning 1)
+                select count(*) from left_open";
+    assert_eq!(app.count(left).await, 1);
+    let unknown = "sweep mute unknown - acme standup ann MICROPHONE mics@1";
+    app.wait_for("it is closed", async || {
+        quell::audit::close_overdue(&app.state().pool)
+            .await
+            .unwrap();
+        app.by_sweeps().await.len() == 2
+    })
+    .await;
+    assert_eq!(app.by_sweeps().await[1], unknown);
+    assert_eq!(
+        app.count("select count(*) from audit_log where origin = 'sweep'")
+            .await,
+        4
+    );
+    app.finish().await;
+}
