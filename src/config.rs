@@ -5,6 +5,7 @@
 
 mod auth;
 mod environment;
+mod http;
 mod log_filter;
 mod names;
 mod read;
@@ -13,6 +14,7 @@ mod sweep;
 mod user;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub host: String,
     /// `PORT`: the port to listen on (default 8080; 0 takes a free one).
     pub port: u16,
+    /// What strangers and callers may take.
+    pub http: HttpConfig,
     /// `LIVEKIT_URL`, `LIVEKIT_API_KEY`, `LIVEKIT_API_SECRET`; none where one of them is missing.
     pub livekit: Option<LiveKitConfig>,
     /// The keys that may sign webhooks: LiveKit's own and `QUELL_WEBHOOK_KEYS_JSON`.
@@ -62,6 +66,21 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+/// What strangers and callers may take.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpConfig {
+    /// `QUELL_HTTP_CONNECTIONS`: connections that may be open; none: 1000, or as many as open files allow.
+    pub connections_max: Option<usize>,
+    /// `QUELL_HTTP_CONNECTIONS_PER_PEER`: of them, those of one address; none: all.
+    pub connections_per_peer_max: Option<usize>,
+    /// `QUELL_METRICS_LISTEN`: where `/metrics` is, if not with everything else.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `QUELL_CALLER_MUTES_PER_SECOND`: requests of one caller to the mute endpoint (default 100).
+    pub mutes_per_second: u32,
+    /// `QUELL_CALLER_REQUESTS_PER_SECOND`: requests of one caller to `/v1` (default 50).
+    pub requests_per_second: u32,
 }
 
 /// One LiveKit API key and its secret.
@@ -166,6 +185,8 @@ pub struct AuthServiceConfig {
     pub signing_key_path: PathBuf,
     /// `AUTH_TIMEOUT_SECONDS` (default 5).
     pub timeout: Duration,
+    /// `QUELL_AUTH_CACHE_SECONDS`: how long its answers are kept; none: not at all.
+    pub cache: Option<Duration>,
 }
 
 /// How jobs are worked off.

@@ -1,6 +1,7 @@
 //! Where the time goes and what came of it, for `/metrics` (`OpenMetrics` text).
 
 mod auth_failure;
+mod connections;
 mod labels;
 mod sweeps;
 
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use auth_failure::AuthFailure;
+use connections::ConnectionMetrics;
 pub use labels::{Batch, Step};
 use labels::{
     BatchLabel, ChoreLabel, ReasonLabel, RequestLabels, ResultLabel, RunLabels, StepLabel,
@@ -49,8 +51,8 @@ const SETTLEMENTS: &[&str] = &[
 const OK: &str = "ok";
 const ERROR: &str = "error";
 /// What any route may answer.
-const STATUSES: [u16; 15] = [
-    200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 428, 500, 502, 503,
+const STATUSES: [u16; 16] = [
+    200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 428, 429, 500, 502, 503,
 ];
 
 /// The process's metrics; cheap to clone.
@@ -73,6 +75,7 @@ struct MetricsInner {
     maintenance_runs: Family<RunLabels, Counter>,
     maintenance_last_success: Family<ChoreLabel, Gauge>,
     sweeps: SweepMetrics,
+    connections: ConnectionMetrics,
 }
 
 // From a tenth of a millisecond (verify, decide) to the seconds of a LiveKit that hangs; dense
@@ -187,6 +190,7 @@ impl Metrics {
             newest_revision,
             maintenance_runs,
             sweeps: SweepMetrics::register(&mut registry),
+            connections: ConnectionMetrics::register(&mut registry),
             maintenance_last_success,
             registry,
         }))

@@ -12,11 +12,12 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
-use crate::http::{AdmissionQueues, AppParts, AppState};
-use crate::inbox::{Inbox, Worker, WorkerParts};
+use crate::http::{AdmissionQueues, AppParts, AppState, CallerLimits, ConnectionLimits};
+use crate::inbox::{BodyBytes, Inbox, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::maintenance::{self, Means};
 use crate::metrics::Metrics;
+use crate::open_files::{self, OpenFilesError};
 use crate::postgres::Pool;
 use crate::replica;
 use crate::supervisor::Supervisor;
@@ -26,6 +27,12 @@ use quell_clock::Clock;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Events that sweeps may look at; what does not fit is seen by the next sweep of all rooms.
 const NOTICED_MAX: usize = 4096;
+/// Requests of one caller that are under way: a LiveKit that hangs keeps mutes for some seconds.
+const MUTES_AT_ONCE_MAX: usize = 256;
+const REQUESTS_AT_ONCE_MAX: usize = 16;
+/// The room for bodies of callers' requests: those of at most 64 KiB, and larger ones.
+const SMALL_BODIES_BYTES_MAX: usize = 16 << 20;
+const LARGE_BODIES_BYTES_MAX: usize = 32 << 20;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +43,9 @@ pub enum StartError {
     /// What acts on tracks.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The files that the process may have open.
+    #[error(transparent)]
+    Files(#[from] OpenFilesError),
     /// The address.
     #[error("cannot listen on {address}: {error}; set HOST and PORT to an address that is free")]
     Listen {
@@ -66,7 +76,16 @@ impl Server {
         let metrics = Metrics::new();
         let supervisor = Supervisor::new(tracker.clone(), stop.clone());
         let authenticator = Authenticator::new(&config.auth, clock.clone()).await?;
+        let limits = ConnectionLimits {
+            connections_max: open_files::connections_max(config)?,
+            per_peer_max: config.http.connections_per_peer_max,
+        };
         let (listener, address) = listen(&config.host, config.port).await?;
+        let mut metrics_listener = None;
+        if let Some(address) = config.http.metrics_listen {
+            let listening = listen(&address.ip().to_string(), address.port()).await?;
+            metrics_listener = Some(listening.0);
+        }
         let engine = Engine::start(config, &pool, &clock, &metrics, &supervisor).await;
         let engine = engine.inspect_err(|_| stop.cancel())?;
         let worker = Worker::new(WorkerParts {
@@ -97,6 +116,9 @@ impl Server {
             policies: engine.policies.clone(),
             metrics,
             livekit_timeout: engine.livekit_timeout,
+            mutes: CallerLimits::new(config.http.mutes_per_second, MUTES_AT_ONCE_MAX),
+            requests: CallerLimits::new(config.http.requests_per_second, REQUESTS_AT_ONCE_MAX),
+            body_bytes: BodyBytes::new(SMALL_BODIES_BYTES_MAX, LARGE_BODIES_BYTES_MAX),
             tracker: tracker.clone(),
             queues: AdmissionQueues::default(),
             clock: clock.clone(),
@@ -116,10 +138,23 @@ impl Server {
             retention_days: config.event_retention_days,
         };
         maintenance::start(&supervisor, &means, &state.metrics, &clock);
-        supervisor.supervise(
-            "http",
-            serve(listener, http::router(state.clone()), stop.clone()),
-        );
+        let serve = |listener, service| {
+            let metrics = state.metrics.clone();
+            http::serve(
+                listener,
+                service,
+                limits,
+                metrics,
+                tracker.clone(),
+                stop.clone(),
+            )
+        };
+        let router = http::router(state.clone(), metrics_listener.is_none());
+        supervisor.supervise("http", serve(listener, router));
+        if let Some(listener) = metrics_listener {
+            let router = http::metrics_router(state.clone());
+            supervisor.supervise("metrics", serve(listener, router));
+        }
         Ok(Self {
             address,
             state,
@@ -156,6 +191,7 @@ impl Server {
     }
 }
 
+/// Listens on `host` and `port`.
 async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen {
         address: format!("{host}:{port}"),
@@ -164,23 +200,4 @@ async fn listen(host: &str, port: u16) -> Result<(TcpListener, SocketAddr), Star
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
-}
-
-async fn serve(listener: TcpListener, service: http::Service, stop: CancellationToken) {
-    use axum::ServiceExt;
-    use axum::extract::Request;
-    use axum::serve::ListenerExt;
-    // Answers are small, and a webhook's sender waits for its own.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
-    });
-    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-    let served = axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP server ended");
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -32,8 +33,9 @@ fn api_secrets(reader: &mut EnvReader<'_>) -> Vec<ApiSecret> {
         secret: String,
     }
     let mut secrets = Vec::new();
-    if let Some(json) = reader.text("AUTH_API_SECRETS_JSON") {
-        match serde_json::from_str::<Vec<SecretEntry>>(&json) {
+    let json = reader.secret("AUTH_API_SECRETS_JSON", "AUTH_API_SECRETS_JSON_FILE");
+    if let Some(json) = json {
+        match serde_json::from_str::<Vec<SecretEntry>>(json.expose_secret()) {
             Ok(entries) => secrets.extend(entries),
             // serde's message could quote a secret: only its place is told.
             Err(error) => reader.problems.push(format!(
@@ -45,12 +47,13 @@ fn api_secrets(reader: &mut EnvReader<'_>) -> Vec<ApiSecret> {
     }
     // Set and blank is kept blank, so that its use is refused and not overlooked.
     let id = reader.even_blank("AUTH_API_SECRET_ID");
-    let secret = reader.text("AUTH_API_SECRET");
+    let secret = reader.secret("AUTH_API_SECRET", "AUTH_API_SECRET_FILE");
     if secret.is_none() && reader.environment.is_set("AUTH_API_SECRET_ID") {
         does_nothing(reader, "AUTH_API_SECRET_ID", &["AUTH_API_SECRET"]);
     }
     if let Some(secret) = secret {
         let id = id.unwrap_or_else(|| "default".to_owned());
+        let secret = secret.expose_secret().to_owned();
         secrets.push(SecretEntry { id, secret });
     }
     let secrets: Vec<_> = secrets
@@ -152,7 +155,8 @@ const JWT_KEYS: [&str; 4] = [
 
 fn jwt(reader: &mut EnvReader<'_>) -> Option<JwtConfig> {
     let mut keys = Vec::new();
-    keys.extend(reader.secret("QUELL_JWT_SECRET").map(JwtKeySource::Secret));
+    let secret = reader.secret("QUELL_JWT_SECRET", "QUELL_JWT_SECRET_FILE");
+    keys.extend(secret.map(JwtKeySource::Secret));
     keys.extend(
         reader
             .text("QUELL_JWT_PUBLIC_KEY_PATH")
@@ -188,10 +192,18 @@ fn jwt(reader: &mut EnvReader<'_>) -> Option<JwtConfig> {
 
 fn auth_service(reader: &mut EnvReader<'_>) -> Option<AuthServiceConfig> {
     let timeout = reader.seconds("AUTH_TIMEOUT_SECONDS", 5);
+    let cache: Option<u64> = reader.optional(
+        "QUELL_AUTH_CACHE_SECONDS",
+        "a whole number of seconds; 0 keeps no answers",
+    );
     let signing_key_path = reader.text("AUTH_SIGNING_KEY_PATH").map(PathBuf::from);
     let Some(url) = reader.url("AUTH_SERVICE_URL", &["https", "http"]) else {
         if reader.environment.get("AUTH_SERVICE_URL").is_none() {
-            for name in ["AUTH_SIGNING_KEY_PATH", "AUTH_TIMEOUT_SECONDS"] {
+            for name in [
+                "AUTH_SIGNING_KEY_PATH",
+                "AUTH_TIMEOUT_SECONDS",
+                "QUELL_AUTH_CACHE_SECONDS",
+            ] {
                 if reader.environment.is_set(name) {
                     does_nothing(reader, name, &["AUTH_SERVICE_URL"]);
                 }
@@ -211,5 +223,6 @@ fn auth_service(reader: &mut EnvReader<'_>) -> Option<AuthServiceConfig> {
         url,
         signing_key_path,
         timeout,
+        cache: cache.filter(|secs| *secs > 0).map(Duration::from_secs),
     })
 }

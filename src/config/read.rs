@@ -15,7 +15,7 @@ use url::Url;
 use super::reader::EnvReader;
 use super::{
     ApiKey, Config, DatabaseConfig, Environment, LiveKitConfig, LogFormat, SweepConfig,
-    SweepSchedule, WorkerConfig, auth, log_filter, names, sweep,
+    SweepSchedule, WorkerConfig, auth, http, log_filter, names, sweep,
 };
 
 /// What is wrong with the settings: one line a variable.
@@ -76,6 +76,7 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
             .text("HOST")
             .unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: reader.parsed("PORT", 8080, "a port number from 0 to 65535"),
+        http: http::read(reader),
         livekit,
         webhook_keys,
         database: database(reader),
@@ -126,7 +127,7 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
 fn livekit(reader: &mut EnvReader<'_>) -> Option<LiveKitConfig> {
     let url = reader.url("LIVEKIT_URL", &["ws", "wss", "http", "https"]);
     let key = reader.exact("LIVEKIT_API_KEY");
-    let secret = reader.secret("LIVEKIT_API_SECRET");
+    let secret = reader.secret("LIVEKIT_API_SECRET", "LIVEKIT_API_SECRET_FILE");
     let connect_timeout = reader.millis("QUELL_LIVEKIT_CONNECT_TIMEOUT_MS", 1000);
     let timeout = reader.millis("QUELL_LIVEKIT_TIMEOUT_MS", 5000);
     Some(LiveKitConfig {
@@ -158,10 +159,11 @@ fn to_http(url: &Url) -> Option<Url> {
 
 fn webhook_keys(reader: &mut EnvReader<'_>, livekit: Option<&LiveKitConfig>) -> Vec<ApiKey> {
     let mut keys: Vec<ApiKey> = livekit.map(|l| l.api_key.clone()).into_iter().collect();
-    let Some(json) = reader.text("QUELL_WEBHOOK_KEYS_JSON") else {
+    let json = reader.secret("QUELL_WEBHOOK_KEYS_JSON", "QUELL_WEBHOOK_KEYS_JSON_FILE");
+    let Some(json) = json else {
         return keys;
     };
-    match serde_json::from_str::<Pairs>(&json) {
+    match serde_json::from_str::<Pairs>(json.expose_secret()) {
         Ok(Pairs(more)) => {
             for (at, (key, secret)) in more.iter().enumerate() {
                 if key.trim().is_empty() || secret.trim().is_empty() {
@@ -220,8 +222,8 @@ fn database(reader: &mut EnvReader<'_>) -> DatabaseConfig {
         .map(PathBuf::from)
         .or_else(|| Some(home?.join(".local/share")));
     // Checked here and used later: a wrong URL is a wrong setting, not a failed connection.
-    let mut url = |name| {
-        let url = reader.secret(name)?;
+    let mut url = |name, file_name| {
+        let url = reader.secret(name, file_name)?;
         let text = url.expose_secret();
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             reader
@@ -231,8 +233,11 @@ fn database(reader: &mut EnvReader<'_>) -> DatabaseConfig {
         Some(url)
     };
     DatabaseConfig {
-        url: url("DATABASE_URL"),
-        migrate_url: url("QUELL_MIGRATE_DATABASE_URL"),
+        url: url("DATABASE_URL", "DATABASE_URL_FILE"),
+        migrate_url: url(
+            "QUELL_MIGRATE_DATABASE_URL",
+            "QUELL_MIGRATE_DATABASE_URL_FILE",
+        ),
         pg_bin: reader.raw("QUELL_PG_BIN").map(PathBuf::from),
         pg_data: reader.raw("QUELL_PG_DATA").map(PathBuf::from),
         data_home,

@@ -62,19 +62,67 @@ impl<'a> EnvReader<'a> {
         Some(text)
     }
 
-    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        self.exact(name).map(SecretString::from)
+    /// The secret in the variable `name`, or in the file that `file_name` names.
+    pub(super) fn secret(
+        &mut self,
+        name: &'static str,
+        file_name: &'static str,
+    ) -> Option<SecretString> {
+        let file = self.text(file_name);
+        let Some(path) = file else {
+            return self.exact(name).map(SecretString::from);
+        };
+        if self.text(name).is_some() {
+            self.problems.push(format!(
+                "{name} and {file_name} are both set: take one of them away"
+            ));
+            return None;
+        }
+        match std::fs::read_to_string(&path) {
+            // A file ends with a line end, which is no part of a secret.
+            Ok(text) if !text.trim().is_empty() => {
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                Some(text.strip_suffix('\r').unwrap_or(text).into())
+            }
+            Ok(_) => {
+                let problem = format!("{file_name} is {path:?}, which holds nothing");
+                self.problems.push(problem);
+                None
+            }
+            Err(error) => {
+                let problem = format!("{file_name} is {path:?}, which cannot be read: {error}");
+                self.problems.push(problem);
+                None
+            }
+        }
     }
 
     pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, default: T, want: &str) -> T {
-        let Some(value) = self.text(name) else {
-            return default;
-        };
-        value.trim().parse().unwrap_or_else(|_| {
+        self.optional(name, want).unwrap_or(default)
+    }
+
+    /// The value as a `T`; none where it is not set, or is none.
+    pub(super) fn optional<T: FromStr>(&mut self, name: &'static str, want: &str) -> Option<T> {
+        let value = self.text(name)?;
+        let parsed = value.trim().parse().ok();
+        if parsed.is_none() {
             self.problems
                 .push(format!("{name} is {value:?}, but must be {want}"));
-            default
-        })
+        }
+        parsed
+    }
+
+    /// A whole number of at least 1.
+    pub(super) fn positive<T: FromStr + Default + PartialEq>(
+        &mut self,
+        name: &'static str,
+    ) -> Option<T> {
+        let number = self.optional(name, "a whole number of at least 1")?;
+        if number == T::default() {
+            self.problems
+                .push(format!("{name} is 0, but must be at least 1"));
+        }
+        Some(number)
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {

@@ -369,3 +369,65 @@ fn a_value_that_is_no_text_is_refused_and_a_path_need_not_be_text() {
         assert!(read(path).is_ok(), "{path}");
     }
 }
+
+#[test]
+fn a_secret_may_stand_in_a_file_and_a_file_that_holds_none_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (secret, blank) = (file("secret", "  s3cret \r\n"), file("blank", " \n"));
+    let config = read(&[("AUTH_API_SECRET_FILE", &file("key", "k3y\n"))]).unwrap();
+    assert_eq!(config.auth.api_secrets[0].secret.expose_secret(), "k3y");
+    let url = file("url", "postgres://u:p@h/d\n");
+    let config = read(&[
+        ("DATABASE_URL_FILE", &url),
+        ("QUELL_JWT_SECRET_FILE", &secret),
+    ])
+    .unwrap();
+    assert_eq!(
+        config.database.url.unwrap().expose_secret(),
+        "postgres://u:p@h/d"
+    );
+    let Some(JwtKeySource::Secret(jwt)) = config.auth.jwt.map(|mut jwt| jwt.keys.remove(0)) else {
+        panic!("a secret");
+    };
+    assert_eq!(jwt.expose_secret(), "  s3cret ");
+
+    let said = problems(&[
+        ("AUTH_API_SECRET", "s3cret"),
+        ("AUTH_API_SECRET_FILE", &secret),
+        ("QUELL_JWT_SECRET_FILE", &blank),
+        ("LIVEKIT_API_SECRET_FILE", "/no/such/file"),
+    ]);
+    for expect in [
+        "AUTH_API_SECRET and AUTH_API_SECRET_FILE are both set",
+        "blank\", which holds nothing",
+        "LIVEKIT_API_SECRET_FILE is \"/no/such/file\", which cannot be read: No such file",
+    ] {
+        assert!(said.contains(expect), "{said}");
+    }
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn what_strangers_may_take_is_a_positive_number() {
+    let said = problems(&[
+        ("QUELL_HTTP_CONNECTIONS", "0"),
+        ("QUELL_HTTP_CONNECTIONS_PER_PEER", "-1"),
+        ("QUELL_CALLER_MUTES_PER_SECOND", "x"),
+        ("QUELL_METRICS_LISTEN", "9090"),
+        ("QUELL_AUTH_CACHE_SECONDS", "1.5"),
+    ]);
+    for expect in [
+        "QUELL_HTTP_CONNECTIONS is 0, but must be at least 1",
+        "QUELL_HTTP_CONNECTIONS_PER_PEER is \"-1\", but must be a whole number of at least 1",
+        "QUELL_CALLER_MUTES_PER_SECOND is \"x\"",
+        "QUELL_METRICS_LISTEN is \"9090\", but must be an address and a port, such as 127.0.0.1:9090",
+        "QUELL_AUTH_CACHE_SECONDS is \"1.5\"",
+    ] {
+        assert!(said.contains(expect), "{said}");
+    }
+}

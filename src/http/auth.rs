@@ -11,6 +11,7 @@
 //! than one `Authorization` header. `jwt` says which JWTs are *ours*: for those the auth service is not
 //! asked. `service` says how its answer is read.
 
+mod answers;
 mod caller;
 mod fetch;
 mod jwks;
@@ -39,6 +40,7 @@ use self::jwt::{JwtVerdict, Jwts};
 use self::secrets::{SecretMatch, Secrets};
 use self::service::AuthService;
 use self::token::Sent;
+use super::body::{BodyError, RequestBody};
 use super::log;
 use super::problem::Problem;
 use crate::config::AuthConfig;
@@ -58,6 +60,9 @@ pub enum AuthError {
     /// 403 `FORBIDDEN`: the token does not allow this.
     #[error("the token lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
+    /// The body, which the auth service is to be told of, cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// 502 `AUTH_SERVICE_FAILED`: the auth service's answer is a failure, or cannot be understood.
     #[error("the auth service failed; try again later")]
     ServiceFailed {
@@ -88,6 +93,7 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Unauthorized(refusal) => refusal.into(),
             AuthError::Forbidden(_) => Self::forbidden(text),
+            AuthError::Body(error) => error.into(),
             AuthError::ServiceFailed { cause } => {
                 Self::new(StatusCode::BAD_GATEWAY, "AUTH_SERVICE_FAILED", text).because(cause)
             }
@@ -114,8 +120,8 @@ pub struct AuthRequest<'a> {
     pub path: &'a str,
     /// The value of `?api_key=`, decoded.
     pub api_key: Option<&'a str>,
-    /// The body, as received.
-    pub body: &'a [u8],
+    /// The body, which is read only where the auth service is to be told of it.
+    pub body: &'a RequestBody,
 }
 
 impl fmt::Debug for AuthRequest<'_> {

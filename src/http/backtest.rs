@@ -97,7 +97,7 @@ fn backtest_request(
     clock: &Clock,
 ) -> Result<(BacktestRequest, Vec<String>), Problem> {
     check_json(&request.parts.headers)?;
-    let body: BacktestBody = serde_json::from_slice(&request.body)
+    let body: BacktestBody = serde_json::from_slice(&request.body.bytes)
         .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
     let samples_max = body.samples.unwrap_or(SAMPLES_DEFAULT);
     if samples_max > SAMPLES_MAX {

@@ -86,7 +86,7 @@ pub(super) async fn handler(
         .admit(request.caller_id.as_str())
         .await?;
     let ApiRequest { body, caller, .. } = request;
-    let parse = move || question(&body).map_err(Problem::invalid_request);
+    let parse = move || question(&body.bytes).map_err(Problem::invalid_request);
     admission::answer(slot, failed, parse, async |slot, question| {
         if let Subject::Live {
             room,

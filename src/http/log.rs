@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 
 /// The `route` of paths that are no route: strangers can make up any number of them.
 pub(super) const NO_ROUTE: &str = "none";
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 128;
 /// The length at which texts are cut that callers choose, or that quote what they sent.
 const SHOWN_CHARS_MAX: usize = 300;
@@ -32,7 +33,7 @@ impl RequestId {
     /// The client's own `X-Request-Id` where it is one, else a new one.
     fn new(headers: &HeaderMap) -> Self {
         let sent = headers
-            .get("x-request-id")
+            .get(X_REQUEST_ID)
             .and_then(|id| id.to_str().ok())
             .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LEN_MAX);
         Self(sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
@@ -99,8 +100,13 @@ impl RequestLog {
         if path != route {
             span.record("path", shown(path));
         }
+        // Whoever sent one that no header can hold has none of theirs.
+        let header = HeaderValue::try_from(&id.0).ok();
         request.extensions_mut().insert(id);
-        let response = next(request).instrument(span.clone()).await;
+        let mut response = next(request).instrument(span.clone()).await;
+        if let Some(id) = header {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
         self.metrics.request(route, response.status().as_u16());
         span.in_scope(|| self.write(&response, peer));
         response

@@ -4,12 +4,16 @@ mod admission;
 pub mod auth;
 mod backtest;
 mod body;
+mod caller_limits;
+mod connection_io;
+mod connections;
 mod draft;
 mod explain;
 mod health;
 mod log;
 mod log_lines;
 mod mute;
+mod pace;
 mod plan;
 mod policies;
 mod precondition;
@@ -30,6 +34,8 @@ use tower::util::MapRequest;
 
 use crate::metrics::Metrics;
 pub use admission::AdmissionQueues;
+pub use caller_limits::CallerLimits;
+pub(crate) use connections::{ConnectionLimits, serve};
 use log::RequestLog;
 use problem::Problem;
 pub use state::{AppParts, AppState};
@@ -37,12 +43,10 @@ pub use state::{AppParts, AppState};
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;
 
-/// Every route.
+/// Every route; of `/metrics`, where it has no listener of its own.
 #[must_use]
-pub fn router(state: AppState) -> Service {
-    let (metrics, tracker) = (state.metrics.clone(), state.tracker.clone());
-    let tidy: fn(Request) -> Request = uri::tidy;
-    let routes = Routes::new(&metrics)
+pub fn router(state: AppState, has_metrics: bool) -> Service {
+    let mut routes = Routes::new(&state.metrics)
         .route("/livekit/participant/mute", post(mute::handler))
         .route(webhook::PATH, post(webhook::handler))
         .route("/v1/policies", get(policies::list).post(policies::create))
@@ -68,9 +72,24 @@ pub fn router(state: AppState) -> Service {
         .route("/v1/explain", post(explain::handler))
         .route("/v1/plan", post(plan::handler))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .router
+        .route("/readyz", get(health::ready));
+    if has_metrics {
+        routes = routes.route("/metrics", get(health::metrics));
+    }
+    around_all(routes.router, state)
+}
+
+/// `/metrics` alone, for a listener of its own.
+#[must_use]
+pub fn metrics_router(state: AppState) -> Service {
+    let routes = Routes::new(&state.metrics).route("/metrics", get(health::metrics));
+    around_all(routes.router, state)
+}
+
+fn around_all(routes: Router<AppState>, state: AppState) -> Service {
+    let (metrics, tracker) = (state.metrics.clone(), state.tracker.clone());
+    let tidy: fn(Request) -> Request = uri::tidy;
+    let routes = routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state.clone())

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tracing::Instrument as _;
 
 use super::auth::{AuthError, AuthRequest, Scope};
-use super::body;
+use super::body::{BodyError, RequestBody};
 use super::log::{self, RequestId};
 use super::problem::{Problem, chain};
 use super::request::check_json;
@@ -20,6 +20,7 @@ use super::uri::QueryToken;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
 use crate::audit::Outcome;
 use crate::livekit::NOT_CONFIGURED;
+use quell_policy::TenantId;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -85,11 +86,17 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
     }
 }
 
+/// The answer where the caller is not known, or the body not read. This endpoint has no 413.
+fn unread(error: AuthError) -> Problem {
+    if let AuthError::Body(error @ BodyError::TooLarge { .. }) = error {
+        return Problem::invalid_request(error.to_string());
+    }
+    error.into()
+}
+
 async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = body::read(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|error| Problem::invalid_request(error.to_string()))?;
+    let body = RequestBody::new(body, BODY_BYTES_MAX, state.body_bytes.reservation());
     let key = parts.extensions.get::<QueryToken>();
     let caller = state
         .authenticator
@@ -98,10 +105,14 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
             method: &parts.method,
             path: parts.uri.path(),
             api_key: key.map(|key| key.0.expose_secret()),
-            body: &bytes,
+            body: &body,
         })
-        .await?;
-    let asked = read(&parts.headers, &bytes)?;
+        .await
+        .map_err(unread)?;
+    let _turn = state.mutes.enter(caller.id().map(TenantId::as_str))?;
+    let body = body.whole().await;
+    let body = body.map_err(|error| unread(AuthError::Body(error)))?;
+    let asked = read(&parts.headers, &body.bytes)?;
     log::track(
         &asked.room_name,
         &asked.participant_identity,

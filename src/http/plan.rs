@@ -77,7 +77,7 @@ pub(super) async fn handler(
 }
 
 fn plan_request(request: ApiRequest) -> Result<(PlanRequest, Vec<String>), Problem> {
-    let body: PlanBody = serde_json::from_slice(&request.body)
+    let body: PlanBody = serde_json::from_slice(&request.body.bytes)
         .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
     let (draft, warnings) = draft(&body.policies, body.without, body.alone, &request.owner)?;
     let viewer = request.principal.viewer();

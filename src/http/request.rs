@@ -7,7 +7,8 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 use super::auth::{AuthRequest, Caller, Scope, WITHOUT_ID};
-use super::body::{self, BodyError};
+use super::body::{BodyError, RequestBody, WholeBody};
+use super::caller_limits::Turn;
 use super::problem::Problem;
 use super::state::AppState;
 use crate::access::Principal;
@@ -28,13 +29,14 @@ pub(super) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
 /// A request whose caller is known and has the scope that it takes.
 pub(super) struct ApiRequest {
     pub(super) parts: Parts,
-    pub(super) body: Vec<u8>,
+    pub(super) body: WholeBody,
     /// Who asks.
     pub(super) principal: Principal,
     pub(super) caller: Caller,
     pub(super) caller_id: TenantId,
     /// Whose policies are meant: the caller's, or those of the owner that an operator names.
     pub(super) owner: Owner,
+    _turn: Turn,
 }
 
 impl ApiRequest {
@@ -57,7 +59,7 @@ impl ApiRequest {
         bytes_max: usize,
     ) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, bytes_max).await?;
+        let body = RequestBody::new(body, bytes_max, state.body_bytes.reservation());
         let caller = state
             .authenticator
             .caller_of_api(
@@ -73,6 +75,8 @@ impl ApiRequest {
             )
             .await?;
         let caller_id = caller.id().cloned().ok_or(WITHOUT_ID)?;
+        let turn = state.requests.enter(Some(caller_id.as_str()))?;
+        let body = body.whole().await?;
         let principal = Principal::Caller {
             id: caller_id.clone(),
             is_operator: caller.is_operator(),
@@ -86,6 +90,7 @@ impl ApiRequest {
             caller,
             caller_id,
             owner,
+            _turn: turn,
         })
     }
 }
@@ -96,6 +101,7 @@ impl From<BodyError> for Problem {
         match error {
             BodyError::TooLarge { .. } => Self::payload_too_large(text),
             BodyError::Slow | BodyError::Broken => Self::invalid_request(text),
+            BodyError::NoRoom => Self::unavailable(text),
         }
     }
 }

@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::AdmissionQueues;
 use super::auth::Authenticator;
+use super::caller_limits::CallerLimits;
 use crate::action::ActionRunner;
-use crate::inbox::Inbox;
+use crate::inbox::{BodyBytes, Inbox};
 use crate::livekit::signature::Verifier;
 use crate::metrics::Metrics;
 use crate::policy_store::Policies;
@@ -59,6 +60,12 @@ pub struct AppParts {
     pub metrics: Metrics,
     /// How long one action may wait for LiveKit.
     pub livekit_timeout: Duration,
+    /// What each caller may ask of the mute endpoint.
+    pub mutes: CallerLimits,
+    /// What each caller may ask of `/v1`.
+    pub requests: CallerLimits,
+    /// The room for bodies of callers' requests.
+    pub body_bytes: BodyBytes,
     /// The queues of expensive requests.
     pub queues: AdmissionQueues,
     /// The time.

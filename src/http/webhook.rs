@@ -56,7 +56,7 @@ impl Error {
                 (Problem::payload_too_large(text), "too_large")
             }
             // Lost on the way: LiveKit shall send again.
-            Self::Body(BodyError::Slow | BodyError::Broken) => {
+            Self::Body(BodyError::Slow | BodyError::Broken | BodyError::NoRoom) => {
                 (Problem::unavailable(text), "no_body")
             }
             // Ours to mend, so that LiveKit shall send again.
@@ -138,7 +138,7 @@ async fn accept(state: &AppState, request: Request, arrived: Instant) -> Result<
     let signed = state.verifier.verify(authorization(&parts.headers))?;
     let signature_took = begun.elapsed();
     let mut reservation = state.inbox.reservation();
-    let reserve = |bytes| Ok::<_, Error>(reservation.grow(bytes)?);
+    let reserve = |bytes| Ok::<_, Error>(reservation.grow(bytes).map_err(AcceptError::from)?);
     let bytes = body::read_reserved(body, BODY_BYTES_MAX, reserve).await?;
     let begun = Instant::now();
     signed.check(&bytes)?;

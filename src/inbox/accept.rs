@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::bytes::{QueueBytes, Reservation};
+use super::bytes::{BodyBytes, NoRoom, Reservation};
 use super::event_key::{EventKey, event_key};
 use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
@@ -28,6 +28,8 @@ use quell_policy::TenantId;
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
+const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
+const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 /// A connection that has nothing to do for so long is given back.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 /// LiveKit waits for the answer, and the room's other events wait behind it.
@@ -37,7 +39,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Inbox {
     queue: mpsc::Sender<Incoming>,
-    bytes: QueueBytes,
+    bytes: BodyBytes,
     worker: Worker,
     metrics: Metrics,
 }
@@ -66,6 +68,12 @@ pub enum AcceptError {
     /// quell is being stopped.
     #[error("quell is stopping")]
     Stopping,
+}
+
+impl From<NoRoom> for AcceptError {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::Full
+    }
 }
 
 #[derive(Debug)]
@@ -103,7 +111,7 @@ impl Inbox {
         };
         let inbox = Self {
             queue,
-            bytes: QueueBytes::new(),
+            bytes: BodyBytes::new(SMALL_BODIES_BYTES_MAX, LARGE_BODIES_BYTES_MAX),
             worker,
             metrics,
         };

@@ -18,5 +18,5 @@ mod turns;
 mod worker;
 
 pub use accept::{AcceptError, Accepted, Inbox};
-pub use bytes::Reservation;
+pub use bytes::{BodyBytes, NoRoom, Reservation};
 pub use worker::{Worker, WorkerParts};

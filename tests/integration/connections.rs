@@ -129,7 +129,9 @@ async fn a_client_of_http_1_0_is_told_one_thing() {
         ("/livekit/participant/mute", 2, "{}", "keep-alive"),
     ] {
         let mut connection = Connection::to(&app).await;
-        let keep = format!("Connection: keep-alive\r\nContent-Length: {length}\r\n\r\n{body}");
+        let auth = format!("Authorization: Bearer {ACME}\r\n");
+        let keep =
+            format!("{auth}Connection: keep-alive\r\nContent-Length: {length}\r\n\r\n{body}");
         connection
             .send(&format!("POST {path} HTTP/1.0\r\n{keep}"))
             .await;
@@ -172,10 +174,17 @@ async fn who_asks_before_sending_is_refused_at_once_or_told_to_go_on() {
 
     let mut connection = Connection::to(&app).await;
     connection.send(&head("POST", MUTE, expect)).await;
+    let answer = connection.answer().await;
+    assert_eq!((answer.status(), answer.says_close()), (401, true));
+    connection.is_closed().await;
+
+    let mut connection = Connection::to(&app).await;
+    let expect = format!("Authorization: Bearer {ACME}\r\n{expect}");
+    connection.send(&head("POST", MUTE, &expect)).await;
     assert_eq!(connection.answer().await.status(), 100);
     connection.send("abcde").await;
     let answer = connection.answer().await;
-    assert_eq!((answer.status(), answer.says_close()), (401, false));
+    assert_eq!((answer.status(), answer.says_close()), (400, false));
     app.finish().await;
 }
 
@@ -199,7 +208,8 @@ async fn whose_body_was_read_may_send_the_next_request() {
             400,
         ),
         ("POST", "/v1/policies", &auth, "", 400),
-        ("POST", MUTE, "Content-Length: 2\r\n", "{}", 401),
+        ("POST", MUTE, &length, policy, 400),
+        ("POST", MUTE, "", "", 401),
         ("GET", "/nowhere", "", "", 404),
         ("DELETE", "/healthz", "", "", 405),
         ("GET", "/v1/policies", &auth, "", 200),

@@ -58,6 +58,7 @@ mod policy_revisions;
 mod policy_rollback;
 mod policy_tests;
 mod programs;
+mod strangers;
 mod support;
 mod sweep_causes;
 mod sweep_cli;

@@ -59,7 +59,7 @@ fn livekit(environment: &Environment, config: &Config) -> Finding {
     }
     let missing: Vec<&str> = ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"]
         .into_iter()
-        .filter(|name| !environment.is_set(name))
+        .filter(|name| !environment.is_set(name) && !environment.is_set(&format!("{name}_FILE")))
         .collect();
     let what = if missing.len() == 3 {
         "LiveKit is not set: nobody can be muted, and every webhook is refused"

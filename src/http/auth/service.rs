@@ -15,14 +15,18 @@
 //! | none in `AUTH_TIMEOUT_SECONDS` | 503 |
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 
+use super::answers::Answers;
 use super::caller::Id;
 use super::fetch::{self, ResponseError};
 use super::refusal::Refusal;
@@ -36,6 +40,8 @@ use quell_clock::Clock;
 const REQUEST_SECS: i64 = 300;
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Questions under way at once: strangers can make up tokens.
+pub(super) const ASKED_AT_ONCE_MAX: usize = 32;
 /// Parts of the names of headers that carry secrets.
 const SECRET_NAMES: [&str; 13] = [
     "authorization",
@@ -60,6 +66,10 @@ pub(super) struct AuthService {
     pub(super) key: SigningKey,
     pub(super) allow_no_id: bool,
     pub(super) clock: Clock,
+    /// How long a question waits until others have their answers, and for its own.
+    pub(super) timeout: Duration,
+    pub(super) asked: Semaphore,
+    pub(super) answers: Option<Answers>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +96,31 @@ impl AuthService {
         token: &str,
         request: &AuthRequest<'_>,
     ) -> Result<Option<Id>, AuthError> {
-        let jwt = self.request(token, request)?;
+        let kept = self.answers.as_ref().and_then(|kept| kept.get(token));
+        if let Some(answer) = kept {
+            return Ok(answer.id);
+        }
+        let body = request.body.bytes().await?;
+        let asking = timeout(self.timeout, self.asked.acquire()).await;
+        // Nothing closes the semaphore.
+        let _asking = asking.ok().and_then(Result::ok).ok_or_else(|| {
+            let cause = format!("{ASKED_AT_ONCE_MAX} questions to it were under way all the time");
+            AuthError::ServiceUnavailable { cause }
+        })?;
+        let id = self.ask(token, request, body).await?;
+        if let Some(answers) = &self.answers {
+            answers.keep(token, id.clone());
+        }
+        Ok(id)
+    }
+
+    async fn ask(
+        &self,
+        token: &str,
+        request: &AuthRequest<'_>,
+        body: &[u8],
+    ) -> Result<Option<Id>, AuthError> {
+        let jwt = self.request(token, request, body)?;
         let response = self
             .client
             .post(self.url.clone())
@@ -109,7 +143,12 @@ impl AuthService {
         }
     }
 
-    fn request(&self, token: &str, request: &AuthRequest<'_>) -> Result<String, AuthError> {
+    fn request(
+        &self,
+        token: &str,
+        request: &AuthRequest<'_>,
+        body: &[u8],
+    ) -> Result<String, AuthError> {
         let iat = self.clock.unix_seconds();
         // Not the query: it holds the token where `?api_key=` is used.
         let path = request.path.split_once('?').map_or(request.path, |it| it.0);
@@ -120,7 +159,7 @@ impl AuthService {
             auth_data: AuthData {
                 token,
                 // Services of this protocol expect an empty object for a body that is not JSON.
-                request_body: serde_json::from_slice(request.body)
+                request_body: serde_json::from_slice(body)
                     .unwrap_or_else(|_| Value::Object(Map::new())),
                 request_headers: harmless(request.headers, token),
                 request_path: path,

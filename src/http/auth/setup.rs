@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
 
 use super::AuthenticatorInner;
+use super::answers::Answers;
 use super::fetch;
 use super::jwks::{FETCH_TIMEOUT, RemoteKeys};
 use super::jwt::Jwts;
 use super::key::{HMAC_BYTES_MIN, JwksSource, KeyError, VerifyingKey};
 use super::secrets::Secrets;
-use super::service::AuthService;
+use super::service::{ASKED_AT_ONCE_MAX, AuthService};
 use super::signing::SigningKey;
 use crate::config::{AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
 use quell_clock::Clock;
@@ -140,6 +142,9 @@ async fn auth_service(
         key: file.parsed(SigningKey::from_pem)?,
         allow_no_id,
         clock,
+        timeout: config.timeout,
+        asked: Semaphore::new(ASKED_AT_ONCE_MAX),
+        answers: config.cache.map(Answers::new),
     })
 }
 

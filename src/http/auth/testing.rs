@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,9 @@ use url::Url;
 
 use super::{AuthError, AuthRequest, Authenticator, Caller, Scope};
 use crate::config::{ApiSecret, AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
+use crate::http::body::RequestBody;
 use crate::http::problem::Problem;
+use crate::inbox::BodyBytes;
 use quell_clock::ManualClock;
 
 /// Keys made up for the tests.
@@ -273,6 +275,7 @@ pub(super) fn service(url: Url) -> AuthServiceConfig {
         url,
         signing_key_path: fixture("ec.pem"),
         timeout: Duration::from_secs(20),
+        cache: None,
     }
 }
 
@@ -315,8 +318,18 @@ pub(super) fn request<'a>(headers: &'a HeaderMap, api_key: Option<&'a str>) -> A
         method: &Method::POST,
         path: "/livekit/participant/mute",
         api_key,
-        body: b"{}",
+        body: body("{}"),
     }
+}
+
+/// A body, kept for as long as the tests run.
+pub(super) fn body(text: &'static str) -> &'static RequestBody {
+    let reservation = BodyBytes::new(text.len(), 0).reservation();
+    Box::leak(Box::new(RequestBody::new(
+        Body::from(text),
+        text.len(),
+        reservation,
+    )))
 }
 
 pub(super) fn outcome(result: Result<Caller, AuthError>) -> String {

@@ -75,8 +75,8 @@ impl ApiRequest {
     /// The policy in the body; at a path with a name, the body may leave its name out.
     pub(super) fn policy(&self, name: Option<&str>) -> Result<(Policy, Vec<String>), Problem> {
         check_json(&self.parts.headers)?;
-        let named = name.and_then(|name| with_name(&self.body, name));
-        let body = named.as_deref().unwrap_or(self.body.as_slice());
+        let named = name.and_then(|name| with_name(&self.body.bytes, name));
+        let body = named.as_deref().unwrap_or(&self.body.bytes);
         let checked = Policy::from_json(body, &self.owner)?;
         if let Some(name) = name
             && checked.value.name != name

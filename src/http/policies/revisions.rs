@@ -160,7 +160,7 @@ pub(in crate::http) async fn rollback(
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
     let name = stored_name(name)?;
     check_json(&request.parts.headers)?;
-    let RollbackBody { to } = serde_json::from_slice(&request.body).map_err(|error| {
+    let RollbackBody { to } = serde_json::from_slice(&request.body.bytes).map_err(|error| {
         Problem::invalid_request(format!(
             "the body must be {{\"to\": 3}}, with the number of the revision that is wanted: {error}"
         ))

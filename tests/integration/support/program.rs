@@ -32,7 +32,18 @@ pub(crate) struct Program {
 impl Program {
     /// Starts quell with nothing in its environment but `env` and a usual `PATH`.
     pub(crate) fn start(arguments: &[&str], env: &Settings) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_quell")), arguments, env)
+    }
+
+    /// The same, where it may have so many files open.
+    pub(crate) fn start_with_files(files: u32, arguments: &[&str], env: &Settings) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={files}:{files}"));
+        command.arg(env!("CARGO_BIN_EXE_quell"));
+        Self::spawn(command, arguments, env)
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str], env: &Settings) -> Self {
         command
             .args(arguments)
             .env_clear()

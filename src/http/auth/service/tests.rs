@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::json;
 
-use super::super::testing::{Answer, NOW, Server, clock, keys, nowhere};
+use super::super::testing::{Answer, NOW, Server, body, clock, keys, nowhere};
 use super::*;
 
 fn service(url: &Url, timeout: Duration) -> AuthService {
@@ -14,6 +14,9 @@ fn service(url: &Url, timeout: Duration) -> AuthService {
         key: SigningKey::from_pem(keys::EC).unwrap(),
         allow_no_id: false,
         clock: clock().clock(),
+        timeout,
+        asked: Semaphore::new(1),
+        answers: None,
     }
 }
 
@@ -26,7 +29,7 @@ async fn ask(service: &AuthService) -> Result<Option<Id>, AuthError> {
         method: &Method::POST,
         path: "/livekit/participant/mute",
         api_key: None,
-        body: b"{}",
+        body: body("{}"),
     };
     service.check("the token", &request).await
 }
@@ -67,7 +70,7 @@ async fn the_service_is_sent_a_signed_account_of_the_request() {
         method: &Method::POST,
         path: "/livekit/participant/mute?api_key=the%20token",
         api_key: None,
-        body: br#"{"room_name": "r"}"#,
+        body: body(r#"{"room_name": "r"}"#),
     };
     let answer = service(&server.url, LONG)
         .check("the token", &request)
@@ -206,4 +209,28 @@ async fn a_service_that_is_not_there_or_hangs_is_unavailable() {
     let server = Server::start(Answer::Hang).await;
     let hangs = service(&server.url, Duration::from_millis(50));
     assert_eq!(outcome(&ask(&hangs).await), "503");
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_where_that_is_set_and_a_refusal_never() {
+    let server = Server::start(Answer::ok(&json!({"id": "acme"}))).await;
+    let mut service = service(&server.url, LONG);
+    for _ in 0..2 {
+        assert_eq!(outcome(&ask(&service).await), r#"Id("acme")"#);
+    }
+    assert_eq!(server.received().len(), 2);
+    service.answers = Some(Answers::new(LONG));
+    for _ in 0..3 {
+        assert_eq!(outcome(&ask(&service).await), r#"Id("acme")"#);
+    }
+    assert_eq!(server.received().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_asked_at_once_and_others_wait_no_longer_than_for_an_answer() {
+    let service = service(&nowhere(), LONG);
+    let _all = service.asked.acquire().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    assert_eq!(outcome(&ask(&service).await), "503");
+    assert_eq!(begun.elapsed(), LONG);
 }

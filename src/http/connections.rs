@@ -1,0 +1,440 @@
+//! Accepts connections: bounded in number, so that strangers never take the files that Postgres and
+//! LiveKit need, and in the time that each may wait (`connection_io`).
+//!
+//! Where all are taken, the one that waits the longest for its client makes room: first those that never
+//! sent a whole request. So somebody who opens connections and says nothing keeps nobody out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::Response;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::Service;
+use super::connection_io::{Progress, Timed};
+use crate::metrics::Metrics;
+
+/// A header, and what hyper reads of a body ahead: of strangers too.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Where no connection can be accepted (no files are left), it is tried again.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) connections_max: usize,
+    /// Of one address; none where it may have all of them.
+    pub(crate) per_peer_max: Option<usize>,
+}
+
+/// Serves `service` on `listener` until `stop`, and then what is under way; each connection is a task of `tracker`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: Service,
+    limits: ConnectionLimits,
+    metrics: Metrics,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) {
+    let open = Arc::new(Open::new(limits, metrics));
+    let accepting = async {
+        loop {
+            let (stream, peer) = accept(&listener).await;
+            let Some(place) = open.place(peer.ip()).await else {
+                continue;
+            };
+            let serving = connection(stream, peer, service.clone(), place, stop.clone());
+            tracker.spawn(serving);
+        }
+    };
+    stop.run_until_cancelled(pin!(accepting)).await;
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Service,
+    place: Place,
+    stop: CancellationToken,
+) {
+    // Answers are small, and a webhook's sender waits for its own.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    let answer = |mut request: Request| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        service.clone().oneshot(request)
+    };
+    let serving = serve_stream(stream, answer, &place.progress, stop);
+    match serving.await {
+        Ok(()) => {}
+        Err(Closed::Evicted) => place.open.metrics.connection_closed("evicted"),
+        Err(Closed::TooSlow) => place.open.metrics.connection_closed("too_slow"),
+        Err(Closed::Otherwise(error)) => tracing::debug!(%error, %peer, "a connection ended"),
+    }
+}
+
+/// Why a connection is closed before its time.
+#[derive(Debug)]
+enum Closed {
+    Evicted,
+    TooSlow,
+    Otherwise(hyper::Error),
+}
+
+async fn serve_stream<F: Future<Output = Result<Response<Body>, Infallible>>>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Request) -> F,
+    progress: &Arc<Progress>,
+    stop: CancellationToken,
+) -> Result<(), Closed> {
+    let answering = service_fn(|request: hyper::Request<Incoming>| {
+        progress.serving();
+        let answering = answer(request.map(Body::new));
+        let progress = Arc::clone(progress);
+        async move {
+            let answer = answering.await;
+            answer.map(|answer: Response<Body>| answer.map(|body| Answer { body, progress }))
+        }
+    });
+    let io = TokioIo::new(Timed::new(stream, progress));
+    let mut serving = pin!(
+        http1::Builder::new()
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(io, answering)
+    );
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = progress.evicted.cancelled() => return Err(Closed::Evicted),
+        () = stop.cancelled() => {
+            progress.stop();
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    ended.map_err(|error| {
+        if is_timeout(&error) {
+            Closed::TooSlow
+        } else {
+            Closed::Otherwise(error)
+        }
+    })
+}
+
+fn is_timeout(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|error| error.downcast_ref());
+    source.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The body of an answer; dropped, it is written.
+struct Answer {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.progress.answered();
+    }
+}
+
+/// The connections that are open.
+struct Open {
+    limits: ConnectionLimits,
+    metrics: Metrics,
+    places: Mutex<Places>,
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct Places {
+    next: u64,
+    taken: HashMap<u64, (IpAddr, Arc<Progress>)>,
+    of_peers: HashMap<IpAddr, usize>,
+}
+
+impl Places {
+    fn free(&mut self, id: u64) -> Option<Arc<Progress>> {
+        let (peer, progress) = self.taken.remove(&id)?;
+        if let Some(count) = self.of_peers.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_peers.remove(&peer);
+            }
+        }
+        Some(progress)
+    }
+
+    /// The connection that waits for its client and can best be done without.
+    fn spare(&self) -> Option<u64> {
+        let ranked = self.taken.iter().filter_map(|(id, (_, progress))| {
+            let rank = progress.eviction_rank()?;
+            Some((rank, *id))
+        });
+        ranked.min().map(|(_, id)| id)
+    }
+}
+
+/// One connection's place among those that are open, until it is dropped.
+struct Place {
+    open: Arc<Open>,
+    id: u64,
+    progress: Arc<Progress>,
+}
+
+impl Open {
+    fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
+        Self {
+            limits,
+            metrics,
+            places: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection of `peer`, once there is one; none where the peer has all that it may have.
+    async fn place(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        loop {
+            let ended = self.ended.notified();
+            {
+                let mut places = self.places();
+                let of_peer = places.of_peers.get(&peer).copied().unwrap_or_default();
+                let per_peer_max = self.limits.per_peer_max;
+                if per_peer_max.is_some_and(|max| of_peer >= max) {
+                    self.metrics.connection_closed("peer_limit");
+                    return None;
+                }
+                let is_full = places.taken.len() >= self.limits.connections_max;
+                let spare = is_full.then(|| places.spare()).flatten();
+                if let Some(evicted) = spare.and_then(|id| places.free(id)) {
+                    evicted.evicted.cancel();
+                }
+                if !is_full || spare.is_some() {
+                    let id = places.next;
+                    places.next += 1;
+                    let progress = Arc::new(Progress::new());
+                    places.taken.insert(id, (peer, Arc::clone(&progress)));
+                    *places.of_peers.entry(peer).or_default() += 1;
+                    self.metrics.connections(places.taken.len());
+                    let open = Arc::clone(self);
+                    return Some(Place { open, id, progress });
+                }
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.open.places();
+        places.free(self.id);
+        self.open.metrics.connections(places.taken.len());
+        drop(places);
+        self.open.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::super::connection_io::{HEADER_TIMEOUT, IDLE_TIMEOUT};
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: quell\r\n\r\n";
+
+    struct Served {
+        client: DuplexStream,
+        task: AbortOnDropHandle<Result<(), Closed>>,
+        stop: CancellationToken,
+    }
+
+    /// A connection to a server that answers with so many bytes.
+    fn served(bytes: usize) -> Served {
+        let (client, stream) = duplex(1024);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serving = async move {
+            let answer = async |_| Ok(Response::new(Body::from(vec![b'x'; bytes])));
+            let progress = Arc::new(Progress::new());
+            serve_stream(stream, answer, &progress, stopped).await
+        };
+        let task = AbortOnDropHandle::new(TaskTracker::new().spawn(serving));
+        Served { client, task, stop }
+    }
+
+    impl Served {
+        async fn answered(&mut self) {
+            self.client.write_all(GET).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"xxx") {
+                answer.push(self.client.read_u8().await.unwrap());
+            }
+        }
+
+        /// How it ended, and how long after `since`.
+        async fn ended(self, since: Instant) -> (Result<(), Closed>, Duration) {
+            let ended = self.task.await.unwrap();
+            (ended, since.elapsed())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_has_its_time_from_its_first_byte_on() {
+        let mut connection = served(3);
+        connection.answered().await;
+        sleep(Duration::from_secs(100)).await;
+        let begun = Instant::now();
+        while connection.client.write_all(b"G").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let (ended, took) = connection.ended(begun).await;
+        assert!(matches!(ended, Err(Closed::TooSlow)), "{ended:?}");
+        assert!(
+            took.abs_diff(HEADER_TIMEOUT) <= Duration::from_secs(1),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_be_idle_for_longer_than_livekits_client_keeps_it() {
+        let mut connection = served(3);
+        sleep(Duration::from_secs(119)).await;
+        connection.answered().await;
+        sleep(Duration::from_secs(119)).await;
+        connection.answered().await;
+        let begun = Instant::now();
+        let (ended, took) = connection.ended(begun).await;
+        // Nothing was wrong.
+        assert!(!matches!(ended, Err(Closed::TooSlow)), "{ended:?}");
+        assert!(
+            took.abs_diff(IDLE_TIMEOUT) <= Duration::from_secs(1),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_its_answer_is_cut_off_and_a_slow_one_is_not() {
+        let mut connection = served(100_000);
+        let begun = Instant::now();
+        connection.client.write_all(GET).await.unwrap();
+        let (ended, took) = connection.ended(begun).await;
+        assert!(matches!(ended, Err(Closed::TooSlow)), "{ended:?}");
+        assert_eq!(took.as_secs(), 10);
+
+        let mut connection = served(200_000);
+        connection.client.write_all(GET).await.unwrap();
+        let mut read = 0;
+        while read < 200_000 {
+            read += connection.client.read(&mut [0; 1000]).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!connection.task.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_no_request_that_has_not_come() {
+        let connection = served(3);
+        connection.stop.cancel();
+        assert!(connection.task.await.unwrap().is_ok());
+
+        let mut connection = served(3);
+        connection.client.write_all(b"GET / HT").await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        connection.stop.cancel();
+        let begun = Instant::now();
+        let (ended, took) = connection.ended(begun).await;
+        assert!(ended.is_err());
+        assert!(took <= Duration::from_secs(1), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn where_all_places_are_taken_whoever_never_asked_anything_makes_room_first() {
+        let limits = ConnectionLimits {
+            connections_max: 3,
+            per_peer_max: Some(3),
+        };
+        let open = Arc::new(Open::new(limits, Metrics::new()));
+        let peer = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let busy = open.place(peer(1)).await.unwrap();
+        busy.progress.serving();
+        let kept_alive = open.place(peer(1)).await.unwrap();
+        kept_alive.progress.serving();
+        kept_alive.progress.answered();
+        let silent = open.place(peer(1)).await.unwrap();
+        assert!(open.place(peer(1)).await.is_none());
+        let mut places = Vec::new();
+        for (last, evicted) in [(2, &silent), (3, &kept_alive)] {
+            assert!(!evicted.progress.evicted.is_cancelled());
+            let place = open.place(peer(last)).await.unwrap();
+            assert!(evicted.progress.evicted.is_cancelled());
+            place.progress.serving();
+            places.push(place);
+        }
+        // Nobody can make room: it is waited for.
+        let waiting = open.place(peer(4));
+        let mut waiting = std::pin::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop((silent, kept_alive));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(busy);
+        assert!(waiting.await.is_some());
+    }
+}
