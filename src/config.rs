@@ -122,6 +122,8 @@ pub struct DatabaseConfig {
     pub search_path: Vec<PathBuf>,
     /// `QUELL_DATABASE_CONNECTIONS`: the pool's size (default 16).
     pub connections_max: u32,
+    /// `QUELL_POLICIES_BYTES_MAX`: the bytes of all owners' policies together (default 64 MiB).
+    pub policies_bytes_max: i64,
 }
 
 /// Who may call, and how it is checked.

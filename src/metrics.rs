@@ -72,6 +72,7 @@ struct MetricsInner {
     oldest_queued: Gauge<f64, AtomicU64>,
     policies: Gauge,
     newest_revision: Gauge,
+    owners_left_behind: Gauge,
     maintenance_runs: Family<RunLabels, Counter>,
     maintenance_last_success: Family<ChoreLabel, Gauge>,
     sweeps: SweepMetrics,
@@ -164,6 +165,12 @@ impl Metrics {
             "The newest change of policies that is in force in this process (policy_revision.id)",
             newest_revision.clone(),
         );
+        let owners_left_behind = Gauge::default();
+        registry.register(
+            "policy_owners_left_behind",
+            "Owners with a stored policy that this version cannot read: in force are the policies before it",
+            owners_left_behind.clone(),
+        );
         let maintenance_runs = Family::<RunLabels, Counter>::default();
         registry.register(
             "maintenance_runs",
@@ -188,6 +195,7 @@ impl Metrics {
             oldest_queued,
             policies,
             newest_revision,
+            owners_left_behind,
             maintenance_runs,
             sweeps: SweepMetrics::register(&mut registry),
             connections: ConnectionMetrics::register(&mut registry),
@@ -259,8 +267,10 @@ impl Metrics {
         self.0.oldest_queued.set(oldest.as_secs_f64());
     }
 
-    /// Says how many policies are in force, and up to which change of them.
-    pub fn policies(&self, count: usize, newest_revision: i64) {
+    /// Says how many policies are in force, up to which change of them, and how many owners have one that cannot be read.
+    pub fn policies(&self, count: usize, newest_revision: i64, owners_left_behind: usize) {
+        let owners = i64::try_from(owners_left_behind).unwrap_or(i64::MAX);
+        self.0.owners_left_behind.set(owners);
         self.0
             .policies
             .set(i64::try_from(count).unwrap_or(i64::MAX));

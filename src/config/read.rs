@@ -246,7 +246,22 @@ fn database(reader: &mut EnvReader<'_>) -> DatabaseConfig {
             .map(|path| std::env::split_paths(path).collect())
             .unwrap_or_default(),
         connections_max: reader.parsed("QUELL_DATABASE_CONNECTIONS", 16, "a whole number"),
+        policies_bytes_max: policies_bytes_max(reader),
     }
+}
+
+/// What a process reads within 5 s as it starts.
+const POLICIES_BYTES_MAX: i64 = 64 << 20;
+
+fn policies_bytes_max(reader: &mut EnvReader<'_>) -> i64 {
+    let name = "QUELL_POLICIES_BYTES_MAX";
+    let bytes = reader.positive(name).unwrap_or(POLICIES_BYTES_MAX);
+    if bytes < 0 {
+        reader
+            .problems
+            .push(format!("{name} is {bytes}, but must be at least 1"));
+    }
+    bytes
 }
 
 /// A hundred years: dates have an end.

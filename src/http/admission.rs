@@ -65,10 +65,21 @@ const EXPLAIN: Limits = Limits {
     code: "EXPLAIN_BUSY",
 };
 
+/// A change of policies holds a lock that all other changes of the database wait for.
+const CHANGE: Limits = Limits {
+    running_max: 1,
+    waiting_max: 64,
+    per_caller_max: 8,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 1,
+    code: "CHANGES_BUSY",
+};
+
 /// One admission queue for each kind of expensive request.
 #[derive(Debug, Clone)]
 pub struct AdmissionQueues {
     pub(super) backtest: AdmissionQueue,
+    pub(super) change: AdmissionQueue,
     pub(super) explain: AdmissionQueue,
     pub(super) plan: AdmissionQueue,
 }
@@ -77,6 +88,7 @@ impl Default for AdmissionQueues {
     fn default() -> Self {
         Self {
             backtest: AdmissionQueue::new(BACKTEST),
+            change: AdmissionQueue::new(CHANGE),
             explain: AdmissionQueue::new(EXPLAIN),
             plan: AdmissionQueue::new(PLAN),
         }
@@ -192,8 +204,10 @@ enum RejectionCause {
 
 impl From<Rejected> for Problem {
     fn from(Rejected { cause, limits }: Rejected) -> Self {
-        let (text, retry_after_secs) = match cause {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, text, retry_after_secs) = match cause {
             RejectionCause::CallerLimit => (
+                StatusCode::TOO_MANY_REQUESTS,
                 format!(
                     "you have {} of these requests under way or waiting, which is the most of one caller; try again when one has been answered",
                     limits.per_caller_max
@@ -201,17 +215,19 @@ impl From<Rejected> for Problem {
                 limits.retry_after_secs,
             ),
             RejectionCause::QueueFull => (
+                unavailable,
                 "too many callers wait for this; try again in some seconds".to_owned(),
                 limits.retry_after_secs,
             ),
             RejectionCause::Timeout => (
+                unavailable,
                 "requests of other callers are still running; try again in some seconds".to_owned(),
                 RETRY_AFTER_WAITING_SECS,
             ),
         };
         Self {
             retry_after_secs: Some(retry_after_secs),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, limits.code, text)
+            ..Self::new(status, limits.code, text)
         }
     }
 }
@@ -332,13 +348,13 @@ mod tests {
 
     #[test]
     fn a_rejection_says_when_to_come_again() {
-        for (cause, after) in [
-            (RejectionCause::CallerLimit, "10"),
-            (RejectionCause::QueueFull, "10"),
-            (RejectionCause::Timeout, "1"),
+        for (cause, status, after) in [
+            (RejectionCause::CallerLimit, 429, "10"),
+            (RejectionCause::QueueFull, 503, "10"),
+            (RejectionCause::Timeout, 503, "1"),
         ] {
             let response = Problem::from(queue().rejected(cause)).into_response();
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.status(), status);
             assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), after);
         }
     }

@@ -153,6 +153,12 @@ pub enum ChangeError {
         OWNER_BYTES_MAX >> 20
     )]
     TooMuch,
+    /// The policies of all owners are as long as they may be.
+    #[error(
+        "the policies of all owners together have more than {} MiB, which is the limit here (QUELL_POLICIES_BYTES_MAX): remove some first, or ask whoever runs this quell",
+        .0 >> 20
+    )]
+    TooMuchInAll(i64),
     /// The database.
     #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),

@@ -1,6 +1,6 @@
 //! One transaction of changes: behind the lock it writes documents, revisions and audit rows.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -27,15 +27,9 @@ pub(super) struct Changing<'a> {
     tx: Transaction,
     by: &'a Author<'a>,
     at: DateTime<Utc>,
-    /// What owners have; read once, and counted on with every change.
-    usage: HashMap<Owner, OwnerUsage>,
-}
-
-/// How much one owner has stored.
-#[derive(Debug, Clone, Copy)]
-struct OwnerUsage {
-    policies: i64,
-    bytes: i64,
+    /// Whose policies changed.
+    changed: HashSet<Owner>,
+    bytes_max: i64,
 }
 
 /// What a policy is to be from now on.
@@ -78,12 +72,41 @@ impl<'a> Changing<'a> {
             tx,
             by,
             at,
-            usage: HashMap::new(),
+            changed: HashSet::new(),
+            bytes_max: pool.policies_bytes_max(),
         })
     }
 
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.tx.commit().await
+    /// Commits, unless an owner, or all together, would have more than they may: every replica holds all of it. Who has
+    /// too much may still make it less.
+    pub(super) async fn commit(mut self) -> Result<(), ChangeError> {
+        for owner in &self.changed {
+            let usage = sqlx::query!(
+                r#"insert into policy_usage as usage (owner, policies, bytes)
+                   select $1, count(*), coalesce(sum(bytes), 0) from policy where coalesce(owner, '') = $1
+                   on conflict (owner) do update set policies = excluded.policies, bytes = excluded.bytes
+                   returning policies, bytes,
+                       -- These see what was before.
+                       coalesce((select b.policies from policy_usage b where b.owner = $1), 0) as "policies_before!",
+                       coalesce((select b.bytes from policy_usage b where b.owner = $1), 0) as "bytes_before!",
+                       (select coalesce(sum(b.bytes), 0) from policy_usage b where b.owner <> $1)::bigint as "others!""#,
+                owner.as_str().unwrap_or_default(),
+            )
+            .fetch_one(&mut *self.tx)
+            .await?;
+            let policies_max = i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX);
+            if usage.policies > usage.policies_before.max(policies_max) {
+                return Err(ChangeError::TooMany);
+            }
+            if usage.bytes > usage.bytes_before.max(OWNER_BYTES_MAX) {
+                return Err(ChangeError::TooMuch);
+            }
+            let all = usage.others.saturating_add(usage.bytes);
+            if usage.bytes > usage.bytes_before && all > self.bytes_max {
+                return Err(ChangeError::TooMuchInAll(self.bytes_max));
+            }
+        }
+        Ok(self.tx.commit().await?)
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -108,8 +131,7 @@ impl<'a> Changing<'a> {
         write: Write<'_>,
         before: Option<PolicyRecord>,
     ) -> Result<Changed, ChangeError> {
-        self.make_room(write.owner, before.as_ref(), Some(&write.document))
-            .await?;
+        self.changed.insert(write.owner.clone());
         let (outcome, action, change) = match before {
             Some(_) => (ChangeOutcome::Updated, Action::PolicyUpdate, "update"),
             None => (ChangeOutcome::Created, Action::PolicyCreate, "create"),
@@ -156,8 +178,7 @@ impl<'a> Changing<'a> {
         mut stored: PolicyRecord,
         managed_by: ManagedBy,
     ) -> Result<Changed, ChangeError> {
-        let owner = stored.owner.clone();
-        self.make_room(&owner, Some(&stored), None).await?;
+        self.changed.insert(stored.owner.clone());
         let row = NewRevision {
             owner: &stored.owner,
             name: &stored.name,
@@ -182,50 +203,6 @@ impl<'a> Changing<'a> {
             outcome: ChangeOutcome::Deleted,
             policy: stored,
         })
-    }
-
-    /// Counts a change, and refuses what would be more than one owner may have: every replica
-    /// holds all of it.
-    async fn make_room(
-        &mut self,
-        owner: &Owner,
-        before: Option<&PolicyRecord>,
-        after: Option<&Value>,
-    ) -> Result<(), ChangeError> {
-        let bytes =
-            |document: &Value| i64::try_from(document.to_string().len()).unwrap_or(i64::MAX);
-        let key = owner.clone();
-        let mut usage = match self.usage.get(&key) {
-            Some(usage) => *usage,
-            None => {
-                sqlx::query_as!(
-                    OwnerUsage,
-                    r#"select count(*) as "policies!",
-                              coalesce(sum(octet_length(document::text)), 0)::bigint as "bytes!"
-                       from policy where owner is not distinct from $1"#,
-                    owner.as_str(),
-                )
-                .fetch_one(&mut *self.tx)
-                .await?
-            }
-        };
-        if let Some(before) = before {
-            usage.policies -= 1;
-            usage.bytes -= bytes(&before.document);
-        }
-        if let Some(document) = after {
-            if before.is_none() && usage.policies >= i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX)
-            {
-                return Err(ChangeError::TooMany);
-            }
-            usage.policies += 1;
-            usage.bytes += bytes(document);
-            if usage.bytes > OWNER_BYTES_MAX {
-                return Err(ChangeError::TooMuch);
-            }
-        }
-        self.usage.insert(key, usage);
-        Ok(())
     }
 
     /// Writes the next revision; numbers go on where a deleted policy of the name left off, so

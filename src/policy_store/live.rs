@@ -1,5 +1,6 @@
 //! The policies in force in this process: a snapshot that is swapped when something changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +11,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::read::{
-    ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything, newest_revision,
+    ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything, list,
+    newest_revision,
 };
+use super::revisions::before_revision;
 use crate::metrics::Metrics;
 use crate::postgres::{Listener, Pool};
-use quell_policy::PolicySet;
 use quell_policy::set::Unreadable;
+use quell_policy::{Change, Owner, PolicySet, StoredPolicy};
 
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
 /// within a second all the same.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How far back the policies of an owner are looked for that this version can read.
+const HISTORY_MAX: usize = 100;
 const CHANNEL: &str = "quell_policy";
 
 /// The policies in force; cheap to clone.
@@ -31,10 +36,18 @@ struct PoliciesInner {
     snapshot: ArcSwap<PolicySet>,
     /// Told of every new snapshot.
     changed: watch::Sender<()>,
-    /// The revision that the snapshot was read at; none before the first read. Locked while a change is
-    /// applied: of two at once, the one that read first could end last.
-    seen: Mutex<Option<Newest>>,
+    /// Locked while a change is applied: of two at once, the one that read first could end last.
+    seen: Mutex<Seen>,
     metrics: Metrics,
+}
+
+/// What the snapshot has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The revision that it was read at; none before the first read.
+    newest: Option<Newest>,
+    /// Owners with a policy that this version cannot read: theirs are the policies before it.
+    left_behind: HashSet<Owner>,
 }
 
 impl Policies {
@@ -43,7 +56,7 @@ impl Policies {
         let policies = Self(Arc::new(PoliciesInner {
             snapshot: ArcSwap::default(),
             changed: watch::Sender::new(()),
-            seen: Mutex::new(None),
+            seen: Mutex::default(),
             metrics,
         }));
         policies.refresh(pool).await?;
@@ -65,55 +78,84 @@ impl Policies {
     /// Applies what has changed since the last refresh, if anything has.
     pub async fn refresh(&self, pool: &Pool) -> Result<(), StoreError> {
         let mut seen = self.0.seen.lock().await;
+        let Seen {
+            newest: seen_newest,
+            left_behind,
+        } = &mut *seen;
         // Revisions are written one after the other: the largest id tells of every change.
-        if *seen == Some(newest_revision(pool).await?) {
+        if *seen_newest == Some(newest_revision(pool).await?) {
             return Ok(());
         }
         let begun = Instant::now();
         let pool = &pool.within(ALL_POLICIES_TIMEOUT);
-        let since = match *seen {
+        let since = match *seen_newest {
             Some(seen) => changes_since(pool, seen).await?,
             None => Since::AnotherHistory,
         };
-        let newest = match since {
+        let (newest, (set, unreadable)) = match since {
             Since::Changed(newest, changes) => {
-                self.put_in_force(newest, |before| before.with_changes(changes))
-                    .await?;
-                newest
+                // Of the changes of those who were left behind some were passed over: they are read whole.
+                let whole = changes.iter().map(|change| &change.key.owner);
+                let whole = whole.filter(|owner| left_behind.contains(*owner));
+                let whole: HashSet<_> = whole.cloned().collect();
+                let changed = self.changed(pool, changes, &whole).await?;
+                left_behind.retain(|owner| !whole.contains(owner));
+                (newest, changed)
             }
             Since::AnotherHistory => {
                 let (newest, rows) = everything(pool).await?;
-                self.put_in_force(newest, |_| PolicySet::from_stored(rows))
-                    .await?;
-                newest
+                let anew = anew(pool, rows).await?;
+                left_behind.clear();
+                (newest, anew)
             }
         };
-        *seen = Some(newest);
-        let policies = self.snapshot().len();
-        self.0.metrics.policies(policies, newest.id);
+        for error in unreadable {
+            tracing::error!(
+                %error,
+                "a stored policy cannot be read by this version: its owner's policies before it stay in force, and those of all others go on"
+            );
+            left_behind.insert(error.key.owner);
+        }
+        let set = Arc::new(set.as_of_revision(newest.id));
+        let policies = set.len();
+        // The one before takes a while to be dropped.
+        let before = self.0.snapshot.swap(set);
+        spawn_blocking(move || drop(before));
+        self.0.changed.send_replace(());
+        *seen_newest = Some(newest);
+        let owners = left_behind.len();
+        self.0.metrics.policies(policies, newest.id, owners);
         tracing::info!(policies, took = ?begun.elapsed(), "policies are in force");
         Ok(())
     }
 
-    /// Thousands of policies take a while to compile, and to drop: not on a thread that webhooks
-    /// need.
-    async fn put_in_force(
+    /// The snapshot after `changes`, and with all that is stored of the owners `whole`.
+    async fn changed(
         &self,
-        newest: Newest,
-        compile: impl FnOnce(&PolicySet) -> Result<PolicySet, Unreadable> + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let inner = Arc::clone(&self.0);
-        let work = move || {
-            let set = compile(&inner.snapshot.load())?.as_of_revision(newest.id);
-            inner.snapshot.store(Arc::new(set));
-            inner.changed.send_replace(());
-            Ok(())
-        };
-        spawn_blocking(work).await.map_err(broken)?
+        pool: &Pool,
+        mut changes: Vec<Change>,
+        whole: &HashSet<Owner>,
+    ) -> Result<(PolicySet, Vec<Unreadable>), StoreError> {
+        changes.retain(|change| !whole.contains(&change.key.owner));
+        let mut owners = Vec::new();
+        for owner in whole {
+            owners.push((owner.clone(), list(pool, Some(owner)).await?));
+        }
+        let before = self.snapshot();
+        compiled(move || {
+            let (mut set, mut unreadable) = before.with_changes(changes);
+            for (owner, rows) in owners {
+                match set.with_owner(&owner, rows.into_iter().map(StoredPolicy::from)) {
+                    Ok(with_owner) => set = with_owner,
+                    Err(error) => unreadable.push(error),
+                }
+            }
+            (set, unreadable)
+        })
+        .await
     }
 
-    /// Keeps the snapshot fresh until `stop`. Where a change cannot be read, the policies before
-    /// it stay in force.
+    /// Keeps the snapshot fresh until `stop`.
     pub async fn watch(self, pool: Pool, stop: CancellationToken) {
         let watching = async {
             let (mut listener, mut may_listen) = (None, true);
@@ -157,6 +199,41 @@ async fn listen(pool: &Pool) -> (Option<Listener>, bool) {
             (None, true)
         }
     }
+}
+
+/// A set of everything that is stored. An owner with a policy that cannot be read has what it had before that.
+async fn anew(
+    pool: &Pool,
+    rows: Vec<StoredPolicy>,
+) -> Result<(PolicySet, Vec<Unreadable>), StoreError> {
+    let changes = rows.into_iter().map(|row| Change {
+        key: row.key.clone(),
+        stored: Some(row),
+    });
+    let changes: Vec<_> = changes.collect();
+    let (mut set, unreadable) = compiled(|| PolicySet::default().with_changes(changes)).await?;
+    for error in &unreadable {
+        let owner = &error.key.owner;
+        let (mut key, mut revision) = (error.key.clone(), error.revision);
+        for _ in 0..HISTORY_MAX {
+            let rows = before_revision(pool, &key, revision).await?;
+            match set.with_owner(owner, rows) {
+                Ok(with_owner) => {
+                    set = with_owner;
+                    break;
+                }
+                Err(error) => (key, revision) = (error.key, error.revision),
+            }
+        }
+    }
+    Ok((set, unreadable))
+}
+
+/// Thousands of policies take a while to compile: not on a thread that webhooks need.
+async fn compiled<T: Send + 'static>(
+    compile: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    Ok(spawn_blocking(compile).await.map_err(broken)?)
 }
 
 fn broken(error: JoinError) -> sqlx::Error {

@@ -23,8 +23,10 @@ pub use fields::{FieldChange, changed_fields};
 pub use live::Policies;
 pub(crate) use owner::PgOwner;
 pub use plan::{Planned, plan};
-pub(crate) use read::newest_revision_id;
-pub use read::{ALL_POLICIES_TIMEOUT, PolicyRecord, StoreError, get, list};
+pub use read::{
+    ALL_POLICIES_TIMEOUT, After, PolicyPage, PolicyRecord, StoreError, get, list, page,
+};
+pub(crate) use read::{everything, newest_revision_id};
 pub use revisions::{
     At, PAGE_MAX, Revision, RevisionPage, Seeing, as_of, history, latest, revision, snapshot_at,
 };

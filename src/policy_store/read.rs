@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgExecutor;
 
 use super::owner::PgOwner;
 use crate::postgres::failed_query;
-use quell_policy::set::Unreadable;
 use quell_policy::{Change, Owner, PolicyKey, StoredPolicy};
 
 /// Reading all policies takes long over a slow link, where there are many.
@@ -16,7 +17,7 @@ pub const ALL_POLICIES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A policy as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PolicyRecord {
+pub struct PolicyRecord<D = Value> {
     /// Whose it is.
     pub owner: Owner,
     /// Its name.
@@ -24,7 +25,7 @@ pub struct PolicyRecord {
     /// Its revision.
     pub revision: i32,
     /// Its canonical form.
-    pub document: Value,
+    pub document: D,
     /// `apply` or `rest`: who wrote it last.
     pub managed_by: String,
     /// When.
@@ -68,9 +69,6 @@ pub enum StoreError {
     /// The database.
     #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),
-    /// A stored policy that this version cannot read.
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
 }
 
 /// The policies of `owner` (none: everybody's), the operator's first, by name.
@@ -90,6 +88,80 @@ pub async fn list(
     )
     .fetch_all(db)
     .await
+}
+
+/// Where a page of policies begins: after this owner's policy of this name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After(Owner, String);
+
+/// Some policies, the operator's first, by owner and name.
+#[derive(Debug)]
+pub struct PolicyPage {
+    /// The policies, their documents as text.
+    pub policies: Vec<PolicyRecord<Box<RawValue>>>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<After>,
+}
+
+/// The documents of a page have at most so many bytes together, if it has more than one: whoever reads it slowly
+/// keeps no more in memory.
+const PAGE_BYTES_MAX: i64 = 256 << 10;
+
+/// A page of at most `limit` policies of `owner` (none: everybody's).
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    owner: Option<&Owner>,
+    after: Option<&After>,
+    limit: u16,
+) -> Result<PolicyPage, sqlx::Error> {
+    let (all, owner) = columns(owner);
+    let after = after.map(|After(owner, name)| (owner.as_str().unwrap_or_default(), &**name));
+    let (after_owner, after_name) = after.unwrap_or_default();
+    let rows = sqlx::query!(
+        r#"select owner as "owner!: PgOwner", name as "name!", revision as "revision!", document as "document!",
+                  managed_by as "managed_by!", updated_at as "updated_at!", updated_by as "updated_by!",
+                  is_last as "is_last!"
+           from (
+               select *, sum(octet_length(document)) over by_name as bytes, row_number() over by_name as place,
+                      lead(name) over by_name is null as is_last
+               from (
+                   select owner, name, revision, document::text as document, managed_by, updated_at, updated_by
+                   from policy
+                   where ($1 or coalesce(owner, '') = $2) and (coalesce(owner, ''), name) > ($3, $4)
+                   order by coalesce(owner, ''), name
+                   limit $5
+               ) selected
+               window by_name as (order by coalesce(owner, ''), name)
+           ) counted
+           where place = 1 or (place < $5 and bytes <= $6)
+           order by place"#,
+        all,
+        owner.unwrap_or_default(),
+        after_owner,
+        after_name,
+        // One more tells whether there are more.
+        i64::from(limit) + 1,
+        PAGE_BYTES_MAX,
+    )
+    .fetch_all(db)
+    .await?;
+    let is_last = rows.last().is_none_or(|row| row.is_last);
+    let mut policies = Vec::with_capacity(rows.len());
+    for row in rows {
+        policies.push(PolicyRecord {
+            owner: row.owner.into(),
+            name: row.name,
+            revision: row.revision,
+            document: RawValue::from_string(row.document)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
+            managed_by: row.managed_by,
+            updated_at: row.updated_at,
+            updated_by: row.updated_by,
+        });
+    }
+    let last = policies.last().filter(|_| !is_last);
+    let next = last.map(|last| After(last.owner.clone(), last.name.clone()));
+    Ok(PolicyPage { policies, next })
 }
 
 /// One policy.
@@ -112,7 +184,7 @@ pub async fn get(
 
 /// The newest revision of all, as a replica remembers what it has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Newest {
+pub(crate) struct Newest {
     /// 0 where there is none.
     pub(super) id: i64,
     /// When it was written. Databases that are put back give an id again, but not at the same time.
@@ -140,7 +212,7 @@ pub(super) enum Since {
 }
 
 /// The newest revision of all, and every policy with it, read at once, so that both belong together.
-pub(super) async fn everything(
+pub(crate) async fn everything(
     db: impl PgExecutor<'_>,
 ) -> Result<(Newest, Vec<StoredPolicy>), sqlx::Error> {
     let rows = sqlx::query!(

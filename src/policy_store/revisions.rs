@@ -176,6 +176,29 @@ pub enum Seeing<'a> {
     RoomOf(Option<&'a TenantId>),
 }
 
+/// The policies of the owner of `key` as they were before this revision of it.
+pub(super) async fn before_revision(
+    pool: &Pool,
+    key: &PolicyKey,
+    revision: i32,
+) -> Result<Vec<StoredPolicy>, sqlx::Error> {
+    let id = sqlx::query_scalar!(
+        "select id from policy_revision
+         where name = $1 and owner is not distinct from $2 and revision = $3",
+        key.name,
+        key.owner.as_str(),
+        revision,
+    );
+    // Whoever restores a part of a database may lose it.
+    let Some(id) = id.fetch_optional(pool).await? else {
+        return Ok(Vec::new());
+    };
+    let at = At::Snapshot(id.saturating_sub(1));
+    let mut rows = as_of(pool, at, Seeing::RoomOf(key.owner.tenant())).await?;
+    rows.retain(|row| row.key.owner == key.owner);
+    Ok(rows)
+}
+
 /// Policies as they were at one point, to decide again what was decided then.
 pub async fn as_of(
     pool: &Pool,

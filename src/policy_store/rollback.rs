@@ -103,7 +103,7 @@ pub async fn rollback(
         restored_from: Some(to),
     };
     let changed = changing.write(write, before).await?;
-    changing.commit().await.map_err(ChangeError::from)?;
+    changing.commit().await?;
     Ok(changed)
 }
 

@@ -16,6 +16,7 @@ use super::local::{Limit, LocalPostgres, Supervised};
 use super::pool::{Pool, TRUSTED_IDLE};
 use super::pooler::Sessions;
 use super::{data, migrate, rights};
+use crate::config::DatabaseConfig;
 
 /// At start, host names and TLS included. Later the pool has its own, shorter one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ impl Database {
     /// Connects (to the machine's own Postgres without `DATABASE_URL`), migrates and gives rights.
     /// Where `stop` is over first, what was begun is stopped, and there is no database.
     pub async fn open(
-        config: &crate::config::DatabaseConfig,
+        config: &DatabaseConfig,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, DatabaseError> {
         let mut stop = pin!(stop);
@@ -74,11 +75,12 @@ impl Database {
             None => (service.clone(), DATABASE_URL),
         };
         let opening = Self::on(service, owner, variable, config.connections_max);
-        unless(&mut stop, Box::pin(opening)).await.transpose()
+        let opened = unless(&mut stop, Box::pin(opening)).await.transpose()?;
+        Ok(opened.map(|database| database.within(config)))
     }
 
     async fn open_local(
-        config: &crate::config::DatabaseConfig,
+        config: &DatabaseConfig,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, DatabaseError> {
         let mut attempt = 1;
@@ -97,7 +99,7 @@ impl Database {
                 Some(Ok(Ok(database))) => {
                     return Ok(Some(Self {
                         local: Local::Unwatched(Box::new(local)),
-                        ..database
+                        ..database.within(config)
                     }));
                 }
                 // Whoever had started it may have stopped it just now.
@@ -110,6 +112,15 @@ impl Database {
             };
             local.stop().await;
             return failed;
+        }
+    }
+
+    /// The same, with the limits that are set.
+    fn within(self, config: &DatabaseConfig) -> Self {
+        let pool = self.pool.clone();
+        Self {
+            pool: pool.with_policies_bytes_max(config.policies_bytes_max),
+            ..self
         }
     }
 
@@ -247,8 +258,6 @@ pub(crate) async fn unless<T>(
 }
 
 /// Where the demo's own Postgres keeps its data, apart from the service's.
-pub fn demo_data_folder(
-    config: &crate::config::DatabaseConfig,
-) -> Result<std::path::PathBuf, LocalPostgresError> {
+pub fn demo_data_folder(config: &DatabaseConfig) -> Result<std::path::PathBuf, LocalPostgresError> {
     data::demo_folder(config)
 }

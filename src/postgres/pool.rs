@@ -59,6 +59,7 @@ pub struct Pool {
     /// The connections that are kept for one thing each ([`Dedicated`]).
     hot: PgPool,
     bound: Duration,
+    policies_bytes_max: i64,
 }
 
 impl Pool {
@@ -69,7 +70,8 @@ impl Pool {
             variable: DATABASE_URL,
         })?;
         let service = connect::service(connect::options(url, DATABASE_URL)?);
-        Ok(Self::new(service, config.connections_max, TRUSTED_IDLE))
+        let pool = Self::new(service, config.connections_max, TRUSTED_IDLE);
+        Ok(pool.with_policies_bytes_max(config.policies_bytes_max))
     }
 
     pub(super) fn new(
@@ -113,7 +115,21 @@ impl Pool {
             raw: raw.connect_lazy_with(service.clone()),
             hot: hot.connect_lazy_with(service),
             bound: SILENCE_MAX,
+            policies_bytes_max: i64::MAX,
         }
+    }
+
+    /// The same connections to a database that may hold so many bytes of policies.
+    pub(super) fn with_policies_bytes_max(self, policies_bytes_max: i64) -> Self {
+        Self {
+            policies_bytes_max,
+            ..self
+        }
+    }
+
+    /// How many bytes of policies the database may hold.
+    pub(crate) fn policies_bytes_max(&self) -> i64 {
+        self.policies_bytes_max
     }
 
     /// The same connections, for work that may take as long as `bound` (else 5 s).

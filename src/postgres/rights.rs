@@ -23,10 +23,11 @@ const VIEWS: [&str; 7] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 13] = [
+const SERVICE: [(&str, &[&str]); 14] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("policy_history", &["select"]),
+    ("policy_usage", &["select", "insert", "update"]),
     ("webhook_event", &["select", "insert", "update"]),
     ("job", &["select", "insert", "update", "delete"]),
     ("replica", &["select", "insert", "update", "delete"]),

@@ -19,7 +19,7 @@ async fn one_backtest_runs_at_a_time_and_ends_with_its_client_or_with_quell() {
     let first = JoinSet::from_iter([Answer::to(request())]);
     app.wait_blocked().await;
     let busy = Answer::to(request()).await;
-    assert_eq!(busy.outcome(), "503 BACKTEST_BUSY");
+    assert_eq!(busy.outcome(), "429 BACKTEST_BUSY");
     assert_eq!(busy.header("retry-after"), Some("10"));
     assert!(busy.error().contains("under way or waiting"), "{busy:?}");
     // Somebody else waits for a while, and is told then.

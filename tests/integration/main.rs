@@ -50,6 +50,7 @@ mod pipeline;
 mod plans;
 mod policies;
 mod policies_hostile;
+mod policies_limits;
 mod policies_live;
 mod policies_reload;
 mod policy_folders;

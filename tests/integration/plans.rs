@@ -339,7 +339,7 @@ async fn one_plan_is_made_at_a_time() {
     let is_asked = |simulator: &Simulator| !simulator.calls().is_empty();
     app.simulator.wait_until(BOUND, is_asked).await.unwrap();
     let busy = app.try_plan(ACME, "", &body).await;
-    assert_eq!(busy.outcome(), "503 PLAN_BUSY");
+    assert_eq!(busy.outcome(), "429 PLAN_BUSY");
     assert_eq!(busy.header("retry-after"), Some("10"));
     drop(first);
     app.simulator.set_faults([]);

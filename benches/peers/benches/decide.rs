@@ -110,7 +110,7 @@ fn change(c: &mut Criterion) {
             stored: Some(StoredPolicy::first_revision(&policy)),
         };
         group.bench_function(name, |b| {
-            let change_one = |change| set.with_changes([change]).unwrap();
+            let change_one = |change| set.with_changes([change]).0;
             b.iter_batched(|| change.clone(), change_one, BatchSize::PerIteration);
         });
     }

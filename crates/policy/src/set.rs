@@ -201,20 +201,35 @@ impl PolicySet {
         set
     }
 
-    /// The set after `changes`. Only the policies that changed are compiled, and only their owners
-    /// are indexed anew.
+    /// The set after `changes`, and what of them cannot be read. Only the policies that changed are compiled, and
+    /// only their owners are indexed anew. An owner with a policy that cannot be read keeps all that it had:
+    /// a part of its changes could say the opposite of the whole.
+    #[must_use]
     pub fn with_changes(
         &self,
         changes: impl IntoIterator<Item = Change>,
-    ) -> Result<Self, Unreadable> {
-        let mut by_owner: HashMap<Owner, HashMap<String, _>> = HashMap::new();
+    ) -> (Self, Vec<Unreadable>) {
+        let mut by_owner: HashMap<Owner, Result<HashMap<String, _>, Unreadable>> = HashMap::new();
         for change in changes {
-            let compiled = change.stored.map(|row| compile(&row)).transpose()?;
-            let of_owner = by_owner.entry(change.key.owner).or_default();
-            of_owner.insert(change.key.name, compiled.map(Arc::new));
+            let of_owner = by_owner.entry(change.key.owner);
+            let of_owner = of_owner.or_insert_with(|| Ok(HashMap::new()));
+            let Ok(policies) = of_owner else { continue };
+            match change.stored.map(|row| compile(&row)).transpose() {
+                Ok(compiled) => {
+                    policies.insert(change.key.name, compiled.map(Arc::new));
+                }
+                Err(error) => *of_owner = Err(error),
+            }
         }
-        let mut set = self.clone();
-        for (owner, mut changes) in by_owner {
+        let (mut set, mut unreadable) = (self.clone(), Vec::new());
+        for (owner, changes) in by_owner {
+            let mut changes = match changes {
+                Ok(changes) => changes,
+                Err(error) => {
+                    unreadable.push(error);
+                    continue;
+                }
+            };
             let before = self.of(&owner);
             let kept = before.into_iter().flat_map(OwnerPolicies::all);
             let mut policies: Vec<_> = kept
@@ -224,6 +239,21 @@ impl PolicySet {
             policies.extend(changes.drain().filter_map(|(_, policy)| policy));
             set.put(&owner, policies);
         }
+        (set, unreadable)
+    }
+
+    /// The set where `rows` are all that `owner` has.
+    pub fn with_owner(
+        &self,
+        owner: &Owner,
+        rows: impl IntoIterator<Item = StoredPolicy>,
+    ) -> Result<Self, Unreadable> {
+        let policies: Result<_, _> = rows
+            .into_iter()
+            .map(|row| compile(&row).map(Arc::new))
+            .collect();
+        let mut set = self.clone();
+        set.put(owner, policies?);
         Ok(set)
     }
 

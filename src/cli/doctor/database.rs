@@ -8,11 +8,13 @@ use sqlx::{query, query_scalar};
 
 use super::{Finding, SkewLimits, skew};
 use crate::config::DatabaseConfig;
+use crate::policy_store;
 use crate::postgres::{
     Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Sessions, Survey, auditor_role,
     bounded, connect, missing_rights, options, place, schema, server_version,
 };
 use quell_clock::Clock;
+use quell_policy::PolicySet;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit of all checks; behind a pooler some statements wait for 2 s each.
@@ -22,6 +24,9 @@ const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
 
 /// Maintenance makes partitions for two weeks ahead: fewer means that it has failed for days.
 const DAYS_AHEAD_MIN: i32 = 10;
+
+/// Unreadable policies that are named.
+const UNREADABLE_MAX: usize = 5;
 
 const LIMITS: SkewLimits = SkewLimits {
     warn_over: TimeDelta::seconds(1),
@@ -170,8 +175,30 @@ async fn inside(
         findings.push(partitions(connection).await?);
         findings.extend(rights(connection).await?);
         findings.extend(auditors(connection).await?);
+        findings.extend(unreadable(connection).await?);
     }
     Ok(())
+}
+
+/// Stored policies that this version cannot read.
+async fn unreadable(connection: &mut PgConnection) -> Result<Option<Finding>, sqlx::Error> {
+    let (_, rows) = policy_store::everything(connection).await?;
+    let wrong = rows.into_iter().filter_map(|row| {
+        let read = PolicySet::default().with_owner(&row.key.owner.clone(), [row]);
+        read.err().map(|error| error.to_string())
+    });
+    let wrong: Vec<_> = wrong.collect();
+    let (named, left_off) = wrong.split_at(wrong.len().min(UNREADABLE_MAX));
+    Ok((!wrong.is_empty()).then(|| {
+        let more = match left_off.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Finding::fail(
+            format!("stored policies cannot be read by this version: {}{more}", named.join("; ")),
+            "run the newer quell that wrote them everywhere, or change them: until then their owners are left at the policies before",
+        )
+    }))
 }
 
 async fn clocks(connection: &mut PgConnection, clock: &Clock) -> Result<Finding, sqlx::Error> {

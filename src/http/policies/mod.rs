@@ -7,21 +7,23 @@ mod request;
 pub(super) mod revisions;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::{Value, json};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::auth::Scope;
 use super::precondition;
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerParam};
+use super::request::{ApiRequest, OwnerParam, OwnerQuery};
 use super::state::AppState;
-use crate::policy_store::{
-    self, ALL_POLICIES_TIMEOUT, ChangeError, ExpectedRevision, PolicyRecord,
-};
+use crate::policy_store::{self, After, ChangeError, ExpectedRevision, PAGE_MAX, PolicyRecord};
 use quell_policy::{Owner, Problems};
 use request::{NameParam, stored_name};
 
@@ -37,7 +39,7 @@ impl From<ChangeError> for Problem {
         let conflict = StatusCode::CONFLICT;
         match error {
             ChangeError::Exists(_) => Self::new(conflict, "POLICY_EXISTS", text),
-            ChangeError::TooMany | ChangeError::TooMuch => {
+            ChangeError::TooMany | ChangeError::TooMuch | ChangeError::TooMuchInAll(_) => {
                 Self::new(conflict, "TOO_MANY_POLICIES", text)
             }
             ChangeError::Missing | ChangeError::Stale(_) | ChangeError::PlanStale => {
@@ -63,20 +65,20 @@ fn no_precondition() -> Problem {
 
 /// A policy as it is answered.
 #[derive(Debug, Serialize)]
-struct PolicyResponse {
+struct PolicyResponse<D = Value> {
     owner: Owner,
     name: String,
     revision: i32,
     managed_by: String,
     updated_at: String,
     updated_by: String,
-    policy: Value,
+    policy: D,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-impl PolicyResponse {
-    fn new(stored: PolicyRecord, warnings: Vec<String>) -> Self {
+impl<D: Serialize> PolicyResponse<D> {
+    fn new(stored: PolicyRecord<D>, warnings: Vec<String>) -> Self {
         Self {
             owner: stored.owner,
             name: stored.name,
@@ -105,21 +107,70 @@ const fn status_of(outcome: policy_store::ChangeOutcome) -> StatusCode {
     }
 }
 
+/// Which policies.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    owner: Option<String>,
+    limit: Option<u16>,
+    cursor: Option<String>,
+}
+
+/// A page of policies.
+#[derive(Debug, Serialize)]
+struct ListResponse {
+    policies: Vec<PolicyResponse<Box<RawValue>>>,
+    /// What `cursor` has to be for the next page; none where this is the last.
+    next_cursor: Option<String>,
+}
+
 pub(super) async fn list(
     State(state): State<AppState>,
-    owner: OwnerParam,
+    query: Result<Query<ListQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let (owner, limit, cursor) = match query {
+        Ok(Query(page)) => {
+            let owner = OwnerQuery { owner: page.owner };
+            (Ok(Query(owner)), page.limit, page.cursor)
+        }
+        Err(rejection) => (Err(rejection), None, None),
+    };
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
+    let limit = limit.unwrap_or(PAGE_MAX);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid_request(format!(
+            "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for further ones with `cursor`"
+        )));
+    }
+    let after = cursor.as_deref().map(after).transpose()?;
     // Only an operator comes to mean `Operator`, and then sees all.
     let filter = request.owner.tenant().map(|_| &request.owner);
-    let pool = state.pool.within(ALL_POLICIES_TIMEOUT);
-    let stored = policy_store::list(&pool, filter).await?;
-    let policies: Vec<_> = stored
-        .into_iter()
-        .map(|stored| PolicyResponse::new(stored, Vec::new()))
-        .collect();
-    Ok(Json(json!({ "policies": policies })).into_response())
+    let page = policy_store::page(&state.pool, filter, after.as_ref(), limit).await?;
+    let policies = page.policies.into_iter();
+    let answer = ListResponse {
+        policies: policies
+            .map(|stored| PolicyResponse::new(stored, Vec::new()))
+            .collect(),
+        next_cursor: page.next.as_ref().map(cursor_of),
+    };
+    Ok(Json(answer).into_response())
+}
+
+fn cursor_of(after: &After) -> String {
+    // An owner and a name are always JSON.
+    let json = serde_json::to_vec(after).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+fn after(cursor: &str) -> Result<After, Problem> {
+    let json = URL_SAFE_NO_PAD.decode(cursor).ok();
+    let after = json.and_then(|json| serde_json::from_slice(&json).ok());
+    after.ok_or_else(|| {
+        Problem::invalid_request(
+            "`cursor` is none of ours: send the `next_cursor` of the page before, as it is",
+        )
+    })
 }
 
 pub(super) async fn show(
@@ -143,7 +194,7 @@ pub(super) async fn create(
     let (policy, warnings) = request.policy(None)?;
     let changed = request
         .put(&state, &policy, ExpectedRevision::Absent)
-        .await?;
+        .await??;
     let location = request.location(&policy.name);
     let mut response =
         PolicyResponse::new(changed.policy, warnings).into_response(StatusCode::CREATED);
@@ -162,7 +213,7 @@ pub(super) async fn replace(
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
     let (policy, warnings) = request.policy(Some(&stored_name(name)?))?;
     let precondition = request.precondition()?;
-    let changed = request.put(&state, &policy, precondition.revision).await;
+    let changed = request.put(&state, &policy, precondition.revision).await?;
     let changed = changed.map_err(|error| precondition.explain(error))?;
     let status = status_of(changed.outcome);
     Ok(PolicyResponse::new(changed.policy, warnings).into_response(status))
@@ -185,6 +236,7 @@ pub(super) async fn delete(
         });
     };
     let author = request.author();
+    let _slot = request.slot(&state).await?;
     match policy_store::delete(&state.pool, &author.by(), owner, name, expected).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(ChangeError::Missing) => Err(not_found()),

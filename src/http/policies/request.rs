@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use super::{no_precondition, not_found};
 use crate::audit::{Actor, Origin};
+use crate::http::admission::Slot;
 use crate::http::log::RequestId;
 use crate::http::precondition;
 use crate::http::problem::Problem;
@@ -105,10 +106,18 @@ impl ApiRequest {
         state: &AppState,
         policy: &Policy,
         expected: ExpectedRevision,
-    ) -> Result<Changed, ChangeError> {
+    ) -> Result<Result<Changed, ChangeError>, Problem> {
         let author = self.author();
         let by = author.by();
-        policy_store::put(&state.pool, &by, policy, ManagedBy::Rest, expected).await
+        let _slot = self.slot(state).await?;
+        let changed = policy_store::put(&state.pool, &by, policy, ManagedBy::Rest, expected);
+        Ok(changed.await)
+    }
+
+    /// Its turn among the changes of this process: they wait here, and not with a connection each.
+    pub(super) async fn slot(&self, state: &AppState) -> Result<Slot, Problem> {
+        let (queue, caller) = (&state.queues.change, self.caller_id.as_str());
+        queue.admit_until(&state.stop, caller).await
     }
 }
 

@@ -174,6 +174,7 @@ pub(in crate::http) async fn rollback(
         expected: precondition.revision,
     };
     let author = request.author();
+    let _slot = request.slot(&state).await?;
     let changed = policy_store::rollback(&state.pool, &author.by(), &wanted).await;
     let changed = changed.map_err(|error| match error {
         RollbackError::Change(error) => precondition.explain(error),

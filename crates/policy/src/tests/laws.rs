@@ -348,7 +348,7 @@ proptest! {
         let mut set = set(&before);
         for (policy, stored) in changes {
             let change = Change { key: policy.key(), stored };
-            set = set.with_changes([change]).unwrap();
+            set = set.with_changes([change]).0;
         }
         let fresh = PolicySet::from_stored(after.iter().map(StoredPolicy::first_revision)).unwrap();
         prop_assert_eq!(decide(&set, &facts, now), decide(&fresh, &facts, now));

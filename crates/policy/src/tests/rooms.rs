@@ -49,7 +49,7 @@ proptest! {
         });
         let gone = old.iter().filter(|old| !new.iter().any(|new| new.key() == old.key()));
         let gone = gone.map(|policy| Change { key: policy.key(), stored: None });
-        let after = before.with_changes(rows.chain(gone)).unwrap();
+        let after = before.with_changes(rows.chain(gone)).0;
         let tenant = facts.room.tenant.known().unwrap().as_ref();
         let (then, later) = (decide(&before, &facts, now), decide(&after, &facts, now));
         if mutes(&later) && !mutes(&then) {

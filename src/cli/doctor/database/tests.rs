@@ -68,6 +68,20 @@ async fn a_database_is_examined_from_empty_to_broken() {
 
     run(
         &owner,
+        "insert into policy (id, owner, name, revision, document, managed_by, updated_by)
+         values (gen_random_uuid(), 'acme', 'new', 1, '{\"of\": \"tomorrow\"}', 'rest', 'acme')",
+    )
+    .await;
+    expect(
+        &service,
+        Level::Fail,
+        "revision 1 of policy new of tenant \"acme\" cannot be read",
+    )
+    .await;
+    run(&owner, "delete from policy").await;
+
+    run(
+        &owner,
         "update _sqlx_migrations set version = 99 where version = 5",
     )
     .await;
