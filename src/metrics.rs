@@ -3,6 +3,7 @@
 mod auth_failure;
 mod connections;
 mod labels;
+mod policies;
 mod sweeps;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use labels::{Batch, Step};
 use labels::{
     BatchLabel, ChoreLabel, ReasonLabel, RequestLabels, ResultLabel, RunLabels, StepLabel,
 };
+use policies::PolicyMetrics;
 use sweeps::SweepMetrics;
 
 /// What a webhook comes to.
@@ -70,9 +72,7 @@ struct MetricsInner {
     auth_failures: Family<ReasonLabel, Counter>,
     queued: Gauge,
     oldest_queued: Gauge<f64, AtomicU64>,
-    policies: Gauge,
-    newest_revision: Gauge,
-    owners_left_behind: Gauge,
+    policies: PolicyMetrics,
     maintenance_runs: Family<RunLabels, Counter>,
     maintenance_last_success: Family<ChoreLabel, Gauge>,
     sweeps: SweepMetrics,
@@ -132,8 +132,6 @@ impl Metrics {
             Unit::Seconds,
             oldest_queued.clone(),
         );
-        let policies = Gauge::default();
-        let newest_revision = Gauge::default();
         registry.register_with_unit(
             "step",
             "Time of each step: Verify (signature), Commit (event and job), Queue (from the webhook's arrival until it is the job's turn), \
@@ -154,22 +152,6 @@ impl Metrics {
             "auth_failures",
             "Requests answered 401, by why",
             auth_failures.clone(),
-        );
-        registry.register(
-            "policies",
-            "Policies in force in this process",
-            policies.clone(),
-        );
-        registry.register(
-            "newest_policy_revision",
-            "The newest change of policies that is in force in this process (policy_revision.id)",
-            newest_revision.clone(),
-        );
-        let owners_left_behind = Gauge::default();
-        registry.register(
-            "policy_owners_left_behind",
-            "Owners with a stored policy that this version cannot read: in force are the policies before it",
-            owners_left_behind.clone(),
         );
         let maintenance_runs = Family::<RunLabels, Counter>::default();
         registry.register(
@@ -193,9 +175,7 @@ impl Metrics {
             auth_failures,
             queued,
             oldest_queued,
-            policies,
-            newest_revision,
-            owners_left_behind,
+            policies: PolicyMetrics::register(&mut registry),
             maintenance_runs,
             sweeps: SweepMetrics::register(&mut registry),
             connections: ConnectionMetrics::register(&mut registry),
@@ -265,16 +245,6 @@ impl Metrics {
     pub(crate) fn queue(&self, jobs: usize, oldest: Duration) {
         self.0.queued.set(i64::try_from(jobs).unwrap_or(i64::MAX));
         self.0.oldest_queued.set(oldest.as_secs_f64());
-    }
-
-    /// Says how many policies are in force, up to which change of them, and how many owners have one that cannot be read.
-    pub fn policies(&self, count: usize, newest_revision: i64, owners_left_behind: usize) {
-        let owners = i64::try_from(owners_left_behind).unwrap_or(i64::MAX);
-        self.0.owners_left_behind.set(owners);
-        self.0
-            .policies
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.0.newest_revision.set(newest_revision);
     }
 
     /// Makes the metrics of a chore.

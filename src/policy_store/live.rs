@@ -98,9 +98,9 @@ impl Policies {
                 let whole = changes.iter().map(|change| &change.key.owner);
                 let whole = whole.filter(|owner| left_behind.contains(*owner));
                 let whole: HashSet<_> = whole.cloned().collect();
-                let changed = self.changed(pool, changes, &whole).await?;
+                let after = self.after(pool, changes, &whole).await?;
                 left_behind.retain(|owner| !whole.contains(owner));
-                (newest, changed)
+                (newest, after)
             }
             Since::AnotherHistory => {
                 let (newest, rows) = everything(pool).await?;
@@ -130,7 +130,7 @@ impl Policies {
     }
 
     /// The snapshot after `changes`, and with all that is stored of the owners `whole`.
-    async fn changed(
+    async fn after(
         &self,
         pool: &Pool,
         mut changes: Vec<Change>,
