@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::action::Refusals;
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::http;
@@ -107,6 +108,7 @@ impl Server {
             metrics.clone(),
             noticed,
         );
+        let (refusals, counting) = Refusals::new(pool.clone(), clock.clone(), stop.clone());
         let state = AppState::new(AppParts {
             verifier: Verifier::new(&config.webhook_keys, clock.clone()),
             authenticator,
@@ -116,6 +118,7 @@ impl Server {
             policies: engine.policies.clone(),
             metrics,
             livekit_timeout: engine.livekit_timeout,
+            refusals,
             mutes: CallerLimits::new(config.http.mutes_per_second, MUTES_AT_ONCE_MAX),
             requests: CallerLimits::new(config.http.requests_per_second, REQUESTS_AT_ONCE_MAX),
             body_bytes: BodyBytes::new(SMALL_BODIES_BYTES_MAX, LARGE_BODIES_BYTES_MAX),
@@ -127,6 +130,7 @@ impl Server {
             pool: pool.clone(),
         });
         supervisor.supervise("inbox", writer);
+        supervisor.supervise("refusals", counting);
         supervisor.supervise("worker", worker.run());
         let policies = engine.policies;
         supervisor.supervise("policies", policies.watch(pool.clone(), stop.clone()));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::refusals::Refusals;
 use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 use super::view::{LookupError, Query, fetch};
 use crate::access::{Authority, Verb};
-use crate::audit::{self, Actor, AuditRow, Entry, Origin, Outcome};
+use crate::audit::{Actor, AuditRow, Entry, Origin, Outcome};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
-use crate::postgres::Pool;
 use quell_policy::TenantId;
 
 /// What a moderator's client asks for.
@@ -63,6 +63,7 @@ pub enum ManualMuteError {
 /// Mutes or unmutes the track that `asked` names, within `budget`.
 pub async fn mute_by_hand(
     runner: &ActionRunner,
+    refusals: &Refusals,
     asked: &ManualMute<'_>,
     budget: Duration,
 ) -> Result<TrackState, ManualMuteError> {
@@ -79,7 +80,7 @@ pub async fn mute_by_hand(
         Err(LookupError::LiveKit { room, error }) => {
             return Err(failed(runner, asked, room.as_deref(), error).await);
         }
-        Err(missing) => return Err(refused(runner, asked, &missing).await),
+        Err(missing) => return Err(refused(refusals, asked, &missing).await),
     };
     let Some(track) = view.track(asked.track_sid) else {
         // What was asked for is there.
@@ -125,7 +126,7 @@ fn entry(asked: &ManualMute<'_>, room: Option<&LiveRoom>) -> Entry {
 /// Writes the row of a request that was not tried. LiveKit is asked, within `budget`, for the room's
 /// tenant, whose row it is.
 pub async fn record_untried(
-    pool: &Pool,
+    refusals: &Refusals,
     livekit: Option<&LiveKit>,
     asked: &ManualMute<'_>,
     outcome: Outcome,
@@ -141,19 +142,20 @@ pub async fn record_untried(
             .flatten(),
         None => None,
     };
-    audit::record(pool, &entry(asked, room.as_ref()), outcome, Some(why)).await
+    let row = AuditRow::new(entry(asked, room.as_ref()), outcome, why.to_owned());
+    refusals.record(&row).await
 }
 
 async fn refused(
-    runner: &ActionRunner,
+    refusals: &Refusals,
     asked: &ManualMute<'_>,
     missing: &LookupError,
 ) -> ManualMuteError {
     let entry = entry(asked, missing.room());
     let row = AuditRow::new(entry, Outcome::Refused, missing.to_string());
-    match runner.record(&row).await {
+    match refusals.record(&row).await {
         Ok(()) => ManualMuteError::NotFound,
-        Err(error) => ManualMuteError::Action(ActionError::Database(error)),
+        Err(error) => ManualMuteError::Action(ActionError::Database(error.into())),
     }
 }
 

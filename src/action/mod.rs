@@ -5,10 +5,12 @@
 //! `access::authorize` makes. [`fetch`] makes the same check before it shows somebody a live room.
 
 mod manual;
+mod refusals;
 mod run;
 mod view;
 
 pub use manual::{ManualMute, ManualMuteError, mute_by_hand, record_untried};
+pub use refusals::Refusals;
 pub(crate) use run::Acted;
 pub use run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 pub use view::{AuthorizedView, LookupError, Query, fetch};

@@ -7,8 +7,9 @@ use super::sources;
 use super::track_question::{RecordedEvent, TrackQuestion};
 use crate::livekit::event::{self, TRACK_PUBLISHED};
 use crate::livekit::facts::facts_from_event;
+use crate::pipeline::RecordedFacts;
 use crate::postgres::{Pool, to_pg_key};
-use quell_policy::{Decision, Facts, TenantId};
+use quell_policy::{Decision, TenantId};
 
 /// A row of `webhook_event`.
 pub(super) struct EventRow {
@@ -80,7 +81,14 @@ impl EventRow {
         if self.event != TRACK_PUBLISHED {
             return Err(ExplainError::NotDecidedOn(self.event));
         }
-        let facts = self.facts()?;
+        let RecordedFacts { facts, left_out } = self.facts()?;
+        let warnings = left_out.into_iter().map(|left_out| {
+            format!(
+                "`{}` had {} bytes, and what has more than 16 KiB is not recorded (SHA-256 {}): it is unknown here",
+                left_out.fact, left_out.bytes, left_out.sha256
+            )
+        });
+        let warnings = warnings.collect();
         let decision = self.decision()?;
         let snapshot = decision.as_ref().and_then(|decision| decision.as_of);
         let event = RecordedEvent {
@@ -102,19 +110,22 @@ impl EventRow {
             facts,
             at: at.unwrap_or_else(|| event.decided_at()),
             event: Some(event),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
     /// The facts that were recorded; before the event is settled, those of the event itself.
-    fn facts(&self) -> Result<Facts, ExplainError> {
+    fn facts(&self) -> Result<RecordedFacts, ExplainError> {
         let unreadable = |what: String| ExplainError::Recorded(what);
         if let Some(facts) = &self.facts {
             return serde_json::from_str(facts).map_err(|error| unreadable(error.to_string()));
         }
         let read = event::read(self.body.as_bytes());
         let read = read.map_err(|error| unreadable(error.to_string()))?;
-        Ok(facts_from_event(&read.event))
+        Ok(RecordedFacts {
+            facts: facts_from_event(&read.event),
+            left_out: Vec::new(),
+        })
     }
 
     fn decision(&self) -> Result<Option<Decision>, ExplainError> {

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use tokio::time::Instant;
 
 use super::problem::Problem;
+use crate::cell_rate::CellRate;
 
 /// A caller that was silent may send as many requests at once as it may in two seconds.
 const BURST: Duration = Duration::from_secs(2);
@@ -18,16 +19,16 @@ const CALLERS_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct CallerLimits {
     per_second: u32,
+    rate: CellRate,
     at_once_max: usize,
     callers: Arc<Mutex<Callers>>,
 }
 
 type Callers = HashMap<Option<String>, Usage>;
 
-/// What a caller has used of its limits, as the generic cell rate algorithm counts it.
+/// What a caller has used of its limits.
 #[derive(Debug)]
 struct Usage {
-    /// When its requests up to now would have come, had they come at the rate.
     due: Instant,
     under_way: usize,
 }
@@ -44,7 +45,8 @@ impl CallerLimits {
     #[must_use]
     pub fn new(per_second: u32, at_once_max: usize) -> Self {
         Self {
-            per_second: per_second.max(1),
+            per_second,
+            rate: CellRate::new(per_second, BURST),
             at_once_max,
             callers: Arc::default(),
         }
@@ -69,16 +71,13 @@ impl CallerLimits {
             );
             return Err(too_many(text, Duration::ZERO));
         }
-        let due = usage.due.max(now);
-        let ahead = due - now;
-        if let Some(wait) = ahead.checked_sub(BURST).filter(|wait| !wait.is_zero()) {
+        self.rate.take(&mut usage.due, now).map_err(|wait| {
             let text = format!(
                 "you send more than {} requests a second, which is the most of one caller; try again later",
                 self.per_second
             );
-            return Err(too_many(text, wait));
-        }
-        usage.due = due + Duration::from_secs(1) / self.per_second;
+            too_many(text, wait)
+        })?;
         usage.under_way += 1;
         Ok(Turn {
             callers: Arc::clone(&self.callers),

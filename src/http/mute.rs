@@ -129,7 +129,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let untried = async |outcome, problem: Problem| {
         let livekit = state.runner.as_ref().map(|runner| &runner.livekit);
         let recorded = action::record_untried(
-            &state.pool,
+            &state.refusals,
             livekit,
             &by_hand,
             outcome,
@@ -148,7 +148,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let Some(runner) = &state.runner else {
         return Err(untried(Outcome::Failed, not_configured()).await);
     };
-    let track = mute_by_hand(runner, &by_hand, state.livekit_timeout).await?;
+    let track = mute_by_hand(runner, &state.refusals, &by_hand, state.livekit_timeout).await?;
     Ok(MuteBody {
         muted: track.muted,
         ..asked

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::admission::AdmissionQueues;
 use super::auth::Authenticator;
 use super::caller_limits::CallerLimits;
-use crate::action::ActionRunner;
+use crate::action::{ActionRunner, Refusals};
 use crate::inbox::{BodyBytes, Inbox};
 use crate::livekit::signature::Verifier;
 use crate::metrics::Metrics;
@@ -60,6 +60,8 @@ pub struct AppParts {
     pub metrics: Metrics,
     /// How long one action may wait for LiveKit.
     pub livekit_timeout: Duration,
+    /// Where refused mutes are written down.
+    pub refusals: Refusals,
     /// What each caller may ask of the mute endpoint.
     pub mutes: CallerLimits,
     /// What each caller may ask of `/v1`.

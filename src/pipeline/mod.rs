@@ -9,6 +9,7 @@
 //! (`livekit::facts`) and stop before the act.
 
 mod look;
+mod recorded;
 mod rows;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::policy_store::Policies;
 pub use look::Look;
 pub(crate) use look::RoomLook;
 use look::{Shown, full_room, look, look_at_room};
+pub(crate) use recorded::{RecordedFacts, facts_text};
 pub(crate) use rows::dry_run_change;
 
 /// What the pipeline works with; cheap to clone.

@@ -10,7 +10,7 @@ use super::tracks::TrackRoom;
 use crate::action::Cause;
 use crate::audit::{self, AuditRow, Outcome, PolicyRevision};
 use crate::ledger::ActionKey;
-use crate::pipeline::{FailedMute, Handled, TrackResult, dry_run_change};
+use crate::pipeline::{FailedMute, Handled, TrackResult, dry_run_change, facts_text};
 use crate::policy_store::PgOwner;
 use crate::postgres::{Pool, json_text, to_pg_text};
 use quell_policy::{Decision, PolicyKey, TenantId};
@@ -123,7 +123,7 @@ pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::E
         policy.map(|policy| policy.key.name.as_str()),
         policy.map(|policy| policy.revision),
         record.outcome.as_str(),
-        json_text(facts),
+        facts_text(facts),
         json_text(&record.handled.decision),
         action.map(|action| action.action_id),
         action.map(|action| action.started_at),

@@ -332,3 +332,31 @@ async fn a_policy_of_then_that_cannot_be_read_is_told_of_and_now_is_answered() {
     assert_eq!(now["recorded"]["same_as_recorded"], true);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn facts_that_are_too_long_to_be_recorded_are_unknown_to_an_explanation_that_says_so() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    app.room("webinar-1", "acme");
+    let padded = Join::new("ann").attribute("bio", "x".repeat(60_000));
+    let ann = app.publish("webinar-1", padded, Publish::microphone());
+    app.settle().await;
+    // What was decided on is what there was.
+    assert!(app.is_muted("webinar-1", "ann", &ann.sid));
+    let facts = app.stored("facts", &ann.sid).await;
+    assert!(facts.to_string().len() < 20_000);
+    assert_eq!(facts["left_out"][0]["fact"], "participant.attributes");
+    assert_eq!(facts["left_out"][0]["bytes"], 60_010);
+    let question = json!({"event_id": event_id(&app, &ann.sid)});
+    let then = told(&app, OPERATOR, &question).await;
+    assert_eq!(then["recorded"]["settlement"], "muted");
+    assert_eq!(then["facts"]["participant"]["attributes"], Value::Null);
+    let warning = then["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with("`participant.attributes` had 60010 bytes"),
+        "{warning}"
+    );
+    let missing = then["provenance"]["missing"].to_string();
+    assert!(missing.contains("participant.attributes"), "{missing}");
+    app.finish().await;
+}

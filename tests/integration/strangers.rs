@@ -205,3 +205,38 @@ async fn every_answer_has_the_id_of_its_request() {
     assert_eq!(row.as_deref(), Some(id));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn whoever_is_refused_over_and_over_does_not_fill_the_audit() {
+    let app = Setup::default()
+        .env("QUELL_CALLER_MUTES_PER_SECOND", "1000")
+        .start()
+        .await;
+    let refused = (0..150).map(|n| app.mute(ACME, &format!("r{n}"), "p", "TR_1", true).send());
+    for answer in futures_util::future::join_all(refused).await {
+        assert_eq!(answer.unwrap().status(), 404);
+    }
+    assert_eq!(
+        app.mute(GLOBEX, "r", "p", "TR_1", true)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+    let rows = "select count(*) from audit_log where actor = 'acme' and outcome = 'refused' and room_name is not null";
+    let own = app.count(rows).await;
+    assert!((101..150).contains(&own), "{own}");
+    let counted = "select split_part(error, ' ', 1)::bigint from audit_log where actor = 'acme' and room_name is null";
+    app.wait_for("the rest has a row", async || {
+        app.sql(counted).await.is_some()
+    })
+    .await;
+    assert_eq!(app.count(counted).await, 150 - own);
+    assert_eq!(
+        app.count("select count(*) from audit_log where actor = 'globex'")
+            .await,
+        1
+    );
+    app.finish().await;
+}

@@ -14,7 +14,7 @@ use crate::inbox::queue::Wait;
 use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
 use crate::livekit::event::{Event, EventRoom};
 use crate::metrics::Step;
-use crate::pipeline::{Handled, Look, Seen, TrackResult};
+use crate::pipeline::{Handled, Look, Seen, TrackResult, facts_text};
 use crate::postgres::{json_text, to_pg_text};
 
 /// An answer that is older is asked for again.
@@ -360,7 +360,7 @@ fn job_end(job: &Job, handled: &Handled, settlement: Settlement) -> JobEnd {
         lease: job.lease(),
         settlement,
         given_up: None,
-        facts: Some(json_text(&handled.facts)),
+        facts: Some(facts_text(&handled.facts)),
         decision: handled.decision.as_ref().map(json_text),
         tenant: handled.tenant().cloned(),
         rows: Vec::new(),
