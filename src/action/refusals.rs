@@ -185,7 +185,7 @@ mod tests {
                 .map_or(0, |without_row| without_row.count)
         };
         assert_eq!((count("acme"), count("globex")), (889, 0));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         for n in 0..CALLERS_MAX + 10 {
             assert_eq!(rows(&n.to_string(), 1), 1);
             tokio::time::advance(Duration::from_secs(1)).await;

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{self, Action, Actor, AuditRow, Entry, Origin, Outcome, PolicyRevision};
+use crate::fail_point::{self, FailPoint};
 use crate::ledger::{
     ActionKey, Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN,
     Unfinished, WriteError,
@@ -193,8 +194,10 @@ impl ActionRunner {
                 };
             }
         };
+        fail_point::reach(FailPoint::Intent);
         let called_at = Instant::now();
         let (unfinished, called) = self.livekit.execute(intent, request.deadline).await;
+        fail_point::reach(FailPoint::Call);
         self.metrics.observe(Step::Call, called_at.elapsed());
         let latency = request.cause.arrived.elapsed();
         if request.cause.origin == Origin::Webhook {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::{configured, told_to_stop};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::engine::EngineError;
+use crate::fail_point;
 use crate::policy_store::StoreError;
 use crate::postgres::Database;
 use crate::server::{Server, StartError};
@@ -19,6 +20,9 @@ const RETRY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let config = configured()?;
+    if let Some(point) = Environment::of_process().fail_point() {
+        fail_point::arm(point);
+    }
     let mut stop = pin!(told_to_stop()?);
     let Some(mut database) = Database::open(&config.database, &mut stop).await? else {
         return Ok(());

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
+use super::names::FAIL_POINT;
+
 /// Environment variables by name.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
@@ -34,6 +36,11 @@ impl Environment {
         if !self.is_set(name) {
             self.0.insert(name.to_owned(), value.into());
         }
+    }
+
+    /// Where a test wants the process to crash.
+    pub(crate) fn fail_point(&self) -> Option<&str> {
+        self.get(FAIL_POINT)?.to_str()
     }
 
     /// Whether it is set, and not to blank.

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use super::Environment;
 use quell_policy::problem::did_you_mean;
 
+/// Where a debug build ends by itself.
+pub(super) const FAIL_POINT: &str = "QUELL_FAIL_POINT";
 /// Variables of the project's own scripts and tests, which may be set beside the settings.
-const OF_SCRIPTS: [&str; 4] = [
+const OF_SCRIPTS: [&str; 5] = [
     "QUELL_BIN",
+    FAIL_POINT,
     "QUELL_TEST_DATABASE_URL",
     "QUELL_THROWAWAY",
     "QUELL_TOOLS_DIR",

@@ -12,6 +12,7 @@ use super::body::{self, BodyError};
 use super::log::{self, Lost};
 use super::problem::{Problem, chain};
 use super::state::AppState;
+use crate::fail_point::{self, FailPoint};
 use crate::inbox::{AcceptError, Accepted};
 use crate::livekit::event::{self, EventError};
 use crate::livekit::signature::SignatureError;
@@ -113,6 +114,7 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
     let arrived = Instant::now();
     match accept(&state, request, arrived).await {
         Ok(accepted) => {
+            fail_point::reach(FailPoint::Ack);
             state.metrics.webhook(match accepted {
                 Accepted::Stored => "stored",
                 Accepted::Duplicate => "duplicate",
@@ -142,6 +144,7 @@ async fn accept(state: &AppState, request: Request, arrived: Instant) -> Result<
     let bytes = body::read_reserved(body, BODY_BYTES_MAX, reserve).await?;
     let begun = Instant::now();
     signed.check(&bytes)?;
+    fail_point::reach(FailPoint::Verify);
     let read = event::read(&bytes)?;
     drop(bytes);
     state

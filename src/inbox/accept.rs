@@ -18,6 +18,7 @@ use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
 use super::takeover::{Takeover, TakeoverCandidate};
 use super::worker::Worker;
+use crate::fail_point::{self, FailPoint};
 use crate::livekit::event::{Event, ROOM_STARTED, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
 use crate::postgres::{
@@ -206,7 +207,10 @@ impl Writer {
 
     async fn write(&self, connection: &mut Dedicated, batch: Vec<Incoming>) {
         match self.store(connection, &batch).await {
-            Ok(stored) => self.deliver(batch, stored),
+            Ok(stored) => {
+                fail_point::reach(FailPoint::Commit);
+                self.deliver(batch, stored);
+            }
             // One event that Postgres refuses must not take the others with it.
             Err(error) if batch.len() > 1 && is_about_data(&error) => {
                 tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
@@ -235,6 +239,7 @@ impl Writer {
         batch: &[Incoming],
     ) -> Result<Stored, sqlx::Error> {
         let connection = connection.get().await?;
+        fail_point::reach(FailPoint::Insert);
         match self.insert(connection, batch).await {
             // A day without a partition: maintenance was late, or a captured event is replayed.
             Err(error) if is_no_partition(&error) => {

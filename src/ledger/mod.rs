@@ -27,6 +27,7 @@ pub use end::{Completion, Settlement};
 pub(crate) use end::{End, JobEnd};
 
 use crate::access::Authority;
+use crate::fail_point::{self, FailPoint};
 use crate::metrics::Metrics;
 use crate::postgres::{Batcher, Pool, is_about_data};
 use begin::{BeginWriter, Written};
@@ -184,7 +185,11 @@ impl Ledger {
                 let written = ends.write(job).await;
                 Ok(written.ok_or_else(WriteError::stopping)?.1?)
             }
-            answer => Ok(answer?),
+            answer => {
+                let ended = answer?;
+                fail_point::reach(FailPoint::Outcome);
+                Ok(ended)
+            }
         }
     }
 }

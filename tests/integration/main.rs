@@ -33,6 +33,7 @@ mod backtest_admission;
 mod backtest_cli;
 mod backtest_pages;
 mod connections;
+mod crashes;
 mod explain;
 mod explain_access;
 mod explain_cli;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Worker;
 use crate::action::{Cause, Correlation};
 use crate::audit::Origin;
+use crate::fail_point::{self, FailPoint};
 use crate::inbox::job::Job;
 use crate::inbox::queue::Wait;
 use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
@@ -75,6 +76,7 @@ impl Worker {
         let parts = &self.0.parts;
         let mut shared: Option<Look> = None;
         while let Some(next) = with(jobs, |jobs| jobs.first_mut().map(Next::of)) {
+            fail_point::reach(FailPoint::Claim);
             let Next { event, own, .. } = next;
             let handled = if next.untried {
                 Handled::untried(&event, "whoever worked on it ended without a word")

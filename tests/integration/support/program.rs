@@ -104,6 +104,13 @@ impl Program {
         (code, out, err)
     }
 
+    /// Waits until it has ended by itself, by a signal.
+    pub(crate) async fn crashes(&mut self) {
+        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
+        let status = ended.expect("quell does not crash").unwrap();
+        assert_eq!(status.code(), None, "{status:?}");
+    }
+
     /// Kills it, as the kernel does where memory is short: nothing else is ended.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
