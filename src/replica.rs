@@ -67,7 +67,7 @@ async fn beat(
         "insert into replica as r (id, alive_until)
          select $1, clock_timestamp() + $2::interval
          where set_config('synchronous_commit', 'off', true) = 'off'
-         on conflict (id) do update set alive_until = excluded.alive_until",
+         on conflict (id) do update set alive_until = excluded.alive_until, is_cleared = false",
         replica,
         interval(alive_for),
     )

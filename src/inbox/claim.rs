@@ -2,6 +2,7 @@
 //! that are gone.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,13 +12,56 @@ use super::job::{Job, JobTimes};
 use super::memory::Memory;
 use crate::ledger::JobLease;
 use crate::livekit::event;
-use crate::postgres::Pool;
+use crate::postgres::{Pool, interval};
 
 /// Rooms that jobs are claimed of at once, and jobs of each: a large room keeps no other one waiting.
-const ROOMS: i32 = 64;
+const ROOMS: i64 = 64;
 const EACH: i64 = 16;
 /// Jobs of replicas that are gone, at once.
 const ABANDONED: i64 = 512;
+
+/// Since when something may be queued: a claim looks no further back, since rows of finished jobs may still be in its way.
+#[derive(Debug)]
+pub(super) struct Horizon {
+    /// All that was queued before is claimed; none where that is not known.
+    clear_before: Option<Instant>,
+    /// When all was looked at last.
+    looked_at_all: Option<Instant>,
+}
+
+/// A statement that queues something is over by then, whatever its clock said as it began.
+const MARGIN: Duration = Duration::from_secs(10);
+/// All is looked at so often: clocks of databases are set, and what one claim had locked another did not see.
+const ALL_INTERVAL: Duration = Duration::from_mins(1);
+/// Longer than anything is queued.
+const ALWAYS: Duration = Duration::from_hours(24 * 365);
+
+impl Horizon {
+    pub(super) const fn new() -> Self {
+        Self {
+            clear_before: None,
+            looked_at_all: None,
+        }
+    }
+
+    /// How far back to look, and whether that is at everything.
+    fn look(&mut self, now: Instant) -> (Duration, bool) {
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= ALL_INTERVAL;
+        if self.looked_at_all.is_none_or(is_due) {
+            self.looked_at_all = Some(now);
+            self.clear_before = None;
+        }
+        self.clear_before.map_or((ALWAYS, true), |clear_before| {
+            (now.saturating_duration_since(clear_before) + MARGIN, false)
+        })
+    }
+
+    /// A claim that began at `now` found that the oldest was queued so long ago, or that nothing is queued.
+    fn found(&mut self, now: Instant, oldest: Option<Duration>) {
+        let oldest = oldest.map_or(Some(now), |age| now.checked_sub(age));
+        self.clear_before = oldest;
+    }
+}
 
 /// What was claimed.
 #[derive(Debug, Default)]
@@ -39,6 +83,7 @@ pub(super) struct Claim<'a> {
     pub(super) after_room: &'a str,
     /// Whether jobs may be this replica's already, that it does not know of.
     pub(super) may_be_lost: bool,
+    pub(super) horizon: &'a Mutex<Horizon>,
 }
 
 impl Claim<'_> {
@@ -56,8 +101,9 @@ impl Claim<'_> {
             Vec::new()
         };
         let (lost_times, lost_ids): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
-        // Rooms with queued jobs, and replicas with jobs, are found one after the other, each by one step in an
-        // index (a "loose index scan"), however many jobs they have.
+        let begun = Instant::now();
+        let horizon = || self.horizon.lock().unwrap_or_else(PoisonError::into_inner);
+        let (back, is_all) = horizon().look(begun);
         let rows = sqlx::query_file!(
             "src/inbox/claim.sql",
             self.replica,
@@ -68,10 +114,18 @@ impl Claim<'_> {
             ABANDONED,
             &lost_times,
             &lost_ids,
+            interval(back),
+            is_all,
         )
         .fetch_all(self.pool)
         .await?;
         let now = Instant::now();
+        // The rooms of a later part of the list say nothing of those before them.
+        if self.after_room.is_empty() {
+            let oldest = rows.iter().find_map(|row| row.oldest_secs);
+            let oldest = oldest.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+            horizon().found(begun, oldest);
+        }
         let mut no_memory = Vec::new();
         for row in rows {
             let lease = JobLease {
@@ -156,7 +210,7 @@ pub(super) async fn put_back_all(
     }
     let (times, ids): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
     sqlx::query!(
-        "update job j set state = 'queued', leased_by = null, action_id = null
+        "update job j set state = 'queued', leased_by = null, action_id = null, placed_at = clock_timestamp()
          from unnest($1::timestamptz[], $2::text[]) as k(created_at, event_id)
          where j.event_created_at = k.created_at and j.event_id = k.event_id
            and j.state = 'leased' and j.leased_by = $3",
@@ -192,7 +246,7 @@ async fn put_back(pool: &Pool, leases: &[JobLease]) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = leases.iter().map(|lease| lease.event_id.as_str()).collect();
     let attempts: Vec<_> = leases.iter().map(|lease| lease.attempt).collect();
     sqlx::query!(
-        "update job j set state = 'queued', leased_by = null, attempt = j.attempt - 1
+        "update job j set state = 'queued', leased_by = null, attempt = j.attempt - 1, placed_at = clock_timestamp()
          from unnest($1::timestamptz[], $2::text[], $3::int[]) as l(created_at, event_id, attempt)
          where j.event_created_at = l.created_at and j.event_id = l.event_id and j.attempt = l.attempt
            and j.state = 'leased'",
@@ -239,6 +293,7 @@ mod tests {
     /// A database in which `replica` lives.
     struct Stored {
         pool: Pool,
+        horizon: Mutex<Horizon>,
         _database: Database,
         _cluster: Arc<Cluster>,
     }
@@ -256,6 +311,7 @@ mod tests {
                 .unwrap();
             Self {
                 pool,
+                horizon: Mutex::new(Horizon::new()),
                 _database: database,
                 _cluster: cluster,
             }
@@ -279,6 +335,7 @@ mod tests {
                 memory,
                 after_room: "",
                 may_be_lost,
+                horizon: &self.horizon,
             };
             let (claimed, error) = claim.run().await;
             assert!(error.is_none(), "{error:?}");
@@ -366,5 +423,61 @@ mod tests {
         assert_eq!(ids(&back), ["EV_lost"]);
         assert_eq!(back.jobs[0].attempt, 2);
         assert_eq!(ids(&stored.claim("replica", &memory, true).await), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_gone_is_looked_at_until_it_has_nothing_and_again_when_it_was_back() {
+        let stored = Stored::new().await;
+        let memory = Memory::default();
+        let run = async |sql: &'static str| {
+            query(sql).execute(&stored.pool).await.unwrap();
+        };
+        let is_gone = "update replica set alive_until = now() - interval '1 second'";
+        let store = async |id: &str| {
+            stored.store(&[(id.to_owned(), "RM_1", "acme")], true).await;
+        };
+        let claim = async || {
+            let claimed = stored.claim("other", &memory, false).await;
+            claimed
+                .jobs
+                .into_iter()
+                .map(|job| job.event.id)
+                .collect::<Vec<_>>()
+        };
+        store("EV_1").await;
+        assert_eq!(claim().await, [""; 0]);
+        run(is_gone).await;
+        assert_eq!(claim().await, ["EV_1"]);
+        // It is known to have nothing, so nobody looks...
+        store("EV_2").await;
+        assert_eq!(claim().await, [""; 0]);
+        // ...but once a minute...
+        *stored.horizon.lock().unwrap() = Horizon::new();
+        assert_eq!(claim().await, ["EV_2"]);
+        // ...or where it had come back meanwhile.
+        store("EV_3").await;
+        crate::replica::register(&stored.pool, "replica")
+            .await
+            .unwrap();
+        run(is_gone).await;
+        assert_eq!(claim().await, ["EV_3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_looks_back_to_what_an_earlier_one_had_not_found_and_at_all_once_a_minute() {
+        let mut horizon = Horizon::new();
+        let start = Instant::now() + Duration::from_hours(1);
+        assert_eq!(horizon.look(start), (ALWAYS, true));
+        // Until a claim has told, all is looked at.
+        assert_eq!(horizon.look(start), (ALWAYS, true));
+        horizon.found(start, None);
+        let second = Duration::from_secs(1);
+        assert_eq!(horizon.look(start + second), (second + MARGIN, false));
+        horizon.found(start + second, Some(second * 30));
+        assert_eq!(
+            horizon.look(start + second * 2),
+            (second * 31 + MARGIN, false)
+        );
+        assert_eq!(horizon.look(start + ALL_INTERVAL), (ALWAYS, true));
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::claim::{Claim, Claimed, put_back_all, still_stored};
+use super::claim::{Claim, Claimed, Horizon, put_back_all, still_stored};
 use super::event_key::EventKey;
 use super::job::Job;
 use super::memory::{JobReservation, Memory};
@@ -67,6 +67,7 @@ struct WorkerInner {
     queue: Queue,
     /// There may be something to claim.
     claim: Notify,
+    horizon: Mutex<Horizon>,
     /// Something waits that is due before what was the first.
     timer: Notify,
     /// Until when this process may have jobs in Postgres that it does not know of.
@@ -83,6 +84,7 @@ impl Worker {
             queue: Queue::new(places, memory.clone()),
             memory,
             claim: Notify::new(),
+            horizon: Mutex::new(Horizon::new()),
             timer: Notify::new(),
             lost_until: Mutex::default(),
             parts,
@@ -298,6 +300,7 @@ impl Worker {
             memory: &self.0.memory,
             after_room,
             may_be_lost,
+            horizon: &self.0.horizon,
         };
         let (claimed, error) = claim.run().await;
         if let Some(error) = error {

@@ -16,9 +16,6 @@ use crate::audit::{self, AuditRow, Outcome};
 use crate::metrics::{Batch, Metrics};
 use crate::postgres::{BatchWrite, Connection, to_pg_text};
 
-/// What is stored of a track is a few KiB, unless its room or participant has much metadata (512 KiB each at most,
-/// several times as much in JSON).
-const LARGE_BYTES: usize = 64 << 10;
 /// Postgres stores so much well within the bound of a statement.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// A database that fails over is back within seconds; until then, what is to be written waits.
@@ -100,10 +97,6 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(super) fn is_large(&self) -> bool {
-        self.bytes() > LARGE_BYTES
-    }
-
     fn bytes(&self) -> usize {
         let texts = self.job.iter().flat_map(|job| [&job.facts, &job.decision]);
         texts.flatten().map(String::len).sum()

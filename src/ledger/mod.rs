@@ -92,13 +92,11 @@ impl WriteError {
 pub struct Ledger {
     begins: Batcher<BeginWriter>,
     ends: Batcher<EndWriter>,
-    /// Ends with much metadata go apart: they take their time, and keep no others waiting.
-    large_ends: Batcher<EndWriter>,
     locks: Locks,
 }
 
 /// The tasks that write for a ledger until the last one is dropped, by name.
-pub type Writers = [(&'static str, BoxFuture<'static, ()>); 3];
+pub type Writers = [(&'static str, BoxFuture<'static, ()>); 2];
 
 impl Ledger {
     /// A ledger of the process `replica`. What could not be written is tried again until `stop`.
@@ -118,18 +116,15 @@ impl Ledger {
             stop,
         };
         let (begins, begin) = Batcher::new(pool, begin);
-        let (large_ends, large_end) = Batcher::new(pool, end.clone());
         let (ends, end) = Batcher::new(pool, end);
         let ledger = Self {
             begins,
             ends,
-            large_ends,
             locks: Locks::default(),
         };
         let writers = [
             ("intents", begin),
             ("outcomes", end),
-            ("large outcomes", large_end),
         ];
         (ledger, writers)
     }
@@ -169,11 +164,7 @@ impl Ledger {
     /// Writes what came of an action, and how a job ended; false where the job is another replica's by now.
     /// It returns when both are committed.
     pub(crate) async fn end(&self, end: End) -> Result<bool, WriteError> {
-        let ends = if end.is_large() {
-            &self.large_ends
-        } else {
-            &self.ends
-        };
+        let ends = &self.ends;
         let written = ends.write(end).await;
         let (end, answer) = written.ok_or_else(WriteError::stopping)?;
         match answer {

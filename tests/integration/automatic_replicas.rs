@@ -275,10 +275,13 @@ async fn what_came_of_a_mute_is_written_whoever_has_the_job_by_then() {
         .sid;
     app.wait_for_calls(Method::MutePublishedTrack, 1).await;
     // Another has taken it, and is gone.
-    sqlx::query("update job set attempt = attempt + 1, leased_by = 'gone'")
-        .execute(&app.pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "insert into replica values ('gone', now() - interval '1 second');
+         update job set attempt = attempt + 1, leased_by = 'gone'",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
     app.settle().await;
     assert_eq!(app.settlement(&sid).await.as_deref(), Some("muted"));
     let done = "webhook mute done - acme standup ann MICROPHONE all@1";

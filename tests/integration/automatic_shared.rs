@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::{TrackInfo, TrackSource, WebhookEvent};
-use serde_json::json;
 
 use crate::support::{Setup, TestApp};
 
@@ -174,46 +173,6 @@ pub(crate) fn event(app: &TestApp) -> (String, WebhookEvent) {
 }
 
 /// What is stored of a track holds its room's metadata, which a tenant may make as large as LiveKit lets it.
-#[tokio::test]
-async fn an_end_with_much_metadata_keeps_no_other_tenants_waiting() {
-    let app = TestApp::new().await;
-    app.apply(ALL).await;
-    app.hold_webhooks();
-    let much = json!({"auth_id": "acme", "much": "x".repeat(100_000)});
-    app.simulator.create_room("large", Some(&much.to_string()));
-    app.room("standup", "globex");
-    let large = app.publish("large", Join::new("ann"), Publish::microphone());
-    let small = app.publish("standup", Join::new("ann"), Publish::microphone());
-    let slow = FaultKind::Latency(Duration::from_millis(500));
-    app.simulator
-        .set_faults([Fault::of(Method::MutePublishedTrack, slow).times(1)]);
-    app.post(&app.url, &app.event_of(&large.sid)).await;
-    app.wait_for_calls(Method::MutePublishedTrack, 1).await;
-    // Its end has to wait for this.
-    let mut held = app.pool.begin().await.unwrap();
-    sqlx::query("select from webhook_event where track_sid = $1 for update")
-        .bind(&large.sid)
-        .execute(&mut *held)
-        .await
-        .unwrap();
-    let waiting = "select count(*) from pg_stat_activity
-                   where datname = current_database() and wait_event_type = 'Lock'";
-    app.wait_for("its end waits", async || {
-        app.sql(waiting).await.as_deref() == Some("1")
-    })
-    .await;
-    app.post(&app.url, &app.event_of(&small.sid)).await;
-    app.wait_for("the other tenant's job is settled", async || {
-        app.settlement(&small.sid).await.as_deref() == Some("muted")
-    })
-    .await;
-    assert_eq!(app.settlement(&large.sid).await, None);
-    held.rollback().await.unwrap();
-    app.settle().await;
-    assert_eq!(app.settlement(&large.sid).await.as_deref(), Some("muted"));
-    app.finish().await;
-}
-
 /// Sends events that are stored together, so that all look at LiveKit at the same time.
 async fn post_together<'a>(app: &TestApp, events: impl IntoIterator<Item = &'a WebhookEvent>) {
     let verified = "quell_step_seconds_count{step=\"Verify\"}";
