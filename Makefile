@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e fuzz lint fmt prepare schema advisories bench bench-claims bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,14 @@ test: ## unit, integration, contract and e2e tests; installs what they need
 
 e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
+
+chaos: ## kill, cut, swallow and fail over until the bars are met; goes on where it ended (ARGS="--seed 42" repeats)
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" tests/chaos --record target/chaos.json $(ARGS)
+
+chaos-short: ## two minutes of it, with a fault of each kind
+	@scripts/test chaos
 
 fuzz: ## hostile input for all that reads policies and metadata (SECONDS=60 in all; ARGS='globs FILE' repeats)
 	@scripts/fuzz --seconds $(or $(SECONDS),60) $(ARGS)
