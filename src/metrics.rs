@@ -73,6 +73,7 @@ struct MetricsInner {
     queued: Gauge,
     oldest_queued: Gauge<f64, AtomicU64>,
     policies: PolicyMetrics,
+    text_limit_exceeded: Counter,
     maintenance_runs: Family<RunLabels, Counter>,
     maintenance_last_success: Family<ChoreLabel, Gauge>,
     sweeps: SweepMetrics,
@@ -176,6 +177,7 @@ impl Metrics {
             queued,
             oldest_queued,
             policies: PolicyMetrics::register(&mut registry),
+            text_limit_exceeded: text_limit_exceeded(&mut registry),
             maintenance_runs,
             sweeps: SweepMetrics::register(&mut registry),
             connections: ConnectionMetrics::register(&mut registry),
@@ -247,6 +249,11 @@ impl Metrics {
         self.0.oldest_queued.set(oldest.as_secs_f64());
     }
 
+    /// Counts a decision in which texts were not read to the end.
+    pub(crate) fn text_limit_exceeded(&self) {
+        self.0.text_limit_exceeded.inc();
+    }
+
     /// Makes the metrics of a chore.
     pub fn chore(&self, chore: &'static str) {
         for result in [OK, ERROR] {
@@ -281,6 +288,16 @@ impl Metrics {
         encode(&mut text, &self.0.registry).unwrap_or_default();
         text
     }
+}
+
+fn text_limit_exceeded(registry: &mut Registry) -> Counter {
+    let exceeded = Counter::default();
+    registry.register(
+        "text_limit_exceeded",
+        "Decisions in which policies of one owner would have read more of texts than they may, and were not asked",
+        exceeded.clone(),
+    );
+    exceeded
 }
 
 fn batches(registry: &mut Registry) -> Family<BatchLabel, Histogram> {

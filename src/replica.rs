@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::{Dedicated, Pool, interval};
+use crate::postgres::{Dedicated, Pool, failed_query, interval};
 
 /// A process whose last heartbeat is older is gone.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
@@ -39,7 +39,11 @@ pub(crate) async fn heartbeat(pool: Pool, replica: String, stop: CancellationTok
         if let Err(error) = beat(&mut connection, &replica, alive_for).await {
             connection.release();
             if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
-                tracing::warn!(%error, "other replicas may take this one for dead: its heartbeat cannot be written");
+                let error = failed_query(&error);
+                tracing::warn!(
+                    error,
+                    "other replicas may take this one for dead: its heartbeat cannot be written"
+                );
                 warned = Some(Instant::now());
             }
         }

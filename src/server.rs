@@ -127,7 +127,7 @@ impl Server {
             clock: clock.clone(),
             stop: stop.clone(),
             broken: supervisor.broken().clone(),
-            pool: pool.clone(),
+            pool: pool.sharing(),
         });
         supervisor.supervise("inbox", writer);
         supervisor.supervise("refusals", counting);
@@ -138,7 +138,7 @@ impl Server {
             sweeper.start(&supervisor, schedule, events);
         }
         let means = Means {
-            pool,
+            pool: pool.sharing(),
             retention_days: config.event_retention_days,
         };
         maintenance::start(&supervisor, &means, &state.metrics, &clock);

@@ -104,6 +104,7 @@ pub async fn mute_by_hand(
         ActionError::Superseded
         | ActionError::Busy
         | ActionError::Lost
+        | ActionError::Muted
         | ActionError::RemoteUnmuteDisabled
         | ActionError::LiveKit(_)
         | ActionError::Database(_) => ManualMuteError::Action(error),

@@ -152,6 +152,9 @@ pub enum ActionError {
     /// Another replica has the job by now, or it is over.
     #[error("the job is another replica's by now")]
     Lost,
+    /// Another has muted the track since LiveKit was asked for it: there is nothing left to do.
+    #[error("the track was muted meanwhile")]
+    Muted,
     /// LiveKit knows no such track (any more).
     #[error("LiveKit has no such track any more")]
     Gone,
@@ -267,6 +270,7 @@ impl ActionRunner {
             // It is tried again, and what comes of that is a row.
             Begun::Busy(_) if request.policy.is_some() => Err(ActionError::Busy.into()),
             Begun::Lost(_) => Err(ActionError::Lost.into()),
+            Begun::Muted(_) => Err(ActionError::Muted.into()),
             Begun::Busy(proposal) => Err(NotBegun::new(
                 ActionError::Busy,
                 proposal.entry,
@@ -324,6 +328,7 @@ fn outcome_of(result: &Result<TrackState, ActionError>) -> Outcome {
         Err(
             ActionError::Busy
             | ActionError::Lost
+            | ActionError::Muted
             | ActionError::RemoteUnmuteDisabled
             | ActionError::LiveKit(_)
             | ActionError::Database(_),
@@ -341,6 +346,7 @@ fn may_stand(result: &Result<TrackState, ActionError>) -> bool {
             | ActionError::Superseded
             | ActionError::Busy
             | ActionError::Lost
+            | ActionError::Muted
             | ActionError::Gone
             | ActionError::RemoteUnmuteDisabled
             | ActionError::Database(_),

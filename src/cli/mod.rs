@@ -151,7 +151,8 @@ mod tests {
             )))
         };
         let said = "the stored policies cannot be read: the database does not answer: pool timed \
-                    out while waiting for an open connection";
+                    out while waiting for an open connection (check that Postgres runs and can be reached; \
+                    quell connects again)";
         check(policies().into(), said);
         check(
             anyhow::Error::new(policies()).context("no start"),

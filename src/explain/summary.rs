@@ -5,6 +5,9 @@ use quell_policy::{Decision, Effect, Explained, Mode, PolicyOutcome, PolicyRef, 
 /// At most this many policies that may apply are named in a sentence.
 const OPEN_NAMED_MAX: usize = 3;
 
+const TEXT_LIMIT_EXCEEDED: &str =
+    "not decided: policies of one owner read more of this track's texts than they may";
+
 /// A policy's owner and name: `acme/quiet`.
 pub(super) fn named(policy: &PolicyRef) -> String {
     let owner = &policy.owner;
@@ -17,11 +20,17 @@ pub(super) fn of(
     candidates: &[Explained],
     missing: &[&str],
 ) -> (String, Option<String>) {
-    let enforced = sentence(&decision.enforced, candidates, missing, false);
+    let sentence = |verdict: &Verdict, with_dry_run| {
+        if verdict.is_indeterminate() && decision.text_limit_exceeded {
+            return TEXT_LIMIT_EXCEEDED.to_owned();
+        }
+        sentence(verdict, candidates, missing, with_dry_run)
+    };
+    let enforced = sentence(&decision.enforced, false);
     if decision.dry_run == decision.enforced {
         return (enforced, None);
     }
-    let dry_run = sentence(&decision.dry_run, candidates, missing, true);
+    let dry_run = sentence(&decision.dry_run, true);
     (enforced, Some(dry_run))
 }
 

@@ -13,15 +13,16 @@ pub(super) async fn alive() -> StatusCode {
     StatusCode::OK
 }
 
-/// `GET /readyz`: every part runs and the database answers, so that webhooks can be committed.
+/// `GET /readyz`: every part runs, and webhooks can be committed: something was within the last second.
 pub(super) async fn ready(State(state): State<AppState>) -> Response {
     if state.broken.is_cancelled() {
         return Problem::unavailable("a part of quell has ended: start it anew").into_response();
     }
-    let asked = sqlx::query!("select 1 as one").fetch_one(&state.pool);
-    match asked.await {
-        Ok(_) => StatusCode::OK.into_response(),
-        Err(error) => Problem::from(error).into_response(),
+    match state.inbox.ready().await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => Problem::unavailable(error.to_string())
+            .because(error.cause)
+            .into_response(),
     }
 }
 

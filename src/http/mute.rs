@@ -58,6 +58,7 @@ fn told(error: &ActionError) -> String {
         | ActionError::Gone
         | ActionError::RemoteUnmuteDisabled
         | ActionError::Lost
+        | ActionError::Muted
         | ActionError::LiveKit(_) => error.to_string(),
     }
 }

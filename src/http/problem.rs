@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::livekit::{LiveKitError, NOT_CONFIGURED};
 use crate::metrics::AuthFailure;
+use crate::postgres::{Trouble, failed_query};
 
 /// An answer that is not a success: the error of every handler. Other errors become one by `From`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +134,8 @@ impl From<LiveKitError> for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        Self::unavailable("the database does not answer").because(chain(&error))
+        let what = Trouble::of(&error).unwrap_or(Trouble::Silent).what();
+        Self::unavailable(what).because(failed_query(&error))
     }
 }
 

@@ -186,7 +186,10 @@ mod tests {
             (Error::Event(EventError::Missing("id")), 400),
             (Error::Accept(AcceptError::Full), 503),
             (Error::Accept(AcceptError::Timeout), 503),
-            (Error::Accept(AcceptError::Database), 503),
+            (
+                Error::Accept(AcceptError::Database("the database is read-only")),
+                503,
+            ),
             (Error::Accept(AcceptError::Stopping), 503),
         ] {
             assert_eq!(error.problem().0.status.as_u16(), status, "{error}");

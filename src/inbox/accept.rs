@@ -4,27 +4,26 @@
 //! An event that comes alone waits for nothing. Events with metadata can be large (512 KiB of a room and of
 //! a participant), so the queue and the batches are also bounded in bytes.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::bytes::{BodyBytes, NoRoom, Reservation};
-use super::event_key::{EventKey, event_key};
+use super::event_key::event_key;
 use super::job::{Job, JobTimes};
 use super::memory::JobReservation;
+use super::ready::{self, Asked, Commits, NotReady, Ready};
+use super::store::{Store, Stored, ends_apart};
 use super::takeover::{Takeover, TakeoverCandidate};
 use super::worker::Worker;
 use crate::fail_point::{self, FailPoint};
 use crate::livekit::event::{Event, ROOM_STARTED, TRACK_PUBLISHED, ends_track};
 use crate::metrics::{Batch, Metrics, Step};
 use crate::postgres::{
-    Connection, Dedicated, Pool, batches, interval, is_about_data, to_pg_key, to_pg_text,
+    Dedicated, Pool, Told, Trouble, batches, failed_query, is_about_data, is_read_only,
 };
-use quell_policy::TenantId;
 
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -33,6 +32,8 @@ const SMALL_BODIES_BYTES_MAX: usize = 4 << 20;
 const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 /// A connection that has nothing to do for so long is given back.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+/// Postgres ends a statement after 4 s. What takes longer waits to commit, for a standby that is the primary by now, perhaps.
+const STORE_MAX: Duration = Duration::from_millis(4_500);
 /// LiveKit waits for the answer, and the room's other events wait behind it.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -43,6 +44,7 @@ pub struct Inbox {
     bytes: BodyBytes,
     worker: Worker,
     metrics: Metrics,
+    ready: Ready,
 }
 
 /// What came of accepting an event.
@@ -64,8 +66,8 @@ pub enum AcceptError {
     #[error("the event could not be stored within {} s", COMMIT_TIMEOUT.as_secs())]
     Timeout,
     /// The database refused it, or failed.
-    #[error("the event could not be stored")]
-    Database,
+    #[error("the event could not be stored: {0}")]
+    Database(&'static str),
     /// quell is being stopped.
     #[error("quell is stopping")]
     Stopping,
@@ -78,14 +80,14 @@ impl From<NoRoom> for AcceptError {
 }
 
 #[derive(Debug)]
-struct Incoming {
-    event: Event,
-    body: String,
+pub(super) struct Incoming {
+    pub(super) event: Event,
+    pub(super) body: String,
     _reservation: Reservation,
     arrived: Instant,
     /// Memory for its job, where there was some: the job is then ours as it is stored, which saves
     /// a commit on the way to the mute.
-    job: Option<JobReservation>,
+    pub(super) job: Option<JobReservation>,
     answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
@@ -102,22 +104,30 @@ impl Inbox {
     ) -> (Self, BoxFuture<'static, ()>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let (takeover, taking_over) = Takeover::new(pool.clone(), worker.clone());
+        let commits = Commits::default();
+        let (ready, asked) = Ready::new(commits.clone());
         let writer = Writer {
             pool,
             worker: worker.clone(),
             takeover,
+            store: Store {
+                replica: worker.replica().to_owned(),
+                deadline,
+            },
             deadline,
             metrics: metrics.clone(),
             noticed,
+            commits,
         };
         let inbox = Self {
             queue,
             bytes: BodyBytes::new(SMALL_BODIES_BYTES_MAX, LARGE_BODIES_BYTES_MAX),
             worker,
             metrics,
+            ready,
         };
         let running = async move {
-            tokio::join!(writer.run(receiver), taking_over);
+            tokio::join!(writer.run(receiver, asked), taking_over);
         };
         (inbox, Box::pin(running))
     }
@@ -126,6 +136,12 @@ impl Inbox {
     #[must_use]
     pub fn reservation(&self) -> Reservation {
         self.bytes.reservation()
+    }
+
+    /// Whether events can be committed: one was within the last second, or else the writer commits something
+    /// now.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        self.ready.ask().await
     }
 
     /// Commits `event`, or says why not, within 2 s.
@@ -170,33 +186,38 @@ struct Writer {
     pool: Pool,
     worker: Worker,
     takeover: Takeover,
+    store: Store,
     deadline: Duration,
     metrics: Metrics,
     noticed: mpsc::Sender<Event>,
-}
-
-/// What a statement stored and ended.
-#[derive(Debug, Default)]
-struct Stored {
-    /// When each was received; duplicates are missing.
-    received_at: HashMap<EventKey, DateTime<Utc>>,
-    /// Jobs of tracks that are gone.
-    over: HashSet<EventKey>,
+    commits: Commits,
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Incoming>) {
-        let mut connection = self.pool.dedicated();
-        let mut batch = Vec::new();
+    async fn run(self, mut receiver: mpsc::Receiver<Incoming>, mut asked: mpsc::Receiver<Asked>) {
+        let mut connection = self.pool.within(STORE_MAX).dedicated();
+        let mut told = Told::default();
+        let (mut batch, mut askers) = (Vec::new(), Vec::new());
         loop {
-            match timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)).await {
+            let came = tokio::select! {
+                biased;
+                1.. = asked.recv_many(&mut askers, ready::ASKED_MAX) => {
+                    let probed = self.probe(&mut connection, &mut told).await;
+                    for asker in askers.drain(..) {
+                        drop(asker.send(probed.clone()));
+                    }
+                    continue;
+                }
+                came = timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)) => came,
+            };
+            match came {
                 Ok(0) => return,
                 Ok(_) => {
                     let events = std::mem::take(&mut batch);
                     for batch in batches(events, BATCH_BYTES_MAX, |incoming| incoming.body.len()) {
                         for batch in ends_apart(batch) {
                             self.metrics.batch(Batch::Events, batch.len());
-                            self.write(&mut connection, batch).await;
+                            self.write(&mut connection, batch, &mut told).await;
                         }
                     }
                 }
@@ -205,9 +226,35 @@ impl Writer {
         }
     }
 
-    async fn write(&self, connection: &mut Dedicated, batch: Vec<Incoming>) {
-        match self.store(connection, &batch).await {
+    async fn probe(&self, connection: &mut Dedicated, told: &mut Told) -> Result<(), NotReady> {
+        let why = match ready::probe(&self.commits, connection, self.worker.replica()).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => self.commits.why_slow(),
+            Err(error) => {
+                self.commits.failed(&error);
+                if told.is_news(&error) {
+                    let error = failed_query(&error);
+                    tracing::error!(error, "nothing can be committed");
+                }
+                NotReady::from(&error)
+            }
+        };
+        connection.release();
+        Err(why)
+    }
+
+    async fn write(&self, connection: &mut Dedicated, batch: Vec<Incoming>, told: &mut Told) {
+        let mut stored = self.try_to_store(connection, &batch).await;
+        if stored.as_ref().is_err_and(is_read_only) {
+            // Nothing was done. The next connection may lead to the server that is the primary by now.
+            connection.release();
+            stored = self.try_to_store(connection, &batch).await;
+        }
+        match stored {
             Ok(stored) => {
+                if told.is_over() {
+                    tracing::info!("events can be stored again");
+                }
                 fail_point::reach(FailPoint::Commit);
                 self.deliver(batch, stored);
             }
@@ -215,17 +262,24 @@ impl Writer {
             Err(error) if batch.len() > 1 && is_about_data(&error) => {
                 tracing::warn!(%error, events = batch.len(), "a batch of events was refused; storing them one by one");
                 for incoming in batch {
-                    Box::pin(self.write(connection, vec![incoming])).await;
+                    Box::pin(self.write(connection, vec![incoming], told)).await;
                 }
             }
             Err(error) => {
+                if told.is_news(&error) {
+                    let ids: Vec<_> = batch.iter().map(|i| i.event.id.as_str()).collect();
+                    let (events, error) = (ids.len(), failed_query(&error));
+                    let event_id = ids.first().copied().unwrap_or_default();
+                    tracing::error!(error, event_id, events, "an event could not be stored");
+                }
+                let what = Trouble::of(&error).map_or("the database refused it", Trouble::what);
                 for incoming in batch {
-                    tracing::error!(%error, event_id = incoming.event.id, "an event could not be stored");
                     // The sender may have gone: its 2 s are over.
-                    drop(incoming.answer.send(Err(AcceptError::Database)));
+                    drop(incoming.answer.send(Err(AcceptError::Database(what))));
                 }
                 if !is_about_data(&error) {
                     connection.release();
+                    self.commits.failed(&error);
                     // Events may be stored all the same, with jobs that are ours.
                     self.worker.claim_lost();
                 }
@@ -233,85 +287,19 @@ impl Writer {
         }
     }
 
-    async fn store(
+    async fn try_to_store(
         &self,
         connection: &mut Dedicated,
         batch: &[Incoming],
     ) -> Result<Stored, sqlx::Error> {
-        let connection = connection.get().await?;
-        fail_point::reach(FailPoint::Insert);
-        match self.insert(connection, batch).await {
-            // A day without a partition: maintenance was late, or a captured event is replayed.
-            Err(error) if is_no_partition(&error) => {
-                for incoming in batch {
-                    sqlx::query!(
-                        "select quell_ensure_partitions($1)",
-                        incoming.event.created_at
-                    )
-                    .execute(&mut *connection)
-                    .await?;
-                }
-                self.insert(connection, batch).await
-            }
-            result => result,
-        }
-    }
-
-    async fn insert(
-        &self,
-        connection: &mut Connection,
-        batch: &[Incoming],
-    ) -> Result<Stored, sqlx::Error> {
-        let texts = |of: fn(&Event) -> &str| -> Vec<Option<String>> {
-            let texts = batch.iter().map(|incoming| of(&incoming.event));
-            texts
-                .map(|text| (!text.is_empty()).then(|| to_pg_text(text)))
-                .collect()
+        let stored = {
+            let connection = connection.get().await?;
+            fail_point::reach(FailPoint::Insert);
+            self.store.store(connection, batch).await?
         };
-        let room_sids = texts(|event| &event.room.sid);
-        let room_names = texts(|event| &event.room.name);
-        let identities = texts(|event| &event.participant.identity);
-        let participant_sids = texts(|event| &event.participant.sid);
-        let track_sids = texts(|event| &event.track.sid);
-        let created_at: Vec<_> = batch.iter().map(|i| i.event.created_at).collect();
-        let ids: Vec<_> = batch.iter().map(|i| to_pg_key(&i.event.id)).collect();
-        let names: Vec<_> = batch.iter().map(|i| to_pg_text(&i.event.name)).collect();
-        let tenants: Vec<_> = batch
-            .iter()
-            .map(|i| i.event.room.tenant.as_ref().map(TenantId::as_str))
-            .collect();
-        let bodies: Vec<_> = batch.iter().map(|i| i.body.as_str()).collect();
-        let are_ours: Vec<_> = batch
-            .iter()
-            .map(|i| (i.event.name == TRACK_PUBLISHED).then_some(i.job.is_some()))
-            .collect();
-        let ends: Vec<_> = batch.iter().map(|i| ends_track(&i.event.name)).collect();
-        let rows = sqlx::query_file!(
-            "src/inbox/accept.sql",
-            &created_at,
-            &ids,
-            &names,
-            &room_sids as _,
-            &room_names as _,
-            &tenants as _,
-            &identities as _,
-            &participant_sids as _,
-            &track_sids as _,
-            &bodies as _,
-            &are_ours as _,
-            &ends,
-            self.worker.replica(),
-            interval(self.deadline),
-        )
-        .fetch_all(connection)
-        .await?;
-        let mut stored = Stored::default();
-        for row in rows {
-            let key = (row.created_at, row.event_id);
-            match row.received_at {
-                Some(received_at) => drop(stored.received_at.insert(key, received_at)),
-                None => drop(stored.over.insert(key)),
-            }
+        // Duplicates alone commit nothing.
+        if !stored.received_at.is_empty() {
+            self.commits.note();
         }
         Ok(stored)
     }
@@ -370,31 +358,4 @@ impl Writer {
             self.worker.claim_soon();
         }
     }
-}
-
-/// The same batch, cut where an event ends what an earlier one may have begun: a statement does not see the
-/// jobs that it makes.
-fn ends_apart(batch: Vec<Incoming>) -> Vec<Vec<Incoming>> {
-    let mut parts = Vec::new();
-    let mut part: Vec<Incoming> = Vec::new();
-    let mut rooms = HashSet::new();
-    for incoming in batch {
-        if ends_track(&incoming.event.name) && rooms.contains(&incoming.event.room.sid) {
-            parts.push(std::mem::take(&mut part));
-            rooms.clear();
-        }
-        if incoming.event.name == TRACK_PUBLISHED {
-            rooms.insert(incoming.event.room.sid.clone());
-        }
-        part.push(incoming);
-    }
-    parts.push(part);
-    parts
-}
-
-/// A check that fails without a constraint's name: there is no partition for the row.
-fn is_no_partition(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        error.code().as_deref() == Some("23514") && error.constraint().is_none()
-    })
 }

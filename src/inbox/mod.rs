@@ -13,10 +13,13 @@ mod event_key;
 mod job;
 mod memory;
 mod queue;
+mod ready;
+mod store;
 mod takeover;
 mod turns;
 mod worker;
 
 pub use accept::{AcceptError, Accepted, Inbox};
 pub use bytes::{BodyBytes, NoRoom, Reservation};
+pub use ready::NotReady;
 pub use worker::{Worker, WorkerParts};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use quell_policy::TenantId;
 use tokio::time::Instant;
+use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use super::locks::{Guard, TrackKey};
@@ -57,6 +58,8 @@ pub enum Begun {
     Superseded(Proposal),
     /// The job is another replica's by now, or is over.
     Lost(Proposal),
+    /// It is a policy's mute, and another has made the same since LiveKit was asked for the track.
+    Muted(Proposal),
 }
 
 /// An intent that is committed, and the lease that was taken with it: what LiveKit's client acts on.
@@ -146,6 +149,7 @@ pub(super) enum Written {
     Busy,
     Superseded,
     Lost,
+    Muted,
 }
 
 /// Writes intents.
@@ -158,6 +162,7 @@ pub(super) struct BeginWriter {
 impl BatchWrite for BeginWriter {
     type Item = BeginRequest;
     type Answer = Written;
+    const NAME: &'static str = "intents";
     const MAX: usize = 64;
     const PACE: Duration = Duration::ZERO;
 
@@ -209,6 +214,9 @@ struct Columns {
     job_times: Vec<Option<DateTime<Utc>>>,
     job_ids: Vec<Option<String>>,
     attempts: Vec<Option<i32>>,
+    actions: Vec<&'static str>,
+    /// How long ago LiveKit was asked for the track.
+    fetched: Vec<PgInterval>,
 }
 
 impl Columns {
@@ -229,6 +237,11 @@ impl Columns {
             job_times: jobs().map(|job| Some(job?.created_at)).collect(),
             job_ids: jobs().map(|job| Some(job?.event_id.clone())).collect(),
             attempts: jobs().map(|job| Some(job?.attempt)).collect(),
+            actions: proposals.iter().map(|proposal| proposal.entry.action.as_str()).collect(),
+            fetched: proposals
+                .iter()
+                .map(|proposal| interval(proposal.fetched_at.elapsed()))
+                .collect(),
         }
     }
 }
@@ -256,7 +269,6 @@ impl BeginWriter {
         let tenants: Vec<_> = entries()
             .map(|entry| entry.tenant.as_ref().map(TenantId::as_str))
             .collect();
-        let actions: Vec<_> = entries().map(|entry| entry.action.as_str()).collect();
         let room_names: Vec<_> = entries().map(|e| stored(e.room_name.as_ref())).collect();
         let policy_owners: Vec<_> = policies.iter().map(|(owner, ..)| *owner).collect();
         let policy_names: Vec<_> = policies.iter().map(|(_, name, _)| *name).collect();
@@ -271,9 +283,6 @@ impl BeginWriter {
                 p.permit.verb() == Verb::Unmute
                     && matches!(p.permit.authority(), Authority::Caller { .. })
             })
-            .collect();
-        let fetched: Vec<_> = proposals()
-            .map(|p| interval(p.fetched_at.elapsed()))
             .collect();
         let repeats = || proposals().map(|proposal| proposal.repeats);
         let repeats_ids: Vec<_> = repeats().map(|action| Some(action?.action_id)).collect();
@@ -292,7 +301,7 @@ impl BeginWriter {
             &origins as _,
             &actors as _,
             &tenants as _,
-            &actions as _,
+            &columns.actions as _,
             &room_names as _,
             &policy_owners as _,
             &policy_names as _,
@@ -301,7 +310,7 @@ impl BeginWriter {
             &request_ids as _,
             &befores as _,
             &are_manual_unmutes,
-            &fetched,
+            &columns.fetched,
             &columns.job_times as _,
             &columns.job_ids as _,
             &columns.attempts as _,
@@ -334,6 +343,8 @@ async fn why_not(
         &columns.job_times as _,
         &columns.job_ids as _,
         &columns.attempts as _,
+        &columns.actions as _,
+        &columns.fetched,
     )
     .fetch_all(connection)
     .await?;
@@ -345,6 +356,8 @@ async fn why_not(
             Written::Lost
         } else if row.is_superseded {
             Written::Superseded
+        } else if row.is_muted {
+            Written::Muted
         } else {
             // Another action has the lease; or it is free again by now, and the next try gets it.
             Written::Busy

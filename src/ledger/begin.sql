@@ -37,6 +37,11 @@ lease as (
       and (excluded.action = 'mute' or t.mute_until is null or t.mute_until < clock_timestamp())
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
                from asked a where a.action_id = excluded.action_id)
+      -- Another did the same after this one had looked.
+      and not exists (select from asked a
+                      where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
+                        and t.muted and t.track_sid = a.track_sid
+                        and t.muted_at > statement_timestamp() - a.fetched)
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
 remembered as (
     insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
@@ -59,7 +64,7 @@ written as (
     select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
            a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
            a.policy_revision, a.event_id, a.request_id, o.settle_by,
-           case when l.track_sid = a.track_sid and l.muted_at > clock_timestamp() - a.fetched
+           case when l.track_sid = a.track_sid and l.muted_at > statement_timestamp() - a.fetched
                 then json_build_object('muted', l.muted) else a.before::json end
     from opened o join lease l using (action_id) join asked a using (action_id)
     -- What failed before has its intent.

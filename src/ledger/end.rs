@@ -123,6 +123,7 @@ impl BatchWrite for EndWriter {
     type Item = End;
     /// Whether the job was ended; true where there is none.
     type Answer = bool;
+    const NAME: &'static str = "outcomes";
     const MAX: usize = 64;
     const BYTES_MAX: usize = BATCH_BYTES_MAX;
     const PACE: Duration = Duration::from_millis(5);

@@ -59,15 +59,24 @@ outcomes as (
          request_id, outcome, error, before, after, changed, latency_ms)
     select o.started_at, o.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
            i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
-           i.policy_name, i.policy_revision, coalesce(o.repeat_event, i.event_id), i.request_id, o.outcome, o.error,
-           i.before, case when o.muted is not null then json_build_object('muted', o.muted) end,
+           i.policy_name, i.policy_revision, coalesce(o.repeat_event, i.event_id), i.request_id,
+           case when is_repeated then 'unknown' else o.outcome end,
+           case when is_repeated
+                then 'this replica was taken for gone, and another one did the same before anything was known of it'
+                else o.error end,
+           i.before,
+           case when o.muted is not null and not is_repeated then json_build_object('muted', o.muted) end,
            -- Where LiveKit answers other than was asked for, nothing is known of a change.
-           case when o.muted = (i.action = 'mute')
+           case when o.muted = (i.action = 'mute') and not is_repeated
                 then (i.before ->> 'muted')::boolean is distinct from o.muted end,
            o.latency_ms
     from closed join over o using (action_id)
     join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
         and i.phase = 'intent' and i.started_at between $20 and $21
+    -- Its lease is another's: only a policy's mute is taken over.
+    cross join lateral (
+        select o.outcome = 'done' and i.action = 'mute' and i.origin in ('webhook', 'sweep')
+               and not exists (select from leases l where l.ordinal = o.ordinal)) as x(is_repeated)
     -- That it failed again is no news.
     where o.intent_id = o.action_id or o.outcome <> 'failed'
     on conflict do nothing),

@@ -150,6 +150,7 @@ impl Ledger {
                 Written::Busy => return Ok(Begun::Busy(again.proposal)),
                 Written::Superseded => return Ok(Begun::Superseded(again.proposal)),
                 Written::Lost => return Ok(Begun::Lost(again.proposal)),
+                Written::Muted => return Ok(Begun::Muted(again.proposal)),
                 Written::Intent(started_at) => {
                     return Ok(Begun::Intent(Intent::new(
                         again.proposal,

@@ -9,9 +9,15 @@ select a.action_id as "action_id!",
                        where t.room_sid = a.room_sid and t.identity = a.identity
                          and t.source = a.source
                          and t.leased_until >= clock_timestamp()) as "is_superseded!",
+       a.as_of is not null and a.action = 'mute' and exists (
+           select from track_lease t
+           where t.room_sid = a.room_sid and t.identity = a.identity and t.source = a.source
+             and t.muted and t.track_sid = a.track_sid
+             and t.muted_at > statement_timestamp() - a.fetched) as "is_muted!",
        (select o.started_at
         from open_intent o join track_lease t using (action_id)
         where o.action_id = a.action_id) as started_at
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::text[], $9::int[])
-as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt)
+            $7::timestamptz[], $8::text[], $9::int[], $10::text[], $11::interval[])
+as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt,
+     action, fetched)

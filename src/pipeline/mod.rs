@@ -8,6 +8,7 @@
 //! The inbox's worker maps the result to a settlement. Explanations make the same facts
 //! (`livekit::facts`) and stop before the act.
 
+mod decide;
 mod look;
 mod recorded;
 mod rows;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
 use quell_clock::Clock;
-use quell_policy::{Decision, Facts, PolicyRef, PolicySet, Verdict, decide};
+use quell_policy::{Decision, Facts, PolicyRef, Verdict, decide_inline};
 use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
@@ -30,6 +31,8 @@ use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::livekit::{LiveRoom, NOT_CONFIGURED, Rooms};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
+pub(crate) use decide::decide_in_turn;
+use decide::{beyond_text_limit, is_beyond_text_limit, log_text_limit};
 pub use look::Look;
 pub(crate) use look::RoomLook;
 use look::{Shown, full_room, look, look_at_room};
@@ -136,6 +139,8 @@ pub enum TrackResult {
     Lost,
     /// A person decided meanwhile.
     Superseded,
+    /// It cannot be decided with these facts, however often it is tried: why.
+    Undecided(String),
     /// Not now: why. To be tried again.
     Retry(String),
 }
@@ -181,10 +186,10 @@ impl Pipeline {
         let mut decision = None;
         if !policies.any_tenant_live() {
             // Operators' policies alone may be decided by the event itself.
-            let decided = self.decide(&policies, &facts);
-            let nothing = is_nothing(&decided);
-            decision = Some(decided);
-            if nothing {
+            let begun = Instant::now();
+            decision = decide_inline(&policies, &facts, self.clock.now());
+            self.metrics.observe(Step::Decide, begun.elapsed());
+            if decision.as_ref().is_some_and(is_nothing) {
                 return Some(handled(facts, decision, TrackResult::Nothing));
             }
         }
@@ -255,8 +260,11 @@ impl Pipeline {
             return handled(facts, None, TrackResult::Stale);
         }
         // What is not known may not matter.
-        let decided = self.decide(&self.policies.snapshot(), &facts);
+        let (facts, decided) = self.decide(facts).await;
         match shown {
+            Shown::Partly(_) | Shown::Nothing if is_beyond_text_limit(&decided) => {
+                handled(facts, Some(decided), beyond_text_limit())
+            }
             Shown::Partly(_) if is_nothing_enforced(&decided) => {
                 handled(facts, Some(decided), TrackResult::Nothing)
             }
@@ -281,7 +289,7 @@ impl Pipeline {
         told: Told<'_>,
     ) -> Handled {
         // By what is in force now: LiveKit may have been asked for longer than a change takes.
-        let decision = self.decide(&self.policies.snapshot(), &facts);
+        let (facts, decision) = self.decide(facts).await;
         let (mut action, mut row) = (None, None);
         let result = match (&decision.enforced, &self.runner) {
             (Verdict::Mute { policy }, Some(runner)) => {
@@ -315,6 +323,7 @@ impl Pipeline {
                 result
             }
             (Verdict::Mute { .. }, None) => not_configured(),
+            (Verdict::Indeterminate, _) if is_beyond_text_limit(&decision) => beyond_text_limit(),
             (Verdict::Indeterminate, _) => {
                 TrackResult::Retry("a fact that the decision depends on is unknown".to_owned())
             }
@@ -328,11 +337,16 @@ impl Pipeline {
         }
     }
 
-    fn decide(&self, policies: &PolicySet, facts: &Facts) -> Decision {
+    async fn decide(&self, facts: Facts) -> (Facts, Decision) {
         let begun = Instant::now();
-        let decision = decide(policies, facts, self.clock.now());
+        let snapshot = || self.policies.snapshot();
+        let (facts, decision) = decide_in_turn(snapshot, facts, self.clock.now()).await;
         self.metrics.observe(Step::Decide, begun.elapsed());
-        decision
+        if decision.text_limit_exceeded {
+            self.metrics.text_limit_exceeded();
+            log_text_limit(&facts);
+        }
+        (facts, decision)
     }
 }
 
@@ -365,6 +379,7 @@ fn is_nothing(decision: &Decision) -> bool {
 fn result_of(acted: &Acted, policy: &Arc<PolicyRef>) -> TrackResult {
     match &acted.result {
         Ok(state) if state.muted => TrackResult::Muted(Arc::clone(policy)),
+        Err(ActionError::Muted) => TrackResult::Muted(Arc::clone(policy)),
         Ok(_) => TrackResult::Retry("LiveKit answered that the track is not muted".to_owned()),
         Err(ActionError::Denied(denied)) => TrackResult::Refused(denied.to_string()),
         Err(ActionError::Superseded) => TrackResult::Superseded,

@@ -9,16 +9,17 @@ use super::PlanError;
 use super::report::{PlannedTrack, RoomPlan};
 use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveRoom, Urgency};
+use crate::pipeline::decide_in_turn;
 use crate::postgres::{Pool, to_pg_text};
 use crate::sweep::{ListedRoom, Reader, TrackRoom, TrackTimes, peek};
-use quell_policy::{Facts, PolicyRef, PolicySet, decide};
+use quell_policy::{Facts, PolicyRef, PolicySet};
 
 /// What rooms are read with.
 pub(super) struct Context<'a> {
     pub(super) pool: &'a Pool,
     pub(super) reader: &'a Reader,
-    pub(super) before: &'a PolicySet,
-    pub(super) after: &'a PolicySet,
+    pub(super) before: &'a Arc<PolicySet>,
+    pub(super) after: &'a Arc<PolicySet>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -82,36 +83,39 @@ impl Context<'_> {
         participants: &[Arc<ParticipantInfo>],
         found: &mut Vec<PlannedChange>,
     ) -> Result<(), PlanError> {
-        let tracks = || {
-            let each = participants.iter();
-            each.flat_map(|it| it.tracks.iter().map(move |track| (it, track)))
-        };
-        let sids: Vec<_> = tracks().map(|(_, track)| track.sid.as_str()).collect();
+        let sids: Vec<_> = participants
+            .iter()
+            .flat_map(|participant| &participant.tracks)
+            .map(|track| track.sid.as_str())
+            .collect();
         let times = peek(self.pool, TrackRoom::from(room), &sids).await?;
-        for (participant, track) in tracks() {
-            let Some(times) = times.get(&track.sid) else {
-                continue;
-            };
-            let facts = facts_from_live(listed, participant, track, times.published_at);
-            if let Some((change, track)) = self.change(&facts, participant, track) {
-                found.push(PlannedChange {
-                    change,
-                    track,
-                    times: *times,
-                });
+        for participant in participants {
+            for track in &participant.tracks {
+                let Some(times) = times.get(&track.sid) else {
+                    continue;
+                };
+                let facts = facts_from_live(listed, participant, track, times.published_at);
+                if let Some((change, track)) = self.change(facts, participant, track).await {
+                    found.push(PlannedChange {
+                        change,
+                        track,
+                        times: *times,
+                    });
+                }
             }
         }
         Ok(())
     }
 
-    fn change(
+    async fn change(
         &self,
-        facts: &Facts,
+        facts: Facts,
         participant: &ParticipantInfo,
         track: &TrackInfo,
     ) -> Option<(Change, PlannedTrack)> {
-        let before = decide(self.before, facts, self.now).enforced;
-        let after = decide(self.after, facts, self.now).enforced;
+        let (facts, before) = decide_in_turn(|| Arc::clone(self.before), facts, self.now).await;
+        let (facts, after) = decide_in_turn(|| Arc::clone(self.after), facts, self.now).await;
+        let (before, after) = (before.enforced, after.enforced);
         let change = match (before.mute(), after.mute()) {
             _ if after.is_indeterminate() => Change::Undecided,
             (_, Some(_)) if track.muted => Change::StaysSilent,

@@ -159,6 +159,9 @@ pub enum ChangeError {
         .0 >> 20
     )]
     TooMuchInAll(i64),
+    /// The owner's policies would read too much of texts.
+    #[error("{0}")]
+    TooMuchTextWork(String),
     /// The database.
     #[error("{}", failed_query(.0))]
     Database(#[from] sqlx::Error),

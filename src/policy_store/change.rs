@@ -113,6 +113,7 @@ async fn put_in(
         owner,
         name: &policy.name,
         document,
+        text_work: policy.text_work(),
         managed_by: managed_by.as_str(),
         restored_from: None,
     };

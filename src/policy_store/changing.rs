@@ -1,6 +1,6 @@
 //! One transaction of changes: behind the lock it writes documents, revisions and audit rows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +11,8 @@ use super::owner::PgOwner;
 use super::read::{PolicyRecord, get, list};
 use crate::audit::{self, Action, Entry, PolicyRevision};
 use crate::postgres::{Connection, Pool, Transaction};
-use quell_policy::Owner;
 use quell_policy::limits::POLICIES_MAX;
+use quell_policy::{Owner, TextWork};
 
 /// Changes are written one after the other (`policy_revision.id` is then commit order); the
 /// number is any that nothing else in the database uses.
@@ -30,6 +30,8 @@ pub(super) struct Changing<'a> {
     /// Whose policies changed.
     changed: HashSet<Owner>,
     bytes_max: i64,
+    /// What owners' policies read of texts that were written.
+    pub(super) text_work: HashMap<Owner, TextWork>,
 }
 
 /// What a policy is to be from now on.
@@ -37,6 +39,8 @@ pub(super) struct Write<'a> {
     pub(super) owner: &'a Owner,
     pub(super) name: &'a str,
     pub(super) document: Value,
+    /// What it reads of texts.
+    pub(super) text_work: TextWork,
     /// `apply` or `rest`.
     pub(super) managed_by: &'a str,
     /// The revision that it is a copy of.
@@ -74,12 +78,14 @@ impl<'a> Changing<'a> {
             at,
             changed: HashSet::new(),
             bytes_max: pool.policies_bytes_max(),
+            text_work: HashMap::new(),
         })
     }
 
     /// Commits, unless an owner, or all together, would have more than they may: every replica holds all of it. Who has
     /// too much may still make it less.
     pub(super) async fn commit(mut self) -> Result<(), ChangeError> {
+        self.bound_text_work().await?;
         for owner in &self.changed {
             let usage = sqlx::query!(
                 r#"insert into policy_usage as usage (owner, policies, bytes)
@@ -148,12 +154,13 @@ impl<'a> Changing<'a> {
         let policy = sqlx::query_as!(
             PolicyRecord,
             r#"insert into policy (id, owner, name, revision, document, managed_by, updated_at,
-                                 updated_by)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)
+                                 updated_by, text_reads, text_reads_of)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $4)
              on conflict (owner, name) do update
              set revision = excluded.revision, document = excluded.document,
                  managed_by = excluded.managed_by, updated_at = excluded.updated_at,
-                 updated_by = excluded.updated_by
+                 updated_by = excluded.updated_by, text_reads = excluded.text_reads,
+                 text_reads_of = excluded.text_reads_of
              returning owner as "owner!: PgOwner", name, revision, document, managed_by, updated_at, updated_by"#,
             uuid::Uuid::now_v7(),
             write.owner.as_str(),
@@ -163,9 +170,14 @@ impl<'a> Changing<'a> {
             write.managed_by,
             self.at,
             self.by.id(),
+            &write.text_work.to_stored().collect::<Vec<_>>(),
         )
         .fetch_one(&mut *self.tx)
         .await?;
+        if !write.text_work.is_empty() {
+            let of_owner = self.text_work.entry(write.owner.clone()).or_default();
+            of_owner.extend(write.text_work);
+        }
         let documents = (before.map(|before| before.document), Some(write.document));
         self.record(action, &policy, write.restored_from, documents)
             .await?;

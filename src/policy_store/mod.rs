@@ -14,6 +14,7 @@ mod plan;
 mod read;
 mod revisions;
 mod rollback;
+mod text_work;
 
 pub use author::{
     Applied, Author, ChangeError, ChangeOutcome, Changed, ExpectedRevision, ManagedBy,

@@ -205,10 +205,10 @@ pub async fn as_of(
     at: At,
     seeing: Seeing<'_>,
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
-    let mut connection = pool.within(ALL_POLICIES_TIMEOUT).acquire().await?;
+    let mut tx = pool.within(ALL_POLICIES_TIMEOUT).begin_read_only().await?;
     let snapshot = match at {
         At::Snapshot(id) => id,
-        At::Time(time) => snapshot_at(&mut connection, time).await?,
+        At::Time(time) => snapshot_at(&mut *tx, time).await?,
     };
     let (all, tenant) = match seeing {
         Seeing::AnyRoom => (true, None),
@@ -228,8 +228,9 @@ pub async fn as_of(
         all,
         tenant.map(TenantId::as_str),
     )
-    .fetch_all(&mut connection)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     let policies = rows.into_iter().map(|row| StoredPolicy {
         key: PolicyKey {
             owner: row.owner.into(),

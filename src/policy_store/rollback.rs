@@ -99,6 +99,7 @@ pub async fn rollback(
         owner,
         name,
         document,
+        text_work: policy.text_work(),
         managed_by: &managed_by,
         restored_from: Some(to),
     };

@@ -8,8 +8,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::error::is_about_data;
+use super::error::{failed_query, is_about_data};
 use super::pool::{Connection, Dedicated, Pool};
+use super::trouble::{Told, is_read_only};
 
 /// How many may wait; whoever comes then waits to get into the queue.
 const QUEUE_MAX: usize = 1024;
@@ -22,6 +23,8 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     /// What came of one.
     type Answer: Send + 'static;
+    /// What they are, in the log.
+    const NAME: &'static str;
     /// The most that are written at once.
     const MAX: usize;
     /// The most bytes of texts that are written at once; one that is larger goes alone.
@@ -116,6 +119,7 @@ async fn run<W: BatchWrite>(
 ) {
     let mut batch = Vec::new();
     let mut next = Instant::now();
+    let mut told = Told::default();
     loop {
         match timeout(IDLE_MAX, queue.recv_many(&mut batch, W::MAX)).await {
             Ok(0) => return,
@@ -133,7 +137,7 @@ async fn run<W: BatchWrite>(
                 for batch in batches(waiting, W::BYTES_MAX, |(item, _)| W::bytes_of(item)) {
                     let (items, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
                     writer.wrote(items.len());
-                    write(&writer, &mut connection, items, answers).await;
+                    write(&writer, &mut connection, items, answers, &mut told).await;
                 }
             }
             Err(_) => connection.release(),
@@ -146,6 +150,7 @@ async fn write<W: BatchWrite>(
     connection: &mut Dedicated,
     items: Vec<W::Item>,
     answers: Vec<Answers<W>>,
+    told: &mut Told,
 ) {
     let mut tries = 0;
     let error = loop {
@@ -155,6 +160,9 @@ async fn write<W: BatchWrite>(
         };
         match written {
             Ok(written) => {
+                if told.is_over() {
+                    tracing::info!(batch = W::NAME, "batches can be written again");
+                }
                 for ((item, answer), written) in items.into_iter().zip(answers).zip(written) {
                     // Whoever asked may have gone; what is written stays.
                     drop(answer.send((item, Ok(written))));
@@ -164,10 +172,21 @@ async fn write<W: BatchWrite>(
             Err(error) if is_about_data(&error) => break error,
             Err(error) => {
                 connection.release();
-                let Some(pause) = writer.retry_after(&error, tries) else {
+                // Nothing was done there. The next connection may lead to the server that is the primary by now.
+                let at_once = (tries == 0 && is_read_only(&error)).then_some(Duration::ZERO);
+                let pause = at_once.or_else(|| writer.retry_after(&error, tries));
+                if told.is_news(&error) {
+                    let (error, items) = (failed_query(&error), items.len());
+                    tracing::warn!(
+                        batch = W::NAME,
+                        error,
+                        items,
+                        "a batch could not be written"
+                    );
+                }
+                let Some(pause) = pause else {
                     break error;
                 };
-                tracing::warn!(%error, items = items.len(), "a batch could not be written yet");
                 tokio::time::sleep(pause).await;
                 tries += 1;
             }
@@ -177,7 +196,7 @@ async fn write<W: BatchWrite>(
         // One that Postgres refuses takes nobody along.
         tracing::warn!(%error, items = items.len(), "a batch was refused; writing one by one");
         for (item, answer) in items.into_iter().zip(answers) {
-            Box::pin(write(writer, connection, vec![item], vec![answer])).await;
+            Box::pin(write(writer, connection, vec![item], vec![answer], told)).await;
         }
         return;
     }

@@ -12,6 +12,7 @@ use super::connect::{
     self, DATABASE_URL, MIGRATE_URL, bounded, connect, options, place, silent_for,
 };
 use super::error::{DatabaseError, LocalPostgresError};
+use super::limits::Limits;
 use super::local::{Limit, LocalPostgres, Supervised};
 use super::pool::{Pool, TRUSTED_IDLE};
 use super::pooler::Sessions;
@@ -141,7 +142,10 @@ impl Database {
 
         let mut connection = connect(&service, DATABASE_URL, CONNECT_TIMEOUT).await?;
         let sessions = bounded(LOOK_TIMEOUT, Sessions::of(&mut connection, &service)).await;
-        match sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))? {
+        let sessions =
+            sessions.map_err(|error| DatabaseError::of_query("look around", &place, error))?;
+        let mut limits = Limits::OfSession;
+        match sessions {
             Sessions::Own => {}
             Sessions::Scarce => tracing::warn!(
                 place,
@@ -149,11 +153,14 @@ impl Database {
                 "a pooler before Postgres has no session for a second connection: its pool must be \
                  larger than QUELL_DATABASE_CONNECTIONS, for each quell"
             ),
-            Sessions::Shared => tracing::warn!(
-                place,
-                "there is a pooler in transaction mode before Postgres: statements' time limits get \
-                 lost, and policies are looked for twice a second (docs/OPERATIONS.md, \"Behind a pooler\")"
-            ),
+            Sessions::Shared => {
+                limits = Limits::OfLogin;
+                tracing::warn!(
+                    place,
+                    "there is a pooler in transaction mode before Postgres: time limits are those of the \
+                     login, and policies are looked for twice a second (docs/OPERATIONS.md, \"Behind a pooler\")"
+                );
+            }
             Sessions::Forgetful => return Err(DatabaseError::PreparedStatements { place }),
         }
         let giving = rights::give(&mut owner, &mut connection, &place, migrated);
@@ -163,7 +170,7 @@ impl Database {
             // Nothing is lost with a connection that does not end well.
             bounded(CLOSE_TIMEOUT, connection.close()).await.ok();
         }
-        let pool = Pool::new(service, connections_max, TRUSTED_IDLE);
+        let pool = Pool::new(service, connections_max, TRUSTED_IDLE, limits);
         Ok(Self {
             pool,
             place,

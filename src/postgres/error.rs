@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::constants::{LOCK_TIMEOUT, MAJOR_MIN, SUPERUSER};
 use super::pooler;
+use super::trouble::Trouble;
 
 const FORGETS: &str = "is behind a pooler that forgets prepared statements, as pgbouncer does in \
     transaction mode: set its pool_mode to session, or use pgbouncer 1.21 or newer with \
@@ -261,25 +262,15 @@ impl DatabaseError {
     }
 }
 
-/// What became of a query, where the database's place is known to whoever reads it: whether
-/// Postgres refused it, or said nothing.
+/// What became of a query, where the database's place is known to whoever reads it: what is wrong with Postgres and
+/// what to do about it, or what it refused.
 pub(crate) fn failed_query(error: &sqlx::Error) -> String {
     if pooler::is_forgotten(error) {
         return format!("the database {FORGETS}");
     }
-    let is_silence = matches!(
-        error,
-        sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-    );
-    if is_silence {
-        format!("the database does not answer: {error}")
-    } else {
-        format!("the database answers with an error: {error}")
+    match Trouble::of(error) {
+        Some(trouble) => format!("{}: {error} ({})", trouble.what(), trouble.remedy()),
+        None => format!("the database answers with an error: {error}"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Brings the schema up to date, one process at a time, and refuses a database that is newer.
+//! Brings the schema up to date, one process at a time. A database that a newer quell has migrated will do where
+//! that has only added to it.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ use super::pooler::{self, Sessions};
 
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
 
+/// How the name of a migration begins that an older quell cannot live with (`0042_breaking_...sql`). All others only
+/// add what older ones do without, so that replicas are upgraded one by one.
+const BREAKING: &str = "breaking ";
 /// Postgres's words for "this login may not".
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
@@ -23,7 +27,9 @@ pub(crate) enum Schema {
     Current,
     /// This many migrations are still to be applied.
     Pending(usize),
-    /// This migration is not known here.
+    /// All that this quell has was applied, and by a newer one this too, which an older one can live with.
+    Ahead(i64),
+    /// This migration is not known here, and none to live with.
     Newer(i64),
     /// This migration was applied with another text.
     Changed(i64),
@@ -43,21 +49,32 @@ pub(crate) async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx
     if !table {
         return Ok(Schema::Pending(known.len()));
     }
-    let applied = query!("select version, checksum from public._sqlx_migrations order by version")
-        .fetch_all(connection)
-        .await?;
+    let applied = query!(
+        "select version, description, checksum from public._sqlx_migrations order by version"
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut ahead = None;
     for row in &applied {
         match known.get(&row.version) {
-            None => return Ok(Schema::Newer(row.version)),
+            None if row.description.starts_with(BREAKING) => {
+                return Ok(Schema::Newer(row.version));
+            }
+            None => ahead = Some(row.version),
             Some(checksum) if *checksum != row.checksum.as_slice() => {
                 return Ok(Schema::Changed(row.version));
             }
             Some(_) => {}
         }
     }
-    Ok(match known.len().saturating_sub(applied.len()) {
-        0 => Schema::Current,
-        pending => Schema::Pending(pending),
+    let is_applied = |version: &i64| applied.iter().any(|row| row.version == *version);
+    let pending = known.keys().filter(|version| !is_applied(version)).count();
+    Ok(match (pending, ahead) {
+        (0, None) => Schema::Current,
+        (0, Some(version)) => Schema::Ahead(version),
+        // Those that are missing belong before the newer one's.
+        (_, Some(version)) => Schema::Newer(version),
+        (pending, None) => Schema::Pending(pending),
     })
 }
 
@@ -95,6 +112,14 @@ pub(super) async fn bring_up_to_date(
     // Asked first: a login that owns nothing may start on a database that is up to date.
     let count = match schema(owner).await.map_err(failed)? {
         Schema::Current => return Ok(false),
+        Schema::Ahead(version) => {
+            tracing::warn!(
+                place,
+                migration = version,
+                "a newer quell has migrated this database; this one goes on beside it, and is to be upgraded"
+            );
+            return Ok(false);
+        }
         Schema::Newer(version) => return Err(newer(place, version)),
         Schema::Changed(version) => return Err(changed(place, version)),
         Schema::Pending(count) => count,
@@ -112,8 +137,9 @@ pub(super) async fn bring_up_to_date(
             });
         }
     }
-    // Also bounds the wait for another quell that is migrating.
-    raw_sql("set lock_timeout = '2min'")
+    // Also bounds the wait for another quell that is migrating. The owner's login may be the service's, with
+    // the limits of that.
+    raw_sql("set lock_timeout = '2min'; set statement_timeout = 0")
         .execute(&mut *owner)
         .await
         .map_err(failed)?;

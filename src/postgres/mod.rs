@@ -11,6 +11,7 @@ mod data;
 mod database;
 mod error;
 mod files;
+mod limits;
 mod listen;
 mod local;
 mod maintenance;
@@ -25,6 +26,7 @@ pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trouble;
 
 pub(crate) use batch::{BatchWrite, Batcher, batches};
 pub(crate) use connect::{bounded, connect, interval, options, place};
@@ -33,6 +35,7 @@ pub(crate) use database::unless;
 pub use database::{Database, demo_data_folder};
 pub use error::{DatabaseError, LocalPostgresError};
 pub(crate) use error::{failed_query, is_about_data};
+pub(crate) use limits::statement_limit_ms;
 pub(crate) use listen::Listener;
 pub use local::LocalPostgres;
 pub(crate) use local::Survey;
@@ -45,3 +48,4 @@ pub(crate) use pool::{Connection, Dedicated, Transaction};
 pub(crate) use pooler::Sessions;
 pub(crate) use rights::{Auditor, auditor_role, missing_rights};
 pub(crate) use text::{json_text, to_pg_key, to_pg_text};
+pub(crate) use trouble::{Told, Trouble, is_read_only};

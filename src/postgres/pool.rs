@@ -1,5 +1,5 @@
 //! The service's connections: every statement is bounded, and a connection that was left in the middle
-//! of one is closed instead of being given to the next.
+//! of one, or whose server cannot be trusted any more, is closed instead of being given to the next.
 //!
 //! ```text
 //! &Pool --------------- one statement -------+
@@ -11,21 +11,25 @@
 //! whether it lives, without a limit: where Postgres fell silent, that would take a connection from
 //! everybody for as long as the kernel believes in it.
 
+mod connection;
 mod executor;
+mod refusals;
 
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult, PgRow};
-use sqlx::{Connection as _, Either, Execute, Executor, PgPool, Postgres, raw_sql};
-use tokio::runtime::Handle;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{Connection as _, PgPool, raw_sql};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::{self, DATABASE_URL};
 use super::error::DatabaseError;
+use super::limits::{self, Limits, OF_SESSION};
 use crate::config::DatabaseConfig;
+use connection::timed_out;
+pub(crate) use connection::{Connection, Dedicated, Transaction};
+pub(super) use refusals::Refusals;
 
 /// A webhook is answered within 2 s: waiting longer for a connection helps nobody.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,31 +37,38 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a round trip on the way to every mute.
 pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const CONNECTIONS_WARM: u32 = 4;
-/// One stores webhooks, one begins actions, one ends them, one ends those with much metadata, and one sends heartbeats.
-pub(crate) const HOT_CONNECTIONS: u32 = 5;
-/// quell's statements are short, and no transaction is open across a network call. One that takes longer is
-/// stuck, and would keep a connection, a lock, or old rows from everyone else. None is worth compiling.
-const SETTINGS: &str = "set statement_timeout = '30s';
-    set lock_timeout = '5s';
-    set idle_in_transaction_session_timeout = '30s';
-    set jit = off";
+const WHY_TIMEOUT: Duration = Duration::from_millis(500);
+/// One stores webhooks, one begins actions, one ends them, and one sends heartbeats.
+pub(crate) const HOT_CONNECTIONS: u32 = 4;
+/// A connection ends after at most 5 minutes, so that none leads to a server for longer that is not the one any
+/// more: this long the pool has it, and then one task may have it for a minute more.
+pub(super) const LIFETIME_MAX: Duration = Duration::from_mins(4);
+const KEPT_MAX: Duration = Duration::from_mins(1);
+/// quell's statements are short: none is worth compiling.
+const SETTINGS: &str = "set jit = off";
 /// A few rows by their keys, out of tables that are empty most of the time: whatever statistics say, the way
 /// to them is by an index.
 const HOT_SETTINGS: &str = "set enable_seqscan = off;
     set enable_hashjoin = off;
     set enable_mergejoin = off";
-/// The bound of statements on the way of a webhook or a mute, which take far less. A connection on which
-/// Postgres says nothing for that long is probably dead.
+/// The bound of statements on the way of a webhook or a mute, which take far less: Postgres ends them after 4 s
+/// (`limits.rs`). A connection on which it says nothing for that long is probably dead.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Connections to the database; cheap to clone.
 ///
-/// It executes single statements itself (`&Pool` is an [`Executor`]).
+/// It executes single statements itself (`&Pool` is an [`sqlx::Executor`]).
 #[derive(Debug, Clone)]
 pub struct Pool {
     raw: PgPool,
     /// The connections that are kept for one thing each ([`Dedicated`]).
     hot: PgPool,
+    /// How many of `raw` callers' requests and chores may have at once: the rest is left to claims and whatever else
+    /// mutes wait for.
+    share: Arc<Semaphore>,
+    takes_share: bool,
+    refusals: Refusals,
+    finding_out: Arc<Semaphore>,
     bound: Duration,
     policies_bytes_max: i64,
 }
@@ -70,7 +81,12 @@ impl Pool {
             variable: DATABASE_URL,
         })?;
         let service = connect::service(connect::options(url, DATABASE_URL)?);
-        let pool = Self::new(service, config.connections_max, TRUSTED_IDLE);
+        let pool = Self::new(
+            service,
+            config.connections_max,
+            TRUSTED_IDLE,
+            Limits::OfSession,
+        );
         Ok(pool.with_policies_bytes_max(config.policies_bytes_max))
     }
 
@@ -78,16 +94,28 @@ impl Pool {
         service: PgConnectOptions,
         connections_max: u32,
         trusted_idle: Duration,
+        limits: Limits,
     ) -> Self {
+        let refusals = Refusals::default();
+        let limits = match limits {
+            Limits::OfSession => OF_SESSION,
+            Limits::OfLogin => "",
+        };
         // One connection more listens (`Listener`).
         let others = connections_max.saturating_sub(HOT_CONNECTIONS + 1).max(1);
         let options = |connections: u32, settings: &'static str| {
+            let refusals = refusals.clone();
             PgPoolOptions::new()
                 .max_connections(connections)
+                .max_lifetime(LIFETIME_MAX)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .test_before_acquire(false)
                 .before_acquire(move |connection, meta| {
+                    let is_old = refusals.is_before(meta.age);
                     Box::pin(async move {
+                        if is_old {
+                            return Ok(false);
+                        }
                         if meta.idle_for > trusted_idle {
                             connection.ping().await?;
                         }
@@ -100,6 +128,7 @@ impl Pool {
                         // Bounded here: sqlx bounds it only where somebody waits for the connection.
                         let set = async {
                             raw_sql(SETTINGS).execute(&mut *connection).await?;
+                            raw_sql(limits).execute(&mut *connection).await?;
                             raw_sql(settings).execute(connection).await
                         };
                         timeout(SILENCE_MAX, set).await.map_err(|_| timed_out())??;
@@ -114,6 +143,10 @@ impl Pool {
         Self {
             raw: raw.connect_lazy_with(service.clone()),
             hot: hot.connect_lazy_with(service),
+            share: Arc::new(Semaphore::new(usize::try_from(others / 2).unwrap_or(1).max(1))),
+            takes_share: false,
+            refusals,
+            finding_out: Arc::new(Semaphore::new(1)),
             bound: SILENCE_MAX,
             policies_bytes_max: i64::MAX,
         }
@@ -132,6 +165,15 @@ impl Pool {
         self.policies_bytes_max
     }
 
+    /// The same connections, for what nobody's mute waits for: at most half of those that are for nothing else.
+    #[must_use]
+    pub(crate) fn sharing(&self) -> Self {
+        Self {
+            takes_share: true,
+            ..self.clone()
+        }
+    }
+
     /// The same connections, for work that may take as long as `bound` (else 5 s).
     #[must_use]
     pub(crate) fn within(&self, bound: Duration) -> Self {
@@ -148,22 +190,41 @@ impl Pool {
     }
 
     async fn acquire_of(&self, pool: &PgPool) -> Result<Connection, sqlx::Error> {
-        let deadline = Instant::now() + self.bound;
+        let begun = Instant::now();
+        let deadline = begun + self.bound;
+        let mut share = None;
+        if self.takes_share {
+            let waiting = Arc::clone(&self.share).acquire_owned();
+            let taken = timeout_at(deadline.min(begun + ACQUIRE_TIMEOUT), waiting).await;
+            // Nothing closes the semaphore.
+            let taken = taken.ok().and_then(Result::ok);
+            share = Some(taken.ok_or(sqlx::Error::PoolTimedOut)?);
+        }
         let raw = timeout_at(deadline, pool.acquire()).await;
-        Ok(Connection {
-            raw: Some(raw.map_err(|_| sqlx::Error::PoolTimedOut)??),
-            deadline,
-            is_busy: false,
-            in_transaction: false,
-        })
+        match raw.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(raw) => Ok(Connection::new(raw, deadline, self.refusals.clone(), share)),
+            Err(sqlx::Error::PoolTimedOut) => Err(self.why_none().await),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why there was no connection in time. sqlx connects again and again where Postgres has too many, or does not let
+    /// anybody in yet, and does not say so in the end. One at a time finds out.
+    async fn why_none(&self) -> sqlx::Error {
+        let Ok(_permit) = self.finding_out.try_acquire() else {
+            return sqlx::Error::PoolTimedOut;
+        };
+        let options = self.options();
+        match timeout(WHY_TIMEOUT, PgConnection::connect_with(&options)).await {
+            Ok(Err(error)) => error,
+            // All of ours are in use; or nobody answers.
+            Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+        }
     }
 
     /// A connection that one task keeps for the work that it does over and over.
     pub(crate) fn dedicated(&self) -> Dedicated {
-        Dedicated {
-            pool: self.clone(),
-            connection: None,
-        }
+        Dedicated::new(self.clone())
     }
 
     /// Begins a transaction, which has to be over within the bound.
@@ -177,10 +238,19 @@ impl Pool {
     }
 
     async fn begin_with(&self, statement: &'static str) -> Result<Transaction, sqlx::Error> {
-        let mut connection = self.acquire().await?;
-        connection.in_transaction = true;
-        raw_sql(statement).execute(&mut connection).await?;
-        Ok(Transaction(connection))
+        let connection = self.acquire().await?;
+        let begin = limits::begin(statement, self.bound, SILENCE_MAX);
+        Transaction::begin(connection, begin).await
+    }
+
+    /// Whether the work may take longer than Postgres lets a session's statements take.
+    fn is_long(&self) -> bool {
+        self.bound > SILENCE_MAX
+    }
+
+    /// Tells since when connections lead to a server that takes writes, as far as it is known.
+    pub(super) fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// How it connects.
@@ -204,158 +274,5 @@ impl Pool {
     pub(super) async fn close(&self) {
         self.raw.close().await;
         self.hot.close().await;
-    }
-}
-
-/// A connection for statements of one piece of work, within one bound.
-///
-/// Dropped, it is given back; in the middle of a statement it is closed, and whoever waits for one
-/// may open another at once. (What Postgres was doing there ends by `statement_timeout` at the latest.)
-#[derive(Debug)]
-pub(crate) struct Connection {
-    /// None once it is dropped.
-    raw: Option<PoolConnection<Postgres>>,
-    deadline: Instant,
-    /// Whether a statement has begun and not ended.
-    is_busy: bool,
-    in_transaction: bool,
-}
-
-/// A connection that is kept for the next piece of work, which saves a round trip and two waits each.
-#[derive(Debug)]
-pub(crate) struct Dedicated {
-    pool: Pool,
-    connection: Option<Connection>,
-}
-
-impl Dedicated {
-    /// The connection, for work that begins now.
-    pub(crate) async fn get(&mut self) -> Result<&mut Connection, sqlx::Error> {
-        let kept = self.connection.take();
-        let kept = kept.filter(|kept| !kept.is_busy && !kept.in_transaction);
-        let connection = match kept {
-            Some(kept) => kept,
-            None => self.pool.acquire_of(&self.pool.hot).await?,
-        };
-        let connection = self.connection.insert(connection);
-        connection.deadline = Instant::now() + self.pool.bound;
-        Ok(connection)
-    }
-
-    /// Gives it back: there is nothing to do for a while, or its server may be gone.
-    pub(crate) fn release(&mut self) {
-        self.connection = None;
-    }
-}
-
-/// A statement's mark on its connection.
-struct Statement<'a> {
-    is_busy: &'a mut bool,
-    deadline: Instant,
-}
-
-impl Statement<'_> {
-    async fn bounded<T>(
-        self,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        *self.is_busy = true;
-        let done = timeout_at(self.deadline, work).await;
-        let done = done.map_err(|_| timed_out())?;
-        *self.is_busy = false;
-        done
-    }
-}
-
-fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
-}
-
-impl Connection {
-    /// Begins a transaction on a connection that is kept. One that is not committed ends with the connection.
-    pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        self.in_transaction = true;
-        raw_sql("begin").execute(&mut *self).await?;
-        Ok(())
-    }
-
-    /// Commits what was begun.
-    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        raw_sql("commit").execute(&mut *self).await?;
-        self.in_transaction = false;
-        Ok(())
-    }
-
-    fn statement(&mut self) -> Result<(&mut PgConnection, Statement<'_>), sqlx::Error> {
-        if self.is_busy {
-            return Err(timed_out());
-        }
-        let statement = Statement {
-            is_busy: &mut self.is_busy,
-            deadline: self.deadline,
-        };
-        let raw = self.raw.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?;
-        Ok((raw, statement))
-    }
-
-    async fn results<'q, E: Execute<'q, Postgres> + 'q>(
-        &mut self,
-        query: E,
-    ) -> Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error> {
-        let (raw, statement) = self.statement()?;
-        statement.bounded(raw.fetch_many(query).try_collect()).await
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let Some(raw) = self.raw.take() else { return };
-        match Handle::try_current() {
-            Ok(runtime) if !self.is_busy => {
-                // A pool that is being closed waits for it.
-                drop(runtime.spawn(give_back(raw, self.in_transaction)));
-            }
-            Ok(_) => drop(raw.detach()),
-            // The process ends. sqlx would start a task, and panic.
-            Err(_) => std::mem::forget(raw),
-        }
-    }
-}
-
-async fn give_back(mut raw: PoolConnection<Postgres>, in_transaction: bool) {
-    if in_transaction {
-        let rolled_back = timeout(SILENCE_MAX, raw_sql("rollback").execute(&mut *raw)).await;
-        if !matches!(rolled_back, Ok(Ok(_))) {
-            return drop(raw.detach());
-        }
-    }
-    // As sqlx does when a connection is dropped, but bounded.
-    if timeout(SILENCE_MAX, raw.return_to_pool()).await.is_err() {
-        tracing::warn!("Postgres fell silent on a connection, which is closed");
-    }
-}
-
-/// A transaction. Dropped before [`Transaction::commit`], it is rolled back.
-#[derive(Debug)]
-pub(crate) struct Transaction(Connection);
-
-impl Transaction {
-    /// Commits.
-    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        self.0.commit().await
-    }
-}
-
-impl Deref for Transaction {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.0
-    }
-}
-
-impl DerefMut for Transaction {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
     }
 }

@@ -6,10 +6,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Acquire, query, query_scalar};
 
 use super::error::DatabaseError;
+use super::limits;
 use super::migrate::login;
 
 /// Held while rights are given: two at once fail on the same rows of Postgres's catalog.
-const GRANT_LOCK: i64 = 0x7175_656c_6c02;
+pub(super) const GRANT_LOCK: i64 = 0x7175_656c_6c02;
 
 /// What auditors read; the service reads them too.
 const VIEWS: [&str; 7] = [
@@ -23,9 +24,10 @@ const VIEWS: [&str; 7] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 14] = [
+const SERVICE: [(&str, &[&str]); 15] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
+    ("policy_text_work", &["select", "insert", "update"]),
     ("policy_history", &["select"]),
     ("policy_usage", &["select", "insert", "update"]),
     ("webhook_event", &["select", "insert", "update"]),
@@ -109,6 +111,14 @@ pub(super) async fn give(
     let service_login = login(service).await.map_err(failed)?;
     let two_logins = login(owner).await.map_err(failed)? != service_login;
     let missing = missing_rights(service).await.map_err(failed)?;
+    if two_logins && let Err(error) = limits::give(service).await {
+        tracing::warn!(
+            place,
+            login = service_login,
+            %error,
+            "the service's login cannot be given its time limits (docs/OPERATIONS.md, \"Time limits\")"
+        );
+    }
     if two_logins && (migrated || !missing.is_empty()) {
         grant(owner, &service_login).await.map_err(failed)?;
     }

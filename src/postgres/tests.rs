@@ -3,6 +3,7 @@
 mod maintenance;
 mod pool;
 mod pooler;
+mod refusals;
 mod rights;
 
 use std::future::pending;
@@ -17,6 +18,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row, query, query_scalar, raw_sql};
 
 use super::account::{Account, our_uid, we_are_root};
 use super::connect::DATABASE_URL;
+use super::limits::Limits;
 use super::pool::HOT_CONNECTIONS;
 use super::test_support::{Cluster, config, superuser};
 use super::*;
@@ -107,7 +109,7 @@ async fn migrating_twice_at_once_is_migrating_once() {
     }
     let applied = list(
         &one.pool,
-        "select version::text from _sqlx_migrations order by version",
+        "select version::text from _sqlx_migrations m order by m.version",
     )
     .await;
     let known: Vec<String> = migrate::MIGRATOR
@@ -155,7 +157,7 @@ async fn a_database_of_another_quell_is_refused() {
     };
     check(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-         values (9999, 'of tomorrow', true, '', 0)",
+         values (9999, 'breaking of tomorrow', true, '', 0)",
         "newer quell (migration 9999",
     )
     .await;
@@ -169,6 +171,35 @@ async fn a_database_of_another_quell_is_refused() {
         "migration 1 of",
     )
     .await;
+}
+
+#[tokio::test]
+async fn an_older_quell_goes_on_and_starts_beside_a_newer_one_that_only_added() {
+    let opened = open().await;
+    // What the next version may do: it adds what this one does without.
+    let mut owner = PgConnection::connect_with(&opened.owner).await.unwrap();
+    for sql in [
+        "alter table webhook_event add column of_tomorrow text",
+        "alter table job add column of_tomorrow integer not null default 0",
+        "create table of_tomorrow (id bigint primary key)",
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9999, 'of tomorrow', true, '', 0)",
+    ] {
+        run(&mut owner, sql).await;
+    }
+    create_partitions(&opened.database.pool).await.unwrap();
+    let again = on(&opened.service, &opened.owner).await.unwrap();
+    create_partitions(&again.pool).await.unwrap();
+    drop_events(&again.pool, 30).await.unwrap();
+    let ahead = schema(&mut owner).await.unwrap();
+    assert_eq!(ahead, Schema::Ahead(9999));
+    // One that lacks migrations of its own there is another line of versions.
+    run(&mut owner, "delete from _sqlx_migrations where version = 8").await;
+    let error = on(&opened.service, &opened.owner).await.unwrap_err();
+    assert!(
+        error.to_string().contains("newer quell (migration 9999"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -216,8 +247,8 @@ async fn nothing_is_waited_for_without_end() {
         [
             "application_name=quell",
             "idle_in_transaction_session_timeout=30000",
-            "lock_timeout=5000",
-            "statement_timeout=30000"
+            "lock_timeout=3000",
+            "statement_timeout=4000"
         ]
     );
 }
@@ -225,7 +256,12 @@ async fn nothing_is_waited_for_without_end() {
 #[tokio::test]
 async fn a_connection_that_died_while_idle_is_replaced() {
     let opened = open().await;
-    let pool = Pool::new(opened.service.clone(), HOT_CONNECTIONS + 5, Duration::ZERO);
+    let pool = Pool::new(
+        opened.service.clone(),
+        HOT_CONNECTIONS + 5,
+        Duration::ZERO,
+        Limits::OfSession,
+    );
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(pool.acquire().await.unwrap());

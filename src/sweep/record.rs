@@ -43,11 +43,15 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
     let decision = handled.decision.as_ref()?;
     let policy = decision.enforced.mute().map(PolicyRevision::from);
     let outcome = match &handled.result {
+        // Another had muted it just then: that is its row.
+        TrackResult::Muted(_) if handled.begun.is_none() => return None,
         TrackResult::Muted(_) => Outcome::Done,
         TrackResult::Gone => Outcome::Gone,
         TrackResult::Refused(_) => Outcome::Refused,
         TrackResult::Superseded => Outcome::Superseded,
-        TrackResult::Retry(why) if decision.enforced.is_indeterminate() => {
+        TrackResult::Retry(why) | TrackResult::Undecided(why)
+            if decision.enforced.is_indeterminate() =>
+        {
             let row = handled.undecided_row(cause, why);
             return Some((Outcome::Undecided, None, Some(row)));
         }
@@ -56,6 +60,7 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
         TrackResult::Retry(_) => Outcome::Failed,
         // Where another action is under way, the next sweep sees what came of it.
         TrackResult::Nothing
+        | TrackResult::Undecided(_)
         | TrackResult::Busy
         | TrackResult::Lost
         | TrackResult::NotShown

@@ -10,6 +10,7 @@ use super::expression::{Reason, SHOWN_CHARS_MAX};
 use super::facts::{Fact, Facts, Kind, KindDetail, Source, TrackType};
 use super::glob::Glob;
 use super::terminal::cut;
+use super::text::TextReader;
 use super::tri::Tri;
 use super::window::Unmet;
 
@@ -54,12 +55,18 @@ impl Clause {
 impl CompiledPolicy {
     /// The first clause that keeps it from being about this track: of those that fail, where there
     /// is one, else of those that depend on what is not known.
-    pub(super) fn first_failing(&self, facts: &Facts, now: DateTime<Utc>) -> Option<Clause> {
+    pub(super) fn first_failing(
+        &self,
+        facts: &Facts,
+        now: DateTime<Utc>,
+        texts: &mut TextReader<'_>,
+    ) -> Option<Clause> {
         let mut clauses = self.match_.clauses("match", facts);
         let schedule = self.schedule.as_deref();
         let unmet = schedule.and_then(|schedule| schedule.explain(facts, now));
         clauses.extend(unmet.map(Clause::from));
-        let when = self.when.as_ref().and_then(|when| when.explain(facts));
+        let when = self.when.as_ref();
+        let when = when.and_then(|when| when.explain_with(facts, texts));
         clauses.extend(when.map(Clause::from));
         let unless = self.unless.as_deref();
         clauses.extend(unless.and_then(|unless| excepting(unless, facts)));

@@ -13,6 +13,7 @@ use super::glob::{Glob, GlobError};
 use super::owner::{Owner, PolicyKey};
 use super::policy::{Effect, Match, Mode, Policy};
 use super::reads::Reads;
+use super::text::TextReader;
 use super::tri::Tri;
 use super::window::Schedule;
 
@@ -166,6 +167,16 @@ impl CompiledPolicy {
     /// What it says of this track at this time.
     #[must_use]
     pub fn ask(&self, facts: &Facts, now: DateTime<Utc>) -> PolicyAnswer {
+        self.ask_with(facts, now, &mut TextReader::default())
+    }
+
+    /// The same, with the facts' texts read by `texts`. Where that was too much, its `when` is unknown.
+    pub(super) fn ask_with(
+        &self,
+        facts: &Facts,
+        now: DateTime<Utc>,
+        texts: &mut TextReader<'_>,
+    ) -> PolicyAnswer {
         let matched = self
             .match_
             .holds(facts)
@@ -174,7 +185,8 @@ impl CompiledPolicy {
                 None => Tri::True,
             })
             .and_then(|| match &self.when {
-                Some(when) => when.holds(facts),
+                Some(_) if texts.is_exceeded() => Tri::Unknown,
+                Some(when) => when.holds_with(facts, texts),
                 None => Tri::True,
             });
         let unless = match &self.unless {

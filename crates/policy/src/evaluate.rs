@@ -20,7 +20,7 @@ use super::compile::{CompiledPolicy, PolicyRef};
 use super::facts::Facts;
 use super::owner::Owner;
 use super::policy::{Effect, Mode};
-use super::set::{Matched, PolicySet};
+use super::set::{Effort, Matched, MatchedPolicies, PolicySet};
 use super::tri::Tri;
 
 /// A trace names at most this many policies; further ones are only counted.
@@ -48,6 +48,12 @@ pub struct Decision {
     /// How many more there are than the trace names.
     #[serde(default)]
     pub trace_left_off: usize,
+    /// Whether policies of an owner were not asked, as they read more of texts than one owner's may
+    /// ([`TEXT_WORK_BYTES_MAX`], twice). What they say is unknown, and stays so with these facts.
+    ///
+    /// [`TEXT_WORK_BYTES_MAX`]: super::limits::TEXT_WORK_BYTES_MAX
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text_limit_exceeded: bool,
 }
 
 /// One outcome.
@@ -134,6 +140,7 @@ impl Decision {
             dry_run: Verdict::Nothing { exempted: None },
             trace: Trace::new(),
             trace_left_off: 0,
+            text_limit_exceeded: false,
         }
     }
 
@@ -161,11 +168,26 @@ impl Decision {
 /// Decides on one track. The same facts, policies and time always make the same decision.
 #[must_use]
 pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decision {
-    let matched = policies.matched(facts, now);
+    // Without a limit there is always an answer.
+    let matched = policies.matched(facts, now, Effort::UNLIMITED);
+    rank(policies, &matched.unwrap_or_default(), now)
+}
+
+/// The same where that takes at most about a millisecond; none where it would take longer, which is then to be done
+/// where nothing else waits for the thread.
+#[must_use]
+pub fn decide_inline(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Option<Decision> {
+    let matched = policies.matched(facts, now, Effort::INLINE)?;
+    Some(rank(policies, &matched, now))
+}
+
+/// What the policies that match come to.
+fn rank(policies: &PolicySet, found: &MatchedPolicies<'_>, now: DateTime<Utc>) -> Decision {
+    let (matched, text_limit_exceeded) = (&found.policies, found.text_limit_exceeded);
     if matched.is_empty() {
         return Decision::nothing(now, policies.as_of());
     }
-    let enforced = verdict(&matched, |policy| policy.mode == Mode::Enforce);
+    let enforced = verdict(matched, |policy| policy.mode == Mode::Enforce);
     let is_dry_run = matched
         .iter()
         .any(|candidate| candidate.policy.mode != Mode::Enforce);
@@ -173,7 +195,7 @@ pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decisi
         at: now,
         as_of: Some(policies.as_of()),
         dry_run: if is_dry_run {
-            verdict(&matched, |_| true)
+            verdict(matched, |_| true)
         } else {
             enforced.clone()
         },
@@ -184,6 +206,7 @@ pub fn decide(policies: &PolicySet, facts: &Facts, now: DateTime<Utc>) -> Decisi
             .map(Candidate::from)
             .collect(),
         trace_left_off: matched.len().saturating_sub(TRACE_MAX),
+        text_limit_exceeded,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a decision is what it is: for every policy that sees the room, its outcome and the first clause
 //! that keeps it from applying to the track.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,8 +11,10 @@ use super::clause::Clause;
 use super::compile::{CompiledPolicy, PolicyRef};
 use super::evaluate::{Decision, Verdict, cancels, decide};
 use super::facts::Facts;
+use super::owner::Owner;
 use super::policy::{Effect, Mode};
 use super::set::PolicySet;
+use super::text::TextReader;
 use super::tri::Tri;
 
 /// An explanation names at most this many policies; further ones, which do not apply, are only counted.
@@ -90,11 +93,12 @@ pub fn explain_to(
     sees: impl Fn(&CompiledPolicy, Tri) -> bool,
 ) -> Explanation {
     let decision = decide(policies, facts, now);
+    let mut readers = Readers::of(policies);
     let mut asked: Vec<_> = policies
         .visible(facts)
         .map(|(policy, seen)| {
-            let applies = policy.ask(facts, now).if_seen(seen).applies();
-            (policy, seen, applies)
+            let answer = policy.ask_with(facts, now, readers.reader_for(policy));
+            (policy, seen, answer.if_seen(seen).applies())
         })
         .collect();
     let order = |applies| match applies {
@@ -126,8 +130,9 @@ pub fn explain_to(
             outcome: outcome(policy, *applies, &acting, &decision.enforced),
             failed: match applies {
                 Tri::True => None,
-                Tri::False => policy.first_failing(facts, now),
-                Tri::Unknown => unseen(*seen).or_else(|| policy.first_failing(facts, now)),
+                Tri::False => policy.first_failing(facts, now, readers.reader_for(policy)),
+                Tri::Unknown => unseen(*seen)
+                    .or_else(|| policy.first_failing(facts, now, readers.reader_for(policy))),
             },
         })
         .collect();
@@ -135,6 +140,28 @@ pub fn explain_to(
         decision,
         candidates,
         left_off: told.len().saturating_sub(EXPLAINED_MAX),
+    }
+}
+
+/// Who reads texts for the policies of each owner. Those that are `off` have one of their own: in decisions they
+/// read nothing.
+struct Readers<'a> {
+    policies: &'a PolicySet,
+    by_owner: HashMap<(&'a Owner, bool), TextReader<'a>>,
+}
+
+impl<'a> Readers<'a> {
+    fn of(policies: &'a PolicySet) -> Self {
+        Self {
+            policies,
+            by_owner: HashMap::new(),
+        }
+    }
+
+    fn reader_for(&mut self, policy: &'a CompiledPolicy) -> &mut TextReader<'a> {
+        let owner = policy.owner();
+        let reader = self.by_owner.entry((owner, policy.mode == Mode::Off));
+        reader.or_insert_with(|| self.policies.text_reader(owner))
     }
 }
 

@@ -31,6 +31,7 @@
 //! | `given` | facts as people give them, read strictly |
 //! | `yaml`, `json` | YAML and JSON to a tree |
 //! | `reads` | which facts a policy reads |
+//! | `text` | texts that conditions read whole |
 //! | `expression` | `when`: a condition in CEL |
 //! | `window` | `active`, `not_before`, `not_after`, `first` |
 //! | `policy` | [`Policy`], the type that the others work on |
@@ -64,6 +65,7 @@ pub mod problem;
 pub mod reads;
 pub mod set;
 pub mod terminal;
+pub mod text;
 pub mod tri;
 pub mod window;
 
@@ -82,7 +84,7 @@ mod yaml;
 pub use clause::Clause;
 pub use compile::{CompiledPolicy, PolicyAnswer, PolicyRef};
 pub use document::{Checked, Document};
-pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide};
+pub use evaluate::{Candidate, Decision, Exempted, Verdict, decide, decide_inline};
 pub use explain::{Explained, Explanation, PolicyOutcome, explain, explain_to};
 pub use expression::{Expression, ExpressionProblem};
 pub use facts::{
@@ -94,5 +96,6 @@ pub use policy::{Effect, Match, Mode, Policy};
 pub use problem::{Problem, Problems};
 pub use reads::Reads;
 pub use set::{Change, PolicySet, StoredPolicy, Unreadable};
+pub use text::TextWork;
 pub use tri::Tri;
 pub use window::{Length, Schedule, Window};

@@ -9,6 +9,9 @@ pub const PRIORITY_MAX: u16 = 9_999;
 /// The priority of a policy that names none.
 pub const PRIORITY_DEFAULT: u16 = 100;
 
+/// The most bytes of texts that one owner's policies read for one track, where LiveKit's largest texts are read.
+pub const TEXT_WORK_BYTES_MAX: u64 = 8 << 20;
+
 /// The most entries of a list, or of a map of attributes.
 pub(super) const LIST_ITEMS_MAX: usize = 100;
 /// The most characters of text of any number of lines.

@@ -14,6 +14,7 @@ use super::glob::GLOB_CHARS_MAX;
 use super::limits::{PRIORITY_DEFAULT, PRIORITY_MAX};
 use super::owner::{Owner, PolicyKey};
 use super::schema::{self, AttributeConditions, Line, OneOrMany, PolicyName, Prose, Tenant};
+use super::text::TextWork;
 use super::window::{Length, Schedule, Window};
 
 /// What a policy does to the tracks that it matches.
@@ -204,6 +205,17 @@ impl Policy {
             owner: self.owner.clone(),
             name: self.name.clone(),
         }
+    }
+
+    /// What it reads of texts for a track; nothing while it is off.
+    #[must_use]
+    pub fn text_work(&self) -> TextWork {
+        let when = self.when.as_ref().filter(|_| self.mode != Mode::Off);
+        let mut work = TextWork::default();
+        if let Some(when) = when {
+            when.text_reads(&mut |read| work.extend([read]));
+        }
+        work
     }
 
     /// The canonical form: what is stored, compared for "unchanged" and answered over REST.

@@ -14,9 +14,14 @@ use super::index::{Index, Probe};
 use super::owner::{Owner, PolicyKey, TenantId};
 use super::policy::{Mode, Policy};
 use super::problem::Problems;
+use super::text::{Needles, TextLimit, TextReader};
 use super::tri::Tri;
 
+mod effort;
 mod rooms;
+
+pub(super) use effort::Effort;
+use effort::TEXT_BYTES_MAX;
 
 /// A policy as it is stored: a row of the table `policy`.
 #[derive(Debug, Clone)]
@@ -104,6 +109,8 @@ struct OwnerPolicies {
     /// Those that are `off`.
     off: Box<[Arc<CompiledPolicy>]>,
     index: Index,
+    /// What the live ones look for in texts.
+    needles: Needles,
     /// The positions of the live ones that name no rooms.
     everywhere: Box<[u32]>,
 }
@@ -120,6 +127,7 @@ impl OwnerPolicies {
                 .map(|(position, _)| position)
                 .collect(),
             index: Index::new(live.iter().map(|policy| &**policy), hash),
+            needles: needles(&live),
             live: live.into(),
             off: off.into(),
         }
@@ -133,10 +141,17 @@ impl OwnerPolicies {
         self.live.get(usize::try_from(position).ok()?)
     }
 
-    /// Adds to `matched` the policies whose `match` is not known to fail, by their rank.
-    fn ask<'a>(&'a self, query: &IndexQuery<'_>, seen: Tri, matched: &mut MatchedPolicies<'a>) {
+    /// Adds to `matched` the policies whose `match` is not known to fail, by their rank; none where that is too
+    /// much effort.
+    fn ask<'a>(
+        &'a self,
+        query: &IndexQuery<'_>,
+        seen: Tri,
+        effort: &mut Effort,
+        matched: &mut MatchedPolicies<'a>,
+    ) -> Option<()> {
         if self.live.is_empty() {
-            return;
+            return Some(());
         }
         // Few policies match, and nothing is allocated for them.
         let mut positions = SmallVec::<[u32; 32]>::new();
@@ -145,15 +160,20 @@ impl OwnerPolicies {
         // The index can return a policy once for each of its globs; it is asked once.
         positions.sort_unstable();
         positions.dedup();
+        effort.policies = effort.policies.checked_sub(positions.len())?;
+        let mut texts = TextReader::new(&self.needles, effort.text_limit(seen));
         for position in positions {
             let Some(policy) = self.at(position) else {
                 continue;
             };
-            let answer = policy.ask(query.facts, query.now).if_seen(seen);
+            let answer = policy.ask_with(query.facts, query.now, &mut texts);
+            let answer = answer.if_seen(seen);
             if answer.matched != Tri::False {
-                matched.push(Matched { policy, answer });
+                matched.policies.push(Matched { policy, answer });
             }
         }
+        matched.text_limit_exceeded |= texts.is_exceeded() && seen == Tri::True;
+        effort.pay(seen, &texts)
     }
 }
 
@@ -171,8 +191,14 @@ pub(super) struct Matched<'a> {
     pub(super) answer: PolicyAnswer,
 }
 
-/// Policies that match: mostly few.
-pub(super) type MatchedPolicies<'a> = SmallVec<[Matched<'a>; 4]>;
+/// Policies that match.
+#[derive(Debug, Default)]
+pub(super) struct MatchedPolicies<'a> {
+    /// Mostly few.
+    pub(super) policies: SmallVec<[Matched<'a>; 4]>,
+    /// Whether some of them were not asked in full, as they read too much of texts.
+    pub(super) text_limit_exceeded: bool,
+}
 
 impl PolicySet {
     /// Builds a set of everything stored. One that cannot be read is an error: a set without it
@@ -340,21 +366,46 @@ impl PolicySet {
     }
 
     /// The live policies whose `match` is not known to fail, in the order in which they are named.
-    pub(super) fn matched(&self, facts: &Facts, now: DateTime<Utc>) -> MatchedPolicies<'_> {
+    /// None where that takes more than `effort`.
+    pub(super) fn matched(
+        &self,
+        facts: &Facts,
+        now: DateTime<Utc>,
+        mut effort: Effort,
+    ) -> Option<MatchedPolicies<'_>> {
         let query = IndexQuery {
             facts,
             now,
             probe: Probe::new(facts, &self.hash),
         };
-        let mut matched = MatchedPolicies::new();
+        let mut matched = MatchedPolicies::default();
         for (of_owner, seen) in self.seeing(facts) {
-            of_owner.ask(&query, seen, &mut matched);
+            of_owner.ask(&query, seen, &mut effort, &mut matched)?;
         }
         if facts.room.tenant.is_unknown() {
-            matched.sort_by(|one, other| one.policy.rank().cmp(&other.policy.rank()));
+            let policies = &mut matched.policies;
+            policies.sort_by(|one, other| one.policy.rank().cmp(&other.policy.rank()));
         }
-        matched
+        Some(matched)
     }
+
+    /// Reads the texts of one decision's facts for the live policies of an owner.
+    pub(super) fn text_reader(&self, owner: &Owner) -> TextReader<'_> {
+        let limit = TextLimit::Bytes(TEXT_BYTES_MAX);
+        match self.of(owner) {
+            Some(of_owner) => TextReader::new(&of_owner.needles, limit),
+            None => TextReader::without_needles(limit),
+        }
+    }
+}
+
+/// What the `when`s of these policies look for in texts.
+fn needles(policies: &[Arc<CompiledPolicy>]) -> Needles {
+    let mut all = Vec::new();
+    for when in policies.iter().filter_map(|policy| policy.when.as_ref()) {
+        when.needles(&mut |fact, needle| all.push((fact, needle)));
+    }
+    Needles::new(all)
 }
 
 fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Unreadable> {

@@ -11,7 +11,7 @@ use crate::config::DatabaseConfig;
 use crate::policy_store;
 use crate::postgres::{
     Auditor, DatabaseError, LocalPostgres, MAJOR_MIN, Schema, Sessions, Survey, auditor_role,
-    bounded, connect, missing_rights, options, place, schema, server_version,
+    bounded, connect, missing_rights, options, place, schema, server_version, statement_limit_ms,
 };
 use quell_clock::Clock;
 use quell_policy::PolicySet;
@@ -22,6 +22,8 @@ const EXAMINE_TIMEOUT: Duration = Duration::from_secs(30);
 const URL: &str = "DATABASE_URL";
 const MIGRATE_URL: &str = "QUELL_MIGRATE_DATABASE_URL";
 
+/// quell waits for 5 s on the way of a webhook.
+const STATEMENT_MS_MAX: i64 = 5_000;
 /// Maintenance makes partitions for two weeks ahead: fewer means that it has failed for days.
 const DAYS_AHEAD_MIN: i32 = 10;
 
@@ -147,12 +149,13 @@ async fn inside(
             "make its pool (pgbouncer's default_pool_size) larger than QUELL_DATABASE_CONNECTIONS, \
              for each quell (docs/OPERATIONS.md, \"Behind a pooler\")",
         )),
-        Sessions::Shared => findings.push(Finding::warn(
-            "a pooler in transaction mode stands before Postgres: the time limits that quell sets \
-             on its connections get lost, or hit others",
-            "give them to the login instead (docs/OPERATIONS.md, \"Behind a pooler\"), and set \
-             QUELL_MIGRATE_DATABASE_URL to Postgres itself",
-        )),
+        Sessions::Shared => {
+            findings.push(Finding::warn(
+                "a pooler in transaction mode stands before Postgres",
+                "set QUELL_MIGRATE_DATABASE_URL to Postgres itself (docs/OPERATIONS.md, \"Behind a pooler\")",
+            ));
+            findings.push(time_limit(statement_limit_ms(connection).await?));
+        }
         Sessions::Forgetful => {
             let place = place(service);
             findings.push(unusable(&DatabaseError::PreparedStatements { place }));
@@ -171,7 +174,7 @@ async fn inside(
     findings.push(clocks(connection, clock).await?);
     let schema = schema(connection).await?;
     findings.push(up_to_date(schema));
-    if schema == Schema::Current {
+    if matches!(schema, Schema::Current | Schema::Ahead(_)) {
         findings.push(partitions(connection).await?);
         findings.extend(rights(connection).await?);
         findings.extend(auditors(connection).await?);
@@ -201,6 +204,25 @@ async fn unreadable(connection: &mut PgConnection) -> Result<Option<Finding>, sq
     }))
 }
 
+/// Behind a pooler that shares sessions, statements are bounded by the login's settings alone.
+fn time_limit(limit_ms: Option<i64>) -> Finding {
+    let remedy = "run, as the login itself: alter role current_user in database ... set statement_timeout = '4s' \
+                  (docs/OPERATIONS.md, \"Time limits\")";
+    match limit_ms {
+        Some(..=STATEMENT_MS_MAX) => {
+            Finding::ok("Postgres ends the login's statements in time (statement_timeout)")
+        }
+        Some(limit_ms) => Finding::warn(
+            format!("Postgres ends the login's statements only after {limit_ms} ms"),
+            remedy,
+        ),
+        None => Finding::warn(
+            "the login has no statement_timeout, so that a statement may take for ever",
+            remedy,
+        ),
+    }
+}
+
 async fn clocks(connection: &mut PgConnection, clock: &Clock) -> Result<Finding, sqlx::Error> {
     let asked = Instant::now();
     let theirs = query_scalar!(r#"select clock_timestamp() as "now!""#)
@@ -216,6 +238,10 @@ fn up_to_date(schema: Schema) -> Finding {
         Schema::Pending(count) => Finding::warn(
             format!("{count} migrations are not applied yet"),
             "`quell serve` applies them when it starts, `quell migrate` right now",
+        ),
+        Schema::Ahead(version) => Finding::warn(
+            format!("a newer quell has migrated this database (migration {version})"),
+            "upgrade this one: it goes on beside newer replicas meanwhile",
         ),
         Schema::Newer(version) => Finding::fail(
             format!("a newer quell migrated this database (migration {version})"),

@@ -42,6 +42,7 @@ impl From<ChangeError> for Problem {
             ChangeError::TooMany | ChangeError::TooMuch | ChangeError::TooMuchInAll(_) => {
                 Self::new(conflict, "TOO_MANY_POLICIES", text)
             }
+            ChangeError::TooMuchTextWork(_) => Self::new(conflict, "TOO_MUCH_TEXT_WORK", text),
             ChangeError::Missing | ChangeError::Stale(_) | ChangeError::PlanStale => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
             }

@@ -150,6 +150,11 @@ impl Worker {
             TrackResult::Muted(policy) => (Settlement::Muted, Some(policy.name.to_string())),
             TrackResult::Nothing => (Settlement::Nothing, None),
             TrackResult::Refused(why) => (Settlement::Refused, Some(why.clone())),
+            TrackResult::Undecided(why) => {
+                let why = why.clone();
+                handled.row = Some(handled.undecided_row(&cause(&job), &why));
+                (Settlement::Undecided, Some(why))
+            }
             TrackResult::Stale => (
                 Settlement::Stale,
                 Some("the room of that name is another one now".to_owned()),
@@ -284,6 +289,8 @@ impl Worker {
         let rows = handled.row.take();
         let rows = rows.into_iter().chain(handled.dry_run_row(&cause(&job)));
         let end = JobEnd {
+            // It stays for people to find.
+            given_up: why.clone().filter(|_| settlement == Settlement::Undecided),
             rows: rows.collect(),
             ..job_end(&job, &handled, settlement)
         };

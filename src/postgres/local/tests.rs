@@ -21,6 +21,7 @@ use crate::postgres::data::Holds;
 use crate::postgres::database::Local;
 use crate::postgres::error::LocalPostgresError;
 use crate::postgres::files;
+use crate::postgres::limits::Limits;
 use crate::postgres::pool::{Pool, TRUSTED_IDLE};
 use crate::postgres::programs::Programs;
 use crate::postgres::test_support::{config, open_tempdir, wait_for};
@@ -261,7 +262,7 @@ async fn one_that_ends_too_often_is_given_up() {
     let local = LocalPostgres::start(&config).await.unwrap();
     let data = local.data().to_owned();
     let socket = local.instance.place.socket.clone();
-    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE);
+    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE, Limits::OfSession);
     let limit = Limit::new(1, usize::MAX, Duration::ZERO);
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
     tokio::pin!(given_up);
@@ -292,7 +293,7 @@ async fn one_that_cannot_be_started_again_is_told_apart_from_one_that_ends() {
     let config = config(Some(&root.path().join("pg")));
     let local = LocalPostgres::start(&config).await.unwrap();
     let data = local.data().to_owned();
-    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE);
+    let pool = Pool::new(local.service.clone(), 8, TRUSTED_IDLE, Limits::OfSession);
     let limit = Limit::new(1, 3, Duration::from_millis(160));
     let (supervised, given_up) = Supervised::start(local, pool.clone(), limit);
     let settings = data.join("postgresql.conf");

@@ -79,7 +79,15 @@ impl<'c> Executor<'c> for &'c Pool {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        streamed(async move { self.acquire().await?.results(query).await })
+        streamed(async move {
+            if !self.is_long() {
+                return self.acquire().await?.results(query).await;
+            }
+            let mut tx = self.begin().await?;
+            let results = tx.results(query).await?;
+            tx.commit().await?;
+            Ok(results)
+        })
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(
@@ -90,7 +98,16 @@ impl<'c> Executor<'c> for &'c Pool {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        async move { self.acquire().await?.fetch_optional(query).await }.boxed()
+        async move {
+            if !self.is_long() {
+                return self.acquire().await?.fetch_optional(query).await;
+            }
+            let mut tx = self.begin().await?;
+            let row = tx.fetch_optional(query).await?;
+            tx.commit().await?;
+            Ok(row)
+        }
+        .boxed()
     }
 
     fn prepare_with<'e>(

@@ -34,6 +34,7 @@ async fn of_one() -> (Opened, Pool) {
         opened.service.clone(),
         HOT_CONNECTIONS + 2,
         Duration::from_secs(1),
+        Limits::OfSession,
     );
     (opened, pool)
 }
@@ -191,7 +192,12 @@ async fn a_transaction_is_committed_or_rolled_back() {
 #[tokio::test]
 async fn a_connection_may_be_dropped_where_no_task_can_be_started() {
     let (_opened, pool) = of_one().await;
-    let pool = Pool::new(pool.options(), HOT_CONNECTIONS + 3, Duration::from_secs(1));
+    let pool = Pool::new(
+        pool.options(),
+        HOT_CONNECTIONS + 3,
+        Duration::from_secs(1),
+        Limits::OfSession,
+    );
     let connection = pool.acquire().await.unwrap();
     std::thread::spawn(move || drop(connection)).join().unwrap();
     next(&pool).await;

@@ -14,12 +14,12 @@ use crate::action::{Cause, Correlation};
 use crate::audit::{Origin, Outcome};
 use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveKitError, LiveRoom};
-use crate::pipeline::{FailedMute, Handled, LiveTrack, Seen, TrackResult};
+use crate::pipeline::{FailedMute, Handled, LiveTrack, Seen, TrackResult, decide_in_turn};
 use crate::postgres::to_pg_text;
 use crate::sweep::reader::ListedRoom;
 use crate::sweep::record::{self, Record};
 use crate::sweep::tracks::{TrackRoom, TrackTimes};
-use quell_policy::{Verdict, decide};
+use quell_policy::Verdict;
 
 /// How often a track is tried on which another replica acts, and the pause between.
 const BUSY_TRIES: u32 = 10;
@@ -170,7 +170,7 @@ impl Run<'_> {
                     continue;
                 };
                 let facts = facts_from_live(listed, participant, track, times.published_at);
-                let decision = decide(&policies, &facts, now);
+                let (_, decision) = decide_in_turn(|| Arc::clone(&policies), facts, now).await;
                 let is_nothing = |verdict: &Verdict| matches!(verdict, Verdict::Nothing { .. });
                 if is_nothing(&decision.enforced) && is_nothing(&decision.dry_run) {
                     continue;
@@ -218,7 +218,7 @@ impl Run<'_> {
         };
         self.count(|counts| match &handled.result {
             TrackResult::Muted(_) => {
-                counts.muted += 1;
+                counts.muted += i32::from(handled.begun.is_some());
                 claim.muted();
             }
             TrackResult::Retry(_) | TrackResult::Refused(_) | TrackResult::Busy => {
@@ -229,6 +229,8 @@ impl Run<'_> {
             | TrackResult::Gone
             | TrackResult::NotShown
             | TrackResult::Lost
+            // Another pass would come to the same.
+            | TrackResult::Undecided(_)
             | TrackResult::Superseded => {}
         });
         if let Err(error) = self.record(&id, &live, &mut handled, times, &cause).await {

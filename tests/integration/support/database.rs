@@ -76,6 +76,22 @@ impl TestDatabase {
         &self.url
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A login for the service that is nobody else's, and the URL with it.
+    pub(crate) async fn service_login(&self) -> (String, String) {
+        let login = format!("{}_service", self.name);
+        let mut owner = PgConnection::connect(&self.url).await.unwrap();
+        let create = format!("create role {login} login; select quell_grant_service('{login}')");
+        owner.execute(AssertSqlSafe(create)).await.unwrap();
+        owner.close().await.unwrap();
+        let mut url = Url::parse(&self.url).unwrap();
+        url.set_username(&login).unwrap();
+        (login, url.into())
+    }
+
     pub(crate) async fn pool(&self) -> PgPool {
         let pool = PgPoolOptions::new().max_connections(8);
         pool.connect(&self.url).await.unwrap()

@@ -10,6 +10,7 @@ use super::ir::{Logic, Predicate};
 use super::operand::Operand;
 use crate::facts::{Fact, Facts};
 use crate::terminal::cut;
+use crate::text::TextReader;
 use crate::tri::Tri;
 
 /// A text that was found is shown to this length.
@@ -41,12 +42,22 @@ impl Expression {
     /// holds. A part that fails is told of before one that is unknown.
     #[must_use]
     pub fn explain(&self, facts: &Facts) -> Option<Reason> {
+        self.explain_with(facts, &mut TextReader::default())
+    }
+
+    /// The same, with the facts' texts read by `texts`.
+    pub(crate) fn explain_with(&self, facts: &Facts, texts: &mut TextReader<'_>) -> Option<Reason> {
         let root = &self.0.root;
         let parts = match &root.what {
             Logic::All(parts) => parts,
             Logic::Test(_) | Logic::Not(_) | Logic::Any(_) => std::slice::from_ref(root),
         };
-        let first = |expected| parts.iter().find(|part| part.holds(facts) == expected);
+        let answers: Vec<_> = parts.iter().map(|part| part.holds(facts, texts)).collect();
+        let first = |expected| {
+            let mut each = parts.iter().zip(&answers);
+            each.find(|(_, answer)| **answer == expected)
+                .map(|(part, _)| part)
+        };
         let (part, holds) = match (first(Tri::False), first(Tri::Unknown)) {
             (Some(part), _) => (part, Tri::False),
             (None, Some(part)) => (part, Tri::Unknown),
@@ -55,12 +66,17 @@ impl Expression {
         Some(Reason {
             part: part.span.text(self.text()).to_owned(),
             holds,
-            operands: operand_values(part, holds, facts),
+            operands: operand_values(part, holds, facts, texts),
         })
     }
 }
 
-fn operand_values(part: &Predicate, holds: Tri, facts: &Facts) -> Vec<OperandValue> {
+fn operand_values(
+    part: &Predicate,
+    holds: Tri,
+    facts: &Facts,
+    texts: &mut TextReader<'_>,
+) -> Vec<OperandValue> {
     let mut values: Vec<OperandValue> = Vec::new();
     part.each_test(true, &mut |test, _| {
         for operand in test.operands() {
@@ -69,7 +85,7 @@ fn operand_values(part: &Predicate, holds: Tri, facts: &Facts) -> Vec<OperandVal
             if literal || values.iter().any(|known| known.name == name) {
                 continue;
             }
-            let mut value = operand.to_json(facts);
+            let mut value = operand.to_json(facts, texts);
             // Kind details are few, and words of LiveKit's.
             if *operand != Operand::KindDetails {
                 value = shortened(value);

@@ -11,6 +11,7 @@ use super::diagnostic::Span;
 use super::operand::{Literal, Operand};
 use super::value::Value;
 use crate::facts::{Fact, Facts};
+use crate::text::{PairTest, TextReader};
 use crate::tri::Tri;
 
 /// A condition and the text that it was made from.
@@ -65,12 +66,12 @@ pub(super) enum TextTest {
 
 impl Predicate {
     /// Whether it holds.
-    pub(super) fn holds(&self, facts: &Facts) -> Tri {
-        self.answer(move |test| test.holds(facts))
+    pub(super) fn holds(&self, facts: &Facts, texts: &mut TextReader<'_>) -> Tri {
+        self.answer(&mut |test| test.holds(facts, texts))
     }
 
     /// Its answer, from those that `of_test` gives for its tests.
-    pub(super) fn answer(&self, of_test: impl Fn(&Test) -> Tri + Copy) -> Tri {
+    pub(super) fn answer(&self, of_test: &mut impl FnMut(&Test) -> Tri) -> Tri {
         match &self.what {
             Logic::Test(test) => of_test(test),
             Logic::Not(inner) => !inner.answer(of_test),
@@ -94,7 +95,7 @@ impl Predicate {
 }
 
 /// Joins the answers of parts: `decisive` if any part is.
-fn joined(parts: &[Predicate], of_test: impl Fn(&Test) -> Tri + Copy, decisive: Tri) -> Tri {
+fn joined(parts: &[Predicate], of_test: &mut impl FnMut(&Test) -> Tri, decisive: Tri) -> Tri {
     let mut answer = !decisive;
     for part in parts {
         match part.answer(of_test) {
@@ -107,24 +108,27 @@ fn joined(parts: &[Predicate], of_test: impl Fn(&Test) -> Tri + Copy, decisive: 
 }
 
 impl Test {
-    fn holds(&self, facts: &Facts) -> Tri {
+    fn holds(&self, facts: &Facts, texts: &mut TextReader<'_>) -> Tri {
         match self {
             Self::Always(flag) => Tri::from(*flag),
-            Self::Flag(field) => match field.value(facts) {
+            Self::Flag(field) => match field.value(facts, texts) {
                 Value::Bool(flag) => Tri::from(flag),
                 Value::Unknown => Tri::Unknown,
                 Value::Text(_) | Value::Number(_) | Value::Nothing => Tri::False,
             },
-            Self::Compare(how, left, right) => how.of(left, right, facts),
+            Self::Compare(how, left, right) => how.of(left, right, facts, texts),
             Self::In(operand, list) => {
-                let value = operand.value(facts);
+                let value = operand.value(facts, texts);
                 if value == Value::Unknown {
                     return Tri::Unknown;
                 }
                 Tri::from(list.iter().any(|literal| value.equals(literal.value())))
             }
-            Self::Detail(item, _) => is_detail(item.value(facts), facts),
-            Self::Text(how, of, with) => how.of(of.value(facts), with.value(facts)),
+            Self::Detail(item, _) => is_detail(item.value(facts, texts), facts),
+            Self::Text(how, of, with) => {
+                let (of, with) = (of.value(facts, texts), with.value(facts, texts));
+                how.of(of, with, texts)
+            }
             Self::Has(operand) => operand.is_there(facts),
         }
     }
@@ -144,6 +148,11 @@ impl Test {
     }
 }
 
+/// What was not read, as it was too much, is unknown.
+fn read(known: Option<bool>) -> Tri {
+    known.map_or(Tri::Unknown, Tri::from)
+}
+
 /// Whether this is one of the participant's kind details.
 fn is_detail(item: Value<'_>, facts: &Facts) -> Tri {
     match (item, &facts.participant.kind_details) {
@@ -157,12 +166,13 @@ fn is_detail(item: Value<'_>, facts: &Facts) -> Tri {
 }
 
 impl Comparison {
-    fn of(self, left: &Operand, right: &Operand, facts: &Facts) -> Tri {
-        let known = match (left.value(facts), right.value(facts)) {
+    fn of(self, left: &Operand, right: &Operand, facts: &Facts, texts: &mut TextReader<'_>) -> Tri {
+        let known = match (left.value(facts, texts), right.value(facts, texts)) {
             (Value::Nothing, _) | (_, Value::Nothing) => self == Self::NotEqual,
             (Value::Unknown, known) if self.is_apart(left, known) => self == Self::NotEqual,
             (known, Value::Unknown) if self.is_apart(right, known) => self == Self::NotEqual,
             (Value::Unknown, _) | (_, Value::Unknown) => return Tri::Unknown,
+            (Value::Text(left), Value::Text(right)) => return self.of_texts(left, right, texts),
             (left, right) => self.of_known(left, right),
         };
         Tri::from(known)
@@ -176,6 +186,19 @@ impl Comparison {
             Value::Number(_) => unknown.is_text() || unknown.is_flag(),
             Value::Bool(_) => unknown.is_text() || unknown.is_number(),
             Value::Nothing | Value::Unknown => false,
+        }
+    }
+
+    fn of_texts(self, left: &str, right: &str, texts: &mut TextReader<'_>) -> Tri {
+        let mut compare = |test, one, other| read(texts.compare(test, one, other));
+        match self {
+            Self::Equal => compare(PairTest::Equals, left, right),
+            Self::NotEqual => !compare(PairTest::Equals, left, right),
+            // Bytes of UTF-8 have the order of their code points.
+            Self::Less => compare(PairTest::IsLess, left, right),
+            Self::LessOrEqual => !compare(PairTest::IsLess, right, left),
+            Self::Greater => compare(PairTest::IsLess, right, left),
+            Self::GreaterOrEqual => !compare(PairTest::IsLess, left, right),
         }
     }
 
@@ -226,9 +249,13 @@ pub(super) const TEXT_TESTS: &[(&str, TextTest)] = &[
 ];
 
 impl TextTest {
-    fn of(self, text: Value<'_>, with: Value<'_>) -> Tri {
+    fn of(self, text: Value<'_>, with: Value<'_>, texts: &mut TextReader<'_>) -> Tri {
         match (text, with) {
-            (Value::Text(text), Value::Text(with)) => Tri::from(self.holds_for(text, with)),
+            (Value::Text(text), Value::Text(with)) => read(match self {
+                Self::StartsWith => texts.compare(PairTest::StartsWith, text, with),
+                Self::EndsWith => texts.compare(PairTest::EndsWith, text, with),
+                Self::Contains => texts.contains(text, with),
+            }),
             (Value::Unknown, Value::Unknown | Value::Text(_))
             | (Value::Text(_), Value::Unknown) => Tri::Unknown,
             // One side is no text, whatever the other turns out to be.

@@ -96,7 +96,7 @@ fn one_is_always(answer: bool, nodes: &[&Predicate], limits: Limits<'_>) -> bool
         let of_test = |test: &Test| state.test(test);
         nodes
             .iter()
-            .any(|node| node.answer(of_test) == answer.into())
+            .any(|node| node.answer(&mut { of_test }) == answer.into())
     };
     !states.is_empty() && states.iter().all(is)
 }

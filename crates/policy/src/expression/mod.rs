@@ -22,6 +22,7 @@ mod participant_controlled;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod text_reads;
 mod types;
 mod unsupported;
 mod value;
@@ -38,6 +39,7 @@ pub(crate) use participant_controlled::Control;
 
 use super::facts::Facts;
 use super::reads::Reads;
+use super::text::TextReader;
 use super::tri::Tri;
 use ir::Predicate;
 use operand::Operand;
@@ -73,7 +75,12 @@ impl Expression {
     /// Whether it holds of these facts.
     #[must_use]
     pub fn holds(&self, facts: &Facts) -> Tri {
-        self.0.root.holds(facts)
+        self.holds_with(facts, &mut TextReader::default())
+    }
+
+    /// Whether it holds of these facts, whose texts are read by `texts`.
+    pub(crate) fn holds_with(&self, facts: &Facts, texts: &mut TextReader<'_>) -> Tri {
+        self.0.root.holds(facts, texts)
     }
 
     /// The facts that it reads, of those that a webhook does not hold.

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::value::{Number, Value};
 use crate::facts::catalog::{FactType, Field};
 use crate::facts::{Fact, Facts, KindDetail};
+use crate::text::{TextFact, TextReader};
 use crate::tri::Tri;
 
 /// What is compared.
@@ -60,7 +61,7 @@ enum Resolved<'f> {
 }
 
 impl Operand {
-    pub(super) fn value<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
+    pub(super) fn value<'f>(&'f self, facts: &'f Facts, texts: &mut TextReader<'_>) -> Value<'f> {
         match self {
             Self::Literal(literal) => literal.value(),
             Self::Field(field) => match field.shape {
@@ -81,13 +82,13 @@ impl Operand {
                 Resolved::Absent => Value::Nothing,
                 Resolved::Unknown => Value::Unknown,
             },
-            Self::Size(inner) => inner.size(facts),
+            Self::Size(inner) => inner.size(facts, texts),
             Self::Attributes | Self::KindDetails => Value::Nothing,
         }
     }
 
     /// How long its text is, in code points, or how many are in its list or map.
-    fn size<'f>(&'f self, facts: &'f Facts) -> Value<'f> {
+    fn size<'f>(&'f self, facts: &'f Facts, texts: &mut TextReader<'_>) -> Value<'f> {
         let participant = &facts.participant;
         let counted = |count: Option<usize>| count.map_or(Value::Unknown, Value::count);
         if *self == Self::Attributes {
@@ -103,8 +104,8 @@ impl Operand {
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
             }
         }
-        match self.value(facts) {
-            Value::Text(text) => Value::count(text.chars().count()),
+        match self.value(facts, texts) {
+            Value::Text(text) => counted(texts.chars(text)),
             Value::Unknown => Value::Unknown,
             Value::Number(_) | Value::Bool(_) | Value::Nothing => Value::Nothing,
         }
@@ -166,7 +167,7 @@ impl Operand {
     }
 
     /// What is shown of it to people: JSON where there is any, and the length of a list or map.
-    pub(super) fn to_json(&self, facts: &Facts) -> Fact<Option<Json>> {
+    pub(super) fn to_json(&self, facts: &Facts, texts: &mut TextReader<'_>) -> Fact<Option<Json>> {
         if let Resolved::Json(json) = self.find(facts) {
             return Fact::Known(Some(json.clone()));
         }
@@ -179,7 +180,7 @@ impl Operand {
                 Fact::Unknown => Fact::Unknown,
             };
         }
-        match self.value(facts) {
+        match self.value(facts, texts) {
             Value::Text(text) => Fact::Known(Some(Json::from(text))),
             Value::Bool(flag) => Fact::Known(Some(Json::from(flag))),
             Value::Number(number) => Fact::Known(Some(number.to_json())),
@@ -195,6 +196,22 @@ impl Operand {
             Self::Field(_)
             | Self::Attribute(_)
             | Self::Metadata(..)
+            | Self::Size(_)
+            | Self::Attributes
+            | Self::KindDetails => None,
+        }
+    }
+
+    /// The fact whose texts it can be; none where it is never a long text.
+    pub(super) fn text_fact(&self) -> Option<TextFact> {
+        match self {
+            Self::Attribute(_) => Some(TextFact::Attributes),
+            Self::Metadata(field, _) => Some(TextFact::of_field(field.name)),
+            Self::Field(field) if matches!(field.shape, FactType::Text(_)) => {
+                Some(TextFact::of_field(field.name))
+            }
+            Self::Field(_)
+            | Self::Literal(_)
             | Self::Size(_)
             | Self::Attributes
             | Self::KindDetails => None,

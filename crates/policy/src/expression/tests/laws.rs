@@ -9,6 +9,7 @@ use super::generate::{Spec, Test, expression, facts, hidden, known};
 use crate::expression::ir::Logic;
 use crate::expression::lint::{self, Limits};
 use crate::facts::{Kind, Source, TrackType};
+use crate::text::TextReader;
 use crate::{Expression, Facts, Reads, Tri};
 
 fn parse(spec: &Spec) -> Expression {
@@ -39,7 +40,9 @@ fn wrong(expression: &Expression, facts: &Facts, limits: Limits<'_>) -> Vec<Stri
             Logic::Test(_) => {}
         }
         let said = found.iter().find(|(span, _)| *span == node.span);
-        if said.is_some_and(|(_, always)| node.holds(facts) != (*always).into()) {
+        if said.is_some_and(|(_, always)| {
+            node.holds(facts, &mut TextReader::default()) != (*always).into()
+        }) {
             wrong.push(node.span.text(expression.text()).to_owned());
         }
     }

@@ -1,0 +1,81 @@
+//! Decides: at once where that is quick, and else where webhooks do not wait for the thread.
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::TrackResult;
+use quell_policy::{Decision, Facts, PolicySet, decide, decide_inline};
+
+/// Why a track is undecided whose texts were not read to the end.
+const TEXT_LIMIT_EXCEEDED: &str = "policies of one owner read more of this track's texts than they may: these \
+     are longer than LiveKit lets them be, or the policies were stored around the limit";
+
+/// Decisions of this process that take long are made one after the other: the other cores are for the others.
+static LONG: Semaphore = Semaphore::const_new(1);
+const LOGGED_EVERY: Duration = Duration::from_secs(10);
+
+/// Decides by the snapshot of then. What takes more than about a millisecond is done on a thread of its own, in its
+/// turn.
+pub(crate) async fn decide_in_turn(
+    snapshot: impl Fn() -> Arc<PolicySet>,
+    facts: Facts,
+    now: DateTime<Utc>,
+) -> (Facts, Decision) {
+    if let Some(decision) = decide_inline(&snapshot(), &facts, now) {
+        return (facts, decision);
+    }
+    // Nothing closes it. It is given back when the work ends, also where nobody waits for that any more.
+    let turn = LONG.acquire().await;
+    let policies = snapshot();
+    let deciding = spawn_blocking(move || {
+        let decision = decide(&policies, &facts, now);
+        drop(turn);
+        (facts, decision)
+    });
+    match deciding.await {
+        Ok(decided) => decided,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The process stops, and the job is another's.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Whether nothing is decided, and will not be with these facts: their texts were not read to the end.
+pub(super) fn is_beyond_text_limit(decision: &Decision) -> bool {
+    decision.text_limit_exceeded && decision.enforced.is_indeterminate()
+}
+
+pub(super) fn beyond_text_limit() -> TrackResult {
+    TrackResult::Undecided(TEXT_LIMIT_EXCEEDED.to_owned())
+}
+
+/// Says that texts were not read to the end; at most once in ten seconds, as it may be so for every track of a room.
+pub(super) fn log_text_limit(facts: &Facts) {
+    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let left_out = {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *last {
+            Some((at, left_out)) if at.elapsed() < LOGGED_EVERY => {
+                *left_out += 1;
+                return;
+            }
+            last => last
+                .replace((Instant::now(), 0))
+                .map_or(0, |(_, left_out)| left_out),
+        }
+    };
+    tracing::error!(
+        room = facts.room.name,
+        track = facts.track.sid,
+        left_out,
+        "a track is undecided: {TEXT_LIMIT_EXCEEDED}"
+    );
+}
