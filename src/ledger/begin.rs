@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use quell_policy::TenantId;
-use tokio::time::Instant;
 use sqlx::postgres::types::PgInterval;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::locks::{Guard, TrackKey};
@@ -217,6 +217,7 @@ struct Columns {
     actions: Vec<&'static str>,
     /// How long ago LiveKit was asked for the track.
     fetched: Vec<PgInterval>,
+    befores: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -237,7 +238,14 @@ impl Columns {
             job_times: jobs().map(|job| Some(job?.created_at)).collect(),
             job_ids: jobs().map(|job| Some(job?.event_id.clone())).collect(),
             attempts: jobs().map(|job| Some(job?.attempt)).collect(),
-            actions: proposals.iter().map(|proposal| proposal.entry.action.as_str()).collect(),
+            actions: proposals
+                .iter()
+                .map(|proposal| proposal.entry.action.as_str())
+                .collect(),
+            befores: proposals
+                .iter()
+                .map(|proposal| Some(proposal.entry.before.as_ref()?.to_string()))
+                .collect(),
             fetched: proposals
                 .iter()
                 .map(|proposal| interval(proposal.fetched_at.elapsed()))
@@ -275,9 +283,6 @@ impl BeginWriter {
         let policy_revisions: Vec<_> = policies.iter().map(|(.., revision)| *revision).collect();
         let event_ids: Vec<_> = entries().map(|e| stored(e.event_id.as_ref())).collect();
         let request_ids: Vec<_> = entries().map(|e| stored(e.request_id.as_ref())).collect();
-        let befores: Vec<_> = entries()
-            .map(|entry| entry.before.as_ref().map(ToString::to_string))
-            .collect();
         let are_manual_unmutes: Vec<_> = proposals()
             .map(|p| {
                 p.permit.verb() == Verb::Unmute
@@ -308,7 +313,7 @@ impl BeginWriter {
             &policy_revisions as _,
             &event_ids as _,
             &request_ids as _,
-            &befores as _,
+            &columns.befores as _,
             &are_manual_unmutes,
             &columns.fetched,
             &columns.job_times as _,
@@ -345,6 +350,7 @@ async fn why_not(
         &columns.attempts as _,
         &columns.actions as _,
         &columns.fetched,
+        &columns.befores as _,
     )
     .fetch_all(connection)
     .await?;

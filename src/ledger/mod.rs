@@ -122,10 +122,7 @@ impl Ledger {
             ends,
             locks: Locks::default(),
         };
-        let writers = [
-            ("intents", begin),
-            ("outcomes", end),
-        ];
+        let writers = [("intents", begin), ("outcomes", end)];
         (ledger, writers)
     }
 

@@ -13,11 +13,12 @@ select a.action_id as "action_id!",
            select from track_lease t
            where t.room_sid = a.room_sid and t.identity = a.identity and t.source = a.source
              and t.muted and t.track_sid = a.track_sid
-             and t.muted_at > statement_timestamp() - a.fetched) as "is_muted!",
+             and (t.muted_at > statement_timestamp() - a.fetched
+                  or a.attempt > 1 and (a.before::json ->> 'muted')::boolean)) as "is_muted!",
        (select o.started_at
         from open_intent o join track_lease t using (action_id)
         where o.action_id = a.action_id) as started_at
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::text[], $9::int[], $10::text[], $11::interval[])
+            $7::timestamptz[], $8::text[], $9::int[], $10::text[], $11::interval[], $12::text[])
 as a(action_id, room_sid, identity, source, track_sid, as_of, job_created_at, job_event_id, attempt,
-     action, fetched)
+     action, fetched, before)

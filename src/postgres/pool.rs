@@ -143,7 +143,9 @@ impl Pool {
         Self {
             raw: raw.connect_lazy_with(service.clone()),
             hot: hot.connect_lazy_with(service),
-            share: Arc::new(Semaphore::new(usize::try_from(others / 2).unwrap_or(1).max(1))),
+            share: Arc::new(Semaphore::new(
+                usize::try_from(others / 2).unwrap_or(1).max(1),
+            )),
             takes_share: false,
             refusals,
             finding_out: Arc::new(Semaphore::new(1)),

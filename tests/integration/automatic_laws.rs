@@ -185,7 +185,7 @@ fn duplicate_and_reordered_events_never_change_who_ends_muted() {
         "select count(*) from moderation_history where action = 'mute' and outcome = 'done'";
     let muted = runtime.block_on(app.sql(muted)).unwrap();
     assert!(
-        muted.parse::<u32>().unwrap() > 30,
+        muted.parse::<u32>().unwrap() > 15,
         "stories in which nobody is muted prove little: {muted}"
     );
     runtime.block_on(app.finish());

@@ -408,7 +408,8 @@ async fn a_replica_that_stops_leaves_what_it_waits_for_to_others_at_once() {
 
 /// Postgres was away, and whoever comes back first takes all others for gone.
 #[tokio::test]
-async fn a_mute_that_was_done_again_in_a_replicas_place_is_unknown_to_the_log_whatever_came_of_it() {
+async fn a_mute_that_was_done_again_in_a_replicas_place_is_unknown_to_the_log_whatever_came_of_it()
+{
     let app = TestApp::new().await;
     app.apply(ALL).await;
     app.room("standup", "acme");

@@ -271,6 +271,9 @@ async fn without_its_database_quell_is_alive_and_not_ready() {
         .execute(&mut admin)
         .await
         .unwrap();
+    // What was committed a second ago tells no more.
+    let is_down = async || status(&app.http, &readyz).await == 503;
+    app.wait_for("quell is not ready", is_down).await;
     let answer = app.http.get(&readyz).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     let problem: Value = answer.json().await.unwrap();
