@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ bench: ## how soon quell mutes and answers under load, beside pgbench (ARGS="--o
 	cargo build --release --bin quell
 	cargo build --release --package quell-load
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/load/bench_load.py $(ARGS)
+
+bench-hostile: ## what a tenant that floods, reads slowly or pads its texts costs the others
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/hostile/bench_hostile.py $(ARGS)
 
 bench-claims: ## claims of jobs while a million finished ones cannot be removed
 	@benches/claims/bench_claims.sh

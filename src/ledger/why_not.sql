@@ -14,7 +14,7 @@ select a.action_id as "action_id!",
            where t.room_sid = a.room_sid and t.identity = a.identity and t.source = a.source
              and t.muted and t.track_sid = a.track_sid
              and (t.muted_at > statement_timestamp() - a.fetched
-                  or a.attempt > 1 and (a.before::json ->> 'muted')::boolean)) as "is_muted!",
+                  or (a.before::json ->> 'muted')::boolean)) as "is_muted!",
        (select o.started_at
         from open_intent o join track_lease t using (action_id)
         where o.action_id = a.action_id) as started_at

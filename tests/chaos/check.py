@@ -14,10 +14,6 @@ from dataclasses import dataclass, field
 
 from load import Track
 
-# From a sweep's look at a room to its mute of what it saw there.
-SWEEPS_OVERLAP_SECONDS = 2.0
-
-
 
 @dataclass(frozen=True)
 class Told:
@@ -118,12 +114,6 @@ class Repeats:
 
     after_unknown: int = 0
     after_failed: int = 0
-    held_up: int = 0
-    """The one before was done, but that was written only after the next had begun: see `_repeated`."""
-    swept: int = 0
-    """A sweep's, of what another sweep had muted since it looked."""
-    muted_already: int = 0
-    """A webhook's, of what a sweep had muted, or the other way round: the audit has it as `changed` = false."""
 
 
 @dataclass
@@ -339,13 +329,9 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
     """A policy mutes a track once, unless it cannot know that it did.
 
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
-    does the same thing", the dead one's intent then becomes `unknown`; it "may only have been held up", and then it
-    writes its own outcome, `done`, later than the other began. AUDIT.md: what failed "is tried again until its
-    deadline". So each mute of a track but the last has to be unknown, failed, or written after the next had begun.
-
-    Only mutes that reached the double count. A sweep's and a webhook's mute of one track have different causes; AUDIT.md
-    has them as "done of what was so already", and they are counted apart. So are sweeps of several replicas, which
-    may look at a track at the same time: "A sweep runs" promises only that those of one process act once.
+    does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: what failed
+    "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, whoever made
+    it: webhooks' and sweeps' alike. Only tracks count that no person unmuted, and mutes that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
     unmuted = {call.track for call in seen.calls if not call.muted}
@@ -355,27 +341,19 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
         if row.phase == "intent" and row.action == "mute" and row.origin != "manual" and row.track in called:
             mutes[row.track].append(row)
     for track, begun in mutes.items():
+        if track in unmuted:
+            continue
         begun.sort(key=lambda row: row.started_at)
-        for origin in sorted({row.origin for row in begun}):
-            own = [row for row in begun if row.origin == origin]
-            for one, after in zip(own, own[1:], strict=False):
-                yield from _again(track, after, ends.get(one.action_id), repeats)
-        if track not in unmuted:
-            for one, after in zip(begun, begun[1:], strict=False):
-                end = ends.get(one.action_id)
-                repeats.muted_already += one.origin != after.origin and end is not None and end.outcome == "done"
+        for one, after in zip(begun, begun[1:], strict=False):
+            yield from _again(track, after, ends.get(one.action_id), repeats)
 
 
 def _again(track: str, after: Row, end: Row | None, repeats: Repeats) -> Iterator[Disagreement]:
-    """A mute that was begun after another of the same origin, which ended so."""
+    """A mute that was begun after another, which ended so."""
     if end is None or end.outcome == "unknown":
         repeats.after_unknown += 1
     elif end.outcome == "failed":
         repeats.after_failed += 1
-    elif end.outcome == "done" and end.recorded_at > after.started_at:
-        repeats.held_up += 1
-    elif after.origin == "sweep" and after.started_at - end.recorded_at < SWEEPS_OVERLAP_SECONDS:
-        repeats.swept += 1
     else:
         yield Disagreement("repeated", f"{after.origin} muted {track} again after it was {end.outcome}")
 

@@ -200,7 +200,7 @@ def claim_a_change(seen: Seen) -> None:
         (change_the_double_silently, ["double"]),
         (mute_again_after_done, ["repeated"]),
         (sweep_again_much_later, ["repeated"]),
-        (claim_a_change, ["changed"]),
+        (claim_a_change, ["changed", "repeated"]),
     ],
 )
 def test_what_is_planted_is_found(plant: Callable[[Seen], None], found: list[str]) -> None:
@@ -215,8 +215,7 @@ def test_what_is_planted_is_found(plant: Callable[[Seen], None], found: list[str
     [
         ("unknown", 8.0, "webhook", "after_unknown"),
         ("failed", 2.5, "webhook", "after_failed"),
-        ("done", 4.0, "webhook", "held_up"),
-        ("done", 2.5, "sweep", "swept"),
+        ("unknown", 8.0, "sweep", "after_unknown"),
     ],
 )
 def test_what_may_come_again_is_counted(before: str, written_at: float, origin: str, counted: str) -> None:
@@ -227,14 +226,11 @@ def test_what_may_come_again_is_counted(before: str, written_at: float, origin: 
     assert getattr(found.repeats, counted) == 1
 
 
-def test_a_webhooks_mute_of_what_a_sweep_had_muted_is_counted() -> None:
+@pytest.mark.parametrize(("written_at", "origin"), [(4.0, "webhook"), (2.5, "sweep")])
+def test_what_is_done_is_not_done_again_however_late_that_was_written(written_at: float, origin: str) -> None:
     seen = agreeing()
-    swept = {"action_id": "two", "origin": "sweep"}
-    seen.rows = (row("intent", 1.0, **swept), row("outcome", 1.0, "done", **swept), seen.rows[0], replace(seen.rows[1], changed=False))
-    seen.calls = (Call(MIC.sid, True, 200, 1.2), *seen.calls)
-    found = verdict(seen)
-    assert found.disagreements == []
-    assert found.repeats.muted_already == 1
+    again(seen, 3.0, "done", written_at, origin=origin)
+    assert kinds(seen) == ["repeated"]
 
 
 def test_a_persons_unmute_stands() -> None:

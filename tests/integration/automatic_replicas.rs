@@ -386,6 +386,11 @@ async fn a_replica_that_stops_leaves_what_it_waits_for_to_others_at_once() {
          Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
     );
     slow.write_all(head.as_bytes()).await.unwrap();
+    // Who is not let in yet is not waited for: this client, and the one that asks here.
+    app.wait_for("the slow client is let in", async || {
+        app.metric(&url, "quell_http_connections").await >= 2
+    })
+    .await;
     let draining = TaskTracker::new().spawn(first.drain());
     let left = "select count(*) from job where state = 'queued'";
     app.wait_for("the job is left to others", async || {
