@@ -17,21 +17,3 @@ create table policy_usage (
 
 insert into policy_usage (owner, policies, bytes)
 select coalesce(owner, ''), count(*), sum(bytes) from policy group by owner;
-
--- As in 0008, with the table of usage.
-create or replace function quell_grant_service(login text) returns void language plpgsql as $$
-begin
-    execute format('grant usage on schema public to %I', login);
-    execute format('grant select, insert, update, delete on policy, job, replica, track_lease, sweep_run,
-        swept_track to %I', login);
-    execute format('grant select, insert, delete on manual_unmute, sweep_decision to %I', login);
-    execute format('grant select, insert, delete on open_intent to %I', login);
-    execute format('grant select, insert on policy_revision, audit_log to %I', login);
-    execute format('grant select, insert, update on policy_usage to %I', login);
-    execute format('grant select on policy_history to %I', login);
-    execute format('grant select, insert, update on webhook_event to %I', login);
-    execute format('grant select on _sqlx_migrations, moderation_history, failed_actions, unsettled_actions,
-        would_have_muted, actions_by_participant, policy_effect, sweeps to %I', login);
-    execute format('grant execute on function quell_ensure_partitions(timestamptz),
-        quell_drop_events(timestamptz) to %I', login);
-end $$;

@@ -19,7 +19,7 @@ create table policy_text_work (
     reads text[] not null
 );
 
--- As in 0009, with the table of text work.
+-- As in 0008, with the tables of usage and of text work.
 create or replace function quell_grant_service(login text) returns void language plpgsql as $$
 begin
     execute format('grant usage on schema public to %I', login);

@@ -8,7 +8,7 @@ use super::author::{Applied, Author, ChangeError, Changed, ExpectedRevision, Man
 use super::changing::{APPLY_TIMEOUT, CHANGE_TIMEOUT, Changing, Write};
 use super::read::{PolicyRecord, newest_revision_id};
 use crate::postgres::Pool;
-use quell_policy::{Owner, Policy};
+use quell_policy::{Owner, Policy, TextWork};
 
 /// Creates or replaces one policy.
 pub async fn put(
@@ -18,8 +18,10 @@ pub async fn put(
     managed_by: ManagedBy,
     expected: ExpectedRevision,
 ) -> Result<Changed, ChangeError> {
+    // What can be made before, is: all other changes wait for the lock.
+    let new = New::of(policy);
     let mut changing = Changing::begin(pool, by, CHANGE_TIMEOUT).await?;
-    let changed = put_in(&mut changing, policy, managed_by, expected).await?;
+    let changed = put_in(&mut changing, new, managed_by, expected).await?;
     changing.commit().await?;
     Ok(changed)
 }
@@ -50,6 +52,7 @@ pub async fn apply(
     prune: Option<&Owner>,
     snapshot: Option<i64>,
 ) -> Result<Vec<Applied>, ChangeError> {
+    let new: Vec<_> = policies.iter().map(New::of).collect();
     let mut changing = Changing::begin(pool, by, APPLY_TIMEOUT).await?;
     if let Some(snapshot) = snapshot
         && newest_revision_id(&mut *changing.connection()).await? != snapshot
@@ -57,10 +60,10 @@ pub async fn apply(
         return Err(ChangeError::PlanStale);
     }
     let mut applied = Vec::new();
-    for policy in policies {
+    for new in new {
         let changed = put_in(
             &mut changing,
-            policy,
+            new,
             ManagedBy::Apply,
             ExpectedRevision::Anything,
         )
@@ -94,16 +97,37 @@ pub(super) fn is_same(before: &PolicyRecord, document: &Value, managed_by: Manag
     before.document == *document && before.managed_by == managed_by.as_str()
 }
 
+/// A policy as it is to be stored.
+struct New<'a> {
+    policy: &'a Policy,
+    document: Value,
+    text_work: TextWork,
+}
+
+impl<'a> New<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        Self {
+            policy,
+            document: policy.to_json(),
+            text_work: policy.text_work(),
+        }
+    }
+}
+
 async fn put_in(
     changing: &mut Changing<'_>,
-    policy: &Policy,
+    new: New<'_>,
     managed_by: ManagedBy,
     expected: ExpectedRevision,
 ) -> Result<Changed, ChangeError> {
+    let New {
+        policy,
+        document,
+        text_work,
+    } = new;
     let owner = &policy.owner;
     let before = changing.get(owner, &policy.name).await?;
     expected.check(before.as_ref())?;
-    let document = policy.to_json();
     if let Some(before) = &before
         && is_same(before, &document, managed_by)
     {
@@ -113,7 +137,7 @@ async fn put_in(
         owner,
         name: &policy.name,
         document,
-        text_work: policy.text_work(),
+        text_work,
         managed_by: managed_by.as_str(),
         restored_from: None,
     };

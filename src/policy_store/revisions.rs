@@ -43,6 +43,8 @@ pub struct Revision {
     pub managed_by: String,
     /// When. All changes of one transaction have the same time.
     pub created_at: DateTime<Utc>,
+    /// Whether an older one is on the next page.
+    has_older: bool,
 }
 
 /// Some revisions, the newest first.
@@ -55,12 +57,14 @@ pub struct RevisionPage {
 }
 
 impl RevisionPage {
-    fn new(mut revisions: Vec<Revision>, limit: u16) -> Self {
-        let is_more = revisions.len() > usize::from(limit);
-        revisions.truncate(limit.into());
+    fn new(revisions: Vec<Revision>) -> Self {
+        let is_more = revisions.last().is_some_and(|last| last.has_older);
         Self { revisions, is_more }
     }
 }
+
+/// Documents of a page, and those before them, have at most so many bytes together, if it has more than one.
+const PAGE_BYTES_MAX: i64 = 1 << 20;
 
 /// One more than is shown tells whether there are older ones.
 fn asked_for(limit: u16) -> i64 {
@@ -89,20 +93,31 @@ pub async fn history(
         Revision,
         r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
                   change as "change!", document, previous, restored_from, author as "author!",
-                  managed_by as "managed_by!", created_at as "created_at!"
-           from policy_history
-           where name = $1 and owner is not distinct from $2
-             and revision < coalesce($3, 2147483647)
-           order by revision desc
-           limit $4"#,
+                  managed_by as "managed_by!", created_at as "created_at!", has_older as "has_older!"
+           from (
+               select *, lead(id) over newest is not null as has_older, row_number() over newest as place,
+                      sum(coalesce(octet_length(document::text), 0) + coalesce(octet_length(previous::text), 0))
+                          over newest as bytes
+               from (
+                   select * from policy_history
+                   where name = $1 and owner is not distinct from $2
+                     and revision < coalesce($3, 2147483647)
+                   order by revision desc
+                   limit $4
+               ) selected
+               window newest as (order by revision desc)
+           ) counted
+           where place = 1 or (place < $4 and bytes <= $5)
+           order by place"#,
         name,
         owner.as_str(),
         before,
         asked_for(limit),
+        PAGE_BYTES_MAX,
     )
     .fetch_all(db)
     .await?;
-    Ok(RevisionPage::new(revisions, limit))
+    Ok(RevisionPage::new(revisions))
 }
 
 /// The last changes of all policies of `owner` (none: everybody's): those below the id `before`, at most [`PAGE_MAX`].
@@ -118,20 +133,31 @@ pub async fn latest(
         Revision,
         r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
                   change as "change!", document, previous, restored_from, author as "author!",
-                  managed_by as "managed_by!", created_at as "created_at!"
-           from policy_history
-           where ($1 or owner is not distinct from $2)
-             and id < coalesce($3, 9223372036854775807)
-           order by id desc
-           limit $4"#,
+                  managed_by as "managed_by!", created_at as "created_at!", has_older as "has_older!"
+           from (
+               select *, lead(id) over newest is not null as has_older, row_number() over newest as place,
+                      sum(coalesce(octet_length(document::text), 0) + coalesce(octet_length(previous::text), 0))
+                          over newest as bytes
+               from (
+                   select * from policy_history
+                   where ($1 or owner is not distinct from $2)
+                     and id < coalesce($3, 9223372036854775807)
+                   order by id desc
+                   limit $4
+               ) selected
+               window newest as (order by id desc)
+           ) counted
+           where place = 1 or (place < $4 and bytes <= $5)
+           order by place"#,
         all,
         owner,
         before,
         asked_for(limit),
+        PAGE_BYTES_MAX,
     )
     .fetch_all(db)
     .await?;
-    Ok(RevisionPage::new(revisions, limit))
+    Ok(RevisionPage::new(revisions))
 }
 
 /// One revision.
@@ -145,7 +171,7 @@ pub async fn revision(
         Revision,
         r#"select id as "id!", owner as "owner!: PgOwner", name as "name!", revision as "revision!",
                   change as "change!", document, previous, restored_from, author as "author!",
-                  managed_by as "managed_by!", created_at as "created_at!"
+                  managed_by as "managed_by!", created_at as "created_at!", false as "has_older!"
            from policy_history
            where name = $1 and owner is not distinct from $2 and revision = $3"#,
         name,

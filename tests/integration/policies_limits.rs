@@ -94,6 +94,42 @@ async fn a_list_comes_in_pages_that_are_bounded_in_number_and_in_bytes() {
 }
 
 #[tokio::test]
+async fn a_page_of_revisions_is_bounded_in_bytes_and_none_is_left_out() {
+    let app = TestApp::new().await;
+    let values: Vec<_> = (0..100)
+        .map(|n| format!("{n}{}", "x".repeat(500)))
+        .collect();
+    for priority in 1..=15 {
+        let policy =
+            json!({"match": {"attributes": {"a": values}}, "effect": "mute", "priority": priority});
+        let put = app
+            .api(Method::PUT, ACME, "/v1/policies/long")
+            .json(&policy);
+        let put = if priority > 1 {
+            put.header("If-Match", "*")
+        } else {
+            put
+        };
+        assert!(Answer::to(put).await.status < 300);
+    }
+    let (mut revisions, mut pages, mut before) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/policies/long/revisions?limit=100{before}");
+        let page = Answer::to(app.api(Method::GET, ACME, &path)).await.json();
+        let listed = page["revisions"].as_array().unwrap();
+        pages.push(listed.len());
+        revisions.extend(listed.iter().map(|one| one["revision"].as_i64().unwrap()));
+        match page["next_before"].as_i64() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(revisions, (1..=15).rev().collect::<Vec<_>>());
+    assert!(pages.len() > 1 && pages[0] < 12, "{pages:?}");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn all_owners_together_have_so_many_bytes_and_who_has_too_much_may_have_less() {
     let app = Setup::default()
         .env("QUELL_POLICIES_BYTES_MAX", "3000")
