@@ -114,6 +114,8 @@ class Repeats:
 
     after_unknown: int = 0
     after_failed: int = 0
+    after_gone: int = 0
+    """The track was gone, so that the one before had done nothing: a sweep had looked before that was known."""
 
 
 @dataclass
@@ -330,8 +332,8 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
 
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
     does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: what failed
-    "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, whoever made
-    it: webhooks' and sweeps' alike. Only tracks count that no person unmuted, and mutes that reached the double.
+    "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, or to have found
+    nothing, whoever made it: webhooks' and sweeps' alike. Only tracks count that no person unmuted, and mutes that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
     unmuted = {call.track for call in seen.calls if not call.muted}
@@ -354,6 +356,8 @@ def _again(track: str, after: Row, end: Row | None, repeats: Repeats) -> Iterato
         repeats.after_unknown += 1
     elif end.outcome == "failed":
         repeats.after_failed += 1
+    elif end.outcome == "gone":
+        repeats.after_gone += 1
     else:
         yield Disagreement("repeated", f"{after.origin} muted {track} again after it was {end.outcome}")
 

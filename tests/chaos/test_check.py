@@ -216,6 +216,7 @@ def test_what_is_planted_is_found(plant: Callable[[Seen], None], found: list[str
         ("unknown", 8.0, "webhook", "after_unknown"),
         ("failed", 2.5, "webhook", "after_failed"),
         ("unknown", 8.0, "sweep", "after_unknown"),
+        ("gone", 2.5, "sweep", "after_gone"),
     ],
 )
 def test_what_may_come_again_is_counted(before: str, written_at: float, origin: str, counted: str) -> None:
