@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -36,6 +37,9 @@ use crate::metrics::Metrics;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Where no connection can be accepted (no files are left), it is tried again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Where all places are taken and nobody can make room, it is looked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
@@ -274,7 +278,8 @@ impl Open {
                     return Some(Place { open, id, progress });
                 }
             }
-            ended.await;
+            // One that has its answer by now can make room, and nobody tells of that.
+            drop(timeout(LOOK_AGAIN, ended).await);
         }
     }
 }

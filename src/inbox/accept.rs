@@ -200,15 +200,21 @@ impl Writer {
         let (mut batch, mut askers) = (Vec::new(), Vec::new());
         loop {
             let came = tokio::select! {
+                // Events first: whether they can be stored shows as they are.
                 biased;
+                came = timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)) => came,
                 1.. = asked.recv_many(&mut askers, ready::ASKED_MAX) => {
+                    // Whoever waits no longer is no reason to keep events waiting.
+                    askers.retain(|asker| !asker.is_closed());
+                    if askers.is_empty() {
+                        continue;
+                    }
                     let probed = self.probe(&mut connection, &mut told).await;
                     for asker in askers.drain(..) {
                         drop(asker.send(probed.clone()));
                     }
                     continue;
                 }
-                came = timeout(IDLE_MAX, receiver.recv_many(&mut batch, BATCH_MAX)) => came,
             };
             match came {
                 Ok(0) => return,

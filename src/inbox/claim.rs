@@ -61,6 +61,7 @@ impl Claim<'_> {
             Vec::new()
         };
         let (lost_times, lost_ids): (Vec<_>, Vec<_>) = lost.into_iter().unzip();
+        let full_rooms = self.memory.full_rooms();
         let begun = Instant::now();
         let horizon = || self.horizon.lock().unwrap_or_else(PoisonError::into_inner);
         let (back, is_all) = horizon().look(begun);
@@ -68,7 +69,7 @@ impl Claim<'_> {
             "src/inbox/claim.sql",
             self.replica,
             self.after_room,
-            &self.memory.full_rooms(),
+            &full_rooms,
             ROOMS,
             EACH,
             ABANDONED,
@@ -80,8 +81,8 @@ impl Claim<'_> {
         .fetch_all(self.pool)
         .await?;
         let now = Instant::now();
-        // The rooms of a later part of the list say nothing of those before them.
-        if self.after_room.is_empty() {
+        // A later part of the list says nothing of the rooms before it, and no list of those that are full.
+        if self.after_room.is_empty() && full_rooms.is_empty() {
             let oldest = rows.iter().find_map(|row| row.oldest_secs);
             let oldest = oldest.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
             horizon().found(begun, oldest);

@@ -21,11 +21,6 @@ lease as (
     from asked a
     where (attempt is null or exists (select from locked l where l.action_id = a.action_id))
       and not quell_is_superseded(room_sid, identity, source, track_sid, as_of)
-      -- A lease remembers its source's last track alone: a sweep also asks for the track's own event.
-      and not (origin = 'sweep' and exists (
-          select from webhook_event e
-          where e.track_sid = a.track_sid and e.event = 'track_published' and e.settlement = 'muted'
-            and e.settled_at > statement_timestamp() - a.fetched))
     order by room_sid, identity, source
     on conflict (room_sid, identity, source) do update
     set action_id = excluded.action_id, leased_until = excluded.leased_until,
@@ -46,7 +41,7 @@ lease as (
       and not exists (select from asked a
                       where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
                         and t.muted and t.track_sid = a.track_sid
-                        and (t.muted_at > statement_timestamp() - a.fetched
+                        and (t.muted_from > statement_timestamp() - a.fetched
                              or (a.before::json ->> 'muted')::boolean))
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
 remembered as (

@@ -28,6 +28,7 @@ released as (
         touched_at = clock_timestamp(),
         track_sid = case when o.muted is null then t.track_sid else i.track_sid end,
         muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
+        muted_from = case when o.muted is null then t.muted_from else o.started_at end,
         muted = coalesce(o.muted, t.muted)
     from leases l join over o using (ordinal)
     join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
@@ -76,7 +77,10 @@ outcomes as (
     -- Its lease is another's: only a policy's mute is taken over.
     cross join lateral (
         select o.outcome = 'done' and i.action = 'mute' and i.origin in ('webhook', 'sweep')
-               and not exists (select from leases l where l.ordinal = o.ordinal)) as x(is_repeated)
+               and not exists (select from leases l where l.ordinal = o.ordinal)
+               and exists (select from track_lease t
+                           where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
+                             and coalesce(t.action = 'mute', t.muted))) as x(is_repeated)
     -- That it failed again is no news.
     where o.intent_id = o.action_id or o.outcome <> 'failed'
     on conflict do nothing),

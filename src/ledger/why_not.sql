@@ -13,12 +13,8 @@ select a.action_id as "action_id!",
            select from track_lease t
            where t.room_sid = a.room_sid and t.identity = a.identity and t.source = a.source
              and t.muted and t.track_sid = a.track_sid
-             and (t.muted_at > statement_timestamp() - a.fetched
-                  or (a.before::json ->> 'muted')::boolean))
-       or a.as_of is not null and a.action = 'mute' and a.attempt is null and exists (
-           select from webhook_event e
-           where e.track_sid = a.track_sid and e.event = 'track_published' and e.settlement = 'muted'
-             and e.settled_at > statement_timestamp() - a.fetched) as "is_muted!",
+             and (t.muted_from > statement_timestamp() - a.fetched
+                  or (a.before::json ->> 'muted')::boolean)) as "is_muted!",
        (select o.started_at
         from open_intent o join track_lease t using (action_id)
         where o.action_id = a.action_id) as started_at

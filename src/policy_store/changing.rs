@@ -86,6 +86,7 @@ impl<'a> Changing<'a> {
     /// too much may still make it less.
     pub(super) async fn commit(mut self) -> Result<(), ChangeError> {
         self.bound_text_work().await?;
+        let mut usages = Vec::new();
         for owner in &self.changed {
             let usage = sqlx::query!(
                 r#"insert into policy_usage as usage (owner, policies, bytes)
@@ -94,21 +95,28 @@ impl<'a> Changing<'a> {
                    returning policies, bytes,
                        -- These see what was before.
                        coalesce((select b.policies from policy_usage b where b.owner = $1), 0) as "policies_before!",
-                       coalesce((select b.bytes from policy_usage b where b.owner = $1), 0) as "bytes_before!",
-                       (select coalesce(sum(b.bytes), 0) from policy_usage b where b.owner <> $1)::bigint as "others!""#,
+                       coalesce((select b.bytes from policy_usage b where b.owner = $1), 0) as "bytes_before!""#,
                 owner.as_str().unwrap_or_default(),
-            )
-            .fetch_one(&mut *self.tx)
-            .await?;
-            let policies_max = i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX);
+            );
+            usages.push(usage.fetch_one(&mut *self.tx).await?);
+        }
+        let policies_max = i64::try_from(POLICIES_MAX).unwrap_or(i64::MAX);
+        let (mut before, mut after) = (0, 0);
+        for usage in usages {
             if usage.policies > usage.policies_before.max(policies_max) {
                 return Err(ChangeError::TooMany);
             }
             if usage.bytes > usage.bytes_before.max(OWNER_BYTES_MAX) {
                 return Err(ChangeError::TooMuch);
             }
-            let all = usage.others.saturating_add(usage.bytes);
-            if usage.bytes > usage.bytes_before && all > self.bytes_max {
+            before += usage.bytes_before;
+            after += usage.bytes;
+        }
+        if after > before {
+            let all = sqlx::query_scalar!(
+                r#"select coalesce(sum(bytes), 0)::bigint as "all!" from policy_usage"#
+            );
+            if all.fetch_one(&mut *self.tx).await? > self.bytes_max {
                 return Err(ChangeError::TooMuchInAll(self.bytes_max));
             }
         }

@@ -14,7 +14,7 @@ use super::read::{
     ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything, list,
     newest_revision,
 };
-use super::revisions::before_revision;
+use super::revisions::before_revisions;
 use crate::metrics::Metrics;
 use crate::postgres::{Listener, Pool};
 use quell_policy::set::Unreadable;
@@ -213,20 +213,45 @@ async fn anew(
     let changes: Vec<_> = changes.collect();
     let (mut set, unreadable) = compiled(|| PolicySet::default().with_changes(changes)).await?;
     for error in &unreadable {
-        let owner = &error.key.owner;
-        let (mut key, mut revision) = (error.key.clone(), error.revision);
-        for _ in 0..HISTORY_MAX {
-            let rows = before_revision(pool, &key, revision).await?;
-            match set.with_owner(owner, rows) {
+        let owner = error.key.owner.clone();
+        let mut rows = list(pool, Some(&owner)).await?;
+        let mut rows: Vec<_> = rows.drain(..).map(StoredPolicy::from).collect();
+        for step in 0.. {
+            let owner = owner.clone();
+            let before = set.clone();
+            let looked = compiled(
+                move || match before.with_owner(&owner, rows.iter().cloned()) {
+                    Ok(with_owner) => Ok(with_owner),
+                    Err(_) => Err(unreadable_among(rows)),
+                },
+            );
+            let unreadable = match looked.await? {
                 Ok(with_owner) => {
                     set = with_owner;
                     break;
                 }
-                Err(error) => (key, revision) = (error.key, error.revision),
+                Err(unreadable) => unreadable,
+            };
+            if step >= HISTORY_MAX {
+                tracing::error!(
+                    owner = ?error.key.owner,
+                    "no policies of this owner are in force: none of its last {HISTORY_MAX} states can be read by this version"
+                );
+                break;
             }
+            rows = before_revisions(pool, &error.key.owner, &unreadable).await?;
         }
     }
     Ok((set, unreadable))
+}
+
+/// The names and revisions of those that cannot be read.
+fn unreadable_among(rows: Vec<StoredPolicy>) -> Vec<(String, i32)> {
+    let read = rows.into_iter().filter_map(|row| {
+        let owner = row.key.owner.clone();
+        PolicySet::default().with_owner(&owner, [row]).err()
+    });
+    read.map(|error| (error.key.name, error.revision)).collect()
 }
 
 /// Thousands of policies take a while to compile: not on a thread that webhooks need.

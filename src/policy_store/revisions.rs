@@ -202,26 +202,28 @@ pub enum Seeing<'a> {
     RoomOf(Option<&'a TenantId>),
 }
 
-/// The policies of the owner of `key` as they were before this revision of it.
-pub(super) async fn before_revision(
+/// The policies of `owner` as they were before the first of these revisions, by name and number.
+pub(super) async fn before_revisions(
     pool: &Pool,
-    key: &PolicyKey,
-    revision: i32,
+    owner: &Owner,
+    revisions: &[(String, i32)],
 ) -> Result<Vec<StoredPolicy>, sqlx::Error> {
-    let id = sqlx::query_scalar!(
-        "select id from policy_revision
-         where name = $1 and owner is not distinct from $2 and revision = $3",
-        key.name,
-        key.owner.as_str(),
-        revision,
+    let (names, numbers): (Vec<_>, Vec<_>) = revisions.iter().cloned().unzip();
+    let first = sqlx::query_scalar!(
+        "select min(r.id) from policy_revision r
+         join unnest($1::text[], $2::int[]) as u(name, revision) on r.name = u.name and r.revision = u.revision
+         where r.owner is not distinct from $3",
+        &names,
+        &numbers,
+        owner.as_str(),
     );
-    // Whoever restores a part of a database may lose it.
-    let Some(id) = id.fetch_optional(pool).await? else {
+    // Whoever restores a part of a database may lose them: then there is nothing before.
+    let Some(first) = first.fetch_one(pool).await? else {
         return Ok(Vec::new());
     };
-    let at = At::Snapshot(id.saturating_sub(1));
-    let mut rows = as_of(pool, at, Seeing::RoomOf(key.owner.tenant())).await?;
-    rows.retain(|row| row.key.owner == key.owner);
+    let at = At::Snapshot(first.saturating_sub(1));
+    let mut rows = as_of(pool, at, Seeing::RoomOf(owner.tenant())).await?;
+    rows.retain(|row| row.key.owner == *owner);
     Ok(rows)
 }
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from load import Track
 
+# From a sweep's look at a room to its mute of what it saw there.
+SWEEP_LOOK_SECONDS = 2.0
+
 
 @dataclass(frozen=True)
 class Told:
@@ -114,6 +117,8 @@ class Repeats:
 
     after_unknown: int = 0
     after_failed: int = 0
+    swept: int = 0
+    """A sweep's, of what was muted since it had looked: the lease knows its source's last track alone."""
     after_gone: int = 0
     """The track was gone, so that the one before had done nothing: a sweep had looked before that was known."""
 
@@ -314,8 +319,12 @@ def _changes(seen: Seen) -> Iterator[Disagreement]:
     for call in seen.calls:
         calls[call.track].append(call)
     unknown = {row.track for row in seen.rows if row.outcome in ("unknown", "failed")}
+    ends = {row.track: row.recorded_at for row in seen.rows if row.outcome == "done" and row.origin != "sweep"}
     for row in seen.rows:
         if row.outcome != "done" or not row.changed or row.track in unknown:
+            continue
+        # A sweep that had looked before says what it saw.
+        if row.origin == "sweep" and 0 < row.started_at - ends.get(row.track, 0.0) < SWEEP_LOOK_SECONDS:
             continue
         found = calls.get(row.track, [])
         if any(call.status != 200 for call in found):
@@ -333,7 +342,8 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
     does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: what failed
     "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, or to have found
-    nothing, whoever made it: webhooks' and sweeps' alike. Only tracks count that no person unmuted, and mutes that reached the double.
+    nothing, whoever made it: webhooks' and sweeps' alike. But for a sweep that had looked just before: docs/ARCHITECTURE.md,
+    "A moderator mutes". Only tracks count that no person unmuted, and mutes that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
     unmuted = {call.track for call in seen.calls if not call.muted}
@@ -358,6 +368,8 @@ def _again(track: str, after: Row, end: Row | None, repeats: Repeats) -> Iterato
         repeats.after_failed += 1
     elif end.outcome == "gone":
         repeats.after_gone += 1
+    elif after.origin == "sweep" and after.started_at - end.recorded_at < SWEEP_LOOK_SECONDS:
+        repeats.swept += 1
     else:
         yield Disagreement("repeated", f"{after.origin} muted {track} again after it was {end.outcome}")
 

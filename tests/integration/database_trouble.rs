@@ -243,8 +243,10 @@ async fn a_disk_that_is_full_is_named() {
     troubled.sql(function).await;
     let tables = ["webhook_event", "replica"];
     for table in tables {
+        // The table before its partitions, as everybody else locks them.
         let sql = format!(
-            "create trigger full_disk before insert or update on {table}
+            "lock table {table} in access exclusive mode;
+             create trigger full_disk before insert or update on {table}
              for each row execute function full_disk()"
         );
         troubled.sql(&sql).await;
@@ -252,7 +254,9 @@ async fn a_disk_that_is_full_is_named() {
     troubled.fails("the database's disk is full").await;
     for table in tables {
         troubled
-            .sql(&format!("drop trigger full_disk on {table}"))
+            .sql(&format!(
+                "lock table {table} in access exclusive mode; drop trigger full_disk on {table}"
+            ))
             .await;
     }
     troubled.goes_on().await;

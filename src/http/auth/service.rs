@@ -42,6 +42,8 @@ const REQUEST_SECS: i64 = 300;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Questions under way at once: strangers can make up tokens.
 pub(super) const ASKED_AT_ONCE_MAX: usize = 32;
+/// Bodies of unknown callers that are read at once: strangers' take no more connections than this.
+pub(super) const READ_AT_ONCE_MAX: usize = 64;
 /// Parts of the names of headers that carry secrets.
 const SECRET_NAMES: [&str; 13] = [
     "authorization",
@@ -69,6 +71,8 @@ pub(super) struct AuthService {
     /// How long a question waits until others have their answers, and for its own.
     pub(super) timeout: Duration,
     pub(super) asked: Semaphore,
+    /// Bodies that are read for it: their callers are nobody yet, and may send them as slowly as bodies may come.
+    pub(super) reading: Semaphore,
     pub(super) answers: Option<Answers>,
 }
 
@@ -100,7 +104,13 @@ impl AuthService {
         if let Some(answer) = kept {
             return Ok(answer.id);
         }
-        let body = request.body.bytes().await?;
+        let body = {
+            let reading = self.reading.try_acquire();
+            let _reading = reading.map_err(|_| AuthError::ServiceUnavailable {
+                cause: format!("{READ_AT_ONCE_MAX} requests of unknown callers were being read"),
+            })?;
+            request.body.bytes().await?
+        };
         let asking = timeout(self.timeout, self.asked.acquire()).await;
         // Nothing closes the semaphore.
         let _asking = asking.ok().and_then(Result::ok).ok_or_else(|| {

@@ -141,6 +141,8 @@ async fn where_all_places_are_taken_whoever_never_asked_anything_makes_room_firs
     assert!(futures_util::poll!(&mut waiting).is_pending());
     drop((silent, kept_alive));
     assert!(futures_util::poll!(&mut waiting).is_pending());
-    drop(busy);
+    // Nothing has ended, but one has its answer.
+    busy.progress.answered();
     assert!(waiting.await.is_some());
+    assert!(busy.progress.evicted.is_cancelled());
 }

@@ -16,6 +16,7 @@ fn service(url: &Url, timeout: Duration) -> AuthService {
         clock: clock().clock(),
         timeout,
         asked: Semaphore::new(1),
+        reading: Semaphore::new(1),
         answers: None,
     }
 }
@@ -233,4 +234,14 @@ async fn so_many_are_asked_at_once_and_others_wait_no_longer_than_for_an_answer(
     let begun = tokio::time::Instant::now();
     assert_eq!(outcome(&ask(&service).await), "503");
     assert_eq!(begun.elapsed(), LONG);
+}
+
+#[tokio::test]
+async fn so_many_bodies_of_unknown_callers_are_read_at_once_and_others_are_told_so() {
+    let server = Server::start(Answer::ok(&json!({"id": "acme"}))).await;
+    let service = service(&server.url, LONG);
+    let reading = service.reading.acquire().await.unwrap();
+    assert_eq!(outcome(&ask(&service).await), "503");
+    drop(reading);
+    assert_eq!(outcome(&ask(&service).await), r#"Id("acme")"#);
 }
