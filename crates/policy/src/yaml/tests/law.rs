@@ -201,8 +201,8 @@ fn names_and_globs_are_what_is_written() {
         5,
         (written("    "), written("      "), weird(), value),
         |(owner, room, key, value)| {
-            // Where a key and a comment start is seen by these alone.
-            let key = key.replace([':', '#'], "");
+            // Where a key and a comment start is seen by these alone; and a brace before it can make a map of it and its value.
+            let key = key.replace([':', '#', '{'], "");
             let yaml = format!(
                 "policies:\n- owner: {}\n  name: p\n  match:\n    room: {}\n    attributes:\n      {key}: {}\n  effect: mute\n",
                 owner.raw, room.raw, value.raw
