@@ -97,7 +97,7 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
     if config.database.connections_max < CONNECTIONS_MIN {
         reader.problems.push(format!(
             "QUELL_DATABASE_CONNECTIONS is less than {CONNECTIONS_MIN}: one connection only listens, one sends \
-             heartbeats, and four write"
+             heartbeats, and three write"
         ));
     }
     if config.database.connections_max > CONNECTIONS_MAX {
