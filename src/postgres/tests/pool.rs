@@ -202,3 +202,27 @@ async fn a_connection_may_be_dropped_where_no_task_can_be_started() {
     std::thread::spawn(move || drop(connection)).join().unwrap();
     next(&pool).await;
 }
+
+#[tokio::test]
+async fn requests_and_chores_have_half_of_the_connections_and_the_rest_is_left_to_mutes() {
+    let opened = open().await;
+    let pool = Pool::new(
+        opened.service.clone(),
+        HOT_CONNECTIONS + 5,
+        Duration::from_secs(1),
+        Limits::OfSession,
+    );
+    let shared = pool.sharing();
+    let held = [
+        shared.acquire().await.unwrap(),
+        shared.acquire().await.unwrap(),
+    ];
+    let refused = shared.within(SHORT).acquire().await;
+    assert!(
+        matches!(refused, Err(sqlx::Error::PoolTimedOut)),
+        "{refused:?}"
+    );
+    next(&pool).await;
+    drop(held);
+    next(&shared).await;
+}
