@@ -37,11 +37,11 @@ lease as (
       and (excluded.action = 'mute' or t.mute_until is null or t.mute_until < clock_timestamp())
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
                from asked a where a.action_id = excluded.action_id)
-      -- Another did the same after this one had looked; or it is so already, and by us.
+      -- It is so already, and by us; or another did the same after this one had looked, or while it did.
       and not exists (select from asked a
                       where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
                         and t.muted and t.track_sid = a.track_sid
-                        and (t.muted_from > statement_timestamp() - a.fetched
+                        and (t.muted_at > statement_timestamp() - a.fetched
                              or (a.before::json ->> 'muted')::boolean))
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
 remembered as (

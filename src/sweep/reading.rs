@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::reader::{ListedRoom, Reader};
 use crate::livekit::{LiveKitError, LiveRoom, Oversized, Urgency};
+use crate::pipeline::LiveTrack;
 
 /// Of participants with more than this together, the rest is asked for one by one.
 const PARTICIPANTS_BYTES_MAX: usize = 4 << 20;
@@ -79,6 +80,35 @@ impl Reader {
             tracks,
             publishers,
         })
+    }
+
+    /// The track as it is now; none where it is not heard any more.
+    pub(crate) async fn track(
+        &self,
+        urgency: Urgency,
+        live: &LiveTrack,
+    ) -> Result<Option<LiveTrack>, LiveKitError> {
+        self.rate.turn(urgency).await;
+        let fetched_at = Instant::now();
+        let deadline = fetched_at + self.timeout;
+        let (name, identity) = (&live.room.info.name, &live.participant.identity);
+        let participant = self.livekit.participant(name, identity, deadline).await?;
+        let room = self.rooms.room(name, deadline).await?;
+        let room = room.filter(|room| room.info.sid == live.room.info.sid);
+        let (Some(participant), Some(room)) = (participant, room) else {
+            return Ok(None);
+        };
+        let mut room = LiveRoom::clone(&room);
+        room.info.num_publishers = live.room.info.num_publishers;
+        room.info.num_participants = live.room.info.num_participants;
+        let mut tracks = participant.tracks.iter();
+        let track = tracks.find(|track| track.sid == live.track.sid && !track.muted);
+        Ok(track.cloned().map(|track| LiveTrack {
+            room: Arc::new(room),
+            participant: Arc::new(participant),
+            track,
+            fetched_at,
+        }))
     }
 }
 

@@ -118,7 +118,7 @@ class Repeats:
     after_unknown: int = 0
     after_failed: int = 0
     swept: int = 0
-    """A sweep's, of what was muted since it had looked: the lease knows its source's last track alone."""
+    """A sweep's, of what was muted since it had looked: the lease knows its source's last track alone, which was another."""
     after_gone: int = 0
     """The track was gone, so that the one before had done nothing: a sweep had looked before that was known."""
 
@@ -228,16 +228,12 @@ class _Unmutes:
         for row in seen.rows:
             if row.phase == "intent" and row.action == "unmute" and row.track in seen.tracks:
                 if row.action_id not in refused:
-                    place = _place(seen.tracks[row.track])
+                    place = seen.tracks[row.track].place
                     self._at[place].append((row.track, row.started_at))
 
     def stands(self, track: Track, told_at: float) -> bool:
         """Whether one stands against a mute of this track."""
-        return any(sid == track.sid or at > told_at for sid, at in self._at[_place(track)])
-
-
-def _place(track: Track) -> tuple[str, str, str]:
-    return track.room, track.identity, track.source
+        return any(sid == track.sid or at > told_at for sid, at in self._at[track.place])
 
 
 def _intents(seen: Seen) -> Iterator[Disagreement]:
@@ -342,8 +338,8 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
     does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: what failed
     "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, or to have found
-    nothing, whoever made it: webhooks' and sweeps' alike. But for a sweep that had looked just before: docs/ARCHITECTURE.md,
-    "A moderator mutes". Only tracks count that no person unmuted, and mutes that reached the double.
+    nothing, whoever made it: webhooks' and sweeps' alike. But for a sweep that had looked just before, where another track
+    of the source came in between: docs/ARCHITECTURE.md, "A moderator mutes". Only tracks count that no person unmuted, and mutes that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
     unmuted = {call.track for call in seen.calls if not call.muted}
@@ -357,21 +353,32 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
             continue
         begun.sort(key=lambda row: row.started_at)
         for one, after in zip(begun, begun[1:], strict=False):
-            yield from _again(track, after, ends.get(one.action_id), repeats)
+            yield from _again(seen, after, ends.get(one.action_id), repeats)
 
 
-def _again(track: str, after: Row, end: Row | None, repeats: Repeats) -> Iterator[Disagreement]:
-    """A mute that was begun after another, which ended so."""
+def _again(seen: Seen, after: Row, end: Row | None, repeats: Repeats) -> Iterator[Disagreement]:
+    """A mute that was begun after another of the same track, which ended so."""
     if end is None or end.outcome == "unknown":
         repeats.after_unknown += 1
     elif end.outcome == "failed":
         repeats.after_failed += 1
     elif end.outcome == "gone":
         repeats.after_gone += 1
-    elif after.origin == "sweep" and after.started_at - end.recorded_at < SWEEP_LOOK_SECONDS:
+    elif (
+        after.origin == "sweep"
+        and after.started_at - end.recorded_at < SWEEP_LOOK_SECONDS
+        and any(end.started_at < row.started_at < after.started_at for row in _of_others(seen, after.track))
+    ):
         repeats.swept += 1
     else:
-        yield Disagreement("repeated", f"{after.origin} muted {track} again after it was {end.outcome}")
+        yield Disagreement("repeated", f"{after.origin} muted {after.track} again after it was {end.outcome}")
+
+
+def _of_others(seen: Seen, track: str) -> Iterator[Row]:
+    """The rows of other tracks of the same source."""
+    place = seen.tracks[track].place
+    others = {other.sid for other in seen.tracks.values() if other.place == place and other.sid != track}
+    return (row for row in seen.rows if row.track in others)
 
 
 def describe(track: Track) -> str:

@@ -63,6 +63,11 @@ class Track:
     """Taken back, or its participant left."""
     words: list[Word] = field(default_factory=list)
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What one action at a time may be about."""
+        return (self.room, self.identity, self.source)
+
 
 class Load:
     """Rooms at work until told to stop."""
@@ -132,7 +137,7 @@ class Load:
 
     async def _publish(self, room: str, tenant: str, identity: str, source: str) -> None:
         place = (room, identity, source)
-        before = [t for t in self.tracks.values() if not t.is_over and (t.room, t.identity, t.source) == place]
+        before = [t for t in self.tracks.values() if not t.is_over and t.place == place]
         if len(before) >= self._tracks_a_source:
             await self._unpublish(before[0])
         body = {"type": SOURCES[source], "source": source, "name": source.lower()}

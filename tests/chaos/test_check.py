@@ -217,7 +217,6 @@ def test_what_is_planted_is_found(plant: Callable[[Seen], None], found: list[str
         ("failed", 2.5, "webhook", "after_failed"),
         ("unknown", 8.0, "sweep", "after_unknown"),
         ("gone", 2.5, "sweep", "after_gone"),
-        ("done", 2.5, "sweep", "swept"),
     ],
 )
 def test_what_may_come_again_is_counted(before: str, written_at: float, origin: str, counted: str) -> None:
@@ -226,6 +225,18 @@ def test_what_may_come_again_is_counted(before: str, written_at: float, origin: 
     found = verdict(seen)
     assert found.disagreements == []
     assert getattr(found.repeats, counted) == 1
+
+
+def test_a_sweep_may_mute_again_where_another_track_of_the_source_came_in_between() -> None:
+    for other, found in ((None, ["repeated"]), (CAM.sid, ["repeated"]), ("TR_other", [])):
+        seen = agreeing()
+        again(seen, 3.0, "done", 2.5, origin="sweep")
+        seen.tracks["TR_other"] = replace(MIC, sid="TR_other", words=[])
+        seen.muted = {**seen.muted, "TR_other": True}
+        if other:
+            seen.rows = (*seen.rows, *(replace(row(phase, 2.7, end), track=other, action_id="three")
+                                       for phase, end in (("intent", None), ("outcome", "gone"))))
+        assert [kind for kind in kinds(seen) if kind == "repeated"] == found
 
 
 def test_what_is_done_is_not_done_again_however_late_that_was_written() -> None:

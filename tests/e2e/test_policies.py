@@ -35,6 +35,7 @@ async def decided(site: Site, rooms: RoomService, room: str, identity: str, trac
     assert await is_muted(rooms, room, identity, track) is is_mute
     audited = audit_of(site, track)
     if is_mute:
+        assert len(audited) == 1, audited
         [row] = audited
         by = enforced["policy"]
         columns = ("origin", "action", "outcome", "identity", "policy_owner", "policy_name", "policy_revision")

@@ -215,6 +215,37 @@ async fn a_track_that_its_own_job_is_about_is_left_to_it() {
     app.finish_with_work_left().await;
 }
 
+/// The sweep looked while the job's mute was under way, and acts after it.
+#[tokio::test]
+async fn a_track_that_is_muted_while_a_sweep_looks_is_muted_once() {
+    let app = TestApp::new().await;
+    app.apply(MICS).await;
+    // More than is kept of a room: it is asked for again once its participants are read.
+    let metadata = format!(r#"{{"auth_id":"acme","x":"{}"}}"#, "x".repeat(5 << 10));
+    app.simulator.create_room("standup", Some(&metadata));
+    let slow = |method, ms| Fault::of(method, FaultKind::Latency(Duration::from_millis(ms)));
+    app.simulator
+        .set_faults([slow(Method::MutePublishedTrack, 800)]);
+    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
+    app.wait_for_calls(Method::MutePublishedTrack, 1).await;
+    app.simulator
+        .set_faults([slow(Method::ListParticipants, 300)]);
+    let delayed = async {
+        app.wait_for_calls(Method::ListParticipants, 1).await;
+        app.simulator.set_faults([slow(Method::ListRooms, 1500)]);
+    };
+    let (counts, ()) = tokio::join!(app.sweep(), delayed);
+    assert_eq!((counts.tracks, counts.muted, counts.failed), (1, 0, 0));
+    app.settle().await;
+    assert!(app.is_muted("standup", "ann", &mic.sid));
+    assert_eq!(
+        app.lines("action = 'mute'").await,
+        ["webhook mute done - acme standup ann MICROPHONE mics@1"]
+    );
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 1);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn tracks_that_no_webhook_told_of_are_counted_once_and_not_before_30_s() {
     let (mut app, _) = by_hand().await;

@@ -186,7 +186,7 @@ impl Run<'_> {
     }
 
     /// Decides on a track once more, by the room as it is now, and does what is decided.
-    async fn track(&self, live: LiveTrack, times: TrackTimes, failed: &[FailedMute]) {
+    async fn track(&self, mut live: LiveTrack, times: TrackTimes, failed: &[FailedMute]) {
         let parts = &self.sweeper.parts;
         // Nothing closes it.
         let _place = parts.acts.acquire().await;
@@ -215,6 +215,16 @@ impl Run<'_> {
                 break handled;
             }
             tokio::time::sleep(BUSY_PAUSE).await;
+            // The other one may have muted it.
+            match parts.reader.track(self.urgency, &live).await {
+                Ok(Some(now)) => live = now,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, track = live.track.sid, "a track could not be swept");
+                    self.count(|counts| counts.failed += 1);
+                    return;
+                }
+            }
         };
         self.count(|counts| match &handled.result {
             TrackResult::Muted(_) => {
