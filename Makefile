@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,18 @@ bench-hostile: ## what a tenant that floods, reads slowly or pads its texts cost
 	@scripts/setup linker postgres python
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/hostile/bench_hostile.py $(ARGS)
+
+bench-memory: ## whether memory stays flat in 20 minutes of full load
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	cargo build --release --package quell-load
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/load/bench_memory.py $(ARGS)
+
+bench-notifier: ## what one busy room loses in the real livekit-server's notifier (needs Go)
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	go build -C benches/notifier -o ../../target/notifier .
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/notifier/bench_notifier.py --notifier target/notifier $(ARGS)
 
 bench-claims: ## claims of jobs while a million finished ones cannot be removed
 	@benches/claims/bench_claims.sh

@@ -11,6 +11,7 @@ use quell_policy::facts::{
     EventFacts, Fact, Facts, Kind, KindDetail, ParticipantFacts, RoomFacts, Source, TrackFacts,
     TrackType as Type,
 };
+use quell_policy::limits::TRACK_NAME_BYTES_MAX;
 use quell_policy::metadata::metadata_in;
 
 /// The facts that an event itself holds.
@@ -28,7 +29,7 @@ pub(crate) fn facts_from_event(event: &Event) -> Facts {
         },
         track: TrackFacts {
             sid: event.track.sid.clone(),
-            name: event.track.name.clone(),
+            name: track_name(&event.track.name),
             source: Source::from(event.track.source.as_str()),
             type_: Type::from(event.track.track_type.as_str()),
             mime_type: event.track.mime_type.clone(),
@@ -61,7 +62,7 @@ pub(crate) fn facts_from_live(
         },
         track: TrackFacts {
             sid: track.sid.clone(),
-            name: track.name.clone(),
+            name: track_name(&track.name),
             source: Source::Unknown,
             type_: Type::Audio,
             mime_type: String::new(),
@@ -76,6 +77,12 @@ pub(crate) fn facts_from_live(
     add_participant(&mut facts, participant);
     add_track(&mut facts, track);
     facts
+}
+
+/// The start of it: the client that publishes chooses it, and LiveKit bounds all other texts. So nobody stays unmuted whose
+/// track's name takes long to read.
+fn track_name(name: &str) -> String {
+    name[..name.floor_char_boundary(TRACK_NAME_BYTES_MAX.into())].to_owned()
 }
 
 /// Adds what `ListRooms` says of the room.
@@ -156,6 +163,14 @@ mod tests {
             },
             event: EventFacts::default(),
         }
+    }
+
+    #[test]
+    fn of_a_tracks_name_the_start_is_a_fact() {
+        assert_eq!(track_name("mic"), "mic");
+        let long = "é".repeat(100_000);
+        assert_eq!(track_name(&long), "é".repeat(2048));
+        assert_eq!(track_name(&format!("a{long}")).len(), 4095);
     }
 
     #[test]

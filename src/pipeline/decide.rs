@@ -79,3 +79,51 @@ pub(super) fn log_text_limit(facts: &Facts) {
         "a track is undecided: {TEXT_LIMIT_EXCEEDED}"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use futures_util::poll;
+    use quell_policy::{CompiledPolicy, Document, PolicySet};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Conditions that look for ten texts each.
+    fn looking(policies: usize) -> Arc<PolicySet> {
+        let policies = (0..policies).map(|policy| {
+            let tests: Vec<_> = (0..10)
+                .map(|test| format!("participant.attributes.bio.contains('<{policy}-{test}>')"))
+                .collect();
+            json!({"name": format!("p{policy}"), "match": {}, "effect": "mute", "when": tests.join(" || ")})
+        });
+        let document = json!({"policies": policies.collect::<Vec<_>>()}).to_string();
+        let document = Document::load([("policies.json", document.as_str())]);
+        let compiled = document.unwrap().value.policies.into_iter();
+        let compiled = compiled.map(|policy| CompiledPolicy::new(&policy, 1).unwrap());
+        Arc::new(PolicySet::new(compiled))
+    }
+
+    /// On a runtime with one thread: what is decided in the first poll keeps all others waiting.
+    #[tokio::test]
+    async fn a_decision_that_takes_long_is_made_on_another_thread() {
+        let facts = json!({
+            "room": {"name": "standup", "sid": "RM_1"},
+            "participant": {"identity": "ann", "sid": "PA_1", "attributes": {"bio": "-".repeat(60_000)}},
+            "track": {"sid": "TR_1", "name": "mic", "source": "MICROPHONE", "type": "AUDIO", "mime_type": "audio/opus"},
+            "event": {"type": "track_published", "created_at": 0},
+        });
+        let facts: Facts = serde_json::from_value(facts).unwrap();
+        let now = DateTime::UNIX_EPOCH;
+        for (policies, is_quick) in [(looking(1), true), (looking(1000), false)] {
+            let decided = decide(&policies, &facts, now);
+            let mut deciding = pin!(decide_in_turn(|| Arc::clone(&policies), facts.clone(), now));
+            match poll!(deciding.as_mut()) {
+                Poll::Ready((_, decision)) => assert!(is_quick && decision == decided),
+                Poll::Pending => assert!(!is_quick && deciding.await.1 == decided),
+            }
+        }
+    }
+}

@@ -9,11 +9,11 @@ use livekit_double::{Simulator, SimulatorConfig, sign_webhook};
 use nix::sys::signal::Signal;
 use quell_clock::Clock;
 use reqwest::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::Instant;
 
-use crate::support::{BOUND, Program, TestDatabase, admin, read_until, settings};
+use crate::support::{BOUND, Program, TestDatabase, admin, settings};
 
 /// What sends webhooks as LiveKit does, and keeps those that were acknowledged.
 #[derive(Clone)]
@@ -71,9 +71,7 @@ impl Troubled {
         settings.push(("DATABASE_URL", url));
         settings.push(("QUELL_MIGRATE_DATABASE_URL", database.url().to_owned()));
         let mut program = Program::start(&["serve"], &settings);
-        let log = read_until(&mut program.err, "quell is listening").await;
-        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-        let url = format!("http://{}", line["fields"]["address"].as_str().unwrap());
+        let url = program.url().await;
         let mut troubled = Self {
             program,
             sender: Sender {

@@ -6,7 +6,7 @@ use quell_clock::Clock;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{ACME, Program, TestApp, TestDatabase, read_until, settings};
+use crate::support::{ACME, Program, TestApp, TestDatabase, settings};
 
 /// A serving quell, with its LiveKit and its database.
 struct Served {
@@ -28,9 +28,7 @@ impl Served {
                 .map(|(name, value)| (*name, (*value).to_owned())),
         );
         let mut program = Program::start(&["serve"], &settings);
-        let log = read_until(&mut program.err, "quell is listening").await;
-        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-        let url = format!("http://{}", line["fields"]["address"].as_str().unwrap());
+        let url = program.url().await;
         Self {
             program,
             livekit,

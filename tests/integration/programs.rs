@@ -234,9 +234,7 @@ async fn serve_answers_until_it_is_terminated() {
     let livekit = livekit().await;
     let settings = settings(&database, &livekit);
     let mut serve = Program::start(&["serve"], &settings);
-    let log = read_until(&mut serve.err, "quell is listening").await;
-    let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    let url = format!("http://{}", line["fields"]["address"].as_str().unwrap());
+    let url = serve.url().await;
     let http = http();
     for path in ["healthz", "readyz"] {
         assert_eq!(status(&http, &format!("{url}/{path}")).await, 200, "{path}");

@@ -36,18 +36,16 @@ async fn seven_hundred_half_headers_keep_nobody_out_of_a_server_with_512_files()
         Simulator::start(SimulatorConfig::default()).await.unwrap(),
     );
     let mut program = Program::start_with_files(512, &["serve"], &settings(&database, &livekit));
-    let log = read_until(&mut program.err, "quell is listening").await;
-    let listening: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    let address = listening["fields"]["address"].as_str().unwrap();
+    let url = program.url().await;
     let mut strangers = Vec::new();
     for _ in 0..700 {
-        strangers.push(half_a_header(address).await);
+        strangers.push(half_a_header(url.trim_start_matches("http://")).await);
     }
     let begun = Instant::now();
     let http = reqwest::Client::new();
     for path in ["healthz", "readyz"] {
         let answer = http
-            .get(format!("http://{address}/{path}"))
+            .get(format!("{url}/{path}"))
             .timeout(BOUND)
             .send()
             .await
@@ -64,13 +62,29 @@ async fn seven_hundred_half_headers_keep_nobody_out_of_a_server_with_512_files()
         is_closed(stranger).await;
     }
     assert_eq!(
-        http.get(format!("http://{address}/readyz"))
+        http.get(format!("{url}/readyz"))
             .send()
             .await
             .unwrap()
             .status(),
         200
     );
+}
+
+/// The connections wait in the kernel meanwhile.
+#[tokio::test]
+async fn connections_are_accepted_again_once_there_are_files() {
+    let (database, livekit) = (
+        TestDatabase::create().await,
+        Simulator::start(SimulatorConfig::default()).await.unwrap(),
+    );
+    let mut program = Program::start(&["serve"], &settings(&database, &livekit));
+    let url = program.url().await;
+    let kept = program.files_max("1");
+    let asked = tokio::spawn(reqwest::get(format!("{url}/healthz")));
+    read_until(&mut program.err, "a connection cannot be accepted").await;
+    program.files_max(&kept);
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]

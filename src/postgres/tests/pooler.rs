@@ -24,6 +24,8 @@ async fn a_pooler_works_or_is_refused_in_one_sentence() {
             let got = opened.as_ref().map(|_| ()).map_err(ToString::to_string);
             assert_eq!(got, want, "{mode}, {prepared_max}");
             let Ok(database) = opened else { continue };
+            let limit = "select current_setting('statement_timeout')";
+            assert_eq!(list(&database.pool, limit).await, ["4s"]);
             create_partitions(&database.pool).await.unwrap();
             drop_events(&database.pool, 30).await.unwrap();
             database.close().await;

@@ -9,7 +9,7 @@ use livekit_double::Simulator;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -63,6 +63,13 @@ impl Program {
             child,
             data,
         }
+    }
+
+    /// Waits until a server listens; its URL.
+    pub(crate) async fn url(&mut self) -> String {
+        let log = read_until(&mut self.err, "quell is listening").await;
+        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        format!("http://{}", line["fields"]["address"].as_str().unwrap())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::limits::TEXT_WORK_BYTES_MAX;
+use crate::limits::{TEXT_WORK_BYTES_MAX, TRACK_NAME_BYTES_MAX};
 
 /// A fact that holds texts, with the most bytes that LiveKit lets all of them have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +15,7 @@ pub enum TextFact {
     ParticipantMetadata,
     /// A room's metadata.
     RoomMetadata,
-    /// A track's name, which LiveKit has no limit of its own for.
+    /// A track's name.
     TrackName,
     /// Names, identities and SIDs.
     Names,
@@ -50,10 +50,11 @@ impl TextFact {
 
     /// The most bytes of all of its texts together.
     #[must_use]
-    pub const fn bytes_max(self) -> u64 {
+    pub fn bytes_max(self) -> u64 {
         match self {
             Self::Attributes => 64 << 10,
-            Self::ParticipantMetadata | Self::RoomMetadata | Self::TrackName => 512 << 10,
+            Self::ParticipantMetadata | Self::RoomMetadata => 512 << 10,
+            Self::TrackName => TRACK_NAME_BYTES_MAX.into(),
             Self::Names => 4 << 10,
         }
     }
