@@ -82,7 +82,7 @@ pub(crate) fn facts_from_live(
 /// The start of it: the client that publishes chooses it, and LiveKit bounds all other texts. So nobody stays unmuted whose
 /// track's name takes long to read.
 fn track_name(name: &str) -> String {
-    name[..name.floor_char_boundary(TRACK_NAME_BYTES_MAX.into())].to_owned()
+    name[..name.floor_char_boundary(TRACK_NAME_BYTES_MAX)].to_owned()
 }
 
 /// Adds what `ListRooms` says of the room.

@@ -1,6 +1,6 @@
 //! LiveKit: what it tells us (signed webhooks) and what we ask of it (its `RoomService`).
 
-mod elements;
+mod answer;
 pub mod event;
 pub(crate) mod facts;
 mod rate;
@@ -9,7 +9,7 @@ mod rooms;
 pub mod signature;
 mod twirp;
 
-pub use elements::Oversized;
+pub use answer::Oversized;
 pub use rate::{RateLimit, Urgency};
 pub use room::{LiveKit, LiveRoom, MutedTrack};
 pub use rooms::Rooms;

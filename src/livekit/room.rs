@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use livekit_api::access_token::VideoGrants;
 use livekit_protocol::{
-    ListParticipantsRequest, ListParticipantsResponse, ListRoomsRequest, ListRoomsResponse,
-    MuteRoomTrackRequest, MuteRoomTrackResponse, ParticipantInfo, Room, RoomParticipantIdentity,
+    ListParticipantsRequest, ListRoomsRequest, MuteRoomTrackRequest, MuteRoomTrackResponse,
+    ParticipantInfo, Room, RoomParticipantIdentity,
 };
+use prost::Message;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::elements::Oversized;
+use super::answer::{MUTED, Oversized, PARTICIPANT, PARTICIPANTS, ROOMS};
 use super::twirp::{LiveKitError, LiveKitSetupError, Twirp};
 use crate::access::Verb;
 use crate::config::LiveKitConfig;
@@ -18,6 +19,11 @@ use crate::ledger::{Intent, Unfinished};
 use quell_clock::Clock;
 use quell_policy::TenantId;
 use quell_policy::metadata::{metadata_in, tenant_in};
+
+/// The most bytes of a list that is kept whole.
+const LIST_BYTES_MAX: usize = 4 << 20;
+const LIST_ROOMS: &str = "ListRooms";
+const LIST_PARTICIPANTS: &str = "ListParticipants";
 
 /// A client of one LiveKit deployment; cheap to clone.
 #[derive(Debug, Clone)]
@@ -80,14 +86,15 @@ impl LiveKit {
         names: Vec<String>,
         deadline: Instant,
     ) -> Result<Vec<Room>, LiveKitError> {
-        let grants = VideoGrants {
-            room_list: true,
-            ..VideoGrants::default()
-        };
         let request = ListRoomsRequest { names };
-        let response: ListRoomsResponse =
-            self.0.call("ListRooms", grants, &request, deadline).await?;
-        Ok(response.rooms)
+        let mut rooms = Bounded::default();
+        let oversized = self
+            .0
+            .list(LIST_ROOMS, room_list(), &request, &ROOMS, deadline, |it| {
+                rooms.add(it);
+            })
+            .await?;
+        rooms.all(LIST_ROOMS, &oversized)
     }
 
     /// Calls `each` with every room. Those with too much metadata are left out, and returned.
@@ -96,13 +103,9 @@ impl LiveKit {
         deadline: Instant,
         each: impl FnMut(Room),
     ) -> Result<Vec<Oversized>, LiveKitError> {
-        let grants = VideoGrants {
-            room_list: true,
-            ..VideoGrants::default()
-        };
         let request = ListRoomsRequest::default();
         self.0
-            .list("ListRooms", grants, &request, deadline, each)
+            .list(LIST_ROOMS, room_list(), &request, &ROOMS, deadline, each)
             .await
     }
 
@@ -119,7 +122,14 @@ impl LiveKit {
         };
         let grants = admin_of(room);
         self.0
-            .list("ListParticipants", grants, &request, deadline, each)
+            .list(
+                LIST_PARTICIPANTS,
+                grants,
+                &request,
+                &PARTICIPANTS,
+                deadline,
+                each,
+            )
             .await
     }
 
@@ -129,14 +139,10 @@ impl LiveKit {
         room: &str,
         deadline: Instant,
     ) -> Result<Vec<ParticipantInfo>, LiveKitError> {
-        let request = ListParticipantsRequest {
-            room: room.to_owned(),
-        };
-        let response: ListParticipantsResponse = self
-            .0
-            .call("ListParticipants", admin_of(room), &request, deadline)
+        let mut participants = Bounded::default();
+        self.each_participant(room, deadline, |it| participants.add(it))
             .await?;
-        Ok(response.participants)
+        participants.all(LIST_PARTICIPANTS, &[])
     }
 
     /// The participant with its tracks, or none where it or its room is not there.
@@ -153,7 +159,13 @@ impl LiveKit {
         };
         let found = self
             .0
-            .call("GetParticipant", admin_of(room), &request, deadline)
+            .call(
+                "GetParticipant",
+                admin_of(room),
+                &request,
+                &PARTICIPANT,
+                deadline,
+            )
             .await;
         match found {
             Ok(participant) => Ok(Some(participant)),
@@ -179,10 +191,14 @@ impl LiveKit {
             },
         };
         let grants = admin_of(permit.room_name());
-        let called = self
-            .0
-            .call::<_, MuteRoomTrackResponse>("MutePublishedTrack", grants, &request, deadline)
-            .await;
+        let called = self.0.call::<_, MuteRoomTrackResponse>(
+            "MutePublishedTrack",
+            grants,
+            &request,
+            &MUTED,
+            deadline,
+        );
+        let called = called.await;
         // LiveKit answers 200 with no track for one that it does not know.
         let muted = called.map(|response| {
             response
@@ -200,6 +216,50 @@ impl LiveKitError {
     #[must_use]
     pub fn is_remote_unmute_disabled(&self) -> bool {
         self.is_code("failed_precondition")
+    }
+}
+
+/// Elements of a list that are kept, as many as may be.
+#[derive(Debug)]
+struct Bounded<Element> {
+    elements: Vec<Element>,
+    bytes: usize,
+}
+
+impl<Element> Default for Bounded<Element> {
+    fn default() -> Self {
+        Self {
+            elements: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<Element: Message> Bounded<Element> {
+    fn add(&mut self, element: Element) {
+        self.bytes += element.encoded_len();
+        if self.bytes <= LIST_BYTES_MAX {
+            self.elements.push(element);
+        }
+    }
+
+    /// All of them, where none was too large.
+    fn all(
+        self,
+        method: &'static str,
+        oversized: &[Oversized],
+    ) -> Result<Vec<Element>, LiveKitError> {
+        if self.bytes > LIST_BYTES_MAX || !oversized.is_empty() {
+            return Err(LiveKitError::TooLarge { method });
+        }
+        Ok(self.elements)
+    }
+}
+
+fn room_list() -> VideoGrants {
+    VideoGrants {
+        room_list: true,
+        ..VideoGrants::default()
     }
 }
 

@@ -15,14 +15,14 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::elements::{Elements, Oversized};
+use super::answer::{Answer, Oversized, Shape};
 use crate::config::LiveKitConfig;
 use quell_clock::Clock;
 
 /// How long a call's token is good for.
 const TOKEN_TTL_SECS: i64 = 60;
-/// The longest answer; a proxy may send anything.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// The longest answer that is no success; a proxy may send anything.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
 
 /// Why a call to LiveKit came to nothing.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum LiveKitError {
         message: String,
     },
     /// A success that is too long to be kept.
-    #[error("LiveKit's answer to {method} is larger than {ANSWER_BYTES_MAX} bytes")]
+    #[error("LiveKit's answer to {method} is too large")]
     TooLarge {
         /// The RPC.
         method: &'static str,
@@ -92,7 +92,8 @@ impl LiveKitError {
         match self {
             Self::Timeout { .. } | Self::Unreadable { .. } | Self::TooLarge { .. } => true,
             Self::Unreachable { was_sent, .. } => *was_sent,
-            Self::Status { status, .. } => *status >= 500,
+            // 408 is Twirp's `deadline_exceeded`.
+            Self::Status { status, .. } => *status >= 500 || *status == 408,
         }
     }
 }
@@ -144,49 +145,69 @@ impl Twirp {
         method: &'static str,
         grants: VideoGrants,
         request: &Req,
+        shape: &'static Shape,
         deadline: Instant,
     ) -> Result<Res, LiveKitError> {
         let answer = async {
-            let response = self.send(method, grants, request.encode_to_vec()).await?;
-            let body = whole(method, response).await?;
-            Res::decode(body.as_slice()).map_err(|error| LiveKitError::Unreadable {
-                method,
-                reason: error.to_string(),
-            })
+            let answer = self
+                .read(method, grants, request, shape, |_| Ok(()))
+                .await?;
+            let (kept, oversized) = answer;
+            if !oversized.is_empty() {
+                return Err(LiveKitError::TooLarge { method });
+            }
+            decode(method, &kept)
         };
         in_time(method, deadline, answer).await
     }
 
-    /// The same of an answer that is one list, as its first field: calls `each` with every element of it, of any
-    /// number. Those that are too large are left out, and returned.
+    /// The same of an answer that is one list: calls `each` with every element of it, of any number. Those that are too
+    /// large are left out, and returned.
     pub(super) async fn list<Req: Message, Element: Message + Default>(
         &self,
         method: &'static str,
         grants: VideoGrants,
         request: &Req,
+        shape: &'static Shape,
         deadline: Instant,
         mut each: impl FnMut(Element),
     ) -> Result<Vec<Oversized>, LiveKitError> {
         let answer = async {
-            let mut response = self.send(method, grants, request.encode_to_vec()).await?;
-            let mut elements = Elements::default();
-            let unreadable = |reason: String| LiveKitError::Unreadable { method, reason };
-            while let Some(chunk) = response
-                .chunk()
-                .await
-                .map_err(|error| unreachable(method, error))?
-            {
-                elements.push(&chunk);
-                while let Some(element) =
-                    elements.next().map_err(|wrong| unreadable(wrong.into()))?
-                {
-                    let element = Element::decode(element);
-                    each(element.map_err(|error| unreadable(error.to_string()))?);
-                }
-            }
-            elements.end().map_err(|wrong| unreadable(wrong.into()))
+            let each = |element: Vec<u8>| {
+                each(decode(method, &element)?);
+                Ok(())
+            };
+            let answer = self.read(method, grants, request, shape, each).await?;
+            Ok(answer.1)
         };
         in_time(method, deadline, answer).await
+    }
+
+    async fn read<Req: Message>(
+        &self,
+        method: &'static str,
+        grants: VideoGrants,
+        request: &Req,
+        shape: &'static Shape,
+        mut each: impl FnMut(Vec<u8>) -> Result<(), LiveKitError>,
+    ) -> Result<(Vec<u8>, Vec<Oversized>), LiveKitError> {
+        let mut response = self.send(method, grants, request.encode_to_vec()).await?;
+        let mut answer = Answer::new(shape);
+        let unreadable = |reason: &str| LiveKitError::Unreadable {
+            method,
+            reason: reason.to_owned(),
+        };
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| unreachable(method, error))?
+        {
+            answer.push(&chunk).map_err(unreadable)?;
+            while let Some(element) = answer.next() {
+                each(element)?;
+            }
+        }
+        answer.end().map_err(unreadable)
     }
 
     /// Sends a request; the answer is a success, and protobuf.
@@ -281,7 +302,14 @@ async fn in_time<T>(
         .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)))
 }
 
-/// The whole of an answer, which is bounded.
+fn decode<Res: Message + Default>(method: &'static str, bytes: &[u8]) -> Result<Res, LiveKitError> {
+    Res::decode(bytes).map_err(|error| LiveKitError::Unreadable {
+        method,
+        reason: error.to_string(),
+    })
+}
+
+/// The whole of an answer that is no success, which is bounded.
 async fn whole(
     method: &'static str,
     mut response: reqwest::Response,
@@ -292,7 +320,7 @@ async fn whole(
         .await
         .map_err(|error| unreachable(method, error))?
     {
-        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+        if bytes.len() + chunk.len() > REFUSAL_BYTES_MAX {
             return Err(LiveKitError::TooLarge { method });
         }
         bytes.extend_from_slice(&chunk);

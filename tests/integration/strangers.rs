@@ -81,10 +81,12 @@ async fn connections_are_accepted_again_once_there_are_files() {
     let mut program = Program::start(&["serve"], &settings(&database, &livekit));
     let url = program.url().await;
     let kept = program.files_max("1");
-    let asked = tokio::spawn(reqwest::get(format!("{url}/healthz")));
-    read_until(&mut program.err, "a connection cannot be accepted").await;
-    program.files_max(&kept);
-    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+    let mended = async {
+        read_until(&mut program.err, "a connection cannot be accepted").await;
+        program.files_max(&kept);
+    };
+    let (answer, ()) = tokio::join!(reqwest::get(format!("{url}/healthz")), mended);
+    assert_eq!(answer.unwrap().status(), 200);
 }
 
 #[tokio::test]

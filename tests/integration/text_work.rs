@@ -1,11 +1,12 @@
 //! Policies on long texts: what is refused when written, what is muted all the same, and what nothing decides.
 
 use livekit_double::{Join, Publish};
+use livekit_protocol::TrackSource;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::apply::{folder, path, policy};
-use crate::support::{ACME, GLOBEX, TestApp};
+use crate::support::{ACME, GLOBEX, MICS, TestApp};
 
 /// A policy that looks in metadata for texts of these lengths.
 fn looking(name: &str, lengths: impl Iterator<Item = usize>) -> Value {
@@ -188,5 +189,36 @@ async fn beyond_livekits_limits_only_the_operators_policies_decide_and_nothing_i
             .await,
         2
     );
+    app.finish().await;
+}
+
+/// LiveKit has no limit for a track's name.
+#[tokio::test]
+async fn whoever_pads_the_names_of_its_tracks_is_muted_all_the_same() {
+    let app = TestApp::new().await;
+    app.apply(MICS).await;
+    app.room("standup", "acme");
+    let padded = |source| Publish {
+        name: "x".repeat(2 << 20),
+        ..Publish::new(source)
+    };
+    app.simulator.join("standup", Join::new("ann"));
+    let publish = |source| {
+        let published = app.simulator.publish("standup", "ann", padded(source));
+        published.unwrap().sid
+    };
+    for _ in 0..3 {
+        publish(TrackSource::Camera);
+    }
+    let told = publish(TrackSource::Microphone);
+    app.settle().await;
+    assert_eq!(app.settlement(&told).await.as_deref(), Some("muted"));
+    app.hold_webhooks();
+    let seen = publish(TrackSource::Microphone);
+    let counts = app.sweep().await;
+    assert_eq!((counts.muted, counts.skipped), (1, 0), "{counts:?}");
+    for sid in [&told, &seen] {
+        assert!(app.is_muted("standup", "ann", sid));
+    }
     app.finish().await;
 }

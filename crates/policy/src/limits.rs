@@ -12,7 +12,7 @@ pub const PRIORITY_DEFAULT: u16 = 100;
 /// The most bytes of texts that one owner's policies read for one track, where LiveKit's largest texts are read.
 pub const TEXT_WORK_BYTES_MAX: u64 = 8 << 20;
 /// The most bytes of a track's name that are a fact: LiveKit has no limit for it, and the client chooses it.
-pub const TRACK_NAME_BYTES_MAX: u16 = 4 << 10;
+pub const TRACK_NAME_BYTES_MAX: usize = 4 << 10;
 
 /// The most entries of a list, or of a map of attributes.
 pub(super) const LIST_ITEMS_MAX: usize = 100;

@@ -54,7 +54,7 @@ impl TextFact {
         match self {
             Self::Attributes => 64 << 10,
             Self::ParticipantMetadata | Self::RoomMetadata => 512 << 10,
-            Self::TrackName => TRACK_NAME_BYTES_MAX.into(),
+            Self::TrackName => u64::try_from(TRACK_NAME_BYTES_MAX).unwrap_or(u64::MAX),
             Self::Names => 4 << 10,
         }
     }
