@@ -126,6 +126,12 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
             state.metrics.webhook(result);
             let is_lost = problem.status.is_client_error() && !matches!(error, Error::Signature(_));
             let mut response = problem.because(chain(&error)).into_response();
+            // LiveKit takes its refusal for success, and whoever publishes makes it long.
+            if let (Error::Body(BodyError::TooLarge { .. }), Some(sweeper)) =
+                (&error, &state.sweeper)
+            {
+                sweeper.lost_webhook();
+            }
             if is_lost {
                 response.extensions_mut().insert(Lost);
             }

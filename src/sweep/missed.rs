@@ -13,8 +13,8 @@ use crate::postgres::{Pool, to_pg_text};
 /// What comes within this time is looked up together.
 const GATHER: Duration = Duration::from_millis(200);
 const EVENTS_MAX: usize = 256;
-/// A room is swept for this at most once in 10 s.
-const ROOM_EVERY_SECS: i64 = 10;
+/// A room is swept for this at most once in this time.
+pub(super) const EVERY: Duration = Duration::from_secs(10);
 
 /// The next events that end something: what came at about the same time. None: there will be no more.
 pub(super) async fn gather(events: &mut mpsc::Receiver<Event>) -> Option<Vec<Event>> {
@@ -71,11 +71,25 @@ pub(super) async fn rooms(
     )
     .fetch_all(pool)
     .await?;
-    let bucket = now.timestamp().div_euclid(ROOM_EVERY_SECS);
+    let bucket = bucket(now);
     let ticks = rows.into_iter().map(|row| Tick {
         cause: TickCause::MissingWebhook,
         key: format!("{} {bucket}", row.room_sid),
         room_name: Some(row.room_name),
     });
     Ok(ticks.collect())
+}
+
+/// For an event of which nobody knows what it was about.
+pub(super) fn somewhere(now: DateTime<Utc>) -> Tick {
+    Tick {
+        cause: TickCause::MissingWebhook,
+        key: format!("all {}", bucket(now)),
+        room_name: None,
+    }
+}
+
+fn bucket(now: DateTime<Utc>) -> i64 {
+    let every = i64::try_from(EVERY.as_secs()).unwrap_or(i64::MAX);
+    now.timestamp().div_euclid(every)
 }

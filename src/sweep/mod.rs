@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,6 +84,8 @@ struct Shared {
     others_places: Arc<Semaphore>,
     /// Tracks that are acted on at once, in all sweeps: each takes up what is said of its room and participant.
     acts: Semaphore,
+    /// A webhook was lost, and nobody knows of which room.
+    lost: Notify,
 }
 
 impl Deref for Shared {
@@ -113,6 +115,7 @@ impl Sweeper {
                 edge_places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
                 others_places: Arc::new(Semaphore::new(SWEEPS_AT_ONCE)),
                 acts: Semaphore::new(TRACKS_AT_ONCE),
+                lost: Notify::new(),
             }),
         }
     }
@@ -136,6 +139,7 @@ impl Sweeper {
             self.clone().for_policies(changed, before),
         );
         supervisor.supervise("sweeps for webhooks", self.clone().for_webhooks(events));
+        supervisor.supervise("sweeps for lost webhooks", self.clone().for_lost());
         supervisor.supervise("sweeps of others", self.clone().of_others());
     }
 
@@ -335,6 +339,24 @@ impl Sweeper {
                         tracing::warn!(%error, "whether webhooks are missing cannot be read");
                     }
                 }
+            }
+        };
+        stop.run_until_cancelled(running).await;
+    }
+
+    /// Has all rooms swept, soon, where this process sweeps by itself: an event of LiveKit's could not be taken.
+    pub(crate) fn lost_webhook(&self) {
+        self.parts.lost.notify_one();
+    }
+
+    async fn for_lost(self) {
+        let stop = self.parts.stop.clone();
+        let running = async {
+            loop {
+                self.parts.lost.notified().await;
+                let tick = missed::somewhere(self.now());
+                self.queue_tick(tick, RoomScope::All, &self.parts.places);
+                self.pause(missed::EVERY).await;
             }
         };
         stop.run_until_cancelled(running).await;

@@ -107,14 +107,14 @@ async fn a_lost_webhook_is_made_good_by_the_schedule_and_a_self_unmuted_track_is
         .start()
         .await;
     // What comes due while the server starts is done by that sweep.
-    app.swept("start", 1).await;
+    app.swept_here("start", 1).await;
     app.apply(MICS).await;
     app.hold_webhooks();
     app.room("standup", "acme");
     let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
     clock.set(at("2026-03-02T12:00:30Z"));
     app.until_muted("standup", "ann", &mic.sid).await;
-    app.swept("schedule", 1).await;
+    app.swept_here("schedule", 1).await;
     let unmuted = app
         .simulator
         .set_self_muted("standup", "ann", &mic.sid, false);
@@ -214,6 +214,23 @@ async fn a_room_of_which_a_webhook_is_missing_is_swept() {
     app.simulator.leave("other", "fay").unwrap();
     app.until_muted("other", "cid", &hidden.sid).await;
     app.swept("missing_webhook", 2).await;
+    app.finish().await;
+}
+
+/// Whoever publishes chooses its length.
+#[tokio::test]
+async fn all_rooms_are_swept_where_an_event_is_too_large_to_be_taken() {
+    let app = sweeping().start().await;
+    app.apply(MICS).await;
+    app.swept("policy", 1).await;
+    app.room("standup", "acme");
+    let mic = Publish {
+        name: "x".repeat(9 << 20),
+        ..Publish::microphone()
+    };
+    let mic = app.publish("standup", Join::new("ann"), mic);
+    app.until_muted("standup", "ann", &mic.sid).await;
+    app.swept("missing_webhook", 1).await;
     app.finish().await;
 }
 

@@ -84,6 +84,15 @@ impl TestApp {
         .await;
     }
 
+    /// The same by this process, which has gone on by then: the next tick is one after now.
+    pub(crate) async fn swept_here(&self, cause: &str, count: u64) {
+        let taken = format!("quell_sweep_seconds_count{{cause=\"{cause}\"}}");
+        self.wait_for(&format!("{count} sweeps for {cause} here"), async || {
+            self.metric(&self.url, &taken).await >= count
+        })
+        .await;
+    }
+
     pub(crate) async fn until_muted(&self, room: &str, identity: &str, sid: &str) {
         self.wait_for("the track is muted", async || {
             self.is_muted(room, identity, sid)
