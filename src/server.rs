@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::http;
 use crate::http::auth::{AuthSetupError, Authenticator};
-use crate::http::{AdmissionQueues, AppParts, AppState, CallerLimits, ConnectionLimits};
+use crate::http::{
+    AdmissionQueues, AppParts, AppState, CallerLimits, ConnectionLimits, Connections,
+};
 use crate::inbox::{BodyBytes, Inbox, Worker, WorkerParts};
 use crate::livekit::signature::Verifier;
 use crate::maintenance::{self, Means};
@@ -142,13 +144,13 @@ impl Server {
             retention_days: config.event_retention_days,
         };
         maintenance::start(&supervisor, &means, &state.metrics, &clock);
+        let connections = Connections::new(limits, state.metrics.clone());
         let serve = |listener, service| {
-            let metrics = state.metrics.clone();
+            let connections = connections.clone();
             http::serve(
                 listener,
                 service,
-                limits,
-                metrics,
+                connections,
                 tracker.clone(),
                 stop.clone(),
             )

@@ -207,12 +207,13 @@ impl ActionRunner {
             self.metrics.observe(Step::WebhookToMute, latency);
         }
         let result = result_of(called, request.verb);
+        let outcome = outcome_of(&result);
         let completion = Completion {
-            outcome: outcome_of(&result),
+            outcome,
             error: result.as_ref().err().map(ToString::to_string),
             muted: result.as_ref().ok().map(|state| state.muted),
             latency,
-            may_stand: may_stand(&result),
+            may_stand: matches!(outcome, Outcome::Done | Outcome::Unknown),
         };
         Acted {
             result,
@@ -325,6 +326,7 @@ fn outcome_of(result: &Result<TrackState, ActionError>) -> Outcome {
         Err(ActionError::Gone) => Outcome::Gone,
         Err(ActionError::Denied(_)) => Outcome::Refused,
         Err(ActionError::Superseded) => Outcome::Superseded,
+        Err(ActionError::LiveKit(error)) if error.may_have_happened() => Outcome::Unknown,
         Err(
             ActionError::Busy
             | ActionError::Lost
@@ -333,23 +335,5 @@ fn outcome_of(result: &Result<TrackState, ActionError>) -> Outcome {
             | ActionError::LiveKit(_)
             | ActionError::Database(_),
         ) => Outcome::Failed,
-    }
-}
-
-/// Whether what was asked for was done, or may have been although no answer came.
-fn may_stand(result: &Result<TrackState, ActionError>) -> bool {
-    match result {
-        Ok(_) => true,
-        Err(ActionError::LiveKit(error)) => error.may_have_happened(),
-        Err(
-            ActionError::Denied(_)
-            | ActionError::Superseded
-            | ActionError::Busy
-            | ActionError::Lost
-            | ActionError::Muted
-            | ActionError::Gone
-            | ActionError::RemoteUnmuteDisabled
-            | ActionError::Database(_),
-        ) => false,
     }
 }

@@ -136,7 +136,7 @@ pub enum Outcome {
     Undecided,
     /// A dry-run policy would have done it.
     DryRun,
-    /// Nobody wrote down what came of it.
+    /// LiveKit may have done it: it gave no answer, or nobody wrote it down.
     Unknown,
 }
 

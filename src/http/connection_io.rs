@@ -5,10 +5,14 @@
 //! waiting --first byte--> header --request--> serving --answer written--> waiting
 //!   120 s                  10 s                (the handlers' own bounds; answers: a least rate)
 //! ```
+//!
+//! A request whose body is waited for makes room for others, as one that has not come whole.
 
+use std::any::Any;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +35,9 @@ const ANSWERS: Pace = Pace {
     bytes_per_second: 8 << 10,
 };
 
+/// A body that is waited for for longer makes room where all connections are taken.
+const BODY_STALLED: Duration = Duration::from_secs(1);
+
 /// What a connection is at, shared by its bytes, its requests and whoever has to make room.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -39,12 +46,32 @@ pub(super) struct Progress {
     pub(super) evicted: CancellationToken,
 }
 
-#[derive(Debug)]
 struct State {
     phase: Phase,
     /// The requests that were served.
     served: u64,
     is_stopping: bool,
+    /// Dropped once what is answered is written.
+    until_written: Vec<Box<dyn Any + Send>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("phase", &self.phase)
+            .field("served", &self.served)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps what a request takes up until its client has the answer; in the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct UntilWritten(pub(super) Arc<Progress>);
+
+impl UntilWritten {
+    pub(super) fn keep(&self, taken: impl Send + 'static) {
+        self.0.state().until_written.push(Box::new(taken));
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +82,8 @@ enum Phase {
     Header { since: Instant },
     /// A request is answered.
     Serving,
+    /// Its body is waited for.
+    Body { since: Instant },
 }
 
 impl Progress {
@@ -66,6 +95,7 @@ impl Progress {
                 },
                 served: 0,
                 is_stopping: false,
+                until_written: Vec::new(),
             }),
             evicted: CancellationToken::new(),
         }
@@ -90,6 +120,36 @@ impl Progress {
         state.served += 1;
     }
 
+    /// A part of a request's body has not come yet.
+    pub(super) fn awaiting_body(&self) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Serving) {
+            let since = Instant::now();
+            state.phase = Phase::Body { since };
+        }
+    }
+
+    /// Nothing more is read of a request's body.
+    pub(super) fn has_body(&self) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Body { .. }) {
+            state.phase = Phase::Serving;
+        }
+    }
+
+    /// All that was to be written is.
+    fn flushed(&self) {
+        let mut state = self.state();
+        let written = match state.phase {
+            Phase::Waiting { .. } | Phase::Header { .. } => {
+                std::mem::take(&mut state.until_written)
+            }
+            Phase::Serving | Phase::Body { .. } => return,
+        };
+        drop(state);
+        drop(written);
+    }
+
     /// A request has its answer.
     pub(super) fn answered(&self) {
         let since = Instant::now();
@@ -105,7 +165,7 @@ impl Progress {
     fn deadline(&self) -> Option<(Instant, bool)> {
         let state = self.state();
         let (since, limit, has_begun) = match state.phase {
-            Phase::Serving => return None,
+            Phase::Serving | Phase::Body { .. } => return None,
             Phase::Waiting { since } => (since, IDLE_TIMEOUT, false),
             Phase::Header { since } => (since, HEADER_TIMEOUT, true),
         };
@@ -118,12 +178,16 @@ impl Progress {
     }
 
     /// How soon it makes room for another, the least first; none while a request is served. One that never
-    /// sent a whole request goes before one that did, and then the one that was silent for longer.
-    pub(super) fn eviction_rank(&self) -> Option<(bool, Instant)> {
+    /// sent a whole request goes before one that did, and that before one whose body does not come; of the same,
+    /// the one that was silent for longer.
+    pub(super) fn eviction_rank(&self) -> Option<(u8, Instant)> {
         let state = self.state();
         match state.phase {
             Phase::Serving => None,
-            Phase::Waiting { since } | Phase::Header { since } => Some((state.served > 0, since)),
+            Phase::Waiting { since } | Phase::Header { since } => {
+                Some((u8::from(state.served > 0), since))
+            }
+            Phase::Body { since } => (since.elapsed() >= BODY_STALLED).then_some((2, since)),
         }
     }
 }
@@ -259,7 +323,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<'_, S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
+        // hyper flushes what it has written to the last byte.
+        this.progress.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

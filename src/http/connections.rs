@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::Service;
-use super::connection_io::{Progress, Timed};
+use super::connection_io::{Progress, Timed, UntilWritten};
 use crate::metrics::Metrics;
 
 /// A header, and what hyper reads of a body ahead: of strangers too.
@@ -53,12 +53,10 @@ pub(crate) struct ConnectionLimits {
 pub(crate) async fn serve(
     listener: TcpListener,
     service: Service,
-    limits: ConnectionLimits,
-    metrics: Metrics,
+    Connections(open): Connections,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
-    let open = Arc::new(Open::new(limits, metrics));
     let accepting = async {
         loop {
             let (stream, peer) = accept(&listener).await;
@@ -124,7 +122,15 @@ async fn serve_stream<F: Future<Output = Result<Response<Body>, Infallible>>>(
 ) -> Result<(), Closed> {
     let answering = service_fn(|request: hyper::Request<Incoming>| {
         progress.serving();
-        let answering = answer(request.map(Body::new));
+        let mut request = request.map(|body| {
+            Body::new(Asked {
+                body,
+                progress: Arc::clone(progress),
+            })
+        });
+        let written = UntilWritten(Arc::clone(progress));
+        request.extensions_mut().insert(written);
+        let answering = answer(request);
         let progress = Arc::clone(progress);
         async move {
             let answer = answering.await;
@@ -160,7 +166,43 @@ fn is_timeout(error: &hyper::Error) -> bool {
     source.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// The body of an answer; dropped, it is written.
+/// The body of a request.
+struct Asked {
+    body: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_pending() {
+            self.progress.awaiting_body();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.progress.has_body();
+    }
+}
+
+/// The body of an answer; dropped, it is hyper's to write.
 struct Answer {
     body: Body,
     progress: Arc<Progress>,
@@ -189,6 +231,16 @@ impl HttpBody for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.progress.answered();
+    }
+}
+
+/// The connections of all listeners, which share what there may be; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Open>);
+
+impl Connections {
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
+        Self(Arc::new(Open::new(limits, metrics)))
     }
 }
 

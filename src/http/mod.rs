@@ -35,7 +35,7 @@ use tower::util::MapRequest;
 use crate::metrics::Metrics;
 pub use admission::AdmissionQueues;
 pub use caller_limits::CallerLimits;
-pub(crate) use connections::{ConnectionLimits, serve};
+pub(crate) use connections::{ConnectionLimits, Connections, serve};
 use log::RequestLog;
 use problem::Problem;
 pub use state::{AppParts, AppState};

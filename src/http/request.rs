@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::auth::{AuthRequest, Caller, Scope, WITHOUT_ID};
 use super::body::{BodyError, RequestBody, WholeBody};
 use super::caller_limits::Turn;
+use super::connection_io::UntilWritten;
 use super::problem::Problem;
 use super::state::AppState;
 use crate::access::Principal;
@@ -36,7 +37,8 @@ pub(super) struct ApiRequest {
     pub(super) caller_id: TenantId,
     /// Whose policies are meant: the caller's, or those of the owner that an operator names.
     pub(super) owner: Owner,
-    _turn: Turn,
+    /// Where no connection keeps it until the answer is written.
+    _turn: Option<Turn>,
 }
 
 impl ApiRequest {
@@ -75,7 +77,11 @@ impl ApiRequest {
             )
             .await?;
         let caller_id = caller.id().cloned().ok_or(WITHOUT_ID)?;
-        let turn = state.requests.enter(Some(caller_id.as_str()))?;
+        let mut turn = Some(state.requests.enter(Some(caller_id.as_str()))?);
+        // Answers can be large, and clients slow.
+        if let Some(written) = parts.extensions.get::<UntilWritten>() {
+            written.keep(turn.take());
+        }
         let body = body.whole().await?;
         let principal = Principal::Caller {
             id: caller_id.clone(),

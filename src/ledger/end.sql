@@ -51,7 +51,7 @@ repeated as (
     from closed c join over o using (action_id)
     join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
         and i.phase = 'intent' and i.started_at between $20 and $21
-    where o.intent_id <> o.action_id and o.outcome <> 'failed'
+    where o.intent_id <> o.action_id and o.outcome not in ('failed', 'unknown')
     on conflict do nothing),
 outcomes as (
     insert into audit_log
@@ -82,7 +82,7 @@ outcomes as (
                            where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
                              and coalesce(t.action = 'mute', t.muted))) as x(is_repeated)
     -- That it failed again is no news.
-    where o.intent_id = o.action_id or o.outcome <> 'failed'
+    where o.intent_id = o.action_id or o.outcome not in ('failed', 'unknown')
     on conflict do nothing),
 settled as (
     update webhook_event e

@@ -1,7 +1,8 @@
 //! Decides: at once where that is quick, and else where webhooks do not wait for the thread.
 
+use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::TrackResult;
-use quell_policy::{Decision, Facts, PolicySet, decide, decide_inline};
+use quell_policy::{Decision, Facts, PolicySet, TenantId, decide, decide_inline};
 
 /// Why a track is undecided whose texts were not read to the end.
 const TEXT_LIMIT_EXCEEDED: &str = "policies of one owner read more of this track's texts than they may: these \
@@ -18,6 +19,9 @@ const TEXT_LIMIT_EXCEEDED: &str = "policies of one owner read more of this track
 
 /// Decisions of this process that take long are made one after the other: the other cores are for the others.
 static LONG: Semaphore = Semaphore::const_new(1);
+/// Of each tenant's rooms, one waits for that: tenants take turns.
+static LONG_OF_TENANTS: LazyLock<Mutex<HashMap<Option<TenantId>, Arc<Semaphore>>>> =
+    LazyLock::new(Mutex::default);
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// Decides by the snapshot of then. What takes more than about a millisecond is done on a thread of its own, in its
@@ -30,12 +34,13 @@ pub(crate) async fn decide_in_turn(
     if let Some(decision) = decide_inline(&snapshot(), &facts, now) {
         return (facts, decision);
     }
-    // Nothing closes it. It is given back when the work ends, also where nobody waits for that any more.
+    // Nothing closes these. They are given back when the work ends, also where nobody waits for that any more.
+    let of_tenant = long_of(&facts).acquire_owned().await;
     let turn = LONG.acquire().await;
     let policies = snapshot();
     let deciding = spawn_blocking(move || {
         let decision = decide(&policies, &facts, now);
-        drop(turn);
+        drop((turn, of_tenant));
         (facts, decision)
     });
     match deciding.await {
@@ -46,6 +51,20 @@ pub(crate) async fn decide_in_turn(
             Err(_) => std::future::pending().await,
         },
     }
+}
+
+fn long_of(facts: &Facts) -> Arc<Semaphore> {
+    let tenant = facts.room.tenant.known().cloned().flatten();
+    let mut tenants = LONG_OF_TENANTS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    // Those that nobody has or waits for.
+    tenants.retain(|_, turns| Arc::strong_count(turns) > 1);
+    Arc::clone(
+        tenants
+            .entry(tenant)
+            .or_insert_with(|| Arc::new(Semaphore::new(1))),
+    )
 }
 
 /// Whether nothing is decided, and will not be with these facts: their texts were not read to the end.
@@ -85,7 +104,8 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use futures_util::poll;
+    use futures_util::stream::FuturesUnordered;
+    use futures_util::{FutureExt as _, StreamExt as _, poll};
     use quell_policy::{CompiledPolicy, Document, PolicySet};
     use serde_json::json;
 
@@ -106,17 +126,20 @@ mod tests {
         Arc::new(PolicySet::new(compiled))
     }
 
-    /// On a runtime with one thread: what is decided in the first poll keeps all others waiting.
-    #[tokio::test]
-    async fn a_decision_that_takes_long_is_made_on_another_thread() {
+    fn padded(tenant: Option<&str>) -> Facts {
         let facts = json!({
-            "room": {"name": "standup", "sid": "RM_1"},
+            "room": {"name": "standup", "sid": "RM_1", "tenant": tenant},
             "participant": {"identity": "ann", "sid": "PA_1", "attributes": {"bio": "-".repeat(60_000)}},
             "track": {"sid": "TR_1", "name": "mic", "source": "MICROPHONE", "type": "AUDIO", "mime_type": "audio/opus"},
             "event": {"type": "track_published", "created_at": 0},
         });
-        let facts: Facts = serde_json::from_value(facts).unwrap();
-        let now = DateTime::UNIX_EPOCH;
+        serde_json::from_value(facts).unwrap()
+    }
+
+    /// On a runtime with one thread: what is decided in the first poll keeps all others waiting.
+    #[tokio::test]
+    async fn a_decision_that_takes_long_is_made_on_another_thread() {
+        let (facts, now) = (padded(None), DateTime::UNIX_EPOCH);
         for (policies, is_quick) in [(looking(1), true), (looking(1000), false)] {
             let decided = decide(&policies, &facts, now);
             let mut deciding = pin!(decide_in_turn(|| Arc::clone(&policies), facts.clone(), now));
@@ -125,5 +148,22 @@ mod tests {
                 Poll::Pending => assert!(!is_quick && deciding.await.1 == decided),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn tenants_take_turns_with_what_takes_long() {
+        let policies = looking(1000);
+        let tenants = [&["acme"; 20][..], &["globex", "initech"]].concat();
+        let decisions = tenants.into_iter().map(|tenant| {
+            let deciding = decide_in_turn(
+                || Arc::clone(&policies),
+                padded(Some(tenant)),
+                DateTime::UNIX_EPOCH,
+            );
+            deciding.map(move |_| tenant)
+        });
+        let decided: Vec<_> = decisions.collect::<FuturesUnordered<_>>().collect().await;
+        let place = |tenant| decided.iter().position(|it| *it == tenant).unwrap();
+        assert!(place("globex") < 5 && place("initech") < 5, "{decided:?}");
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
 use crate::action::{Acted, ActionError, ActionRequest, ActionRunner, Cause};
-use crate::audit::{AuditRow, PolicyRevision};
+use crate::audit::{AuditRow, Outcome, PolicyRevision};
 use crate::ledger::{ActionKey, Completion, JobLease, Unfinished};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
@@ -114,8 +114,8 @@ pub struct Handled {
     pub(crate) action: Option<(Unfinished, Completion)>,
     /// The row of an action that was not begun.
     pub(crate) row: Option<AuditRow>,
-    /// The action that was begun.
-    pub(crate) begun: Option<ActionKey>,
+    /// The action that was begun, and what came of it.
+    pub(crate) begun: Option<(ActionKey, Outcome)>,
 }
 
 /// What came of a track.
@@ -330,7 +330,9 @@ impl Pipeline {
             (Verdict::Nothing { .. }, _) => TrackResult::Nothing,
         };
         Handled {
-            begun: action.as_ref().map(|(unfinished, _)| unfinished.action()),
+            begun: action
+                .as_ref()
+                .map(|(it, completion)| (it.action(), completion.outcome)),
             action,
             row,
             ..handled(facts, Some(decision), result)

@@ -56,8 +56,7 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
             return Some((Outcome::Undecided, None, Some(row)));
         }
         // Nothing was begun, and nothing is known of LiveKit: the database failed.
-        TrackResult::Retry(_) if handled.begun.is_none() => return None,
-        TrackResult::Retry(_) => Outcome::Failed,
+        TrackResult::Retry(_) => handled.begun?.1,
         // Where another action is under way, the next sweep sees what came of it.
         TrackResult::Nothing
         | TrackResult::Undecided(_)
@@ -108,7 +107,8 @@ pub(super) async fn is_told(
 /// Writes it, unless the same was written before.
 pub(super) async fn write(pool: &Pool, record: Record<'_>) -> Result<(), sqlx::Error> {
     let facts = &record.handled.facts;
-    let (policy, action) = (record.policy, record.handled.begun);
+    let (policy, begun) = (record.policy, record.handled.begun);
+    let action = begun.map(|(action, _)| action);
     let mut tx = pool.begin().await?;
     let written = sqlx::query!(
         "insert into sweep_decision
@@ -150,7 +150,7 @@ pub(super) async fn failed(
         r#"select track_sid, policy_owner as "owner!: PgOwner", policy_name as "name!",
                   policy_revision as "revision!", action_id as "action_id!", action_started_at as "started_at!"
            from sweep_decision
-           where track_sid = any($1) and outcome = 'failed' and action_id is not null"#,
+           where track_sid = any($1) and outcome in ('failed', 'unknown') and action_id is not null"#,
         track_sids,
     )
     .fetch_all(pool)

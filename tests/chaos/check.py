@@ -117,6 +117,7 @@ class Repeats:
 
     after_unknown: int = 0
     after_failed: int = 0
+    """The one before never reached the double."""
     swept: int = 0
     """A sweep's, of what was muted since it had looked: the lease knows its source's last track alone, which was another."""
     after_gone: int = 0
@@ -336,9 +337,9 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
     """A policy mutes a track once, unless it cannot know that it did.
 
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
-    does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: what failed
-    "is tried again until its deadline". So each mute of a track but the last has to be unknown or failed, or to have found
-    nothing, whoever made it: webhooks' and sweeps' alike. But for a sweep that had looked just before, where another track
+    does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: `failed` says
+    that "LiveKit did not do it". So each mute of a track but the last has to be unknown, or not to have reached the double, or
+    to have found nothing, whoever made it: webhooks' and sweeps' alike. But for a sweep that had looked just before, where another track
     of the source came in between: docs/ARCHITECTURE.md, "A moderator mutes". Only tracks count that no person unmuted, and mutes that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
@@ -353,14 +354,16 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
             continue
         begun.sort(key=lambda row: row.started_at)
         for one, after in zip(begun, begun[1:], strict=False):
-            yield from _again(seen, after, ends.get(one.action_id), repeats)
+            yield from _again(seen, one, after, ends.get(one.action_id), repeats)
 
 
-def _again(seen: Seen, after: Row, end: Row | None, repeats: Repeats) -> Iterator[Disagreement]:
+def _again(seen: Seen, one: Row, after: Row, end: Row | None, repeats: Repeats) -> Iterator[Disagreement]:
     """A mute that was begun after another of the same track, which ended so."""
     if end is None or end.outcome == "unknown":
         repeats.after_unknown += 1
-    elif end.outcome == "failed":
+    elif end.outcome == "failed" and not any(
+        call.track == one.track and call.muted and one.started_at <= call.at <= end.recorded_at for call in seen.calls
+    ):
         repeats.after_failed += 1
     elif end.outcome == "gone":
         repeats.after_gone += 1

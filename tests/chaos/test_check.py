@@ -214,7 +214,6 @@ def test_what_is_planted_is_found(plant: Callable[[Seen], None], found: list[str
     ("before", "written_at", "origin", "counted"),
     [
         ("unknown", 8.0, "webhook", "after_unknown"),
-        ("failed", 2.5, "webhook", "after_failed"),
         ("unknown", 8.0, "sweep", "after_unknown"),
         ("gone", 2.5, "sweep", "after_gone"),
     ],
@@ -225,6 +224,15 @@ def test_what_may_come_again_is_counted(before: str, written_at: float, origin: 
     found = verdict(seen)
     assert found.disagreements == []
     assert getattr(found.repeats, counted) == 1
+
+
+def test_what_failed_before_it_reached_livekit_is_made_again_and_what_may_have_been_done_did_not_fail() -> None:
+    for reached, found in ((2.2, ["repeated"]), (None, [])):
+        seen = agreeing()
+        again(seen, 3.0, "failed", 2.5)
+        if reached is None:
+            seen.calls = seen.calls[1:]
+        assert kinds(seen) == found
 
 
 def test_a_sweep_may_mute_again_where_another_track_of_the_source_came_in_between() -> None:

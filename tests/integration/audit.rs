@@ -90,7 +90,7 @@ async fn the_intent_is_there_while_livekit_is_asked_and_the_outcome_after() {
     .await;
     // Each of the two: the same start, later commits, and what LiveKit was waited for.
     let pairs = "audit_log i join audit_log o using (action_id, started_at)
-        where i.phase = 'intent' and o.phase = 'outcome' and o.outcome = 'failed'
+        where i.phase = 'intent' and o.phase = 'outcome' and o.outcome = 'unknown'
           and i.txid < o.txid and i.seq < o.seq and i.recorded_at < o.recorded_at
           and o.latency_ms > 0 and i.settle_by > i.started_at + interval '60 s'";
     assert_eq!(count(&app, pairs).await, 2);

@@ -173,7 +173,7 @@ async fn a_moderator_waits_for_a_mute_that_hangs_and_then_has_the_last_word() {
     assert_eq!(
         app.lines("action <> 'policy.create'").await,
         [
-            "webhook mute failed - acme webinar-1 ann MICROPHONE all@1",
+            "webhook mute unknown - acme webinar-1 ann MICROPHONE all@1",
             "manual unmute done acme acme webinar-1 ann MICROPHONE -",
             "webhook mute superseded - acme webinar-1 ann MICROPHONE all@1",
         ]

@@ -89,6 +89,37 @@ async fn connections_are_accepted_again_once_there_are_files() {
     assert_eq!(answer.unwrap().status(), 200);
 }
 
+/// Of a known caller, whose bodies do not come; its connections are as many as there may be.
+#[tokio::test]
+async fn half_bodies_keep_nobody_out() {
+    let app = Setup::default()
+        .env("QUELL_HTTP_CONNECTIONS", "20")
+        .start()
+        .await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut halves = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /livekit/participant/mute HTTP/1.1\r\nHost: quell\r\nAuthorization: Bearer {ACME}\r\n\
+             Content-Type: application/json\r\nContent-Length: 90\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        halves.push(stream);
+    }
+    let begun = Instant::now();
+    let answer = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // A body has 10 s and more.
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(halves);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_peer_has_its_share_where_that_is_set() {
     let app = Setup::default()

@@ -117,7 +117,7 @@ async fn a_mute_that_fails_at_each_tick_is_one_row_and_what_comes_of_it_at_last_
         let counts = app.sweep().await;
         assert_eq!((counts.muted, counts.failed), (0, 1));
     }
-    let failed = "sweep mute failed - acme standup ann MICROPHONE mics@1";
+    let failed = "sweep mute unknown - acme standup ann MICROPHONE mics@1";
     assert_eq!(app.by_sweeps().await, [failed]);
     assert_eq!(
         app.count("select failures from policy_effect where policy_name = 'mics'")
@@ -253,7 +253,7 @@ async fn a_repeated_mute_of_which_nobody_wrote_what_came_of_it_is_unknown() {
     let left = "with left_open as (
                     insert into open_intent (action_id, started_at, settle_by, repeats_id, repeats_at)
                     select gen_random_uuid(), clock_timestamp(), clock_timestamp() - interval '1 second',
-                           action_id, action_started_at from sweep_decision where outcome = 'failed'
+                           action_id, action_started_at from sweep_decision where outcome = 'unknown'
                     returning 1)
                 select count(*) from left_open";
     assert_eq!(app.count(left).await, 1);

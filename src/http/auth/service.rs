@@ -15,6 +15,7 @@
 //! | none in `AUTH_TIMEOUT_SECONDS` | 503 |
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -42,8 +43,10 @@ const REQUEST_SECS: i64 = 300;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Questions under way at once: strangers can make up tokens.
 pub(super) const ASKED_AT_ONCE_MAX: usize = 32;
-/// Bodies of unknown callers that are read at once: strangers' take no more connections than this.
-pub(super) const READ_AT_ONCE_MAX: usize = 64;
+/// A body that has come by then takes nobody's place.
+const READ_FREELY: Duration = Duration::from_secs(1);
+/// Bodies of unknown callers that take longer: strangers' take no more connections than this.
+pub(super) const SLOW_AT_ONCE_MAX: usize = 64;
 /// Parts of the names of headers that carry secrets.
 const SECRET_NAMES: [&str; 13] = [
     "authorization",
@@ -71,8 +74,8 @@ pub(super) struct AuthService {
     /// How long a question waits until others have their answers, and for its own.
     pub(super) timeout: Duration,
     pub(super) asked: Semaphore,
-    /// Bodies that are read for it: their callers are nobody yet, and may send them as slowly as bodies may come.
-    pub(super) reading: Semaphore,
+    /// Bodies that come slowly: their callers are nobody yet, and are to take up little.
+    pub(super) slow: Semaphore,
     pub(super) answers: Option<Answers>,
 }
 
@@ -105,11 +108,19 @@ impl AuthService {
             return Ok(answer.id);
         }
         let body = {
-            let reading = self.reading.try_acquire();
-            let _reading = reading.map_err(|_| AuthError::ServiceUnavailable {
-                cause: format!("{READ_AT_ONCE_MAX} requests of unknown callers were being read"),
-            })?;
-            request.body.bytes().await?
+            let mut reading = pin!(request.body.bytes());
+            match timeout(READ_FREELY, reading.as_mut()).await {
+                Ok(body) => body?,
+                Err(_) => {
+                    let slow = self.slow.try_acquire();
+                    let _slow = slow.map_err(|_| AuthError::ServiceUnavailable {
+                        cause: format!(
+                            "{SLOW_AT_ONCE_MAX} requests of unknown callers were being read"
+                        ),
+                    })?;
+                    reading.await?
+                }
+            }
         };
         let asking = timeout(self.timeout, self.asked.acquire()).await;
         // Nothing closes the semaphore.

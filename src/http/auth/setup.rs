@@ -15,7 +15,7 @@ use super::jwks::{FETCH_TIMEOUT, RemoteKeys};
 use super::jwt::Jwts;
 use super::key::{HMAC_BYTES_MIN, JwksSource, KeyError, VerifyingKey};
 use super::secrets::Secrets;
-use super::service::{ASKED_AT_ONCE_MAX, AuthService, READ_AT_ONCE_MAX};
+use super::service::{ASKED_AT_ONCE_MAX, AuthService, SLOW_AT_ONCE_MAX};
 use super::signing::SigningKey;
 use crate::config::{AuthConfig, AuthServiceConfig, JwtConfig, JwtKeySource};
 use quell_clock::Clock;
@@ -144,7 +144,7 @@ async fn auth_service(
         clock,
         timeout: config.timeout,
         asked: Semaphore::new(ASKED_AT_ONCE_MAX),
-        reading: Semaphore::new(READ_AT_ONCE_MAX),
+        slow: Semaphore::new(SLOW_AT_ONCE_MAX),
         answers: config.cache.map(Answers::new),
     })
 }

@@ -1,3 +1,5 @@
+use std::sync::Weak;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -11,20 +13,37 @@ struct Served {
     client: DuplexStream,
     task: AbortOnDropHandle<Result<(), Closed>>,
     stop: CancellationToken,
+    progress: Arc<Progress>,
+    /// What requests take up until their answers are written, and once more.
+    kept: Weak<()>,
 }
 
-/// A connection to a server that answers with so many bytes.
+/// A connection to a server that reads the body and answers with so many bytes.
 fn served(bytes: usize) -> Served {
     let (client, stream) = duplex(1024);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    let progress = Arc::new(Progress::new());
+    let (taken, until_written) = (Arc::new(()), Arc::clone(&progress));
+    let kept = Arc::downgrade(&taken);
     let serving = async move {
-        let answer = async |_| Ok(Response::new(Body::from(vec![b'x'; bytes])));
-        let progress = Arc::new(Progress::new());
-        serve_stream(stream, answer, &progress, stopped).await
+        let answer = async |request: Request| {
+            let written: &UntilWritten = request.extensions().get().unwrap();
+            written.keep(Arc::clone(&taken));
+            let body = axum::body::to_bytes(request.into_body(), usize::MAX).await;
+            drop(body);
+            Ok(Response::new(Body::from(vec![b'x'; bytes])))
+        };
+        serve_stream(stream, answer, &until_written, stopped).await
     };
     let task = AbortOnDropHandle::new(TaskTracker::new().spawn(serving));
-    Served { client, task, stop }
+    Served {
+        client,
+        task,
+        stop,
+        progress,
+        kept,
+    }
 }
 
 impl Served {
@@ -145,4 +164,33 @@ async fn where_all_places_are_taken_whoever_never_asked_anything_makes_room_firs
     busy.progress.answered();
     assert!(waiting.await.is_some());
     assert!(busy.progress.evicted.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_takes_up_is_kept_until_its_answer_is_written() {
+    let mut connection = served(100_000);
+    connection.client.write_all(GET).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(connection.kept.strong_count(), 2);
+    let mut read = 0;
+    while read < 100_000 {
+        read += connection.client.read(&mut [0; 1000]).await.unwrap();
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(connection.kept.strong_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_does_not_come_makes_room_after_a_second() {
+    let mut connection = served(3);
+    let head = b"POST / HTTP/1.1\r\nHost: quell\r\nContent-Length: 4\r\n\r\nxx";
+    connection.client.write_all(head).await.unwrap();
+    let rank = async |connection: &Served, millis| {
+        sleep(Duration::from_millis(millis)).await;
+        connection.progress.eviction_rank().map(|(rank, _)| rank)
+    };
+    assert_eq!(rank(&connection, 900).await, None);
+    assert_eq!(rank(&connection, 200).await, Some(2));
+    connection.client.write_all(b"xx").await.unwrap();
+    assert_eq!(rank(&connection, 1).await, Some(1));
 }

@@ -1,11 +1,16 @@
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, Method};
+use futures_util::stream;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::super::testing::{Answer, NOW, Server, body, clock, keys, nowhere};
 use super::*;
+use crate::http::body::RequestBody;
+use crate::inbox::BodyBytes;
 
 fn service(url: &Url, timeout: Duration) -> AuthService {
     AuthService {
@@ -16,7 +21,7 @@ fn service(url: &Url, timeout: Duration) -> AuthService {
         clock: clock().clock(),
         timeout,
         asked: Semaphore::new(1),
-        reading: Semaphore::new(1),
+        slow: Semaphore::new(1),
         answers: None,
     }
 }
@@ -24,13 +29,17 @@ fn service(url: &Url, timeout: Duration) -> AuthService {
 const LONG: Duration = Duration::from_secs(20);
 
 async fn ask(service: &AuthService) -> Result<Option<Id>, AuthError> {
+    ask_with(service, body("{}")).await
+}
+
+async fn ask_with(service: &AuthService, body: &RequestBody) -> Result<Option<Id>, AuthError> {
     let headers = HeaderMap::new();
     let request = AuthRequest {
         headers: &headers,
         method: &Method::POST,
         path: "/livekit/participant/mute",
         api_key: None,
-        body: body("{}"),
+        body,
     };
     service.check("the token", &request).await
 }
@@ -231,17 +240,24 @@ async fn an_answer_is_kept_where_that_is_set_and_a_refusal_never() {
 async fn so_many_are_asked_at_once_and_others_wait_no_longer_than_for_an_answer() {
     let service = service(&nowhere(), LONG);
     let _all = service.asked.acquire().await.unwrap();
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     assert_eq!(outcome(&ask(&service).await), "503");
     assert_eq!(begun.elapsed(), LONG);
 }
 
 #[tokio::test]
-async fn so_many_bodies_of_unknown_callers_are_read_at_once_and_others_are_told_so() {
+async fn slow_bodies_of_unknown_callers_are_few_and_keep_nobody_else_out() {
     let server = Server::start(Answer::ok(&json!({"id": "acme"}))).await;
     let service = service(&server.url, LONG);
-    let reading = service.reading.acquire().await.unwrap();
-    assert_eq!(outcome(&ask(&service).await), "503");
-    drop(reading);
+    let _slow = service.slow.acquire().await.unwrap();
     assert_eq!(outcome(&ask(&service).await), r#"Id("acme")"#);
+    let never = stream::pending::<Result<Bytes, std::io::Error>>();
+    let never = RequestBody::new(
+        Body::from_stream(never),
+        100,
+        BodyBytes::new(100, 0).reservation(),
+    );
+    let begun = Instant::now();
+    assert_eq!(outcome(&ask_with(&service, &never).await), "503");
+    assert!(begun.elapsed() >= READ_FREELY);
 }
