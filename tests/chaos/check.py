@@ -278,7 +278,7 @@ def _calls(seen: Seen) -> Iterator[Disagreement]:
     for call in seen.calls:
         calls[call.track, call.muted].append(call)
     # A sweep's mute that failed before has no intent of its own (`open_intent.repeats_id`).
-    failed_sweeps = {row.track for row in seen.rows if row.origin == "sweep" and row.outcome == "failed"}
+    failed_sweeps = {row.track for row in seen.rows if row.origin == "sweep" and row.outcome in ("failed", "unknown")}
     for (track, muted), found in calls.items():
         begun = intents.get((track, muted), [])
         for call in found:

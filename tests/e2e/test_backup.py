@@ -18,7 +18,7 @@ NOWHERE = "http://127.0.0.1:9"
 def _commands(what: str) -> str:
     """The commands that stand below this mark in the manual."""
     manual = (REPOSITORY / "docs/OPERATIONS.md").read_text()
-    found = re.search(rf"<!-- tested: {what} -->\n```sh\n(.*?)```", manual, re.DOTALL)
+    found = re.search(rf"<!-- tested: {what} -->\n *```sh\n(.*?)```", manual, re.DOTALL)
     assert found is not None, what
     return found[1]
 
@@ -64,6 +64,8 @@ async def test_an_older_dump_is_restored_and_quell_goes_on(tmp_path: Path, postg
                           (select id from replica where alive_until > now() limit 1)
                    from event"""
             )
+        run("upgrade")
+        assert httpx.get(f"{quell.url}/readyz", timeout=5).status_code == 200
         run("backup")
         await quell.in_force(quell.store([{"name": "later", "match": {}, "effect": "mute", "mode": "dry_run"}]))
     finally:
