@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e chaos chaos-short fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see who is muted and why, on Postgres and a LiveKit double (ARGS=--once ends by itself)
 	@scripts/setup linker postgres
@@ -18,12 +18,17 @@ e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
 
 chaos: ## kill, cut, swallow and fail over until the bars are met; goes on where it ended (ARGS="--seed 42" repeats)
-	@scripts/setup linker postgres python
+	@scripts/setup linker postgres faketime python
 	cargo build --release --bin quell
 	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" tests/chaos --record target/chaos.json $(ARGS)
 
 chaos-short: ## two minutes of it, with a fault of each kind
 	@scripts/test chaos
+
+chaos-own-postgres: ## quell's own Postgres killed under full load: events are taken within 5 s of its end (KILLS=5)
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" tests/chaos --own-postgres $(or $(KILLS),5) $(ARGS)
 
 fuzz: ## hostile input for all that reads policies and metadata (SECONDS=60 in all; ARGS='globs FILE' repeats)
 	@scripts/fuzz --seconds $(or $(SECONDS),60) $(ARGS)
@@ -93,4 +98,4 @@ bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, 
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
-	@scripts/setup rust linker cpp postgres pgbouncer python livekit sqlx deny
+	@scripts/setup rust linker cpp postgres pgbouncer faketime python livekit sqlx deny

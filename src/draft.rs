@@ -5,12 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 
 use crate::access::Viewer;
-use crate::policy_store::{ALL_POLICIES_TIMEOUT, changed_fields, list, newest_revision_id};
+use crate::policy_store::{
+    ALL_POLICIES_TIMEOUT, changed_fields, list, newest_revision_id, readable,
+};
 use crate::postgres::Pool;
+use quell_policy::glob::GlobError;
 use quell_policy::{
     CompiledPolicy, Effect, Mode, Owner, Policy, PolicyKey, PolicyRef, PolicySet, Reads,
-    StoredPolicy, TenantId,
+    StoredPolicy, TenantId, Unreadable,
 };
+
+/// Unreadable policies that are named.
+const UNREADABLE_MAX: usize = 20;
 
 /// The policies to try.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +47,12 @@ pub enum DraftError {
     /// A policy of another tenant: it never applies to this tenant's rooms.
     #[error("{0} is another tenant's policy: it never applies to {1}'s rooms")]
     OtherTenant(PolicyKey, TenantId),
-    /// This version cannot read a stored policy; the text says why.
-    #[error("the stored policy {0} cannot be read by this version: {1}")]
-    Unreadable(PolicyKey, String),
+    /// This version cannot read a stored policy.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// A policy of the draft does not compile.
+    #[error(transparent)]
+    Glob(#[from] GlobError),
 }
 
 /// How a policy of the draft differs from what is stored.
@@ -118,7 +127,7 @@ impl ComparedSets {
     ) -> Result<Self, DraftError> {
         let mut live = Vec::new();
         for row in stored {
-            live.push(read(&row)?.1);
+            live.push(row.read()?.1);
         }
         Ok(Self {
             draft: ComparedSet::new(live.clone()),
@@ -174,7 +183,7 @@ impl Draft {
         let (mut live, mut draft) = (Vec::new(), Vec::new());
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         for row in stored {
-            let (policy, compiled) = read(&row)?;
+            let (policy, compiled) = row.read()?;
             let key = compiled.id.key();
             if let Some(new) = drafted.remove(&key) {
                 let fields = changed_field_names(&policy, &new);
@@ -182,7 +191,8 @@ impl Draft {
                     draft.push(compiled.clone());
                     DraftChange::Unchanged
                 } else {
-                    draft.push(compile(&new, row.revision.saturating_add(1))?);
+                    let revision = row.revision.saturating_add(1);
+                    draft.push(CompiledPolicy::new(&new, revision)?);
                     DraftChange::Updated
                 };
                 changes.push(draft_policy(&new, change, fields));
@@ -200,7 +210,7 @@ impl Draft {
             return Err(DraftError::NotStored(key.clone()));
         }
         for new in drafted.values() {
-            draft.push(compile(new, 1)?);
+            draft.push(CompiledPolicy::new(new, 1)?);
             changes.push(draft_policy(new, DraftChange::Created, Vec::new()));
         }
         changes.sort_by(|a, b| (a.change, &a.policy).cmp(&(b.change, &b.policy)));
@@ -213,18 +223,51 @@ impl Draft {
     }
 }
 
-/// All stored policies, and the newest change of any of them that they include; with a tenant, those that can apply
-/// to its rooms: the operator's and its own.
+/// What is stored, as this version can read it.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// The newest change of any of the policies.
+    pub(crate) snapshot: i64,
+    /// Those of an owner with one that cannot be read are those before it, as they are in force.
+    pub(crate) policies: Vec<StoredPolicy>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Stored {
+    /// What `viewer` is told of policies that cannot be read.
+    pub(crate) fn warnings(&self, viewer: &Viewer) -> Vec<String> {
+        let unreadable = self.unreadable.iter();
+        let unreadable: Vec<_> = unreadable
+            .filter(|error| viewer.may_read(&error.key.owner))
+            .collect();
+        let (named, left_off) = unreadable.split_at(unreadable.len().min(UNREADABLE_MAX));
+        let mut warnings: Vec<_> = named
+            .iter()
+            .map(|error| format!("{error}; its owner's policies before it are in force"))
+            .collect();
+        if !left_off.is_empty() {
+            warnings.push(format!(
+                "policies of {} more owners cannot be read",
+                left_off.len()
+            ));
+        }
+        warnings
+    }
+}
+
+/// All stored policies; with a tenant, those that can apply to its rooms: the operator's and its own.
+/// `hold` is dropped only when every thread has ended.
 pub(crate) async fn stored(
+    hold: &(impl Clone + Send + 'static),
     pool: &Pool,
     tenant: Option<&TenantId>,
-) -> Result<(i64, Vec<StoredPolicy>), sqlx::Error> {
+) -> Result<Stored, sqlx::Error> {
     let mut tx = pool.within(ALL_POLICIES_TIMEOUT).begin_read_only().await?;
     // All statements see the same.
     sqlx::query!("set transaction isolation level repeatable read")
         .execute(&mut *tx)
         .await?;
-    let newest = newest_revision_id(&mut *tx).await?;
+    let snapshot = newest_revision_id(&mut *tx).await?;
     let mut rows = Vec::new();
     match tenant {
         None => rows.extend(list(&mut *tx, None).await?),
@@ -235,7 +278,13 @@ pub(crate) async fn stored(
         }
     }
     tx.commit().await?;
-    Ok((newest, rows.into_iter().map(StoredPolicy::from).collect()))
+    let rows = rows.into_iter().map(StoredPolicy::from).collect();
+    let (policies, unreadable) = readable(hold, pool, rows).await?;
+    Ok(Stored {
+        snapshot,
+        policies,
+        unreadable,
+    })
 }
 
 fn by_key(
@@ -259,25 +308,6 @@ fn by_key(
         }
     }
     Ok(drafted)
-}
-
-fn read(row: &StoredPolicy) -> Result<(Policy, CompiledPolicy), DraftError> {
-    let unreadable = |why: String| DraftError::Unreadable(row.key.clone(), why);
-    let policy = Policy::from_stored(&row.document, &row.key.owner)
-        .map_err(|problems| unreadable(problems.to_string()))?;
-    if policy.name != row.key.name {
-        return Err(unreadable(format!(
-            "its document has the name {}",
-            policy.name
-        )));
-    }
-    let compiled = compile(&policy, row.revision)?;
-    Ok((policy, compiled))
-}
-
-fn compile(policy: &Policy, revision: i32) -> Result<CompiledPolicy, DraftError> {
-    CompiledPolicy::new(policy, revision)
-        .map_err(|error| DraftError::Unreadable(policy.key(), error.to_string()))
 }
 
 fn draft_policy(policy: &Policy, change: DraftChange, fields: Vec<String>) -> DraftPolicy {

@@ -78,7 +78,7 @@ pub async fn mute_by_hand(
     let view = match fetch(&runner.livekit, &authority, &query, deadline).await {
         Ok(view) => view,
         Err(LookupError::LiveKit { room, error }) => {
-            return Err(failed(runner, asked, room.as_deref(), error).await);
+            return Err(failed(refusals, asked, room.as_deref(), error).await);
         }
         Err(missing) => return Err(refused(refusals, asked, &missing).await),
     };
@@ -161,14 +161,14 @@ async fn refused(
 }
 
 async fn failed(
-    runner: &ActionRunner,
+    refusals: &Refusals,
     asked: &ManualMute<'_>,
     room: Option<&LiveRoom>,
     error: LiveKitError,
 ) -> ManualMuteError {
     let row = AuditRow::new(entry(asked, room), Outcome::Failed, error.to_string());
-    ManualMuteError::Action(match runner.record(&row).await {
+    ManualMuteError::Action(match refusals.record(&row).await {
         Ok(()) => ActionError::LiveKit(error),
-        Err(error) => ActionError::Database(error),
+        Err(error) => ActionError::Database(error.into()),
     })
 }

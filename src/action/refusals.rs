@@ -1,5 +1,5 @@
-//! Rows of refused requests: each caller has so many a second. The rest is counted, and has one row together, so that
-//! nobody fills the log with what was not done.
+//! Rows of requests that reached nothing, refused or failed: each caller has so many a second. The rest is counted, and
+//! has one row together, so that nobody fills the log with what was not done.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Callers that are remembered before those that were quiet are forgotten.
 const CALLERS_MAX: usize = 10_000;
 
-/// Where refused requests are written down; clones share the counts.
+/// Where requests that reached nothing are written down; clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Refusals(Arc<Inner>);
 
@@ -42,7 +42,7 @@ struct Caller {
     without_row: Option<WithoutRow>,
 }
 
-/// Refused requests without rows.
+/// Requests without rows.
 #[derive(Debug)]
 struct WithoutRow {
     actor: Actor,
@@ -76,7 +76,7 @@ impl Refusals {
         (refusals, Box::pin(writing))
     }
 
-    /// Writes the row of a refused request, or counts it.
+    /// Writes the row of a request that reached nothing, or counts it.
     pub(crate) async fn record(&self, row: &AuditRow) -> Result<(), sqlx::Error> {
         if !self.0.stop.is_cancelled() && !self.has_row(&row.entry.actor) {
             return Ok(());
@@ -123,7 +123,7 @@ impl Refusals {
         for without_row in without_row {
             let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
             let error = format!(
-                "{} more requests to mute or unmute were refused from {} to {}: they have no rows of their own",
+                "{} more requests to mute or unmute were refused or failed from {} to {}: they have no rows of their own",
                 without_row.count,
                 time(without_row.first),
                 time(without_row.last)

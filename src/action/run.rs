@@ -285,7 +285,7 @@ impl ActionRunner {
         }
     }
 
-    pub(super) async fn record(&self, row: &AuditRow) -> Result<(), WriteError> {
+    async fn record(&self, row: &AuditRow) -> Result<(), WriteError> {
         let error = row.error.as_deref();
         Ok(audit::record(&self.pool, &row.entry, row.outcome, error).await?)
     }

@@ -60,7 +60,7 @@ pub struct Report {
     pub truncated: Option<Truncated>,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
-    /// Warnings about the draft's policies.
+    /// What may be a mistake in the draft, and policies that cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -109,6 +109,7 @@ pub(super) struct ReportScope {
     pub(super) oldest: Option<DateTime<Utc>>,
     pub(super) swept: Option<Swept>,
     pub(super) truncated: Option<Truncated>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Report {
@@ -146,7 +147,7 @@ impl Report {
             swept: scope.swept,
             truncated: scope.truncated,
             notes,
-            warnings: Vec::new(),
+            warnings: scope.warnings,
         }
     }
 

@@ -12,7 +12,7 @@ use super::tally::Tally;
 use super::time_range::TimeRange;
 use super::work::Work;
 use crate::access::Viewer;
-use crate::draft::{Draft, stored};
+use crate::draft::{ComparedSets, Draft, stored};
 use crate::postgres::Pool;
 use crate::threads::spawn_blocking_holding;
 use quell_policy::TenantId;
@@ -79,12 +79,8 @@ pub(crate) async fn run_holding(
         viewer,
         samples_max,
     } = request;
-    let (_, stored) = stored(pool, tenant.as_ref()).await?;
-    let about = tenant.clone();
     let alone = draft.alone;
-    // Thousands of policies take a while to compile: not on a thread that webhooks need.
-    let compiling = spawn_blocking_holding(&hold, move || draft.over(stored, about.as_ref()));
-    let sets = compiling.await??;
+    let (sets, warnings) = compared(&hold, pool, draft, tenant.as_ref(), &viewer).await?;
     let reader = EventReader {
         pool: pool.clone(),
         range,
@@ -163,6 +159,7 @@ pub(crate) async fn run_holding(
         oldest,
         swept,
         truncated,
+        warnings,
     };
     // There may be a million rooms to add up.
     let reporting = spawn_blocking_holding(&hold, move || {
@@ -173,6 +170,23 @@ pub(crate) async fn run_holding(
         return Err(BacktestError::NoEvents(report.nothing(oldest)));
     }
     Ok(report)
+}
+
+/// The draft over what is stored, and what `viewer` is warned of.
+async fn compared(
+    hold: &(impl Clone + Send + 'static),
+    pool: &Pool,
+    draft: Draft,
+    tenant: Option<&TenantId>,
+    viewer: &Viewer,
+) -> Result<(ComparedSets, Vec<String>), BacktestError> {
+    let stored = stored(hold, pool, tenant).await?;
+    let warnings = stored.warnings(viewer);
+    let about = tenant.cloned();
+    // Thousands of policies take a while to compile: not on a thread that webhooks need.
+    let over = move || draft.over(stored.policies, about.as_ref());
+    let sets = spawn_blocking_holding(hold, over).await??;
+    Ok((sets, warnings))
 }
 
 fn exceeded(tally: &Tally, tracks_max: u64, is_late: bool) -> Option<TruncatedBy> {

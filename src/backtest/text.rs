@@ -35,6 +35,9 @@ impl fmt::Display for Report {
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {}", without_controls(warning))?;
+        }
         self.write_draft(f)?;
         write_comparison(f, "WHAT IS DONE", &self.enforced)?;
         if self.any_dry_run {

@@ -85,7 +85,7 @@ pub(super) async fn handler(
             let running = backtest::run_holding(slot, &pool, backtest_request, PACE, |_| ());
             let done = stop.run_until_cancelled(Box::pin(running)).await;
             let mut report = done.ok_or_else(Problem::stopping)??;
-            report.warnings = warnings;
+            report.warnings.extend(warnings);
             Ok(report)
         },
     )

@@ -12,7 +12,7 @@ impl From<DraftError> for Problem {
     fn from(error: DraftError) -> Self {
         match error {
             // What is wrong with it may be another tenant's.
-            DraftError::Unreadable(..) => {
+            DraftError::Unreadable(_) | DraftError::Glob(_) => {
                 let text = "a stored policy cannot be read by this version";
                 Self::unavailable(text).because(chain(&error))
             }

@@ -70,7 +70,7 @@ pub(super) async fn handler(
         let making = plan::make(slot, &pool, sweeper.reader(), request, now);
         let made = stop.run_until_cancelled(Box::pin(making)).await;
         let mut plan = made.ok_or_else(Problem::stopping)??;
-        plan.warnings = warnings;
+        plan.warnings.extend(warnings);
         Ok(plan)
     })
     .await

@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::access::Viewer;
-use crate::draft::{ComparedSets, Draft, DraftError, DraftPolicy, stored};
+use crate::draft::{ComparedSets, Draft, DraftError, DraftPolicy, Stored, stored};
 use crate::livekit::{LiveKitError, Urgency};
 use crate::postgres::{Pool, failed_query};
 use crate::sweep::{ListedRoom, Reader};
@@ -96,7 +96,9 @@ pub(crate) async fn make(
         viewer,
         time_max,
     } = request;
-    let compared = compared(&hold, pool, draft, tenant.as_ref()).await?;
+    let stored = stored(&hold, pool, tenant.as_ref()).await?;
+    let warnings = stored.warnings(&viewer);
+    let compared = compared(&hold, stored, draft, tenant.as_ref()).await?;
     let wants = |listed: &ListedRoom| {
         let (name, of) = (listed.name.as_str(), listed.tenant.as_ref());
         tenant.as_ref().is_none_or(|tenant| of == Some(tenant))
@@ -156,22 +158,24 @@ pub(crate) async fn make(
         is_whole,
         next: naming.next,
         rooms: naming.rooms,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
 async fn compared(
     hold: &(impl Clone + Send + 'static),
-    pool: &Pool,
+    stored: Stored,
     draft: Option<Draft>,
     tenant: Option<&TenantId>,
 ) -> Result<Compared, PlanError> {
-    let (snapshot, stored) = stored(pool, tenant).await?;
+    let Stored {
+        snapshot, policies, ..
+    } = stored;
     let about = tenant.cloned();
     // Thousands of policies take a while to compile: not on a thread that webhooks need.
     let compiling = spawn_blocking_holding(hold, move || match draft {
-        Some(draft) => draft.over(stored, about.as_ref()),
-        None => ComparedSets::of_stored(stored),
+        Some(draft) => draft.over(policies, about.as_ref()),
+        None => ComparedSets::of_stored(policies),
     });
     let sets = compiling.await??;
     Ok(Compared {

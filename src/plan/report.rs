@@ -28,7 +28,7 @@ pub struct Plan {
     pub next: Option<String>,
     /// Rooms in which something changes or stays, by name.
     pub rooms: Vec<PlannedRoom>,
-    /// What may be a mistake in the draft.
+    /// What may be a mistake in the draft, and policies that cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -66,6 +66,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "{count} {what}")?;
             }
         }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {}", without_controls(warning))?;
+        }
         if !self.is_whole {
             writeln!(f, "the time was over before all rooms were read")?;
         }

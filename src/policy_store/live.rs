@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use super::read::{
     ALL_POLICIES_TIMEOUT, Newest, Since, StoreError, changes_since, everything, list,
     newest_revision,
 };
-use super::revisions::before_revisions;
+use super::readable::{broken, last_readable};
 use crate::metrics::Metrics;
 use crate::postgres::{Listener, Pool};
 use quell_policy::set::Unreadable;
@@ -23,8 +23,6 @@ use quell_policy::{Change, Owner, PolicySet, StoredPolicy};
 /// Notifications are lost behind some poolers and across a reconnect; a change is to be in force
 /// within a second all the same.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How far back the policies of an owner are looked for that this version can read.
-const HISTORY_MAX: usize = 100;
 const CHANNEL: &str = "quell_policy";
 
 /// The policies in force; cheap to clone.
@@ -214,44 +212,17 @@ async fn anew(
     let (mut set, unreadable) = compiled(|| PolicySet::default().with_changes(changes)).await?;
     for error in &unreadable {
         let owner = error.key.owner.clone();
-        let mut rows = list(pool, Some(&owner)).await?;
-        let mut rows: Vec<_> = rows.drain(..).map(StoredPolicy::from).collect();
-        for step in 0.. {
-            let owner = owner.clone();
-            let before = set.clone();
-            let looked = compiled(
-                move || match before.with_owner(&owner, rows.iter().cloned()) {
-                    Ok(with_owner) => Ok(with_owner),
-                    Err(_) => Err(unreadable_among(rows)),
-                },
-            );
-            let unreadable = match looked.await? {
-                Ok(with_owner) => {
-                    set = with_owner;
-                    break;
-                }
-                Err(unreadable) => unreadable,
-            };
-            if step >= HISTORY_MAX {
-                tracing::error!(
-                    owner = ?error.key.owner,
-                    "no policies of this owner are in force: none of its last {HISTORY_MAX} states can be read by this version"
-                );
-                break;
-            }
-            rows = before_revisions(pool, &error.key.owner, &unreadable).await?;
-        }
+        let rows = list(pool, Some(&owner)).await?;
+        let rows = rows.into_iter().map(StoredPolicy::from).collect();
+        let rows = last_readable(&(), pool, &owner, rows).await?;
+        let before = set;
+        set = compiled(move || match before.with_owner(&owner, rows) {
+            Ok(with_owner) => with_owner,
+            Err(_) => before,
+        })
+        .await?;
     }
     Ok((set, unreadable))
-}
-
-/// The names and revisions of those that cannot be read.
-fn unreadable_among(rows: Vec<StoredPolicy>) -> Vec<(String, i32)> {
-    let read = rows.into_iter().filter_map(|row| {
-        let owner = row.key.owner.clone();
-        PolicySet::default().with_owner(&owner, [row]).err()
-    });
-    read.map(|error| (error.key.name, error.revision)).collect()
 }
 
 /// Thousands of policies take a while to compile: not on a thread that webhooks need.
@@ -259,8 +230,4 @@ async fn compiled<T: Send + 'static>(
     compile: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     Ok(spawn_blocking(compile).await.map_err(broken)?)
-}
-
-fn broken(error: JoinError) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::other(error))
 }

@@ -12,6 +12,7 @@ mod live;
 mod owner;
 mod plan;
 mod read;
+mod readable;
 mod revisions;
 mod rollback;
 mod text_work;
@@ -28,6 +29,7 @@ pub use read::{
     ALL_POLICIES_TIMEOUT, After, PolicyPage, PolicyRecord, StoreError, get, list, page,
 };
 pub(crate) use read::{everything, newest_revision_id};
+pub(crate) use readable::readable;
 pub use revisions::{
     At, PAGE_MAX, Revision, RevisionPage, Seeing, as_of, history, latest, revision, snapshot_at,
 };

@@ -75,7 +75,7 @@ class Site:
             self.replicas.append(self._replica(number))
         await asyncio.to_thread(self._prepare)
         if self.plan.has_standby:
-            self.standby = await asyncio.to_thread(self._make_standby)
+            await asyncio.to_thread(self.add_standby)
         for replica in self.replicas:
             replica.start()
         await self.are_up()
@@ -125,6 +125,13 @@ class Site:
                 return None
 
         return list(await asyncio.gather(*(ask(replica) for replica in self.replicas)))
+
+    def add_standby(self) -> None:
+        """A synchronous standby of the primary of now."""
+        name = f"standby_{self.plan.seed}_{len(self.retired)}"
+        self.standby = Cluster(name, self._clusters.logs, copy_of=self.primary)
+        self.standby.start()
+        self.primary.follow_synchronously(self.standby)
 
     def fail_over(self) -> Cluster:
         """From now on the standby is the primary; returns the old one, whose connections are left as they are."""
@@ -199,12 +206,6 @@ class Site:
         # YAML, which JSON is.
         file.write_text(json.dumps({"policies": POLICIES}))
         quell.command("policy", "apply", file)
-
-    def _make_standby(self) -> Cluster:
-        standby = Cluster(f"standby_{self.plan.seed}", self._clusters.logs, copy_of=self.primary)
-        standby.start()
-        self.primary.follow_synchronously(standby)
-        return standby
 
     def _notifiers(self) -> list[Notifier]:
         if self.plan.is_balanced:

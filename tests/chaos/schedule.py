@@ -91,12 +91,7 @@ def plan(seed: int, seconds: float, kinds: Sequence[str] = KINDS, *, each: bool 
     delay, tracks_a_source = dice.choice(USUAL_DELAYS_SECONDS), dice.choice((1, 1, 1, 3))
     wanted = [kind for kind in FAULTS if kind in kinds]
     dice.shuffle(wanted)
-    if each:
-        # There is one standby, so only the first of the two ways to fail over.
-        chosen = [k for k in wanted if k not in FAILOVERS] + [k for k in wanted if k in FAILOVERS][:1]
-        dice.shuffle(chosen)
-    else:
-        chosen = _fill(dice, wanted, seconds)
+    chosen = wanted if each else _fill(dice, wanted, seconds)
     faults, at, clock_replica = [], 1.0, dice.randrange(replicas)
     for kind in chosen:
         at += dice.uniform(*PAUSE_SECONDS)

@@ -2,17 +2,24 @@
 
 import asyncio
 import json
+import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import aiohttp
 import notifier
 import pytest
 from aiohttp import web
+from check import Disagreement
+from faults import Chaos
 from notifier import Event, Journal, Notifier
 from proxy import Link, Mode, Target
 from record import Record, loss_rate_max, percentile
-from schedule import CLOCK_JUMP_MAX_SECONDS, FAILOVERS, FAULTS, KINDS, plan
+from rig import Site
+from schedule import CLOCK_JUMP_MAX_SECONDS, FAILOVERS, FAULTS, KINDS, Fault, plan
 
 
 def test_the_same_seed_draws_the_same_round() -> None:
@@ -34,9 +41,35 @@ def test_rounds_are_as_they_are_drawn() -> None:
 
 
 def test_the_short_form_has_a_fault_of_each_kind() -> None:
-    kinds = {fault.kind for fault in plan(1, 60, each=True).faults}
-    assert len(kinds & set(FAILOVERS)) == 1
-    assert kinds | set(FAILOVERS) == set(FAULTS)
+    drawn = plan(1, 60, each=True)
+    assert sorted(fault.kind for fault in drawn.faults) == sorted(FAULTS)
+    assert drawn.kills
+
+
+@pytest.mark.parametrize(("ci", "disagreements"), [("true", 1), ("", 0)])
+def test_a_fault_that_cannot_be_made_fails_in_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: str, disagreements: int
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    site = SimpleNamespace(trouble=0, set_clock=lambda replica, seconds: False)
+    drawn = replace(plan(1, 0, ()), faults=[Fault("clock_jump", 0, 0, 0, 1)], seconds=0)
+    chaos = Chaos(cast(Site, site), drawn, print)
+    asyncio.run(chaos.run())
+    assert len(chaos.done.disagreements) == disagreements
+    assert not chaos.done.counts
+
+
+@pytest.mark.parametrize(("disagreements", "status"), [([], 0), ([Disagreement("not ready", "after 5.10 s")], 1)])
+def test_a_missed_bar_of_the_own_postgres_is_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, disagreements: list[Disagreement], status: int
+) -> None:
+    chaos = runpy.run_path(str(Path(__file__).with_name("__main__.py")), run_name="chaos")
+
+    async def measure(kills: int, say: object) -> tuple[Record, list[Disagreement]]:
+        return Record(), disagreements
+
+    monkeypatch.setitem(chaos["own_postgres"].__globals__, "measure", measure)
+    assert chaos["own_postgres"](chaos["arguments"](["--own-postgres", "1"]), Record()) == status
 
 
 def test_only_what_is_asked_for_is_drawn() -> None:

@@ -1,9 +1,10 @@
 //! LiveKit or Postgres fail a moderator: the answer is bounded in time, says so, and is audited.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livekit_double::{Fault, FaultKind, Method};
 use sqlx::Executor;
+use tokio::task::JoinSet;
 
 use crate::support::{ACME, Answer, BOUND, GLOBEX, Setup};
 
@@ -60,6 +61,54 @@ async fn a_livekit_that_fails_is_mute_failed_and_a_row_that_says_why() {
         let was_done = method == Method::MutePublishedTrack && kind == FaultKind::Cut;
         assert_eq!(app.is_muted(&room, "speaker", &sid), was_done, "{what}");
     }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_caller_fills_the_log_no_faster_while_livekit_is_down() {
+    let setup = Setup::default().env("QUELL_CALLER_MUTES_PER_SECOND", "1000");
+    let app = setup.start_without_webhooks().await;
+    app.simulator
+        .set_faults([Fault::of(Method::ListRooms, FaultKind::Unavailable)]);
+    let begun = Instant::now();
+    let mut asking = JoinSet::new();
+    for _ in 0..150 {
+        asking.spawn(Answer::to(app.mute(ACME, "r", "speaker", "TR_1", true)));
+        // Callers have few under way at once.
+        if asking.len() >= 10 {
+            let answer = asking.join_next().await.unwrap().unwrap();
+            assert_eq!(answer.outcome(), "500 MUTE_FAILED");
+        }
+    }
+    asking.join_all().await;
+    let rows = |caller: &str| {
+        format!("select count(*) from audit_log where outcome = 'failed' and actor = '{caller}'")
+    };
+    // A burst of 100, and 5 a second.
+    let most = 101 + 5 * i64::try_from(begun.elapsed().as_secs() + 1).unwrap();
+    let acmes = app.count(&rows("acme")).await;
+    assert!((100..=most.min(149)).contains(&acmes), "{acmes}");
+    // Others' have theirs.
+    let answer = Answer::to(app.mute(GLOBEX, "r", "speaker", "TR_1", true)).await;
+    assert_eq!(answer.outcome(), "500 MUTE_FAILED");
+    assert_eq!(app.count(&rows("globex")).await, 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_row_of_a_refused_request_is_short_whatever_was_asked_for() {
+    let app = Setup::default().start_without_webhooks().await;
+    let long = "ä".repeat(10_000);
+    let answer = Answer::to(app.mute(ACME, &long, &long, &long, true)).await;
+    assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND");
+    let bytes = app
+        .sql(
+            "select concat_ws('/', octet_length(room_name), octet_length(identity), octet_length(track_sid),
+                    right(room_name, 1), pg_column_size(audit_log) < 4096)
+             from audit_log where outcome = 'refused'",
+        )
+        .await;
+    assert_eq!(bytes.as_deref(), Some("803/803/803/…/t"));
     app.finish().await;
 }
 

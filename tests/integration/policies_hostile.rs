@@ -1,11 +1,13 @@
 //! `/v1/policies`: bodies from strangers are refused in words, and leave nothing behind.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ACME, TestApp};
+use crate::support::{ACME, Answer, Setup, TestApp};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Of what takes some ms in a debug build.
@@ -166,5 +168,56 @@ async fn what_stands_twice_in_a_body_without_name_is_refused() {
     let once = br#" {"match": {}, "effect": "mute"}"#;
     let (status, said) = send(&app, Method::PUT, path, once).await;
     assert_eq!(status, "201 ", "{said}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_webhook_is_refused_while_a_tenant_changes_its_policies_over_and_over() {
+    let setup = Setup::default().env("QUELL_CALLER_REQUESTS_PER_SECOND", "10000");
+    let app = setup.start_without_webhooks().await;
+    let values: Vec<_> = (0..100)
+        .map(|n| format!("{n}{}", "x".repeat(500)))
+        .collect();
+    let put = async |number: usize, turn: usize, matches: Option<&str>| {
+        let request = app.api(Method::PUT, ACME, &format!("/v1/policies/p{number}"));
+        let request = match matches {
+            Some(matches) => request.header("If-Match", matches),
+            None => request,
+        };
+        let policy = json!({"match": {"attributes": {"a": values}}, "effect": "mute", "priority": turn % 100});
+        Answer::to(request.json(&policy)).await.status
+    };
+    for number in 0..16 {
+        assert_eq!(put(number, 0, None).await, 201);
+    }
+    let changed = Cell::new(0);
+    let loops = (0..16).map(|number| {
+        let (put, changed) = (&put, &changed);
+        async move {
+            for turn in 1.. {
+                match put(number, turn, Some("*")).await {
+                    200 => changed.set(changed.get() + 1),
+                    status => assert_eq!(status, 429),
+                }
+            }
+        }
+    });
+    let webhooks = async {
+        for number in 0..50 {
+            let event = json!({
+                "event": "room_started", "id": format!("EV_{number}"), "createdAt": app.now().timestamp(),
+                "room": {"sid": format!("RM_{number}"), "name": format!("r-{number}")},
+            });
+            let answer = app.send_event(&event).await;
+            assert_eq!(answer.status, 200, "{number}: {answer:?}");
+        }
+    };
+    tokio::select! {
+        _ = join_all(loops) => {}
+        () = webhooks => {}
+    }
+    assert!(changed.get() > 0, "{changed:?}");
+    let stored = app.count("select count(*) from webhook_event").await;
+    assert_eq!(stored, 50);
     app.finish().await;
 }

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use crate::apply::{folder, path, policy};
 use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
 use livekit_double::{Join, Publish};
 
@@ -16,6 +17,18 @@ async fn put(app: &TestApp, token: &str, name: &str, body: &Value) -> Answer {
 
 fn mute(description: &str) -> Value {
     json!({"match": {"room": ["hall-*"]}, "effect": "mute", "description": description})
+}
+
+const FROM_THE_FUTURE: &str =
+    r#"{"name": "quiet", "match": {"phase_of_the_moon": "full"}, "effect": "mute"}"#;
+
+/// What a newer version makes of the owner's policy `quiet`; an empty owner is the operator.
+fn newer(owner: &str, revision: i32, document: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "insert into policy_revision (owner, name, revision, change, document, author, managed_by)
+         values (nullif('{owner}', ''), 'quiet', {revision}, 'update', '{document}', 'x', 'rest');
+         update policy set revision = {revision}, document = '{document}' where coalesce(owner, '') = '{owner}'"
+    ))
 }
 
 /// Everything that is listed, page by page.
@@ -179,18 +192,11 @@ async fn a_policy_of_a_newer_version_leaves_its_owner_at_the_policies_before_and
         QUIET.replacen('{', "{\"owner\": \"globex\", ", 1)
     ))
     .await;
-    // A newer version changes acme's and adds one that this version cannot read; the first is a mute of nobody.
-    let newer = |revision: i32, document: &str| {
-        format!(
-        "insert into policy_revision (owner, name, revision, change, document, author, managed_by)
-         values ('acme', 'quiet', {revision}, 'update', '{document}', 'acme', 'rest');
-         update policy set revision = {revision}, document = '{document}' where owner = 'acme'")
-    };
-    let unreadable = newer(
-        2,
-        r#"{"name": "quiet", "match": {"phase_of_the_moon": "full"}, "effect": "mute"}"#,
-    );
-    app.pool.execute(AssertSqlSafe(unreadable)).await.unwrap();
+    // A newer version changes acme's to one that this version cannot read.
+    app.pool
+        .execute(newer("acme", 2, FROM_THE_FUTURE))
+        .await
+        .unwrap();
     let metric = "quell_policy_owners_left_behind";
     let behind = |app: &TestApp| {
         app.state()
@@ -237,16 +243,79 @@ async fn a_policy_of_a_newer_version_leaves_its_owner_at_the_policies_before_and
     let snapshot = other.policies.snapshot();
     assert_eq!(snapshot.len(), 2);
     // Once it can be read, it is in force.
-    let readable = newer(
-        3,
-        r#"{"name": "quiet", "match": {"source": ["CAMERA"]}, "effect": "mute"}"#,
-    );
-    app.pool.execute(AssertSqlSafe(readable)).await.unwrap();
+    let readable = r#"{"name": "quiet", "match": {"source": ["CAMERA"]}, "effect": "mute"}"#;
+    app.pool.execute(newer("acme", 3, readable)).await.unwrap();
     app.wait_for("nobody is left behind", async || {
         behind(&app).ends_with(" 0")
     })
     .await;
     assert!(!is_muted(&app, "c", "acme").await);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn plans_backtests_and_explanations_go_on_beside_a_policy_of_a_newer_version() {
+    let app = TestApp::new().await;
+    app.apply(&format!(
+        "policies:\n- {QUIET}\n- {}",
+        QUIET.replacen('{', "{\"owner\": \"acme\", ", 1)
+    ))
+    .await;
+    app.room("hall", "globex");
+    app.publish("hall", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    for owner in ["", "acme"] {
+        let stored = app.pool.execute(newer(owner, 2, FROM_THE_FUTURE)).await;
+        stored.unwrap();
+    }
+    let draft =
+        json!({"policies": [{"name": "more", "match": {"source": ["CAMERA"]}, "effect": "mute"}]});
+    let warnings = async |token: &str, path: &str, body: &Value| {
+        let answer = Answer::to(app.api(Method::POST, token, path).json(body)).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let body = answer.json();
+        let warnings = body["warnings"].as_array().cloned().unwrap_or_default();
+        let warnings = warnings.iter().map(|warning| warning.as_str().unwrap());
+        let cannot = warnings.filter(|warning| warning.contains("cannot be read"));
+        let mut owners: Vec<_> = cannot
+            .map(|warning| warning.split_once("policy quiet of ").unwrap().1)
+            .map(|rest| rest.split_once(" cannot").unwrap().0.to_owned())
+            .collect();
+        owners.sort();
+        owners
+    };
+    for path in ["/v1/plan", "/v1/backtest"] {
+        // What is the operator's, or another tenant's, is not told of.
+        assert_eq!(warnings(GLOBEX, path, &draft).await, [""; 0]);
+        let all = warnings(OPERATOR, path, &draft).await;
+        assert_eq!(all, ["tenant \"acme\"", "the operator"]);
+    }
+    let own = warnings(ACME, "/v1/plan", &draft).await;
+    assert_eq!(own, ["tenant \"acme\""]);
+    // What cannot be read can be replaced: the plan is against what is in force.
+    let replaced =
+        json!({"policies": [{"name": "quiet", "match": {"source": ["CAMERA"]}, "effect": "mute"}]});
+    let answer = Answer::to(app.api(Method::POST, ACME, "/v1/plan").json(&replaced)).await;
+    let fields = &answer.json()["policies"][0]["fields"];
+    assert_eq!(*fields, json!(["match.source"]));
+    // The command line says so as well.
+    let files = folder(&[(
+        "p.yaml",
+        "policies: [{ name: more, match: { source: CAMERA }, effect: mute }]",
+    )]);
+    let shown = policy(Some(&app), &["backtest", "--file", path(&files)]).await;
+    assert!(shown.starts_with("0\n"), "{shown}");
+    assert!(
+        shown.contains("warning: revision 2 of policy quiet of the operator cannot be read"),
+        "{shown}"
+    );
+    let event = app
+        .sql("select event_id from webhook_event where event = 'track_published'")
+        .await;
+    let explain = ["explain", "--event", &event.unwrap(), "--now"];
+    let shown = policy(Some(&app), &explain).await;
+    assert!(shown.starts_with("0\n"), "{shown}");
+    assert!(shown.contains("muted by (operator)/quiet"), "{shown}");
     app.finish().await;
 }
 

@@ -44,6 +44,27 @@ impl StoredPolicy {
             document: policy.to_json(),
         }
     }
+
+    /// Reads and compiles it.
+    pub fn read(&self) -> Result<(Policy, CompiledPolicy), Unreadable> {
+        let policy = Policy::from_stored(&self.document, &self.key.owner);
+        let policy = policy.map_err(|problems| self.unreadable(problems.into()))?;
+        if policy.name != self.key.name {
+            return Err(self.unreadable(UnreadableCause::Name(policy.name)));
+        }
+        match CompiledPolicy::new(&policy, self.revision) {
+            Ok(compiled) => Ok((policy, compiled)),
+            Err(error) => Err(self.unreadable(error.into())),
+        }
+    }
+
+    fn unreadable(&self, cause: UnreadableCause) -> Unreadable {
+        Unreadable {
+            key: self.key.clone(),
+            revision: self.revision,
+            cause,
+        }
+    }
 }
 
 /// A stored policy that this version cannot read.
@@ -63,7 +84,7 @@ pub struct Unreadable {
 pub enum UnreadableCause {
     /// This version cannot read its document.
     #[error("{0}")]
-    Document(Problems),
+    Document(#[from] Problems),
     /// Its document has another name than its row.
     #[error("its document has the name {0}")]
     Name(String),
@@ -409,18 +430,5 @@ fn needles(policies: &[Arc<CompiledPolicy>]) -> Needles {
 }
 
 fn compile(row: &StoredPolicy) -> Result<CompiledPolicy, Unreadable> {
-    let compiled = Policy::from_stored(&row.document, &row.key.owner)
-        .map_err(UnreadableCause::Document)
-        .and_then(|policy| {
-            if policy.name == row.key.name {
-                Ok(CompiledPolicy::new(&policy, row.revision)?)
-            } else {
-                Err(UnreadableCause::Name(policy.name))
-            }
-        });
-    compiled.map_err(|cause| Unreadable {
-        key: row.key.clone(),
-        revision: row.revision,
-        cause,
-    })
+    Ok(row.read()?.1)
 }

@@ -116,7 +116,7 @@ fn a_draft_that_says_nothing_or_two_things_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("the stored policy (operator)/kept"),
+        refused.contains("policy kept of the operator cannot be read"),
         "{refused}"
     );
 }

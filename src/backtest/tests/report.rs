@@ -91,6 +91,7 @@ fn report(truncated: Option<Truncated>) -> Report {
         alone: false,
         oldest: Some("2026-03-04T00:00:00Z".parse().unwrap()),
         truncated,
+        warnings: Vec::new(),
     };
     Report::new(scope, &sets, totals(&sets, &tracks(), 2))
 }
@@ -129,6 +130,7 @@ fn any_dry_run(live: &[Policy], policies: Vec<Policy>) -> bool {
         alone: false,
         oldest: None,
         truncated: None,
+        warnings: Vec::new(),
     };
     Report::new(scope, &sets, totals_for(tenant, &sets, &tracks, 2)).any_dry_run
 }

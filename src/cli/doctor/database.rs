@@ -14,7 +14,6 @@ use crate::postgres::{
     bounded, connect, missing_rights, options, place, schema, server_version, statement_limit_ms,
 };
 use quell_clock::Clock;
-use quell_policy::PolicySet;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit of all checks; behind a pooler some statements wait for 2 s each.
@@ -186,11 +185,8 @@ async fn inside(
 /// Stored policies that this version cannot read.
 async fn unreadable(connection: &mut PgConnection) -> Result<Option<Finding>, sqlx::Error> {
     let (_, rows) = policy_store::everything(connection).await?;
-    let wrong = rows.into_iter().filter_map(|row| {
-        let read = PolicySet::default().with_owner(&row.key.owner.clone(), [row]);
-        read.err().map(|error| error.to_string())
-    });
-    let wrong: Vec<_> = wrong.collect();
+    let wrong = rows.iter().filter_map(|row| row.read().err());
+    let wrong: Vec<_> = wrong.map(|error| error.to_string()).collect();
     let (named, left_off) = wrong.split_at(wrong.len().min(UNREADABLE_MAX));
     Ok((!wrong.is_empty()).then(|| {
         let more = match left_off.len() {

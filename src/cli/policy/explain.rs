@@ -21,7 +21,8 @@ use crate::explain::{
     ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Reply, Subject,
 };
 use crate::livekit::LiveKit;
-use crate::policy_store::{self, At, Seeing};
+use crate::metrics::Metrics;
+use crate::policy_store::Policies;
 use crate::postgres::Pool;
 use quell_clock::Clock;
 use quell_policy::terminal::cut;
@@ -214,27 +215,24 @@ fn given(mut value: Value) -> anyhow::Result<FactsFile> {
 }
 
 /// The policies of files; they have no revisions yet.
-fn compiled(paths: &[PathBuf]) -> anyhow::Result<PolicySet> {
+fn compiled(paths: &[PathBuf]) -> anyhow::Result<Arc<PolicySet>> {
     let policies = Files::find(paths)?.load()?;
     let compiled: Result<Vec<_>, _> = policies
         .iter()
         .map(|policy| CompiledPolicy::new(policy, 0))
         .collect();
-    Ok(PolicySet::new(compiled?))
+    Ok(Arc::new(PolicySet::new(compiled?)))
 }
 
-/// The stored policies in force, as of the newest revision.
-async fn in_force(pool: &Pool) -> anyhow::Result<PolicySet> {
-    let page = policy_store::latest(pool, None, None, 1).await?;
-    let newest = page.revisions.first().map_or(0, |newest| newest.id);
-    let rows = policy_store::as_of(pool, At::Snapshot(newest), Seeing::AnyRoom).await?;
-    Ok(PolicySet::from_stored(rows)?.as_of_revision(newest))
+/// The stored policies in force, as a server reads them.
+async fn in_force(pool: &Pool) -> anyhow::Result<Arc<PolicySet>> {
+    Ok(Policies::load(pool, Metrics::new()).await?.snapshot())
 }
 
 async fn explain(
     pool: Option<&Pool>,
     config: Option<&Config>,
-    policies: PolicySet,
+    policies: Arc<PolicySet>,
     policy_source: PolicySource,
     question: Question,
 ) -> anyhow::Result<Reply> {
@@ -247,7 +245,7 @@ async fn explain(
     let explainer = Explainer {
         pool: pool.cloned(),
         livekit,
-        policies: Arc::new(policies),
+        policies,
         policy_source,
         now: clock.now(),
     };
