@@ -109,17 +109,16 @@ impl AuthService {
         }
         let body = {
             let mut reading = pin!(request.body.bytes());
-            match timeout(READ_FREELY, reading.as_mut()).await {
-                Ok(body) => body?,
-                Err(_) => {
-                    let slow = self.slow.try_acquire();
-                    let _slow = slow.map_err(|_| AuthError::ServiceUnavailable {
-                        cause: format!(
-                            "{SLOW_AT_ONCE_MAX} requests of unknown callers were being read"
-                        ),
-                    })?;
-                    reading.await?
-                }
+            if let Ok(body) = timeout(READ_FREELY, reading.as_mut()).await {
+                body?
+            } else {
+                let slow = self.slow.try_acquire();
+                let _slow = slow.map_err(|_| AuthError::ServiceUnavailable {
+                    cause: format!(
+                        "{SLOW_AT_ONCE_MAX} requests of unknown callers were being read"
+                    ),
+                })?;
+                reading.await?
             }
         };
         let asking = timeout(self.timeout, self.asked.acquire()).await;
