@@ -243,7 +243,9 @@ impl Stored {
         let (named, left_off) = unreadable.split_at(unreadable.len().min(UNREADABLE_MAX));
         let mut warnings: Vec<_> = named
             .iter()
-            .map(|error| format!("{error}; its owner's policies before it are in force"))
+            .map(|error| format!(
+                    "{error}; its owner's policies before it are in force, and what is applied is not until it is replaced"
+                ))
             .collect();
         if !left_off.is_empty() {
             warnings.push(format!(

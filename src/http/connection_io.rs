@@ -35,7 +35,7 @@ const ANSWERS: Pace = Pace {
     bytes_per_second: 8 << 10,
 };
 
-/// A body that is waited for for longer makes room where all connections are taken.
+/// A request whose body is still incomplete after this makes room where all connections are taken.
 const BODY_STALLED: Duration = Duration::from_secs(1);
 
 /// What a connection is at, shared by its bytes, its requests and whoever has to make room.
@@ -178,8 +178,8 @@ impl Progress {
     }
 
     /// How soon it makes room for another, the least first; none while a request is served. One that never
-    /// sent a whole request goes before one that did, and that before one whose body does not come; of the same,
-    /// the one that was silent for longer.
+    /// sent a whole request goes before one that did, and that before one whose body is incomplete; of the same,
+    /// the one that has waited for longer.
     pub(super) fn eviction_rank(&self) -> Option<(u8, Instant)> {
         let state = self.state();
         match state.phase {

@@ -94,7 +94,7 @@ pub(super) struct Repeats {
 
 impl Unfinished {
     /// The intent that stands in the audit log: of an action that failed before, that one.
-    pub(super) fn intent(&self) -> ActionKey {
+    pub(crate) fn intent(&self) -> ActionKey {
         let repeats = self.repeats.as_ref();
         repeats.map_or_else(|| self.action(), |repeats| repeats.action)
     }

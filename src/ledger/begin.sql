@@ -37,7 +37,7 @@ lease as (
       and (excluded.action = 'mute' or t.mute_until is null or t.mute_until < clock_timestamp())
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
                from asked a where a.action_id = excluded.action_id)
-      -- It is so already, and by us; or another did the same after this one had looked, or while it did.
+      -- Not where we muted the track and it was seen muted, nor where another mute of it ended after this one had looked.
       and not exists (select from asked a
                       where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
                         and t.muted and t.track_sid = a.track_sid

@@ -51,7 +51,11 @@ repeated as (
     from closed c join over o using (action_id)
     join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id
         and i.phase = 'intent' and i.started_at between $20 and $21
-    where o.intent_id <> o.action_id and o.outcome not in ('failed', 'unknown')
+    where o.intent_id <> o.action_id
+      and (o.outcome not in ('failed', 'unknown')
+           or o.outcome = 'unknown' and not exists (
+               select from sweep_decision d
+               where d.track_sid = i.track_sid and d.outcome = 'unknown' and d.action_id = o.intent_id))
     on conflict do nothing),
 outcomes as (
     insert into audit_log
@@ -81,8 +85,11 @@ outcomes as (
                and exists (select from track_lease t
                            where t.room_sid = o.room_sid and t.identity = o.identity and t.source = o.source
                              and coalesce(t.action = 'mute', t.muted))) as x(is_repeated)
-    -- That it failed again is no news.
+    -- That it failed again is no news; that it may have been done is, once.
     where o.intent_id = o.action_id or o.outcome not in ('failed', 'unknown')
+       or o.outcome = 'unknown' and not exists (
+           select from sweep_decision d
+           where d.track_sid = i.track_sid and d.outcome = 'unknown' and d.action_id = o.intent_id)
     on conflict do nothing),
 settled as (
     update webhook_event e

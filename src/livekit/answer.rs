@@ -8,11 +8,9 @@ use std::collections::VecDeque;
 
 use quell_policy::limits::TRACK_NAME_BYTES_MAX;
 
-/// LiveKit's limits are 512 KiB of metadata and 64 KiB of attributes, unless its settings say otherwise. An element of a
-/// list with more than this is left out.
-const ELEMENT_BYTES_MAX: usize = 1 << 20;
-/// An answer that is no list is too large with more than this.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// LiveKit's limits are 512 KiB of metadata and 64 KiB of attributes, unless its settings say otherwise. A room or
+/// participant with more than this is left out.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const VARINT_BYTES_MAX: usize = 10;
 
 /// A kind of message: which of its fields are messages of interest, and what becomes of its other texts.
@@ -22,8 +20,8 @@ pub(super) struct Shape {
     messages: &'static [(u64, &'static Shape)],
     /// The list's elements, which are handed out one by one.
     is_list: bool,
-    /// Left out.
-    unused: &'static [u64],
+    /// The fields that are of use, where others are left out: what clients send can have any number of them.
+    used: Option<&'static [u64]>,
     /// The most bytes of another text, where longer ones are left out; a message without this is too large then.
     text_bytes_max: Option<usize>,
     /// Texts of which the start is kept.
@@ -33,11 +31,13 @@ pub(super) struct Shape {
 const MESSAGE: Shape = Shape {
     messages: &[],
     is_list: false,
-    unused: &[],
+    used: None,
     text_bytes_max: None,
     cut: &[],
 };
 const TRACK: Shape = Shape {
+    // `sid`, `type`, `name`, `muted`, `source`, `mime_type`
+    used: Some(&[1, 2, 3, 4, 9, 11]),
     text_bytes_max: Some(TRACK_NAME_BYTES_MAX),
     // `name`
     cut: &[3],
@@ -47,8 +47,9 @@ const TRACK: Shape = Shape {
 pub(super) const PARTICIPANT: Shape = Shape {
     // `tracks`
     messages: &[(4, &TRACK)],
-    // `data_tracks`
-    unused: &[19],
+    // `sid`, `identity`, `state`, `metadata`, `joined_at`, `name`, `permission`, `is_publisher`, `kind`, `attributes`,
+    // `kind_details`
+    used: Some(&[1, 2, 3, 4, 5, 6, 9, 11, 13, 14, 15, 18]),
     ..MESSAGE
 };
 /// `ListParticipantsResponse`.
@@ -90,8 +91,6 @@ struct Open {
     /// Where it begins and ends, in bytes of the answer.
     begin: usize,
     end: usize,
-    /// The most that is kept of it.
-    bytes_max: usize,
     /// What is kept of it: a message of the same kind.
     kept: Vec<u8>,
     is_oversized: bool,
@@ -121,7 +120,6 @@ impl Answer {
             number: 0,
             begin: 0,
             end: usize::MAX,
-            bytes_max: ANSWER_BYTES_MAX,
             kept: Vec::new(),
             is_oversized: false,
         };
@@ -182,13 +180,15 @@ impl Answer {
         };
         let left = open.end - self.position;
         let (number, content, bytes) = match field {
-            Field::Scalar { end } => {
+            Field::Scalar { number, end } => {
                 let raw = self.buffer.get(self.read..end);
                 let Some(raw) = raw else { return Ok(false) };
                 if raw.len() > left {
                     return Err(PAST_ITS_END);
                 }
-                open.keep(&[raw]);
+                if open.shape.uses(number) {
+                    open.keep(&[raw]);
+                }
                 self.advance(end - self.read);
                 return Ok(true);
             }
@@ -200,11 +200,6 @@ impl Answer {
         }
         let shapes = open.shape.messages;
         if let Some((_, shape)) = shapes.iter().find(|(it, _)| *it == number) {
-            let bytes_max = if open.shape.is_list {
-                ELEMENT_BYTES_MAX
-            } else {
-                open.bytes_max
-            };
             self.advance(head);
             let begin = self.position;
             self.open.push(Open {
@@ -212,14 +207,13 @@ impl Answer {
                 number,
                 begin,
                 end: begin + bytes,
-                bytes_max,
                 kept: Vec::new(),
                 is_oversized: false,
             });
             return Ok(true);
         }
-        let is_unused = open.shape.unused.contains(&number);
-        let kept_max = open.shape.text_bytes_max.unwrap_or(open.bytes_max);
+        let is_unused = !open.shape.uses(number);
+        let kept_max = open.shape.text_bytes_max.unwrap_or(MESSAGE_BYTES_MAX);
         if bytes <= kept_max && !is_unused {
             let end = content + bytes;
             let Some(raw) = self.buffer.get(self.read..end) else {
@@ -270,6 +264,12 @@ impl Answer {
     }
 }
 
+impl Shape {
+    fn uses(&self, number: u64) -> bool {
+        self.used.is_none_or(|used| used.contains(&number))
+    }
+}
+
 impl Open {
     fn keep(&mut self, parts: &[&[u8]]) {
         // Of a list itself, nothing is of interest.
@@ -277,7 +277,7 @@ impl Open {
             return;
         }
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if self.kept.len() + bytes > self.bytes_max {
+        if self.kept.len() + bytes > MESSAGE_BYTES_MAX {
             self.is_oversized = true;
             return;
         }
@@ -298,7 +298,7 @@ enum Field {
         bytes: usize,
     },
     /// Anything else, which ends at `end`.
-    Scalar { end: usize },
+    Scalar { number: u64, end: usize },
 }
 
 /// The head of a text, or of a message.
@@ -324,8 +324,11 @@ fn field(bytes: &[u8], at: usize) -> Result<Option<Field>, &'static str> {
     };
     let number = tag >> 3;
     Ok(match tag & 7 {
-        0 => varint(bytes, at)?.map(|(_, end)| Field::Scalar { end }),
-        1 => Some(Field::Scalar { end: at + 8 }),
+        0 => varint(bytes, at)?.map(|(_, end)| Field::Scalar { number, end }),
+        1 => Some(Field::Scalar {
+            number,
+            end: at + 8,
+        }),
         2 => match varint(bytes, at)? {
             Some((bytes, at)) => Some(Field::Delimited {
                 number,
@@ -334,7 +337,10 @@ fn field(bytes: &[u8], at: usize) -> Result<Option<Field>, &'static str> {
             }),
             None => None,
         },
-        5 => Some(Field::Scalar { end: at + 4 }),
+        5 => Some(Field::Scalar {
+            number,
+            end: at + 4,
+        }),
         _ => return Err("it is no protobuf message"),
     })
 }
@@ -386,7 +392,7 @@ fn oversized(head: &[u8], bytes: usize) -> Oversized {
 mod tests {
     use livekit_protocol::{
         ListParticipantsResponse, ListRoomsResponse, MuteRoomTrackResponse, ParticipantInfo, Room,
-        TrackInfo,
+        TrackInfo, VideoLayer,
     };
     use proptest::prelude::*;
     use prost::Message;
@@ -437,14 +443,14 @@ mod tests {
 
         #[test]
         fn a_list_is_read_the_same_in_whatever_pieces_it_comes(
-            metadata in prop::collection::vec(prop_oneof![0_usize..300, Just(ELEMENT_BYTES_MAX + 1)], 0..8),
+            metadata in prop::collection::vec(prop_oneof![0_usize..300, Just(MESSAGE_BYTES_MAX + 1)], 0..8),
             sizes in prop::collection::vec(1_usize..70_000, 1..4),
             cut in 1_usize..9,
         ) {
             let all: Vec<_> = (0_usize..).zip(&metadata).map(|(n, bytes)| room(&n.to_string(), *bytes)).collect();
             let bytes = ListRoomsResponse { rooms: all.clone() }.encode_to_vec();
             let (rooms, left_out) = read(&bytes, &sizes).unwrap();
-            let (fit, large): (Vec<_>, Vec<_>) = all.into_iter().partition(|room| room.encoded_len() <= ELEMENT_BYTES_MAX);
+            let (fit, large): (Vec<_>, Vec<_>) = all.into_iter().partition(|room| room.encoded_len() <= MESSAGE_BYTES_MAX);
             prop_assert_eq!(rooms, fit);
             let large: Vec<_> = large
                 .into_iter()
@@ -485,6 +491,7 @@ mod tests {
             sid: sid.to_owned(),
             name: "é".repeat(name / 2),
             stream: "s".repeat(name),
+            layers: vec![VideoLayer::default(); name],
             muted: true,
             ..TrackInfo::default()
         };
@@ -501,10 +508,14 @@ mod tests {
     #[test]
     fn whoever_pads_its_tracks_is_read_all_the_same() {
         let padded_by = |name| padded(name, 512 << 10);
-        let mut cut = padded_by(4 << 10);
-        for track in [0, 2] {
-            cut.tracks[track].stream = String::new();
-        }
+        let small = |name| {
+            let mut small = padded_by(name);
+            for track in &mut small.tracks {
+                (track.stream, track.layers) = (String::new(), Vec::new());
+            }
+            small
+        };
+        let cut = small(4 << 10);
         for sizes in [&[1 << 14][..], &[1000, 1, 70_000], &[usize::MAX]] {
             let long = padded_by(3 << 20).encode_to_vec();
             let (kept, left_out) = in_pieces(&PARTICIPANT, &long, sizes, drop).unwrap();
@@ -512,14 +523,14 @@ mod tests {
             let read = ParticipantInfo::decode(kept.as_slice()).unwrap();
             assert!(read == cut);
             let two = ListParticipantsResponse {
-                participants: vec![padded_by(3 << 20), padded(0, 2 << 20), padded_by(8)],
+                participants: vec![padded_by(3 << 20), padded(0, 4 << 20), padded_by(8)],
             };
             let mut all = Vec::new();
             let (_, left_out) = in_pieces(&PARTICIPANTS, &two.encode_to_vec(), sizes, |element| {
                 all.push(ParticipantInfo::decode(element.as_slice()).unwrap());
             })
             .unwrap();
-            assert!(all == [cut.clone(), padded_by(8)]);
+            assert!(all == [cut.clone(), small(8)]);
             let left_out: Vec<_> = left_out.iter().map(|it| (&*it.sid, &*it.name)).collect();
             assert_eq!(left_out, [("PA_1", "ann")]);
             let muted = MuteRoomTrackResponse {

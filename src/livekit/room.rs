@@ -94,7 +94,10 @@ impl LiveKit {
                 rooms.add(it);
             })
             .await?;
-        rooms.all(LIST_ROOMS, &oversized)
+        if !oversized.is_empty() {
+            return Err(LiveKitError::TooLarge { method: LIST_ROOMS });
+        }
+        rooms.all(LIST_ROOMS)
     }
 
     /// Calls `each` with every room. Those with too much metadata are left out, and returned.
@@ -133,16 +136,17 @@ impl LiveKit {
             .await
     }
 
-    /// Everybody in the room, with their tracks; nobody where it is not there.
+    /// Everybody in the room, with their tracks; nobody where it is not there. And those of whom too much is said.
     pub(crate) async fn participants(
         &self,
         room: &str,
         deadline: Instant,
-    ) -> Result<Vec<ParticipantInfo>, LiveKitError> {
+    ) -> Result<(Vec<ParticipantInfo>, Vec<Oversized>), LiveKitError> {
         let mut participants = Bounded::default();
-        self.each_participant(room, deadline, |it| participants.add(it))
+        let oversized = self
+            .each_participant(room, deadline, |it| participants.add(it))
             .await?;
-        participants.all(LIST_PARTICIPANTS, &[])
+        Ok((participants.all(LIST_PARTICIPANTS)?, oversized))
     }
 
     /// The participant with its tracks, or none where it or its room is not there.
@@ -243,13 +247,9 @@ impl<Element: Message> Bounded<Element> {
         }
     }
 
-    /// All of them, where none was too large.
-    fn all(
-        self,
-        method: &'static str,
-        oversized: &[Oversized],
-    ) -> Result<Vec<Element>, LiveKitError> {
-        if self.bytes > LIST_BYTES_MAX || !oversized.is_empty() {
+    /// All of them.
+    fn all(self, method: &'static str) -> Result<Vec<Element>, LiveKitError> {
+        if self.bytes > LIST_BYTES_MAX {
             return Err(LiveKitError::TooLarge { method });
         }
         Ok(self.elements)

@@ -69,7 +69,7 @@ impl SweepMetrics {
         }
         registry.register(
             "sweep_skipped",
-            "Rooms and participants that a sweep left out, because more than 1 MiB is said of them",
+            "Rooms and participants that a sweep left out, because more than 4 MiB is said of them",
             skipped.clone(),
         );
         let last = Gauge::<f64, AtomicU64>::default();

@@ -24,20 +24,20 @@ static LONG_OF_TENANTS: LazyLock<Mutex<HashMap<Option<TenantId>, Arc<Semaphore>>
     LazyLock::new(Mutex::default);
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// Decides by the snapshot of then. What takes more than about a millisecond is done on a thread of its own, in its
-/// turn.
+/// Decides by the policies and the time that `current` tells. What takes more than about a millisecond is done on a thread of
+/// its own, in its turn, and `current` is asked again then.
 pub(crate) async fn decide_in_turn(
-    snapshot: impl Fn() -> Arc<PolicySet>,
+    current: impl Fn() -> (Arc<PolicySet>, DateTime<Utc>),
     facts: Facts,
-    now: DateTime<Utc>,
 ) -> (Facts, Decision) {
-    if let Some(decision) = decide_inline(&snapshot(), &facts, now) {
+    let (policies, now) = current();
+    if let Some(decision) = decide_inline(&policies, &facts, now) {
         return (facts, decision);
     }
     // Nothing closes these. They are given back when the work ends, also where nobody waits for that any more.
     let of_tenant = long_of(&facts).acquire_owned().await;
     let turn = LONG.acquire().await;
-    let policies = snapshot();
+    let (policies, now) = current();
     let deciding = spawn_blocking(move || {
         let decision = decide(&policies, &facts, now);
         drop((turn, of_tenant));
@@ -142,7 +142,10 @@ mod tests {
         let (facts, now) = (padded(None), DateTime::UNIX_EPOCH);
         for (policies, is_quick) in [(looking(1), true), (looking(1000), false)] {
             let decided = decide(&policies, &facts, now);
-            let mut deciding = pin!(decide_in_turn(|| Arc::clone(&policies), facts.clone(), now));
+            let mut deciding = pin!(decide_in_turn(
+                || (Arc::clone(&policies), now),
+                facts.clone()
+            ));
             match poll!(deciding.as_mut()) {
                 Poll::Ready((_, decision)) => assert!(is_quick && decision == decided),
                 Poll::Pending => assert!(!is_quick && deciding.await.1 == decided),
@@ -156,9 +159,8 @@ mod tests {
         let tenants = [&["acme"; 20][..], &["globex", "initech"]].concat();
         let decisions = tenants.into_iter().map(|tenant| {
             let deciding = decide_in_turn(
-                || Arc::clone(&policies),
+                || (Arc::clone(&policies), DateTime::UNIX_EPOCH),
                 padded(Some(tenant)),
-                DateTime::UNIX_EPOCH,
             );
             deciding.map(move |_| tenant)
         });

@@ -1,6 +1,6 @@
 //! Asks LiveKit for an event's room and participant as they are now, and adds them to the facts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub struct Look {
 pub(crate) struct RoomLook {
     room: Result<Option<Arc<LiveRoom>>, LiveKitError>,
     participants: Result<HashMap<String, Arc<ParticipantInfo>>, LiveKitError>,
+    /// The identities of those of whom LiveKit says too much for a list: they can be asked for alone.
+    oversized: HashSet<String>,
     asked_at: Instant,
 }
 
@@ -41,11 +43,18 @@ impl RoomLook {
     /// The same about one participant.
     pub(crate) fn of(&self, identity: &str) -> Look {
         let participants = self.participants.as_ref();
+        let participant = if self.oversized.contains(identity) {
+            Err(LiveKitError::TooLarge {
+                method: "ListParticipants",
+            })
+        } else {
+            participants
+                .map(|participants| participants.get(identity).cloned())
+                .map_err(Clone::clone)
+        };
         Look {
             room: self.room.clone(),
-            participant: participants
-                .map(|participants| participants.get(identity).cloned())
-                .map_err(Clone::clone),
+            participant,
             asked_at: self.asked_at,
         }
     }
@@ -164,9 +173,14 @@ pub(super) async fn look_at_room(
         each.map(|participant| (participant.identity.clone(), Arc::new(participant)))
             .collect()
     };
+    let (participants, oversized) = match participants {
+        Ok((participants, oversized)) => (Ok(by_identity(participants)), oversized),
+        Err(error) => (Err(error), Vec::new()),
+    };
     RoomLook {
         room,
-        participants: participants.map(by_identity),
+        participants,
+        oversized: oversized.into_iter().map(|it| it.name).collect(),
         asked_at,
     }
 }

@@ -332,7 +332,7 @@ impl Pipeline {
         Handled {
             begun: action
                 .as_ref()
-                .map(|(it, completion)| (it.action(), completion.outcome)),
+                .map(|(it, completion)| begun(it, completion)),
             action,
             row,
             ..handled(facts, Some(decision), result)
@@ -341,8 +341,8 @@ impl Pipeline {
 
     async fn decide(&self, facts: Facts) -> (Facts, Decision) {
         let begun = Instant::now();
-        let snapshot = || self.policies.snapshot();
-        let (facts, decision) = decide_in_turn(snapshot, facts, self.clock.now()).await;
+        let current = || (self.policies.snapshot(), self.clock.now());
+        let (facts, decision) = decide_in_turn(current, facts).await;
         self.metrics.observe(Step::Decide, begun.elapsed());
         if decision.text_limit_exceeded {
             self.metrics.text_limit_exceeded();
@@ -350,6 +350,15 @@ impl Pipeline {
         }
         (facts, decision)
     }
+}
+
+/// What failed again, or may have, has its row under the action that failed first.
+fn begun(unfinished: &Unfinished, completion: &Completion) -> (ActionKey, Outcome) {
+    let key = match completion.outcome {
+        Outcome::Failed | Outcome::Unknown => unfinished.intent(),
+        _ => unfinished.action(),
+    };
+    (key, completion.outcome)
 }
 
 fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Handled {

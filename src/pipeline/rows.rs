@@ -49,7 +49,15 @@ impl Handled {
     #[must_use]
     pub fn given_up_row(&self, cause: &Cause, attempts: u32, error: &str) -> AuditRow {
         let (action, outcome) = if self.is_mute_decided() {
-            (Action::Mute, Outcome::Failed)
+            let is_unknown = self
+                .begun
+                .is_some_and(|(_, outcome)| outcome == Outcome::Unknown);
+            let outcome = if is_unknown {
+                Outcome::Unknown
+            } else {
+                Outcome::Failed
+            };
+            (Action::Mute, outcome)
         } else {
             (Action::Decide, Outcome::Undecided)
         };

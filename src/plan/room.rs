@@ -113,8 +113,8 @@ impl Context<'_> {
         participant: &ParticipantInfo,
         track: &TrackInfo,
     ) -> Option<(Change, PlannedTrack)> {
-        let (facts, before) = decide_in_turn(|| Arc::clone(self.before), facts, self.now).await;
-        let (facts, after) = decide_in_turn(|| Arc::clone(self.after), facts, self.now).await;
+        let (facts, before) = decide_in_turn(|| (Arc::clone(self.before), self.now), facts).await;
+        let (facts, after) = decide_in_turn(|| (Arc::clone(self.after), self.now), facts).await;
         let (before, after) = (before.enforced, after.enforced);
         let change = match (before.mute(), after.mute()) {
             _ if after.is_indeterminate() => Change::Undecided,

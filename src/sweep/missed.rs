@@ -80,11 +80,11 @@ pub(super) async fn rooms(
     Ok(ticks.collect())
 }
 
-/// For an event of which nobody knows what it was about.
-pub(super) fn somewhere(now: DateTime<Utc>) -> Tick {
+/// For an event that this replica could not take: nobody knows what it was about.
+pub(super) fn somewhere(replica: &str, now: DateTime<Utc>) -> Tick {
     Tick {
         cause: TickCause::MissingWebhook,
-        key: format!("all {}", bucket(now)),
+        key: format!("{replica} {}", bucket(now)),
         room_name: None,
     }
 }

@@ -354,8 +354,8 @@ impl Sweeper {
         let running = async {
             loop {
                 self.parts.lost.notified().await;
-                let tick = missed::somewhere(self.now());
-                self.queue_tick(tick, RoomScope::All, &self.parts.places);
+                let tick = missed::somewhere(&self.parts.ticks.replica, self.now());
+                self.clone().run_tick(tick, RoomScope::All).await;
                 self.pause(missed::EVERY).await;
             }
         };

@@ -56,7 +56,10 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
             return Some((Outcome::Undecided, None, Some(row)));
         }
         // Nothing was begun, and nothing is known of LiveKit: the database failed.
-        TrackResult::Retry(_) => handled.begun?.1,
+        TrackResult::Retry(_) => match handled.begun?.1 {
+            Outcome::Unknown => Outcome::Unknown,
+            _ => Outcome::Failed,
+        },
         // Where another action is under way, the next sweep sees what came of it.
         TrackResult::Nothing
         | TrackResult::Undecided(_)

@@ -178,9 +178,15 @@ async fn a_mute_that_does_not_succeed_until_the_deadline_is_a_dead_letter() {
             format!("webhook mute {outcome} - {tenant} webinar-1 ann MICROPHONE guests@1")
         };
         let history = app.lines("action = 'mute'").await;
-        let (given_up, before) = history.split_last().unwrap();
-        assert_eq!(*given_up, line("failed"));
-        assert!(before.iter().all(|l| *l == line("unknown")), "{history:?}");
+        let outcome = if method == Method::ListRooms {
+            "failed"
+        } else {
+            "unknown"
+        };
+        assert!(
+            !history.is_empty() && history.iter().all(|it| *it == line(outcome)),
+            "{history:?}"
+        );
         let given_up = "select count(*) from failed_actions where error like 'given up after %'";
         assert_eq!(app.sql(given_up).await.as_deref(), Some("1"));
         let calls = app.calls_to(Method::MutePublishedTrack).len();

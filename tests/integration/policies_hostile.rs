@@ -197,7 +197,8 @@ async fn no_webhook_is_refused_while_a_tenant_changes_its_policies_over_and_over
             for turn in 1.. {
                 match put(number, turn, Some("*")).await {
                     200 => changed.set(changed.get() + 1),
-                    status => assert_eq!(status, 429),
+                    // Its turn; or there was none in time (`CHANGES_BUSY`).
+                    status => assert!([429, 503].contains(&status), "{status}"),
                 }
             }
         }

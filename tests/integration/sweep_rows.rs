@@ -239,6 +239,45 @@ async fn why_a_sweep_muted_is_explained_by_what_it_saw_and_counted_apart_in_back
     app.finish().await;
 }
 
+/// What was not done, what may have been, and what was: each is a row once, and the lease is given back.
+#[tokio::test]
+async fn a_mute_that_fails_in_several_ways_has_a_row_of_each() {
+    let (refused, unanswered) = (FaultKind::Unauthorized, FaultKind::Unavailable);
+    for kinds in [
+        [unanswered, refused, unanswered, refused],
+        [refused, unanswered, refused, unanswered],
+    ] {
+        let (app, mic) = by_hand().await;
+        app.apply(MICS).await;
+        for kind in kinds {
+            let fault = Fault::of(Method::MutePublishedTrack, kind);
+            app.simulator.set_faults([fault]);
+            assert_eq!(app.sweep().await.failed, 1);
+        }
+        let line = |outcome| format!("sweep mute {outcome} - acme standup ann MICROPHONE mics@1");
+        let mut rows = app.by_sweeps().await;
+        rows.sort();
+        let may_be_done = line("unknown");
+        if kinds[0] == unanswered {
+            // That it failed the second time does not undo it.
+            assert_eq!(rows, [may_be_done.as_str()]);
+        } else {
+            assert_eq!(rows, [line("failed"), may_be_done]);
+        }
+        app.simulator.set_faults([]);
+        assert_eq!(app.sweep().await.muted, 1);
+        assert!(app.is_muted("standup", "ann", &mic));
+        assert_eq!(app.by_sweeps().await.last().unwrap(), BY_MICS);
+        let open = "select (select count(*) from track_lease where action_id is not null)
+                         + (select count(*) from open_intent)";
+        assert_eq!(app.count(open).await, 0);
+        let halves = "select count(*) from (select from audit_log where origin = 'sweep'
+                      group by action_id having count(*) <> 2) as h";
+        assert_eq!(app.count(halves).await, 0);
+        app.finish().await;
+    }
+}
+
 /// Of a replica that ended in the middle of trying a mute again, which has no intent of its own yet.
 #[tokio::test]
 async fn a_repeated_mute_of_which_nobody_wrote_what_came_of_it_is_unknown() {

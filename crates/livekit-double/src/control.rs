@@ -287,6 +287,7 @@ struct FaultBody {
 #[serde(rename_all = "snake_case")]
 enum FaultWord {
     Latency,
+    Unauthorized,
     Unavailable,
     Hang,
     Cut,
@@ -309,6 +310,7 @@ fn read_fault(body: &FaultBody) -> Result<Fault, Refused> {
             .transpose()?,
         kind: match body.kind {
             FaultWord::Latency => FaultKind::Latency(Duration::from_millis(body.latency_ms)),
+            FaultWord::Unauthorized => FaultKind::Unauthorized,
             FaultWord::Unavailable => FaultKind::Unavailable,
             FaultWord::Hang => FaultKind::Hang,
             FaultWord::Cut => FaultKind::Cut,

@@ -55,6 +55,8 @@ impl Method {
 pub enum FaultKind {
     /// The call is answered as usual, this much later. Several add up, and go before the others.
     Latency(Duration),
+    /// 401 `unauthenticated`, as of a key that LiveKit has no more; nothing is done.
+    Unauthorized,
     /// 503 `unavailable` at once; nothing is done.
     Unavailable,
     /// No answer, ever; nothing is done.
@@ -124,7 +126,11 @@ pub(super) fn take(faults: &mut Vec<Fault>, method: Method) -> Trouble {
         }
         match fault.kind {
             FaultKind::Latency(by) => trouble.latency += by,
-            FaultKind::Unavailable | FaultKind::Hang | FaultKind::Cut | FaultKind::Html502 => {
+            FaultKind::Unauthorized
+            | FaultKind::Unavailable
+            | FaultKind::Hang
+            | FaultKind::Cut
+            | FaultKind::Html502 => {
                 if trouble.kind.is_some() {
                     continue;
                 }

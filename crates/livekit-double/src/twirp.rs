@@ -62,6 +62,7 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -
             shared.cancel.cancelled().await;
             return Refusal::no_response().into_response();
         }
+        Some(FaultKind::Unauthorized) => Refusal::unauthenticated("invalid token").into_response(),
         Some(FaultKind::Unavailable) => Refusal::no_response().into_response(),
         Some(FaultKind::Html502) => bad_gateway(),
         Some(FaultKind::Cut | FaultKind::Latency(_)) | None => {

@@ -43,7 +43,7 @@ const REQUEST_SECS: i64 = 300;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Questions under way at once: strangers can make up tokens.
 pub(super) const ASKED_AT_ONCE_MAX: usize = 32;
-/// A body that has come by then takes nobody's place.
+/// A body that arrives within this time needs none of the places for slow ones.
 const READ_FREELY: Duration = Duration::from_secs(1);
 /// Bodies of unknown callers that take longer: strangers' take no more connections than this.
 pub(super) const SLOW_AT_ONCE_MAX: usize = 64;

@@ -170,7 +170,7 @@ impl Run<'_> {
                     continue;
                 };
                 let facts = facts_from_live(listed, participant, track, times.published_at);
-                let (_, decision) = decide_in_turn(|| Arc::clone(&policies), facts, now).await;
+                let (_, decision) = decide_in_turn(|| (Arc::clone(&policies), now), facts).await;
                 let is_nothing = |verdict: &Verdict| matches!(verdict, Verdict::Nothing { .. });
                 if is_nothing(&decision.enforced) && is_nothing(&decision.dry_run) {
                     continue;
