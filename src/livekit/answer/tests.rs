@@ -1,6 +1,6 @@
 use livekit_protocol::{
     ListParticipantsResponse, ListRoomsResponse, MuteRoomTrackResponse, ParticipantInfo, Room,
-    TrackInfo, VideoLayer,
+    SimulcastCodecInfo, TrackInfo,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -99,7 +99,7 @@ fn padded(name: usize, metadata: usize) -> ParticipantInfo {
         sid: sid.to_owned(),
         name: "é".repeat(name / 2),
         stream: "s".repeat(name),
-        layers: vec![VideoLayer::default(); name],
+        codecs: vec![SimulcastCodecInfo::default(); name],
         muted: true,
         ..TrackInfo::default()
     };
@@ -119,7 +119,7 @@ fn whoever_pads_its_tracks_is_read_all_the_same() {
     let small = |name| {
         let mut small = padded_by(name);
         for track in &mut small.tracks {
-            (track.stream, track.layers) = (String::new(), Vec::new());
+            (track.stream, track.codecs) = (String::new(), Vec::new());
         }
         small
     };
