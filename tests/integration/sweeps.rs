@@ -165,7 +165,7 @@ async fn what_is_too_large_is_left_out_and_said_and_the_rest_is_swept() {
     }
     let deep = app.publish("large-3", Join::new("ben"), Publish::microphone());
     app.simulator
-        .create_room("too-large", Some(&large("acme", 2 << 20)));
+        .create_room("too-large", Some(&large("acme", 5 << 20)));
     app.publish("too-large", Join::new("cid"), Publish::microphone());
     for n in 0..12 {
         let mut join = Join::new(format!("big-{n}"));
@@ -177,7 +177,7 @@ async fn what_is_too_large_is_left_out_and_said_and_the_rest_is_swept() {
         .publish("standup", "big-11", Publish::microphone());
     let last = last.unwrap().sid;
     let mut join = Join::new("huge");
-    join.metadata = large("x", 2 << 20);
+    join.metadata = large("x", 5 << 20);
     app.simulator.join("standup", join);
     let counts = app.sweep().await;
     assert_eq!(
