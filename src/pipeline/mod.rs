@@ -167,6 +167,12 @@ impl Handled {
         }
     }
 
+    /// Whether LiveKit was asked to act, and nobody knows whether it did.
+    pub(crate) fn may_have_acted(&self) -> bool {
+        self.begun
+            .is_some_and(|(_, outcome)| outcome == Outcome::Unknown)
+    }
+
     /// Whether a mute is what was decided: one that cannot be done is then a failure, and else nothing is
     /// decided yet.
     #[must_use]
@@ -354,9 +360,11 @@ impl Pipeline {
 
 /// What failed again, or may have, has its row under the action that failed first.
 fn begun(unfinished: &Unfinished, completion: &Completion) -> (ActionKey, Outcome) {
-    let key = match completion.outcome {
-        Outcome::Failed | Outcome::Unknown => unfinished.intent(),
-        _ => unfinished.action(),
+    let is_open = matches!(completion.outcome, Outcome::Failed | Outcome::Unknown);
+    let key = if is_open {
+        unfinished.intent()
+    } else {
+        unfinished.action()
     };
     (key, completion.outcome)
 }

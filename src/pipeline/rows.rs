@@ -49,10 +49,7 @@ impl Handled {
     #[must_use]
     pub fn given_up_row(&self, cause: &Cause, attempts: u32, error: &str) -> AuditRow {
         let (action, outcome) = if self.is_mute_decided() {
-            let is_unknown = self
-                .begun
-                .is_some_and(|(_, outcome)| outcome == Outcome::Unknown);
-            let outcome = if is_unknown {
+            let outcome = if self.may_have_acted() {
                 Outcome::Unknown
             } else {
                 Outcome::Failed

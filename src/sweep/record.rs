@@ -56,10 +56,9 @@ fn done(handled: &mut Handled, cause: &Cause) -> Option<RecordedOutcome> {
             return Some((Outcome::Undecided, None, Some(row)));
         }
         // Nothing was begun, and nothing is known of LiveKit: the database failed.
-        TrackResult::Retry(_) => match handled.begun?.1 {
-            Outcome::Unknown => Outcome::Unknown,
-            _ => Outcome::Failed,
-        },
+        TrackResult::Retry(_) if handled.begun.is_none() => return None,
+        TrackResult::Retry(_) if handled.may_have_acted() => Outcome::Unknown,
+        TrackResult::Retry(_) => Outcome::Failed,
         // Where another action is under way, the next sweep sees what came of it.
         TrackResult::Nothing
         | TrackResult::Undecided(_)
