@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many a second, and after a pause as many at once as come in `burst`.
+/// At most N a second, and after a pause as many at once as come in `burst` (the generic cell rate algorithm).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CellRate {
     interval: Duration,
@@ -19,8 +19,8 @@ impl CellRate {
         }
     }
 
-    /// Counts one more at `now`, or says how long to wait. `due` is when those up to now would have come, had they
-    /// come at the rate; of somebody new, it is `now`.
+    /// Counts one more at `now`, or says how long to wait. `due` is the theoretical arrival time of the next one; of
+    /// somebody new, it is `now`.
     pub(crate) fn take(self, due: &mut Instant, now: Instant) -> Result<(), Duration> {
         let next = (*due).max(now);
         let too_early = (next - now).saturating_sub(self.burst);

@@ -1,4 +1,4 @@
-//! Rows of requests that reached nothing, refused or failed: each caller has so many a second. The rest is counted, and
+//! Rows of requests that reached nothing, refused or failed: each caller has at most N a second. The rest is counted, and
 //! has one row together, so that nobody fills the log with what was not done.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What one caller may ask for: so many requests a second, and so many at once.
+//! What one caller may ask for: at most N requests a second, and at most N at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_has_so_many_requests_under_way_and_counts_are_forgotten() {
+    async fn a_caller_has_a_number_of_requests_under_way_and_counts_are_forgotten() {
         let limits = CallerLimits::new(10, 2);
         let turns = [limits.enter(None).unwrap(), limits.enter(None).unwrap()];
         assert!(limits.enter(None).is_err());

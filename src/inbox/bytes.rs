@@ -19,7 +19,7 @@ pub struct BodyBytes {
 pub struct NoRoom;
 
 impl BodyBytes {
-    /// Room for so many bytes of small bodies, and of large ones.
+    /// Room for these bytes of small bodies, and of large ones.
     #[must_use]
     pub fn new(small_bytes_max: usize, large_bytes_max: usize) -> Self {
         Self {

@@ -237,7 +237,7 @@ impl Answer {
         Ok(true)
     }
 
-    /// Goes on behind so many bytes, of which not all may have come.
+    /// Goes on behind the next `bytes`, of which not all may have come.
     fn advance(&mut self, bytes: usize) {
         let come = self.buffer.len() - self.read;
         self.position += bytes;

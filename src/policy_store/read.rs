@@ -103,7 +103,7 @@ pub struct PolicyPage {
     pub next: Option<After>,
 }
 
-/// The documents of a page have at most so many bytes together, if it has more than one: whoever reads it slowly
+/// The documents of a page have at most this many bytes together, if it has more than one: whoever reads it slowly
 /// keeps no more in memory.
 const PAGE_BYTES_MAX: i64 = 256 << 10;
 

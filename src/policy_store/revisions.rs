@@ -63,7 +63,7 @@ impl RevisionPage {
     }
 }
 
-/// Documents of a page, and those before them, have at most so many bytes together, if it has more than one.
+/// Documents of a page, and those before them, have at most this many bytes together, if it has more than one.
 const PAGE_BYTES_MAX: i64 = 1 << 20;
 
 /// One more than is shown tells whether there are older ones.

@@ -154,7 +154,7 @@ impl Pool {
         }
     }
 
-    /// The same connections to a database that may hold so many bytes of policies.
+    /// The same connections to a database that may hold this many bytes of policies.
     pub(super) fn with_policies_bytes_max(self, policies_bytes_max: i64) -> Self {
         Self {
             policies_bytes_max,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::pooler;
 
-/// The same cause is told of again only after so long.
+/// The same cause is told of again only after this time.
 const TOLD_FOR: Duration = Duration::from_secs(10);
 
 /// A cause outside of quell, by SQLSTATE. (<https://www.postgresql.org/docs/current/errcodes-appendix.html>)

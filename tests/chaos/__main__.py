@@ -28,7 +28,7 @@ from cluster import Clusters
 from faults import Chaos
 from load import Load
 from own_postgres import FIRST_ACK_SECONDS_MAX, WHAT, measure
-from record import Record, spread
+from record import FIRST_ACK_SECONDS, Record, spread
 from rig import Site
 from schedule import KINDS, Plan, plan
 from seen import CallLog, look, under_way
@@ -160,7 +160,8 @@ def one(drawn: Plan, clusters: Clusters, options: argparse.Namespace) -> Record 
             f"{result.acknowledged:,} events acknowledged, {result.lost} lost, {result.given_up} given up, "
             f"{result.calls:,} mutes called, again {result.repeats or 'none'}; start to first ack {starts}"
         )
-    if result is None or disagreements:
+    is_late = result is not None and max(result.first_ack_seconds.get("a start", [0.0])) > FIRST_ACK_SECONDS
+    if result is None or disagreements or is_late:
         for disagreement in disagreements[:SHOWN_MAX]:
             say(f"{disagreement.kind}: {disagreement.what}")
         if len(disagreements) > SHOWN_MAX:

@@ -83,6 +83,7 @@ class Chaos:
             who = "all replicas" if fault.replica is None else f"replica {fault.replica}"
             began = time.monotonic()
             self._site.trouble += 1
+            self._site.troubles += 1
             try:
                 note = await self._do(fault)
             finally:
@@ -177,7 +178,7 @@ class Chaos:
         site = self._site
         if site.standby is None:
             # The failover before used it up.
-            await asyncio.to_thread(site.add_standby)
+            await site.add_standby()
         assert site.standby is not None
         began = time.monotonic()
         end_primary()

@@ -128,7 +128,7 @@ class OwnPostgres:
 
 
 async def measure(kills: int, say: Callable[[str], None]) -> tuple[Record, list[Disagreement]]:
-    """Kills its main process so many times; returns the times, and what is lost or too late."""
+    """Kills its main process `kills` times; returns the times, and what is lost or too late."""
     # The user that Postgres runs as has to get in.
     folder = Path(tempfile.mkdtemp(prefix="quell-chaos-own."))
     folder.chmod(0o755)

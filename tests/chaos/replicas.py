@@ -57,7 +57,7 @@ class Replica:
         *,
         http: aiohttp.ClientSession,
         journal: Journal,
-        is_calm: Callable[[], bool],
+        calm: Callable[[], int | None],
     ) -> None:
         self.number = number
         self.quell = Quell(directory, database_url, name=f"quell-{number}")
@@ -72,7 +72,8 @@ class Replica:
         self._environment = self.quell.environment(livekit_url) | dict(settings)
         self._http = http
         self._journal = journal
-        self._is_calm = is_calm
+        self._calm = calm
+        """Nothing where something is wrong; else how often something was, until now."""
         self._child: Child | None = None
         self._pids: list[int] = []
         self._probing: asyncio.Task[None] | None = None
@@ -125,12 +126,12 @@ class Replica:
         spawned = time.monotonic()
         self._child = Child(self.quell._name, [executable(), "serve"], self._environment, self._directory)
         self._pids.append(self._child.pid)
-        self._probing = asyncio.create_task(self._probe(spawned, is_calm=self._is_calm()))
+        self._probing = asyncio.create_task(self._probe(spawned, self._calm()))
 
-    async def _probe(self, spawned: float, *, is_calm: bool) -> None:
+    async def _probe(self, spawned: float, calm: int | None) -> None:
         """Sends one event of its own, again and again: LiveKit's waits would hide how soon it is there."""
         self.first_ack_at = await self.ask(probe_event(self.number))
-        self.restarts.append(Restart(self.first_ack_at - spawned, is_calm and self._is_calm()))
+        self.restarts.append(Restart(self.first_ack_at - spawned, calm is not None and calm == self._calm()))
 
     async def ask(self, event: Event) -> float:
         """Sends an event until it is taken; returns when that was, on the monotonic clock."""

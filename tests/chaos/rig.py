@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -47,8 +48,8 @@ class Site:
         self.replicas: list[Replica] = []
         self.relay = Relay()
         self.journal = Journal(folder / "journal.jsonl")
-        self.trouble = 0
-        """How many faults are in force, but for kills of quell."""
+        self.trouble = self.troubles = 0
+        """How many faults are in force, and have been, but for kills of quell."""
         self.double_url = ""
         self._http = http
         self._double: Child | None = None
@@ -75,7 +76,7 @@ class Site:
             self.replicas.append(self._replica(number))
         await asyncio.to_thread(self._prepare)
         if self.plan.has_standby:
-            await asyncio.to_thread(self.add_standby)
+            await self.add_standby()
         for replica in self.replicas:
             replica.start()
         await self.are_up()
@@ -126,12 +127,15 @@ class Site:
 
         return list(await asyncio.gather(*(ask(replica) for replica in self.replicas)))
 
-    def add_standby(self) -> None:
+    async def add_standby(self) -> None:
         """A synchronous standby of the primary of now."""
         name = f"standby_{self.plan.seed}_{len(self.retired)}"
-        self.standby = Cluster(name, self._clusters.logs, copy_of=self.primary)
-        self.standby.start()
-        self.primary.follow_synchronously(self.standby)
+        standby = await asyncio.to_thread(partial(Cluster, name, self._clusters.logs, copy_of=self.primary))
+        self.standby = standby
+        # Here: it ends with the thread that starts it (prctl(2), PR_SET_PDEATHSIG), and may be the primary of later rounds.
+        standby.spawn()
+        await asyncio.to_thread(standby.wait_until_ready)
+        await asyncio.to_thread(self.primary.follow_synchronously, standby)
 
     def fail_over(self) -> Cluster:
         """From now on the standby is the primary; returns the old one, whose connections are left as they are."""
@@ -196,7 +200,7 @@ class Site:
         return Replica(
             number, self.folder, f"postgres://postgres@127.0.0.1:{postgres.port}/{self.database}",
             f"http://127.0.0.1:{livekit.port}", settings,
-            http=self._http, journal=self.journal, is_calm=lambda: self.trouble == 0,
+            http=self._http, journal=self.journal, calm=lambda: None if self.trouble else self.troubles,
         )
 
     def _prepare(self) -> None:

@@ -51,7 +51,7 @@ def test_a_fault_that_cannot_be_made_fails_in_ci(
     monkeypatch: pytest.MonkeyPatch, ci: str, disagreements: int
 ) -> None:
     monkeypatch.setenv("CI", ci)
-    site = SimpleNamespace(trouble=0, set_clock=lambda replica, seconds: False)
+    site = SimpleNamespace(trouble=0, troubles=0, set_clock=lambda replica, seconds: False)
     drawn = replace(plan(1, 0, ()), faults=[Fault("clock_jump", 0, 0, 0, 1)], seconds=0)
     chaos = Chaos(cast(Site, site), drawn, print)
     asyncio.run(chaos.run())

@@ -18,7 +18,7 @@ struct Served {
     kept: Weak<()>,
 }
 
-/// A connection to a server that reads the body and answers with so many bytes.
+/// A connection to a server that reads the body and answers with `bytes` bytes.
 fn served(bytes: usize) -> Served {
     let (client, stream) = duplex(1024);
     let stop = CancellationToken::new();

@@ -13,9 +13,9 @@ pub(in crate::inbox) struct Horizon {
     looked_at_all: Option<Instant>,
 }
 
-/// A statement that queues something is over by then, whatever its clock said as it began.
+/// A job's `placed_at` is from before its commit: a statement that queues one takes less than this.
 const MARGIN: Duration = Duration::from_secs(10);
-/// All is looked at so often: clocks of databases are set, and what one claim had locked another did not see.
+/// How often all is looked at: clocks of databases are set, and what one claim had locked another did not see.
 const ALL_INTERVAL: Duration = Duration::from_mins(1);
 /// Longer than anything is queued.
 const ALWAYS: Duration = Duration::from_hours(24 * 365);
@@ -40,7 +40,7 @@ impl Horizon {
         })
     }
 
-    /// A claim that began at `now` found that the oldest was queued so long ago, or that nothing is queued.
+    /// A claim that began at `now` found that the oldest was queued `oldest` ago, or that nothing is queued.
     pub(super) fn found(&mut self, now: Instant, oldest: Option<Duration>) {
         let oldest = oldest.map_or(Some(now), |age| now.checked_sub(age));
         self.clear_before = oldest;

@@ -35,7 +35,7 @@ impl Program {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_quell")), arguments, env)
     }
 
-    /// The same, where it may have so many files open.
+    /// The same, where it may have `files` files open.
     pub(crate) fn start_with_files(files: u32, arguments: &[&str], env: &Settings) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={files}:{files}"));
