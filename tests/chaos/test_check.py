@@ -235,10 +235,10 @@ def test_what_failed_before_it_reached_livekit_is_made_again_and_what_may_have_b
         assert kinds(seen) == found
 
 
-def test_a_sweep_may_mute_again_where_another_track_of_the_source_came_in_between() -> None:
+def test_a_policy_may_mute_again_where_another_track_of_the_source_came_in_between() -> None:
     for other, found in ((None, ["repeated"]), (CAM.sid, ["repeated"]), ("TR_other", [])):
         seen = agreeing()
-        again(seen, 3.0, "done", 2.5, origin="sweep")
+        again(seen, 3.0, "done", 2.5, origin="webhook")
         seen.tracks["TR_other"] = replace(MIC, sid="TR_other", words=[])
         seen.muted = {**seen.muted, "TR_other": True}
         if other:
