@@ -9,6 +9,7 @@
 //! (`livekit::facts`) and stop before the act.
 
 mod decide;
+mod handled;
 mod look;
 mod recorded;
 mod rows;
@@ -19,13 +20,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use livekit_protocol::{ParticipantInfo, TrackInfo};
 use quell_clock::Clock;
-use quell_policy::{Decision, Facts, PolicyRef, Verdict, decide_inline};
+use quell_policy::{Decision, Facts, Verdict, decide_inline};
 use tokio::time::Instant;
 
 use crate::access::{Authority, Verb};
-use crate::action::{Acted, ActionError, ActionRequest, ActionRunner, Cause};
-use crate::audit::{AuditRow, Outcome, PolicyRevision};
-use crate::ledger::{ActionKey, Completion, JobLease, Unfinished};
+use crate::action::{ActionRequest, ActionRunner, Cause};
+use crate::audit::PolicyRevision;
+use crate::ledger::{ActionKey, JobLease};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::livekit::{LiveRoom, NOT_CONFIGURED, Rooms};
@@ -33,6 +34,8 @@ use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
 pub(crate) use decide::decide_in_turn;
 use decide::{beyond_text_limit, is_beyond_text_limit, log_text_limit};
+pub use handled::{Handled, TrackResult};
+use handled::{begun, handled, result_of};
 pub use look::Look;
 pub(crate) use look::RoomLook;
 use look::{Shown, full_room, look, look_at_room};
@@ -101,85 +104,12 @@ pub struct FailedMute {
     pub action: ActionKey,
 }
 
-/// What came of a track, and what was known when it did.
-#[derive(Debug)]
-pub struct Handled {
-    /// What was known.
-    pub facts: Facts,
-    /// What was decided last; none where nothing was.
-    pub decision: Option<Decision>,
-    /// What came of it.
-    pub result: TrackResult,
-    /// What is to be written of the action for a job, with the job's end.
-    pub(crate) action: Option<(Unfinished, Completion)>,
-    /// The row of an action that was not begun.
-    pub(crate) row: Option<AuditRow>,
-    /// The action that was begun, and what came of it.
-    pub(crate) begun: Option<(ActionKey, Outcome)>,
-}
-
-/// What came of a track.
-#[derive(Debug)]
-pub enum TrackResult {
-    /// A policy muted it.
-    Muted(Arc<PolicyRef>),
-    /// No policy wants it muted.
-    Nothing,
-    /// A policy wants it muted whose owner may not act in the room.
-    Refused(String),
-    /// The room of that name is another one now.
-    Stale,
-    /// LiveKit says that it has no such track.
-    Gone,
-    /// LiveKit does not show the track: not yet, or not any more. To be asked for again.
-    NotShown,
-    /// Another action on the same source is under way. To be tried again soon.
-    Busy,
-    /// The job is another replica's by now.
-    Lost,
-    /// A person decided meanwhile.
-    Superseded,
-    /// It cannot be decided with these facts, however often it is tried: why.
-    Undecided(String),
-    /// Not now: why. To be tried again.
-    Retry(String),
-}
-
 /// Whether a webhook told of a track.
 enum Told<'a> {
     /// For which there is this job.
     Yes(&'a JobLease),
     /// These mutes of it failed before.
     No(&'a [FailedMute]),
-}
-
-impl Handled {
-    /// What is known of an event alone, on which nobody worked to the end.
-    #[must_use]
-    pub fn untried(event: &Event, why: &str) -> Self {
-        Self {
-            facts: facts_from_event(event),
-            decision: None,
-            result: TrackResult::Retry(why.to_owned()),
-            action: None,
-            row: None,
-            begun: None,
-        }
-    }
-
-    /// Whether LiveKit was asked to act, and nobody knows whether it did.
-    pub(crate) fn may_have_acted(&self) -> bool {
-        self.begun
-            .is_some_and(|(_, outcome)| outcome == Outcome::Unknown)
-    }
-
-    /// Whether a mute is what was decided: one that cannot be done is then a failure, and else nothing is
-    /// decided yet.
-    #[must_use]
-    pub fn is_mute_decided(&self) -> bool {
-        let decision = self.decision.as_ref();
-        decision.is_some_and(|decision| decision.enforced.mute().is_some())
-    }
 }
 
 impl Pipeline {
@@ -358,28 +288,6 @@ impl Pipeline {
     }
 }
 
-/// What failed again, or may have, has its row under the action that failed first.
-fn begun(unfinished: &Unfinished, completion: &Completion) -> (ActionKey, Outcome) {
-    let is_open = matches!(completion.outcome, Outcome::Failed | Outcome::Unknown);
-    let key = if is_open {
-        unfinished.intent()
-    } else {
-        unfinished.action()
-    };
-    (key, completion.outcome)
-}
-
-fn handled(facts: Facts, decision: Option<Decision>, result: TrackResult) -> Handled {
-    Handled {
-        facts,
-        decision,
-        result,
-        action: None,
-        row: None,
-        begun: None,
-    }
-}
-
 fn not_configured() -> TrackResult {
     TrackResult::Retry(NOT_CONFIGURED.to_owned())
 }
@@ -393,22 +301,4 @@ fn is_nothing_enforced(decision: &Decision) -> bool {
 fn is_nothing(decision: &Decision) -> bool {
     matches!(decision.enforced, Verdict::Nothing { .. })
         && matches!(decision.dry_run, Verdict::Nothing { .. })
-}
-
-fn result_of(acted: &Acted, policy: &Arc<PolicyRef>) -> TrackResult {
-    match &acted.result {
-        Ok(state) if state.muted => TrackResult::Muted(Arc::clone(policy)),
-        Err(ActionError::Muted) => TrackResult::Muted(Arc::clone(policy)),
-        Ok(_) => TrackResult::Retry("LiveKit answered that the track is not muted".to_owned()),
-        Err(ActionError::Denied(denied)) => TrackResult::Refused(denied.to_string()),
-        Err(ActionError::Superseded) => TrackResult::Superseded,
-        Err(ActionError::Gone) => TrackResult::Gone,
-        Err(ActionError::Busy) => TrackResult::Busy,
-        Err(ActionError::Lost) => TrackResult::Lost,
-        Err(
-            error @ (ActionError::RemoteUnmuteDisabled
-            | ActionError::LiveKit(_)
-            | ActionError::Database(_)),
-        ) => TrackResult::Retry(error.to_string()),
-    }
 }
