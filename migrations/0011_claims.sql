@@ -12,8 +12,3 @@ create index job_queued_room on job (room_sid, placed_at) where state = 'queued'
 alter table replica
     -- Everything that it had, as it was gone, was claimed by others. A heartbeat takes that back.
     add column is_cleared boolean not null default false;
-
-alter table track_lease
-    -- When the action began that LiveKit answered last: what was seen before that was seen before it was muted, however
-    -- late the answer was written down (`muted_at`).
-    add column muted_from timestamptz;

@@ -40,8 +40,9 @@ lease as (
       -- Not where we muted the track and it was seen muted, nor where another mute of it ended after this one had looked.
       and not exists (select from asked a
                       where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
-                        and t.muted and t.track_sid = a.track_sid
-                        and (t.muted_at > statement_timestamp() - a.fetched
+                        and t.muted_tracks ? a.track_sid
+                        and ((t.muted_tracks -> a.track_sid ->> 1)::numeric
+                                 > extract(epoch from statement_timestamp() - a.fetched)
                              or (a.before::json ->> 'muted')::boolean))
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
 remembered as (

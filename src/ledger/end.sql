@@ -28,7 +28,14 @@ released as (
         touched_at = clock_timestamp(),
         track_sid = case when o.muted is null then t.track_sid else i.track_sid end,
         muted_at = case when o.muted is null then t.muted_at else clock_timestamp() end,
-        muted_from = case when o.muted is null then t.muted_from else o.started_at end,
+        -- Of the last few.
+        muted_tracks = case
+            when o.muted then
+                case when octet_length(t.muted_tracks::text) > 1024 then '{}' else t.muted_tracks end
+                || jsonb_build_object(i.track_sid, jsonb_build_array(
+                       extract(epoch from o.started_at), extract(epoch from clock_timestamp())))
+            when not o.muted then t.muted_tracks - i.track_sid
+            else t.muted_tracks end,
         muted = coalesce(o.muted, t.muted)
     from leases l join over o using (ordinal)
     join audit_log i on i.started_at = o.intent_at and i.action_id = o.intent_id

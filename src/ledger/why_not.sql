@@ -12,8 +12,9 @@ select a.action_id as "action_id!",
        a.as_of is not null and a.action = 'mute' and exists (
            select from track_lease t
            where t.room_sid = a.room_sid and t.identity = a.identity and t.source = a.source
-             and t.muted and t.track_sid = a.track_sid
-             and (t.muted_from > statement_timestamp() - a.fetched
+             and t.muted_tracks ? a.track_sid
+             and ((t.muted_tracks -> a.track_sid ->> 0)::numeric
+                      > extract(epoch from statement_timestamp() - a.fetched)
                   or (a.before::json ->> 'muted')::boolean)) as "is_muted!",
        (select o.started_at
         from open_intent o join track_lease t using (action_id)

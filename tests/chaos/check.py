@@ -118,8 +118,6 @@ class Repeats:
     after_unknown: int = 0
     after_failed: int = 0
     """The one before never reached the double."""
-    after_another_track: int = 0
-    """Another track of the same source was acted on in between: the lease knows its source's last track alone."""
     after_gone: int = 0
     """The track was gone, so that the one before had done nothing: a sweep had looked before that was known."""
 
@@ -339,9 +337,8 @@ def _repeated(seen: Seen, repeats: Repeats) -> Iterator[Disagreement]:
     docs/ARCHITECTURE.md, "A replica dies": "An automatic mute may take the lease of a dead replica's mute at once: it
     does the same thing", and the outcome of the one before is `unknown` then, whatever comes of it. AUDIT.md: `failed` says
     that "LiveKit did not do it". So each mute of a track but the last has to be unknown, or not to have reached the double, or
-    to have found nothing, whoever made it: webhooks' and sweeps' alike. But where another track of the source was acted on in
-    between: docs/ARCHITECTURE.md, "A moderator mutes". Only tracks count that no person unmuted, and mutes that reached the
-    double.
+    to have found nothing, whoever made it: webhooks' and sweeps' alike. Only tracks count that no person unmuted, and mutes
+    that reached the double.
     """
     called = {call.track for call in seen.calls if call.muted}
     unmuted = {call.track for call in seen.calls if not call.muted}
@@ -368,17 +365,8 @@ def _again(seen: Seen, one: Row, after: Row, end: Row | None, repeats: Repeats) 
         repeats.after_failed += 1
     elif end.outcome == "gone":
         repeats.after_gone += 1
-    elif any(end.started_at < row.started_at < after.started_at for row in _of_others(seen, after.track)):
-        repeats.after_another_track += 1
     else:
         yield Disagreement("repeated", f"{after.origin} muted {after.track} again after it was {end.outcome}")
-
-
-def _of_others(seen: Seen, track: str) -> Iterator[Row]:
-    """The rows of other tracks of the same source."""
-    place = seen.tracks[track].place
-    others = {other.sid for other in seen.tracks.values() if other.place == place and other.sid != track}
-    return (row for row in seen.rows if row.track in others)
 
 
 def describe(track: Track) -> str:

@@ -235,18 +235,6 @@ def test_what_failed_before_it_reached_livekit_is_made_again_and_what_may_have_b
         assert kinds(seen) == found
 
 
-def test_a_policy_may_mute_again_where_another_track_of_the_source_came_in_between() -> None:
-    for other, found in ((None, ["repeated"]), (CAM.sid, ["repeated"]), ("TR_other", [])):
-        seen = agreeing()
-        again(seen, 3.0, "done", 2.5, origin="webhook")
-        seen.tracks["TR_other"] = replace(MIC, sid="TR_other", words=[])
-        seen.muted = {**seen.muted, "TR_other": True}
-        if other:
-            seen.rows = (*seen.rows, *(replace(row(phase, 2.7, end), track=other, action_id="three")
-                                       for phase, end in (("intent", None), ("outcome", "gone"))))
-        assert [kind for kind in kinds(seen) if kind == "repeated"] == found
-
-
 def test_what_is_done_is_not_done_again_however_late_that_was_written() -> None:
     seen = agreeing()
     again(seen, 3.0, "done", 4.0, origin="webhook")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish, Simulator};
 
-use crate::support::{BOUND, MICS, Setup, TestApp, by_hand};
+use crate::support::{BOUND, BY_MICS, MICS, Setup, TestApp, by_hand};
 
 #[tokio::test]
 async fn hidden_participants_are_left_out_of_facts_and_counts() {
@@ -213,6 +213,30 @@ async fn a_track_that_its_own_job_is_about_is_left_to_it() {
     assert_eq!((counts.tracks, counts.muted), (1, 0));
     assert!(!app.is_muted("standup", "ann", &mic.sid));
     app.finish_with_work_left().await;
+}
+
+/// A source may have several tracks at once, whose webhooks come late.
+#[tokio::test]
+async fn each_of_several_tracks_of_a_source_is_muted_once() {
+    let (app, first) = by_hand().await;
+    app.apply(MICS).await;
+    let publish = || {
+        let mic = Publish::microphone();
+        app.simulator.publish("standup", "ann", mic).unwrap().sid
+    };
+    let tracks = [first, publish(), publish()];
+    assert_eq!(app.sweep().await.muted, 3);
+    for sid in &tracks {
+        app.post(&app.url, &app.event_of(sid)).await;
+    }
+    app.settle().await;
+    for sid in &tracks {
+        assert_eq!(app.settlement(sid).await.as_deref(), Some("muted"));
+        assert!(app.is_muted("standup", "ann", sid));
+    }
+    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 3);
+    assert_eq!(app.lines("action = 'mute'").await, [BY_MICS; 3]);
+    app.finish().await;
 }
 
 /// The sweep looked while the job's mute was under way, and acts after it.
