@@ -243,9 +243,12 @@ impl Stored {
         let (named, left_off) = unreadable.split_at(unreadable.len().min(UNREADABLE_MAX));
         let mut warnings: Vec<_> = named
             .iter()
-            .map(|error| format!(
-                    "{error}; its owner's policies before it are in force, and what is applied is not until it is replaced"
-                ))
+            .map(|error| {
+                format!(
+                    "{error}; its owner's policies before it are in force, and what is applied comes \
+                     into force once it is replaced"
+                )
+            })
             .collect();
         if !left_off.is_empty() {
             warnings.push(format!(
