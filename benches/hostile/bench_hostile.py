@@ -247,6 +247,35 @@ async def texts(site: Site, seconds: float) -> None:
     await beside(site, seconds, "9,000 x 10 contains, 60 KB", tenant, Bars(acks_p99_ms=50, mutes_p99_ms=100))
 
 
+GLOBS = "jsonb_build_object('name', 'p' || n, 'match', jsonb_build_object('room', jsonb_build_array('r' || n || '-*')))"
+CONDITIONS = ("jsonb_build_object('name', 'p' || n, 'match', '{}'::jsonb, 'when', (select string_agg('participant.attributes.bio"
+              " == \"' || n || '-' || k || '-of-' || o || repeat('x', 40) || '\"', ' || ') from generate_series(1, 10) k))")
+START_SECONDS_MAX = 5
+
+
+def start(directory: Path, postgres: Postgres, double: str, name: str, document: str, each: int) -> None:
+    """How long a start takes with the most that all owners together may store: `each` policies of 8 owners."""
+    quell = Quell(directory, postgres.new_database())
+    quell.command("migrate")
+    stored = f"({document} || '{{\"effect\": \"mute\", \"mode\": \"enforce\", \"priority\": 100, \"overridable\": false}}'::jsonb)"
+    with psycopg.connect(quell.database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into policy (id, owner, name, revision, document, managed_by, updated_by) "
+            f"select gen_random_uuid(), 'o' || o, 'p' || n, 1, {stored}, 'rest', 'o' || o "
+            "from generate_series(1, 8) o, generate_series(1, %s) n", [each])
+        connection.execute("insert into policy_revision (owner, name, revision, change, document, author, managed_by) "
+                           "values ('o1', 'p1', 1, 'create', '{}', 'o1', 'rest')")
+        [stored_bytes] = connection.execute("select sum(bytes) from policy").fetchone()
+    begun = time.perf_counter()
+    try:
+        quell.start(double, QUELL_SWEEP_CRON="off", QUELL_LOG="warn")
+        took = time.perf_counter() - begun
+        bar = held(name, "seconds to the start", took, START_SECONDS_MAX)
+        print(f"{name:32} {8 * each} policies, {int(stored_bytes) / 2**20:.0f} MiB: listens after {took:.1f} s{bar}", flush=True)
+    finally:
+        quell.stop()
+
+
 async def main() -> int:
     """All scenarios, one after the other; 1 where a bar is missed."""
     parser = argparse.ArgumentParser()
@@ -271,6 +300,9 @@ async def main() -> int:
                 await slow_readers(site, options.seconds)
                 await texts(site, options.seconds)
                 await measured(site, options.seconds, "quiet again")
+            quell.stop()
+            start(directory, postgres, double, "the most policies, of globs", GLOBS, 50_000)
+            start(directory, postgres, double, "the most policies, of conditions", CONDITIONS, 7_000)
         finally:
             quell.stop()
             simulator.stop()

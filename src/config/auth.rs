@@ -169,7 +169,11 @@ fn jwt(reader: &mut EnvReader<'_>) -> Option<JwtConfig> {
     );
     keys.extend(
         reader
-            .url("QUELL_JWT_JWKS_URL", &["https", "http"])
+            .secret_url(
+                "QUELL_JWT_JWKS_URL",
+                "QUELL_JWT_JWKS_URL_FILE",
+                &["https", "http"],
+            )
             .map(JwtKeySource::JwksUrl),
     );
     let mut checked = |name| {
@@ -197,8 +201,9 @@ fn auth_service(reader: &mut EnvReader<'_>) -> Option<AuthServiceConfig> {
         "a whole number of seconds; 0 keeps no answers",
     );
     let signing_key_path = reader.text("AUTH_SIGNING_KEY_PATH").map(PathBuf::from);
-    let Some(url) = reader.url("AUTH_SERVICE_URL", &["https", "http"]) else {
-        if reader.environment.get("AUTH_SERVICE_URL").is_none() {
+    let set = ["AUTH_SERVICE_URL", "AUTH_SERVICE_URL_FILE"];
+    let Some(url) = reader.secret_url(set[0], set[1], &["https", "http"]) else {
+        if !set.iter().any(|name| reader.environment.is_set(name)) {
             for name in [
                 "AUTH_SIGNING_KEY_PATH",
                 "AUTH_TIMEOUT_SECONDS",

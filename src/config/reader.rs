@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::Environment;
@@ -164,6 +164,21 @@ impl<'a> EnvReader<'a> {
 
     pub(super) fn url(&mut self, name: &'static str, schemes: &[&str]) -> Option<Url> {
         let value = self.text(name)?;
+        self.as_url(name, &value, schemes)
+    }
+
+    /// A URL that may hold a password, in the variable `name` or in the file that `file_name` names.
+    pub(super) fn secret_url(
+        &mut self,
+        name: &'static str,
+        file_name: &'static str,
+        schemes: &[&str],
+    ) -> Option<Url> {
+        let value = self.secret(name, file_name)?;
+        self.as_url(name, value.expose_secret(), schemes)
+    }
+
+    fn as_url(&mut self, name: &str, value: &str, schemes: &[&str]) -> Option<Url> {
         // The value itself is not shown: URLs may hold a password.
         match Url::parse(value.trim()) {
             Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => Some(url),

@@ -395,17 +395,33 @@ fn a_secret_may_stand_in_a_file_and_a_file_that_holds_none_is_named() {
         panic!("a secret");
     };
     assert_eq!(jwt.expose_secret(), "  s3cret ");
+    let url = file("auth", "https://u:p@auth.example/check\n");
+    let auth = read(&[
+        ("AUTH_SERVICE_URL_FILE", &url),
+        ("AUTH_SIGNING_KEY_PATH", "key.pem"),
+        ("QUELL_JWT_JWKS_URL_FILE", &url),
+    ]);
+    let auth = auth.unwrap().auth;
+    assert_eq!(
+        auth.service.unwrap().url.as_str(),
+        "https://u:p@auth.example/check"
+    );
+    assert!(
+        matches!(&auth.jwt.unwrap().keys[..], [JwtKeySource::JwksUrl(url)] if url.password() == Some("p"))
+    );
 
     let said = problems(&[
         ("AUTH_API_SECRET", "s3cret"),
         ("AUTH_API_SECRET_FILE", &secret),
         ("QUELL_JWT_SECRET_FILE", &blank),
         ("LIVEKIT_API_SECRET_FILE", "/no/such/file"),
+        ("AUTH_SERVICE_URL_FILE", &secret),
     ]);
     for expect in [
         "AUTH_API_SECRET and AUTH_API_SECRET_FILE are both set",
         "blank\", which holds nothing",
         "LIVEKIT_API_SECRET_FILE is \"/no/such/file\", which cannot be read: No such file",
+        "AUTH_SERVICE_URL is not a URL that starts with https:// or http://",
     ] {
         assert!(said.contains(expect), "{said}");
     }
