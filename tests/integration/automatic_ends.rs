@@ -137,6 +137,53 @@ async fn a_track_that_ends_while_it_is_looked_for_is_not_looked_for_again() {
 /// Nothing ends a job while it is acted on: what its end was is asked for then.
 #[tokio::test]
 async fn a_track_that_ends_while_its_mute_is_under_way_is_gone_where_that_fails() {
+    let (app, track) = ended_while_muted().await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track).await.as_deref(), Some("gone"));
+    assert_eq!(app.lines("outcome = 'undecided'").await, [""; 0]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_track_that_cannot_be_read_is_read_again() {
+    let (app, track) = ended_while_muted().await;
+    let rename = async |from: &str, to: &str| {
+        let rename = format!("alter table webhook_event rename {from} to {to}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(rename))
+            .execute(&app.pool)
+            .await
+            .unwrap();
+    };
+    rename("body", "other").await;
+    let looks = || {
+        let methods = [Method::GetParticipant, Method::ListParticipants];
+        methods
+            .map(|method| app.calls_to(method).len())
+            .iter()
+            .sum::<usize>()
+    };
+    let before = looks();
+    app.wait_for("the track is looked for in vain, twice", async || {
+        looks() >= before + 2
+    })
+    .await;
+    rename("other", "body").await;
+    app.settle().await;
+    assert_eq!(app.settlement(&track).await.as_deref(), Some("gone"));
+    app.finish().await;
+}
+
+/// The event that tells of the end of a track.
+fn unpublished(published: &WebhookEvent) -> WebhookEvent {
+    WebhookEvent {
+        event: "track_unpublished".to_owned(),
+        id: format!("EV_end_{}", published.id),
+        ..published.clone()
+    }
+}
+
+/// The mute of a track hangs, and meanwhile the track is taken back.
+async fn ended_while_muted() -> (TestApp, String) {
     let setup = Setup::default().env("QUELL_LIVEKIT_TIMEOUT_MS", "500");
     let app = setup.start().await;
     app.apply("policies: [{ name: all, match: {}, effect: mute }]")
@@ -154,22 +201,9 @@ async fn a_track_that_ends_while_its_mute_is_under_way_is_gone_where_that_fails(
         .unwrap();
     app.post(&app.url, &unpublished(&published)).await;
     assert_eq!(app.settlement(&track.sid).await, None);
-    app.settle().await;
-    assert_eq!(app.settlement(&track.sid).await.as_deref(), Some("gone"));
-    assert_eq!(app.lines("outcome = 'undecided'").await, [""; 0]);
-    app.finish().await;
+    (app, track.sid)
 }
 
-/// The event that tells of the end of a track.
-fn unpublished(published: &WebhookEvent) -> WebhookEvent {
-    WebhookEvent {
-        event: "track_unpublished".to_owned(),
-        id: format!("EV_end_{}", published.id),
-        ..published.clone()
-    }
-}
-
-/// LiveKit may ask the room itself for its participants, and then takes 3 s to say that it is not there.
 #[tokio::test]
 async fn a_room_that_is_over_is_gone_although_livekit_does_not_say_who_is_in_it() {
     let setup = Setup::default().simulator(|simulator| {

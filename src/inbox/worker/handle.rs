@@ -167,14 +167,10 @@ impl Worker {
                 Settlement::Superseded,
                 Some("a person decided on this track meanwhile".to_owned()),
             ),
-            TrackResult::NotShown
-                if std::mem::take(&mut job.may_have_ended) && self.has_ended(&job).await =>
-            {
-                (
-                    Settlement::Gone,
-                    Some("LiveKit told of its end while it was acted on".to_owned()),
-                )
-            }
+            TrackResult::NotShown if self.has_ended(&mut job).await => (
+                Settlement::Gone,
+                Some("LiveKit told of its end while it was acted on".to_owned()),
+            ),
             TrackResult::NotShown => {
                 match job.not_shown_until(now) {
                     Some(at) => self.wait(job, at, Wait::NotShown),
@@ -208,8 +204,12 @@ impl Worker {
         self.settle(job, handled, settlement, why).await;
     }
 
-    /// Whether an event that ends the job's track is stored.
-    async fn has_ended(&self, job: &Job) -> bool {
+    /// Whether an event that ends the job's track is stored. What comes later ends the job itself, so it is
+    /// read once; where it cannot be read, it is the next time.
+    async fn has_ended(&self, job: &mut Job) -> bool {
+        if !job.may_have_ended {
+            return false;
+        }
         let event = &job.event;
         let ended = sqlx::query_scalar!(
             r#"select exists (
@@ -230,10 +230,16 @@ impl Worker {
         )
         .fetch_one(&self.0.parts.pool)
         .await;
-        ended.unwrap_or_else(|error| {
-            tracing::warn!(%error, event_id = event.id, "whether a track has ended cannot be read");
-            false
-        })
+        match ended {
+            Ok(ended) => {
+                job.may_have_ended = false;
+                ended
+            }
+            Err(error) => {
+                tracing::warn!(%error, event_id = event.id, "whether a track has ended cannot be read");
+                false
+            }
+        }
     }
 
     fn try_later(&self, job: Job, at: Instant, why: &str) {
