@@ -42,10 +42,11 @@ fmt: ## format the code
 prepare: ## write .sqlx anew after a change of SQL
 	@scripts/prepare
 
-schema: ## write policies/*schema.json anew after a change of what a policy may hold
+schema: ## write policies/*schema.json and docs/openapi.json anew after a change of policies or of the API
 	cargo build --bin quell
 	target/debug/quell policy schema > policies/schema.json
 	target/debug/quell policy schema --tests > policies/test.schema.json
+	target/debug/quell openapi > docs/openapi.json
 
 advisories: ## known weaknesses of dependencies (asks the network)
 	@scripts/setup deny

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::Viewer;
@@ -56,7 +57,7 @@ pub enum DraftError {
 }
 
 /// How a policy of the draft differs from what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DraftChange {
     /// None of its owner and name is stored.
@@ -83,7 +84,7 @@ impl DraftChange {
 }
 
 /// One policy of the draft.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DraftPolicy {
     /// The policy.
     #[serde(flatten)]

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::disposition::{DispositionRef, View};
 use quell_policy::{Owner, PolicyKey, TenantId};
 
 /// How many tracks, by the live policies and by the draft.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LiveVsDraft {
     /// By the live policies.
     pub live: u64,
@@ -18,7 +19,7 @@ pub struct LiveVsDraft {
 }
 
 /// How many tracks one policy acts on, by its effect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EffectCounts {
     /// Tracks that it mutes.
     pub mutes: LiveVsDraft,
@@ -27,7 +28,7 @@ pub struct EffectCounts {
 }
 
 /// One policy, and how many tracks it mutes or exempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyRow {
     /// The policy.
     #[serde(flatten)]

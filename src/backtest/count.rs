@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// At most this many distinct rooms, and as many participants, are counted: about 35 MB each.
@@ -14,7 +15,7 @@ const HEADINGS_MAX: usize = 32;
 pub(super) type Headings = u32;
 
 /// How many tracks, rooms and participants are under one heading.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counted {
     /// Tracks.
     pub tracks: u64,

@@ -1,11 +1,12 @@
 //! What one set of policies does with a track, and what a draft changes about it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use quell_policy::{Decision, Exempted, PolicyRef, Verdict};
 
 /// Which policies are enforced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
     /// Those with `mode: enforce`: what is done.
@@ -26,7 +27,7 @@ impl View {
 }
 
 /// What a set of policies does with a track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// It is muted.
@@ -61,7 +62,7 @@ impl<'d> DispositionRef<'d> {
 }
 
 /// What the draft changes for one track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// Not muted by the live policies, muted by the draft.

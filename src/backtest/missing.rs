@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::Viewer;
@@ -32,7 +33,7 @@ pub(super) fn missing(
 }
 
 /// Tracks that lack the same facts for the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MissingFacts {
     /// The names of the missing facts; empty where only others' policies read them.
     pub facts: Vec<&'static str>,

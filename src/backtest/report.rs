@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::by_policy::PolicyRow;
@@ -20,7 +21,7 @@ use quell_policy::TenantId;
 const POLICIES_MAX: usize = 200;
 
 /// The result of a backtest. Fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// The time of the events.
     #[serde(flatten)]
@@ -66,7 +67,7 @@ pub struct Report {
 }
 
 /// What the draft holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DraftReport {
     /// Whether the draft's policies are tried alone, without the other stored ones.
     pub alone: bool,
@@ -79,18 +80,19 @@ pub struct DraftReport {
 }
 
 /// Where a backtest stopped before the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Truncated {
     /// Events up to about this time are in the report.
     pub at: DateTime<Utc>,
     /// Which limit stopped it.
     pub by: TruncatedBy,
     /// The cursor to continue from: no track is left out or counted twice.
+    #[schemars(with = "String")]
     pub next: Cursor,
 }
 
 /// The limit that stopped a backtest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TruncatedBy {
     /// The number of tracks.

@@ -1,6 +1,7 @@
 //! One track as an example of what a draft changes.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::disposition::{ChangeKind, Disposition, DispositionRef, View};
@@ -10,7 +11,7 @@ use crate::access::Viewer;
 use quell_policy::{Decision, PolicyKey, PolicyRef};
 
 /// What one set of policies does with a track, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SampleDecision {
     /// What is done.
     pub disposition: Disposition,
@@ -27,7 +28,7 @@ pub struct SampleDecision {
 }
 
 /// One track of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Sample {
     /// Which policies are enforced.
     pub view: View,

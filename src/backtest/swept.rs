@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::BacktestError;
@@ -17,7 +18,7 @@ const DECISIONS_MAX: i64 = 20_000;
 const PAGE: i64 = 1_000;
 
 /// Tracks as sweeps saw them, decided by both sets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Swept {
     /// How many times a sweep acted on a track, or could not decide.
     pub tracks: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::by_policy::ByPolicy;
@@ -33,7 +34,7 @@ const TO_DRY_RUN: u32 = 11;
 const NOTHING_KNOWN: Headings = EXCLUDED | NOT_COMPARED | (NOT_COMPARED << TO_DRY_RUN);
 
 /// How many tracks have each disposition by one set of policies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DispositionCounts {
     /// Muted.
     pub muted: Counted,
@@ -44,7 +45,7 @@ pub struct DispositionCounts {
 }
 
 /// How many tracks the draft changes, by the kind of change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChangeCounts {
     /// Not muted by the live policies, muted by the draft.
     pub newly_muted: Counted,
@@ -57,7 +58,7 @@ pub struct ChangeCounts {
 }
 
 /// Compares the live policies and the draft over the tracks that both can decide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DraftComparison {
     /// By the live policies.
     pub live: DispositionCounts,
@@ -70,7 +71,7 @@ pub struct DraftComparison {
 }
 
 /// Tracks that are excluded from a comparison, by the reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Excluded {
     /// All of them: the sum of the fields below.
     pub tracks: u64,

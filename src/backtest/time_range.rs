@@ -1,6 +1,7 @@
 //! Reads a time range as people write it (`7d` ago, or from `2026-03-01`) as two instants.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use quell_policy::terminal::quoted;
@@ -12,7 +13,7 @@ const AGO_MAX: TimeDelta = TimeDelta::days(3660);
 pub const SINCE_DEFAULT: &str = "7d";
 
 /// From `since`, inclusive, to `until`, exclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TimeRange {
     /// The first instant.
     pub since: DateTime<Utc>,

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Environment, LogFormat};
+use crate::http;
 
 /// Keeps `LiveKit` rooms quiet by policy.
 #[derive(Debug, Parser)]
@@ -45,6 +46,9 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
     Doctor,
+    /// Print the description of the HTTP API (OpenAPI 3.1), as /openapi.json has it
+    #[command(name = "openapi")]
+    OpenApi,
     /// Run the double of LiveKit alone, for trying things out
     Simulator(simulator::Arguments),
 }
@@ -67,6 +71,10 @@ pub fn run() -> ExitCode {
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Migrate => serve::migrate().await,
             Command::Policy(command) => return policy::run(&command).await,
+            Command::OpenApi => {
+                print!("{}", http::description());
+                Ok(())
+            }
             Command::Sweep(arguments) => sweep::run(&arguments).await,
             Command::Doctor => return doctor::run().await,
             Command::Simulator(arguments) => simulator::run(&arguments).await,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::CurrentPolicies;
@@ -19,7 +20,7 @@ use quell_policy::{
 };
 
 /// The answer to a question.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reply {
     /// About one track: to facts, or to an event.
@@ -29,7 +30,7 @@ pub enum Reply {
 }
 
 /// Answers about the tracks of a participant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LiveReply {
     /// One answer for each track; at most 20.
     pub tracks: Vec<TrackAnswer>,
@@ -38,7 +39,7 @@ pub struct LiveReply {
 }
 
 /// Why one track is muted or not.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TrackAnswer {
     /// The time that it is decided for.
     pub at: DateTime<Utc>,

@@ -1,6 +1,7 @@
 //! What was recorded of an event, compared with the decision that is made now.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::{CurrentPolicies, differences};
@@ -9,7 +10,7 @@ use crate::access::Viewer;
 use quell_policy::{Decision, Verdict};
 
 /// A decision without its trace, since the candidates of an answer tell more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdicts {
     /// The time that it is made for.
     pub at: DateTime<Utc>,
@@ -36,7 +37,7 @@ impl Verdicts {
 }
 
 /// What was decided on an event when it came, and how it ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Recorded {
     /// The event's id.
     pub event_id: String,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use quell_policy::facts::catalog::{FIELDS, Field, Provider};
 use quell_policy::{Explained, Facts, PolicyOutcome};
 
 /// Where a fact comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum FactSource {
     /// The question gives it.
     #[serde(rename = "request")]
@@ -37,7 +38,7 @@ pub enum FactSource {
 pub(super) type Sources = BTreeMap<&'static str, FactSource>;
 
 /// Where the facts of an answer come from, and which are missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Provenance {
     /// The calls of LiveKit that answered.
     pub calls: Vec<&'static str>,

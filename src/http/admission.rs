@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
@@ -14,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+use super::codes::{self, ErrorCode};
 use super::problem::Problem;
 use crate::threads::spawn_blocking_holding;
 
@@ -30,8 +30,10 @@ struct Limits {
     wait_max: Duration,
     /// `Retry-After` of a request that finds no place in the queue.
     retry_after_secs: u64,
-    /// The code of a rejection, such as `EXPLAIN_BUSY`.
-    code: &'static str,
+    /// Of a caller that has as many as it may.
+    caller_busy: ErrorCode,
+    /// Where it is others' requests that are in the way.
+    others_busy: ErrorCode,
 }
 
 /// A backtest decides up to 200,000 tracks, for up to 20 s.
@@ -42,7 +44,8 @@ const BACKTEST: Limits = Limits {
     wait_max: Duration::from_secs(5),
     // Half of the time that a backtest may take.
     retry_after_secs: 10,
-    code: "BACKTEST_BUSY",
+    caller_busy: codes::BACKTEST_BUSY,
+    others_busy: codes::BACKTESTS_BUSY,
 };
 
 /// A plan asks LiveKit for live rooms for up to 20 s, at the rate of sweeps.
@@ -52,7 +55,8 @@ const PLAN: Limits = Limits {
     per_caller_max: 1,
     wait_max: Duration::from_secs(5),
     retry_after_secs: 10,
-    code: "PLAN_BUSY",
+    caller_busy: codes::PLAN_BUSY,
+    others_busy: codes::PLANS_BUSY,
 };
 
 /// An explanation evaluates all policies, and for an event it compiles those of its time.
@@ -62,7 +66,8 @@ const EXPLAIN: Limits = Limits {
     per_caller_max: 4,
     wait_max: Duration::from_secs(5),
     retry_after_secs: 5,
-    code: "EXPLAIN_BUSY",
+    caller_busy: codes::EXPLAIN_BUSY,
+    others_busy: codes::EXPLAINS_BUSY,
 };
 
 /// A change of policies holds a lock that all other changes of the database wait for.
@@ -72,7 +77,8 @@ const CHANGE: Limits = Limits {
     per_caller_max: 8,
     wait_max: Duration::from_secs(5),
     retry_after_secs: 1,
-    code: "CHANGES_BUSY",
+    caller_busy: codes::CHANGE_BUSY,
+    others_busy: codes::CHANGES_BUSY,
 };
 
 /// One admission queue for each kind of expensive request.
@@ -204,10 +210,9 @@ enum RejectionCause {
 
 impl From<Rejected> for Problem {
     fn from(Rejected { cause, limits }: Rejected) -> Self {
-        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let (status, text, retry_after_secs) = match cause {
+        let (code, text, retry_after_secs) = match cause {
             RejectionCause::CallerLimit => (
-                StatusCode::TOO_MANY_REQUESTS,
+                limits.caller_busy,
                 format!(
                     "you have {} of these requests under way or waiting, which is the most of one caller; try again when one has been answered",
                     limits.per_caller_max
@@ -215,19 +220,19 @@ impl From<Rejected> for Problem {
                 limits.retry_after_secs,
             ),
             RejectionCause::QueueFull => (
-                unavailable,
+                limits.others_busy,
                 "too many callers wait for this; try again in some seconds".to_owned(),
                 limits.retry_after_secs,
             ),
             RejectionCause::Timeout => (
-                unavailable,
+                limits.others_busy,
                 "requests of other callers are still running; try again in some seconds".to_owned(),
                 RETRY_AFTER_WAITING_SECS,
             ),
         };
         Self {
             retry_after_secs: Some(retry_after_secs),
-            ..Self::new(status, limits.code, text)
+            ..Self::new(code, text)
         }
     }
 }
@@ -272,7 +277,8 @@ mod tests {
             per_caller_max: 2,
             wait_max: Duration::from_secs(5),
             retry_after_secs: 10,
-            code: "SOME_BUSY",
+            caller_busy: codes::EXPLAIN_BUSY,
+            others_busy: codes::EXPLAINS_BUSY,
         })
     }
 
@@ -364,10 +370,8 @@ mod tests {
         parse: impl FnOnce() -> Result<u32, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let slot = queue.admit("acme").await.unwrap();
-        let failed = |cause: &str| {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Problem::new(status, "SOME_FAILED", "it was broken off").because(cause)
-        };
+        let failed =
+            |cause: &str| Problem::new(codes::PLAN_FAILED, "it was broken off").because(cause);
         answer(slot, failed, parse, async |_, asked| Ok([asked, asked])).await
     }
 
@@ -379,10 +383,10 @@ mod tests {
         let body = axum::body::to_bytes(response.into_body(), 100).await;
         assert_eq!(body.unwrap(), "[7,7]");
         let invalid = answered(&queue, || Err(Problem::invalid_request("x"))).await;
-        assert_eq!(invalid.unwrap_err().code, "INVALID_REQUEST");
+        assert_eq!(invalid.unwrap_err().code, codes::INVALID_REQUEST);
         let problem = answered(&queue, || panic!("as a bug would")).await;
         let problem = problem.unwrap_err();
-        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(problem.code, codes::PLAN_FAILED);
         assert_eq!(problem.error, "it was broken off");
         assert!(problem.cause.unwrap().contains("panicked"));
         assert!(queue.admit("globex").await.is_ok());

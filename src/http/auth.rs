@@ -32,7 +32,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 
 use self::caller::{Id, Identity};
@@ -41,6 +41,7 @@ use self::secrets::{SecretMatch, Secrets};
 use self::service::AuthService;
 use self::token::Sent;
 use super::body::{BodyError, RequestBody};
+use super::codes;
 use super::log;
 use super::problem::Problem;
 use crate::config::AuthConfig;
@@ -83,19 +84,13 @@ pub enum AuthError {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let text = error.to_string();
-        let unavailable = |text| {
-            Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "AUTH_SERVICE_UNAVAILABLE",
-                text,
-            )
-        };
+        let unavailable = |text| Self::new(codes::AUTH_SERVICE_UNAVAILABLE, text);
         match error {
             AuthError::Unauthorized(refusal) => refusal.into(),
             AuthError::Forbidden(_) => Self::forbidden(text),
             AuthError::Body(error) => error.into(),
             AuthError::ServiceFailed { cause } => {
-                Self::new(StatusCode::BAD_GATEWAY, "AUTH_SERVICE_FAILED", text).because(cause)
+                Self::new(codes::AUTH_SERVICE_FAILED, text).because(cause)
             }
             AuthError::ServiceUnavailable { cause } => unavailable(text).because(cause),
             AuthError::KeysUnavailable => unavailable(text),

@@ -5,20 +5,25 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::admission;
 use super::auth::Scope;
+use super::codes;
 use super::draft::draft;
+use super::openapi::{Operation, Schemas};
 use super::problem::{Problem, chain};
-use super::request::{ApiRequest, OwnerParam, check_json};
+use super::request::{ApiRequest, OwnerParam, OwnerQuery, read_json};
 use super::state::AppState;
 use crate::backtest::{
-    self, BacktestError, BacktestRequest, Cursor, Pace, SAMPLES_DEFAULT, SINCE_DEFAULT, TimeRange,
-    TimeRangeError,
+    self, BacktestError, BacktestRequest, Cursor, Pace, Report, SAMPLES_DEFAULT, SINCE_DEFAULT,
+    TimeRange, TimeRangeError,
 };
 use quell_clock::Clock;
+use quell_policy::Policy;
+
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Samples of each kind of change: an answer stays below a megabyte.
 const SAMPLES_MAX: usize = 100;
@@ -31,7 +36,7 @@ impl From<BacktestError> for Problem {
     fn from(error: BacktestError) -> Self {
         match error {
             BacktestError::Draft(error) => error.into(),
-            BacktestError::NoEvents(text) => Self::new(StatusCode::NOT_FOUND, "NO_EVENTS", text),
+            BacktestError::NoEvents(text) => Self::new(codes::NO_EVENTS, text),
             BacktestError::Database(error) => error.into(),
             BacktestError::Broken(_) => failed(&chain(&error)),
         }
@@ -39,8 +44,7 @@ impl From<BacktestError> for Problem {
 }
 
 fn failed(cause: &str) -> Problem {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(status, "BACKTEST_FAILED", "the backtest was broken off").because(cause)
+    Problem::new(codes::BACKTEST_FAILED, "the backtest was broken off").because(cause)
 }
 
 impl From<TimeRangeError> for Problem {
@@ -49,19 +53,29 @@ impl From<TimeRangeError> for Problem {
     }
 }
 
-/// The body of a request; `policies` as at `/v1/policies`.
-#[derive(Debug, Deserialize)]
+/// What would have been changed, and when.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BacktestDraft")]
 struct BacktestBody {
+    /// Policies that would have been written.
     #[serde(default)]
-    policies: Vec<Box<RawValue>>,
+    #[schemars(with = "Vec<Policy>")]
+    policies: Vec<Value>,
+    /// Names of policies that would have been deleted.
     #[serde(default)]
     without: Vec<String>,
+    /// Whether all other stored policies would have been deleted.
     #[serde(default)]
     alone: bool,
+    /// How long ago it begins (`7d`, `36h`, `1d12h`), or when (`2026-03-01`, `2026-03-01T12:00:00Z`).
     since: Option<String>,
+    /// The same for its end.
     until: Option<String>,
+    /// `truncated.next` of the answer before, in place of `since`.
     after: Option<String>,
+    /// The most example tracks of each kind of change.
+    #[schemars(range(max = SAMPLES_MAX))]
     samples: Option<usize>,
 }
 
@@ -92,13 +106,42 @@ pub(super) async fn handler(
     .await
 }
 
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let body = schemas.asked::<BacktestBody>();
+    let mut asked = json!({
+        "policies": [{"name": "quiet", "match": {"room": "webinar-*"}, "effect": "mute"}],
+    });
+    asked["since"] = json!("7d");
+    let example = serde_json::from_str(include_str!("openapi/backtest.json")).unwrap_or_default();
+    Operation::of_caller(
+        Scope::PoliciesRead,
+        "questions",
+        "backtest",
+        "What a draft would have done with tracks that were published",
+    )
+    .text("Beside what is stored now, on the recorded facts. Nothing is written.")
+    .query::<OwnerQuery>(schemas)
+    .body(&body, &[("one more policy", asked)])
+    .answer::<Report>(
+        schemas,
+        StatusCode::OK,
+        "Counts, and some tracks of each kind.",
+        &example,
+    )
+    .errors(&[
+        codes::INVALID_POLICY,
+        codes::NO_EVENTS,
+        codes::BACKTEST_BUSY,
+        codes::BACKTESTS_BUSY,
+        codes::BACKTEST_FAILED,
+    ])
+}
+
 fn backtest_request(
     request: &ApiRequest,
     clock: &Clock,
 ) -> Result<(BacktestRequest, Vec<String>), Problem> {
-    check_json(&request.parts.headers)?;
-    let body: BacktestBody = serde_json::from_slice(&request.body.bytes)
-        .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
+    let body: BacktestBody = read_json(&request.parts.headers, &request.body.bytes)?;
     let samples_max = body.samples.unwrap_or(SAMPLES_DEFAULT);
     if samples_max > SAMPLES_MAX {
         return Err(Problem::invalid_request(format!(
@@ -136,6 +179,7 @@ fn backtest_request(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
 
     use super::*;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::time::Instant;
 
+use super::codes;
 use super::problem::Problem;
 use crate::cell_rate::CellRate;
 
@@ -94,7 +94,7 @@ fn lock(callers: &Mutex<Callers>) -> MutexGuard<'_, Callers> {
 fn too_many(text: String, wait: Duration) -> Problem {
     Problem {
         retry_after_secs: Some(wait.as_secs() + 1),
-        ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", text)
+        ..Problem::new(codes::TOO_MANY_REQUESTS, text)
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
         let burst = (0..50).take_while(|_| limits.enter(Some("acme")).is_ok());
         assert_eq!(burst.count(), 21);
         let refused = limits.enter(Some("acme")).unwrap_err();
-        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.code, codes::TOO_MANY_REQUESTS);
         assert_eq!(refused.retry_after_secs, Some(1));
         assert!(limits.enter(Some("globex")).is_ok());
         assert!(limits.enter(None).is_ok());

@@ -1,6 +1,6 @@
 //! The draft of a request: `policies`, `without` and `alone`, as backtests and plans take them.
 
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::problem::{Problem, chain};
 use crate::draft::{Draft, DraftError};
@@ -27,7 +27,7 @@ impl From<DraftError> for Problem {
 
 /// The draft, and what may be a mistake in it.
 pub(super) fn draft(
-    policies: &[Box<RawValue>],
+    policies: &[Value],
     without: Vec<String>,
     alone: bool,
     owner: &Owner,
@@ -51,8 +51,8 @@ pub(super) fn draft(
 }
 
 /// The policies of a body, or everything that is wrong with any of them.
-fn drafted(texts: &[Box<RawValue>], owner: &Owner) -> Result<(Vec<Policy>, Vec<String>), Problem> {
-    if texts.len() > POLICIES_MAX {
+fn drafted(documents: &[Value], owner: &Owner) -> Result<(Vec<Policy>, Vec<String>), Problem> {
+    if documents.len() > POLICIES_MAX {
         return Err(Problem::invalid_request(format!(
             "`policies` holds at most {POLICIES_MAX}"
         )));
@@ -62,13 +62,13 @@ fn drafted(texts: &[Box<RawValue>], owner: &Owner) -> Result<(Vec<Policy>, Vec<S
         problems: Vec::new(),
         left_off: 0,
     };
-    for (index, text) in texts.iter().enumerate() {
+    for (index, document) in documents.iter().enumerate() {
         let located = |mut problem: quell_policy::Problem| {
             let dot = if problem.path.is_empty() { "" } else { "." };
             problem.path = format!("policies[{index}]{dot}{}", problem.path);
             problem
         };
-        match Policy::from_json(text.get().as_bytes(), owner) {
+        match Policy::from_json(document.to_string().as_bytes(), owner) {
             Ok(checked) => {
                 policies.push(checked.value);
                 let of_document = checked.warnings.into_iter().map(located);

@@ -4,22 +4,23 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::admission;
 use super::auth::{AuthError, Scope};
+use super::codes;
 use super::log;
+use super::openapi::{Operation, Schemas};
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerQuery, check_json};
+use super::request::{ApiRequest, OwnerQuery, read_json, time};
 use super::state::AppState;
-use crate::explain::{
-    ExplainError, Explainer, PARSER_MESSAGE_CHARS_MAX, PolicySource, Question, Subject,
-};
+use crate::explain::{ExplainError, Explainer, PolicySource, Question, Reply, Subject};
+use quell_policy::Facts;
 use quell_policy::facts::catalog::TEXT_CHARS_MAX;
-use quell_policy::json;
-use quell_policy::terminal::cut;
+use quell_policy::facts::{EventFacts, ParticipantFacts, RoomFacts, TrackFacts};
 
 /// Facts hold two metadatas and the attributes, of which LiveKit takes 64 KiB each.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -27,16 +28,15 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
         let text = error.to_string();
-        let conflict = StatusCode::CONFLICT;
         match error {
             ExplainError::Invalid(_) => Self::invalid_request(text),
             ExplainError::OtherTenant(_) => Self::forbidden(text),
-            ExplainError::NoEvent => Self::new(StatusCode::NOT_FOUND, "EVENT_NOT_FOUND", text),
-            ExplainError::NotDecidedOn(_) => Self::new(conflict, "EVENT_NOT_DECIDED_ON", text),
-            ExplainError::Recorded(_) => Self::new(conflict, "EVENT_NOT_READABLE", text),
+            ExplainError::NoEvent => Self::new(codes::EVENT_NOT_FOUND, text),
+            ExplainError::NotDecidedOn(_) => Self::new(codes::EVENT_NOT_DECIDED_ON, text),
+            ExplainError::Recorded(_) => Self::new(codes::EVENT_NOT_READABLE, text),
             ExplainError::NotRepeatable(policy) => {
                 // Which policy it is, and what it holds, may be another tenant's.
-                Self::new(conflict, "DECISION_NOT_REPEATABLE", text).because(policy.to_string())
+                Self::new(codes::DECISION_NOT_REPEATABLE, text).because(policy.to_string())
             }
             ExplainError::NotFound => Self::participant_not_found(),
             ExplainError::NotConfigured => Self::livekit_not_configured(),
@@ -48,20 +48,33 @@ impl From<ExplainError> for Problem {
 }
 
 fn failed(cause: &str) -> Problem {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(status, "EXPLAIN_FAILED", "the explanation was broken off").because(cause)
+    Problem::new(codes::EXPLAIN_FAILED, "the explanation was broken off").because(cause)
 }
 
-/// The body of a request: one of `facts`, `event_id`, or `room` and `identity`.
-#[derive(Debug, Deserialize)]
+/// A question: one of `facts`, `event_id`, or `room` and `identity`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Question")]
 struct ExplainBody {
+    /// One track, as facts are recorded.
+    #[schemars(with = "Option<Facts>")]
     facts: Option<Value>,
+    /// The id of a webhook's event, or of what a sweep saw (`SW_...`).
+    #[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = r"\S"))]
     event_id: Option<String>,
+    /// The name of a live room, with `identity`.
+    #[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = r"\S"))]
     room: Option<String>,
+    /// Who is in that room.
+    #[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = r"\S"))]
     identity: Option<String>,
+    /// The SID of one of its tracks; by default all of them.
+    #[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = r"\S"))]
     track: Option<String>,
+    /// The time to decide for; by default now, or the time of the event's decision.
+    #[serde(default, deserialize_with = "time")]
     at: Option<DateTime<Utc>>,
+    /// `now`, or `then`: those that the event was decided by, which is the default for an event.
     policies: Option<PolicySource>,
 }
 
@@ -78,15 +91,22 @@ pub(super) async fn handler(
             "this takes no query: everything stands in the body",
         ));
     }
-    check_json(&request.parts.headers)?;
     let asker = request.principal.clone();
     let slot = state
         .queues
         .explain
         .admit(request.caller_id.as_str())
         .await?;
-    let ApiRequest { body, caller, .. } = request;
-    let parse = move || question(&body.bytes).map_err(Problem::invalid_request);
+    let ApiRequest {
+        parts,
+        body,
+        caller,
+        ..
+    } = request;
+    let parse = move || {
+        let body = read_json(&parts.headers, &body.bytes)?;
+        question(body).map_err(Problem::invalid_request)
+    };
     admission::answer(slot, failed, parse, async |slot, question| {
         if let Subject::Live {
             room,
@@ -123,23 +143,77 @@ pub(super) async fn handler(
 const ONE_OF: &str =
     "send one of `facts`, `event_id`, or `room` and `identity` (with `track`, or all its tracks)";
 
-fn question(bytes: &[u8]) -> Result<Question, String> {
-    let value = json::read(bytes).map_err(|error| format!("the body {error}"))?;
-    if !value.is_object() {
-        return Err(format!("the body must be a JSON object: {ONE_OF}"));
-    }
-    let body: ExplainBody = serde_path_to_error::deserialize(&value).map_err(|error| {
-        // It may quote a text, or a key, as long as the body.
-        let said = cut(&error.inner().to_string(), PARSER_MESSAGE_CHARS_MAX);
-        match error.path().to_string().as_str() {
-            "." => said,
-            // The one whose type says little of what is wanted.
-            "at" => format!(
-                "`at` must be a time with its offset, such as 2026-03-02T22:30:00+01:00: {said}"
-            ),
-            path => format!("`{}`: {said}", cut(path, PARSER_MESSAGE_CHARS_MAX)),
-        }
-    })?;
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let mut body = schemas.inline::<ExplainBody>();
+    let facts = json!({
+        "type": "object", "additionalProperties": false, "required": ["room", "participant"],
+        "properties": {
+            "room": given::<RoomFacts>(schemas, &["name"]),
+            "participant": given::<ParticipantFacts>(schemas, &["identity"]),
+            "track": given::<TrackFacts>(schemas, &[]),
+            "event": given::<EventFacts>(schemas, &[]),
+        },
+        "description": "One track, as facts are recorded: what is left out is unknown, or what LiveKit's default is.",
+    });
+    body["properties"]["facts"] = facts;
+    body["oneOf"] = json!([
+        {"required": ["facts"]}, {"required": ["event_id"]}, {"required": ["room", "identity"]},
+    ]);
+    let examples = [
+        (
+            "by facts",
+            json!({"facts": {"room": {"name": "webinar-1"}, "participant": {"identity": "ann"}, "track": {"source": "MICROPHONE"}}}),
+        ),
+        (
+            "by a webhook's event",
+            json!({"event_id": "EV_4sQWBKxkXCUN"}),
+        ),
+        (
+            "who is in a room",
+            json!({"room": "webinar-1", "identity": "ann"}),
+        ),
+    ];
+    let example = serde_json::from_str(include_str!("openapi/explain.json")).unwrap_or_default();
+    Operation::of_caller(
+        Scope::PoliciesRead,
+        "questions",
+        "explain",
+        "Why a track is muted or not, policy by policy",
+    )
+    .text(
+        "With `room` and `identity` it shows who is in a room, and needs the scope `mute` as well.",
+    )
+    .body(&body, &examples)
+    .answer::<Reply>(
+        schemas,
+        StatusCode::OK,
+        "The decision, and every policy that sees the room.",
+        &example,
+    )
+    .errors(&[
+        codes::EVENT_NOT_FOUND,
+        codes::PARTICIPANT_NOT_FOUND,
+        codes::EVENT_NOT_DECIDED_ON,
+        codes::EVENT_NOT_READABLE,
+        codes::DECISION_NOT_REPEATABLE,
+        codes::EXPLAIN_BUSY,
+        codes::EXPLAINS_BUSY,
+        codes::EXPLAIN_FAILED,
+        codes::LIVEKIT_FAILED,
+        codes::LIVEKIT_UNAVAILABLE,
+        codes::LIVEKIT_NOT_CONFIGURED,
+    ])
+}
+
+/// A section of the facts in a question.
+fn given<T: JsonSchema>(schemas: &mut Schemas, required: &[&str]) -> Value {
+    let mut schema = schemas.inline::<T>();
+    schema["required"] = json!(required);
+    schema["additionalProperties"] = json!(false);
+    schema
+}
+
+fn question(body: ExplainBody) -> Result<Question, String> {
     for (name, text) in [
         ("event_id", &body.event_id),
         ("room", &body.room),
@@ -199,11 +273,11 @@ mod tests {
                 serde_json::json!({"room": "r", "identity": "p", "track": long}),
             ),
         ] {
-            let error = question(body.to_string().as_bytes()).unwrap_err();
+            let error = question(serde_json::from_value(body).unwrap()).unwrap_err();
             let expect = format!("`{name}` is 1025 characters long; it may have 1024");
             assert_eq!(error, expect);
         }
         let longest = serde_json::json!({"event_id": "ä".repeat(TEXT_CHARS_MAX)});
-        assert!(question(longest.to_string().as_bytes()).is_ok());
+        assert!(question(serde_json::from_value(longest).unwrap()).is_ok());
     }
 }

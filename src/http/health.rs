@@ -4,9 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
 
+use super::codes;
+use super::openapi::{Operation, Schemas, Security};
 use super::problem::Problem;
 use super::state::AppState;
+
+const KIND_OF_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
@@ -28,6 +33,37 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
 
 /// `GET /metrics`: `OpenMetrics` text.
 pub(super) async fn metrics(State(state): State<AppState>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], state.metrics.text()).into_response()
+    ([(CONTENT_TYPE, KIND_OF_METRICS)], state.metrics.text()).into_response()
+}
+
+pub(super) fn alive_operation(_: &mut Schemas) -> Operation {
+    Operation::new(
+        Security::Nobody,
+        "operation",
+        "isAlive",
+        "Whether the process answers",
+    )
+    .answer_of(StatusCode::OK, "It does.", &Value::Null)
+}
+
+pub(super) fn ready_operation(_: &mut Schemas) -> Operation {
+    Operation::new(
+        Security::Nobody,
+        "operation",
+        "isReady",
+        "Whether webhooks can be committed",
+    )
+    .answer_of(
+        StatusCode::OK,
+        "Something was within the last second.",
+        &Value::Null,
+    )
+    .errors(&[codes::UNAVAILABLE])
+}
+
+pub(super) fn metrics_operation(_: &mut Schemas) -> Operation {
+    let content = json!({KIND_OF_METRICS: {"schema": {"type": "string"}, "example": "# EOF\n"}});
+    Operation::new(Security::Nobody, "operation", "getMetrics", "Metrics")
+        .text("At `QUELL_METRICS_LISTEN` alone, where that is set.")
+        .answer_of(StatusCode::OK, "OpenMetrics text.", &content)
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
+use super::codes;
 use super::log_lines::RateLimit;
 use super::problem::Problem;
 use crate::metrics::Metrics;
@@ -118,7 +119,7 @@ impl RequestLog {
         if let Some(reason) = problem.and_then(|problem| problem.reason) {
             self.metrics.auth_failure(reason);
         }
-        let code = problem.map(|problem| problem.code);
+        let code = problem.map(|problem| problem.code.code);
         let error = problem.map(|problem| shown(&problem.error));
         let cause = problem
             .and_then(|problem| problem.cause.as_deref())
@@ -165,8 +166,7 @@ pub(super) async fn unbroken(handled: impl Future<Output = Response>) -> Respons
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         let cause = text.unwrap_or_else(|| "a panic".to_owned());
-        let failed = StatusCode::INTERNAL_SERVER_ERROR;
-        let problem = Problem::new(failed, "INTERNAL_ERROR", "quell failed; its log says why");
+        let problem = Problem::new(codes::INTERNAL_ERROR, "quell failed; its log says why");
         problem.because(cause).into_response()
     })
 }
@@ -211,7 +211,7 @@ mod tests {
     async fn a_panic_is_answered_and_counted() {
         crate::install_crypto();
         let (metrics, tracker) = (Metrics::new(), TaskTracker::new());
-        let panics = async || -> StatusCode { panic!("as a bug would") };
+        let panics = async || -> axum::http::StatusCode { panic!("as a bug would") };
         let log = RequestLog::new(metrics.clone(), tracker.clone());
         let around = async |State(log): State<RequestLog>, request, next: Next| {
             log.answered(request, |request| unbroken(next.run(request)))

@@ -5,6 +5,7 @@ pub mod auth;
 mod backtest;
 mod body;
 mod caller_limits;
+mod codes;
 mod connection_io;
 mod connections;
 mod draft;
@@ -13,6 +14,7 @@ mod health;
 mod log;
 mod log_lines;
 mod mute;
+mod openapi;
 mod pace;
 mod plan;
 mod policies;
@@ -26,10 +28,9 @@ mod webhook;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tower::util::MapRequest;
 
 use crate::metrics::Metrics;
@@ -37,44 +38,135 @@ pub use admission::AdmissionQueues;
 pub use caller_limits::CallerLimits;
 pub(crate) use connections::{ConnectionLimits, Connections, serve};
 use log::RequestLog;
+use openapi::{Operation, Schemas};
 use problem::Problem;
 pub use state::{AppParts, AppState};
 
 /// What serves requests.
 pub type Service = MapRequest<Router, fn(Request) -> Request>;
 
+/// A method of a path: what answers it, and what is said of it.
+type Endpoint = (
+    &'static str,
+    &'static str,
+    MethodRouter<AppState>,
+    fn(&mut Schemas) -> Operation,
+);
+
+/// Every route.
+fn endpoints() -> Vec<Endpoint> {
+    use policies::{operations, revisions};
+    let revision = "/v1/policies/{name}/revisions/{revision}";
+    vec![
+        (mute::PATH, "post", post(mute::handler), mute::operation),
+        (
+            webhook::PATH,
+            "post",
+            post(webhook::handler),
+            webhook::operation,
+        ),
+        ("/v1/policies", "get", get(policies::list), operations::list),
+        (
+            "/v1/policies",
+            "post",
+            post(policies::create),
+            operations::create,
+        ),
+        (
+            "/v1/policies/{name}",
+            "get",
+            get(policies::show),
+            operations::show,
+        ),
+        (
+            "/v1/policies/{name}",
+            "put",
+            put(policies::replace),
+            operations::replace,
+        ),
+        (
+            "/v1/policies/{name}",
+            "delete",
+            delete(policies::delete),
+            operations::delete,
+        ),
+        (
+            "/v1/policies/{name}/revisions",
+            "get",
+            get(revisions::list),
+            operations::revisions,
+        ),
+        (
+            revision,
+            "get",
+            get(revisions::show),
+            operations::show_revision,
+        ),
+        (
+            "/v1/policies/{name}/rollback",
+            "post",
+            post(revisions::rollback),
+            operations::rollback,
+        ),
+        (
+            "/v1/backtest",
+            "post",
+            post(backtest::handler),
+            backtest::operation,
+        ),
+        (
+            "/v1/explain",
+            "post",
+            post(explain::handler),
+            explain::operation,
+        ),
+        ("/v1/plan", "post", post(plan::handler), plan::operation),
+        (
+            "/healthz",
+            "get",
+            get(health::alive),
+            health::alive_operation,
+        ),
+        (
+            "/readyz",
+            "get",
+            get(health::ready),
+            health::ready_operation,
+        ),
+        (
+            METRICS,
+            "get",
+            get(health::metrics),
+            health::metrics_operation,
+        ),
+        (
+            "/openapi.json",
+            "get",
+            get(openapi::handler),
+            openapi::operation,
+        ),
+    ]
+}
+
+const METRICS: &str = "/metrics";
+
+/// The description of all of them, as `/openapi.json` has it.
+#[must_use]
+pub fn description() -> String {
+    let described = endpoints().into_iter();
+    let document =
+        openapi::document(described.map(|(path, method, _, operation)| (path, method, operation)));
+    format!("{document:#}\n")
+}
+
 /// Every route; of `/metrics`, where it has no listener of its own.
 #[must_use]
 pub fn router(state: AppState, has_metrics: bool) -> Service {
-    let mut routes = Routes::new(&state.metrics)
-        .route("/livekit/participant/mute", post(mute::handler))
-        .route(webhook::PATH, post(webhook::handler))
-        .route("/v1/policies", get(policies::list).post(policies::create))
-        .route(
-            "/v1/policies/{name}",
-            get(policies::show)
-                .put(policies::replace)
-                .delete(policies::delete),
-        )
-        .route(
-            "/v1/policies/{name}/revisions",
-            get(policies::revisions::list),
-        )
-        .route(
-            "/v1/policies/{name}/revisions/{revision}",
-            get(policies::revisions::show),
-        )
-        .route(
-            "/v1/policies/{name}/rollback",
-            post(policies::revisions::rollback),
-        )
-        .route("/v1/backtest", post(backtest::handler))
-        .route("/v1/explain", post(explain::handler))
-        .route("/v1/plan", post(plan::handler))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready));
-    if has_metrics {
-        routes = routes.route("/metrics", get(health::metrics));
+    let mut routes = Routes::new(&state.metrics);
+    for (path, _, handler, _) in endpoints() {
+        if has_metrics || path != METRICS {
+            routes = routes.route(path, handler);
+        }
     }
     around_all(routes.router, state)
 }
@@ -82,7 +174,7 @@ pub fn router(state: AppState, has_metrics: bool) -> Service {
 /// `/metrics` alone, for a listener of its own.
 #[must_use]
 pub fn metrics_router(state: AppState) -> Service {
-    let routes = Routes::new(&state.metrics).route("/metrics", get(health::metrics));
+    let routes = Routes::new(&state.metrics).route(METRICS, get(health::metrics));
     around_all(routes.router, state)
 }
 
@@ -138,18 +230,12 @@ impl<'a> Routes<'a> {
 }
 
 async fn not_found() -> Response {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "NOT_FOUND",
-        "there is nothing at this path",
-    )
-    .into_response()
+    Problem::new(codes::NOT_FOUND, "there is nothing at this path").into_response()
 }
 
 async fn method_not_allowed() -> Response {
     Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
+        codes::METHOD_NOT_ALLOWED,
         "this path does not take that method",
     )
     .into_response()

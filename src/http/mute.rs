@@ -5,16 +5,19 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
 use super::auth::{AuthError, AuthRequest, Scope};
 use super::body::{BodyError, RequestBody};
+use super::codes;
 use super::log::{self, RequestId};
+use super::openapi::{Operation, Schemas, Security};
 use super::problem::{Problem, chain};
-use super::request::check_json;
+use super::request::read_json;
 use super::state::AppState;
 use super::uri::QueryToken;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
@@ -22,6 +25,8 @@ use crate::audit::Outcome;
 use crate::livekit::NOT_CONFIGURED;
 use quell_policy::TenantId;
 
+/// Where clients ask for it.
+pub(super) const PATH: &str = "/livekit/participant/mute";
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 impl From<ManualMuteError> for Problem {
@@ -29,21 +34,17 @@ impl From<ManualMuteError> for Problem {
         match error {
             ManualMuteError::NotFound => Self::participant_not_found(),
             ManualMuteError::Action(error @ ActionError::RemoteUnmuteDisabled) => {
-                internal("REMOTE_UNMUTE_DISABLED", error.to_string())
+                Self::new(codes::REMOTE_UNMUTE_DISABLED, error.to_string())
             }
             ManualMuteError::Action(error) => {
-                internal("MUTE_FAILED", told(&error)).because(chain(&error))
+                Self::new(codes::MUTE_FAILED, told(&error)).because(chain(&error))
             }
         }
     }
 }
 
-fn internal(code: &'static str, error: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, error)
-}
-
 fn not_configured() -> Problem {
-    internal("LIVEKIT_NOT_CONFIGURED", NOT_CONFIGURED)
+    Problem::new(codes::MUTE_NOT_CONFIGURED, NOT_CONFIGURED)
 }
 
 /// The error's text in the answer. What Postgres said is for the log only.
@@ -63,12 +64,20 @@ fn told(error: &ActionError) -> String {
     }
 }
 
-/// The body of a request; and of its answer, where `muted` is what LiveKit reports.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// A track, and whether it is to be muted; in the answer, whether it is.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Mute")]
 struct MuteBody {
+    /// The room's name.
+    #[schemars(regex(pattern = r"\S"))]
     room_name: String,
+    /// Who publishes the track.
+    #[schemars(regex(pattern = r"\S"))]
     participant_identity: String,
+    /// The track's SID: LiveKit's SDKs show it as the publication's `trackSid`.
+    #[schemars(regex(pattern = r"\S"))]
     track_sid: String,
+    /// Whether it is muted.
     muted: bool,
 }
 
@@ -81,7 +90,7 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
         Ok(Ok(body)) => Json(body).into_response(),
         Ok(Err(problem)) => problem.into_response(),
         Err(error) => {
-            let broken = internal("MUTE_FAILED", "the action was broken off");
+            let broken = Problem::new(codes::MUTE_FAILED, "the action was broken off");
             broken.because(error.to_string()).into_response()
         }
     }
@@ -156,15 +165,27 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     })
 }
 
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let body = schemas.asked::<MuteBody>();
+    let example = json!({
+        "room_name": "webinar-1", "participant_identity": "ann", "track_sid": "TR_AMxq3LXQ9vYbzE", "muted": true,
+    });
+    Operation::new(Security::Mute, "moderation", "muteTrack", "Mute or unmute a track")
+        .text("The room's metadata has to name the caller as `auth_id`; `room.metadata.auth_id == auth.id`. Needs the scope `mute`.")
+        .body(&body, &[("mute", example.clone())])
+        .answer::<MuteBody>(schemas, StatusCode::OK, "Done; `muted` is what LiveKit reports.", &example)
+        .errors(&[
+            codes::INVALID_REQUEST,
+            codes::FORBIDDEN,
+            codes::PARTICIPANT_NOT_FOUND,
+            codes::MUTE_FAILED,
+            codes::REMOTE_UNMUTE_DISABLED,
+            codes::MUTE_NOT_CONFIGURED,
+        ])
+}
+
 fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<MuteBody, Problem> {
-    check_json(headers)?;
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Problem::invalid_request(format!("the body is not JSON: {error}")))?;
-    let Value::Object(fields) = value else {
-        return Err(Problem::invalid_request(
-            "the body must be a JSON object with room_name, participant_identity, track_sid and muted",
-        ));
-    };
+    let fields: Map<String, Value> = read_json(headers, bytes)?;
     Ok(MuteBody {
         room_name: text(&fields, "room_name")?,
         participant_identity: text(&fields, "participant_identity")?,
@@ -233,6 +254,7 @@ mod tests {
             ("muted", "mute", "`muted` is missing"),
             ("{", "", "the body is not JSON"),
             ("}", "} x", "the body is not JSON"),
+            ("more", "muted", "the body has a key twice: muted"),
         ] {
             let error = read(&headers, good.replacen(from, to, 1).as_bytes())
                 .unwrap_err()

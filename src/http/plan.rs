@@ -5,16 +5,20 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::admission;
 use super::auth::{AuthError, Scope};
+use super::codes;
 use super::draft::draft;
+use super::openapi::{Operation, Schemas};
 use super::problem::{Problem, chain};
-use super::request::{ApiRequest, OwnerParam, check_json};
+use super::request::{ApiRequest, OwnerParam, OwnerQuery, read_json};
 use super::state::AppState;
-use crate::plan::{self, PlanError, PlanRequest};
+use crate::plan::{self, Plan, PlanError, PlanRequest};
+use quell_policy::Policy;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -31,20 +35,25 @@ impl From<PlanError> for Problem {
 }
 
 fn failed(cause: &str) -> Problem {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(status, "PLAN_FAILED", "the plan was broken off").because(cause)
+    Problem::new(codes::PLAN_FAILED, "the plan was broken off").because(cause)
 }
 
-/// The body of a request; the draft as at `/v1/backtest`.
-#[derive(Debug, Deserialize)]
+/// What would be changed.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PlanDraft")]
 struct PlanBody {
+    /// Policies that would be written.
     #[serde(default)]
-    policies: Vec<Box<RawValue>>,
+    #[schemars(with = "Vec<Policy>")]
+    policies: Vec<Value>,
+    /// Names of policies that would be deleted.
     #[serde(default)]
     without: Vec<String>,
+    /// Whether all other stored policies would be deleted.
     #[serde(default)]
     alone: bool,
+    /// `next` of the answer before.
     after: Option<String>,
 }
 
@@ -59,7 +68,6 @@ pub(super) async fn handler(
     if !request.caller.has(Scope::Mute) {
         return Err(AuthError::Forbidden(Scope::Mute).into());
     }
-    check_json(&request.parts.headers)?;
     let sweeper = state.sweeper.clone();
     let sweeper = sweeper.ok_or_else(Problem::livekit_not_configured)?;
     let (pool, stop, now) = (state.pool.clone(), state.stop.clone(), state.clock.now());
@@ -76,9 +84,52 @@ pub(super) async fn handler(
     .await
 }
 
+pub(super) fn operation(schemas: &mut Schemas) -> Operation {
+    let body = schemas.asked::<PlanBody>();
+    let asked = json!({
+        "policies": [{"name": "quiet", "match": {"room": "webinar-*"}, "effect": "mute"}],
+    });
+    let example = json!({
+        "at": "2026-03-02T12:00:00Z",
+        "policies": [{"owner": "acme", "name": "quiet", "change": "created", "effect": "mute", "mode": "enforce"}],
+        "counts": {
+            "rooms": 12, "would_silence": 1, "no_longer_forbidden": 0, "stays_silent": 0, "let_speak": 0,
+            "undecided": 0, "failed": 0, "skipped": 0,
+        },
+        "is_whole": true,
+        "rooms": [{"room": "webinar-1", "room_sid": "RM_x", "would_silence": [{
+            "identity": "ann", "track_sid": "TR_x", "source": "MICROPHONE", "muted": false,
+            "policy": {"owner": "acme", "name": "quiet"},
+        }]}],
+    });
+    Operation::of_caller(
+        Scope::PoliciesRead,
+        "questions",
+        "plan",
+        "Which live tracks a draft would silence",
+    )
+    .text("It shows who is in a room, and needs the scope `mute` as well. Nothing is written.")
+    .query::<OwnerQuery>(schemas)
+    .body(&body, &[("one more policy", asked)])
+    .answer::<Plan>(
+        schemas,
+        StatusCode::OK,
+        "What would change, room by room.",
+        &example,
+    )
+    .errors(&[
+        codes::INVALID_POLICY,
+        codes::PLAN_BUSY,
+        codes::PLANS_BUSY,
+        codes::PLAN_FAILED,
+        codes::LIVEKIT_FAILED,
+        codes::LIVEKIT_UNAVAILABLE,
+        codes::LIVEKIT_NOT_CONFIGURED,
+    ])
+}
+
 fn plan_request(request: ApiRequest) -> Result<(PlanRequest, Vec<String>), Problem> {
-    let body: PlanBody = serde_json::from_slice(&request.body.bytes)
-        .map_err(|error| Problem::invalid_request(format!("the body cannot be read: {error}")))?;
+    let body: PlanBody = read_json(&request.parts.headers, &request.body.bytes)?;
     let (draft, warnings) = draft(&body.policies, body.without, body.alone, &request.owner)?;
     let viewer = request.principal.viewer();
     let plan_request = PlanRequest {

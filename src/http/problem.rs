@@ -4,11 +4,11 @@
 use std::error::Error;
 
 use axum::Json;
-use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::codes::{self, ErrorCode};
 use crate::livekit::{LiveKitError, NOT_CONFIGURED};
 use crate::metrics::AuthFailure;
 use crate::postgres::{Trouble, failed_query};
@@ -16,10 +16,8 @@ use crate::postgres::{Trouble, failed_query};
 /// An answer that is not a success: the error of every handler. Other errors become one by `From`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// What programs read.
-    pub code: &'static str,
+    /// What programs read, and the HTTP status.
+    pub code: ErrorCode,
     /// What people read: what was wrong, where, and what to do.
     pub error: String,
     /// What caused it: for the log, not for the caller.
@@ -37,11 +35,10 @@ struct ProblemBody<'a> {
 }
 
 impl Problem {
-    /// A problem with this status, code and text.
+    /// A problem with this code and text.
     #[must_use]
-    pub fn new(status: StatusCode, code: &'static str, error: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, error: impl Into<String>) -> Self {
         Self {
-            status,
             code,
             error: error.into(),
             cause: None,
@@ -60,7 +57,7 @@ impl Problem {
     /// 400 `INVALID_REQUEST`.
     #[must_use]
     pub fn invalid_request(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", error)
+        Self::new(codes::INVALID_REQUEST, error)
     }
 
     /// 401 `UNAUTHORIZED`.
@@ -68,14 +65,14 @@ impl Problem {
     pub fn unauthorized(reason: AuthFailure, error: impl Into<String>) -> Self {
         Self {
             reason: Some(reason),
-            ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", error)
+            ..Self::new(codes::UNAUTHORIZED, error)
         }
     }
 
     /// 403 `FORBIDDEN`.
     #[must_use]
     pub fn forbidden(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", error)
+        Self::new(codes::FORBIDDEN, error)
     }
 
     /// 404 `PARTICIPANT_NOT_FOUND`. Room, participant, track or access: one answer, so that nobody
@@ -83,8 +80,7 @@ impl Problem {
     #[must_use]
     pub fn participant_not_found() -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "PARTICIPANT_NOT_FOUND",
+            codes::PARTICIPANT_NOT_FOUND,
             "no such room, participant or track",
         )
     }
@@ -92,17 +88,13 @@ impl Problem {
     /// 413 `PAYLOAD_TOO_LARGE`.
     #[must_use]
     pub fn payload_too_large(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", error)
+        Self::new(codes::PAYLOAD_TOO_LARGE, error)
     }
 
     /// 503 `LIVEKIT_NOT_CONFIGURED`.
     #[must_use]
     pub fn livekit_not_configured() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "LIVEKIT_NOT_CONFIGURED",
-            NOT_CONFIGURED,
-        )
+        Self::new(codes::LIVEKIT_NOT_CONFIGURED, NOT_CONFIGURED)
     }
 
     /// 503 `UNAVAILABLE`: for what takes longer than a stop waits.
@@ -114,21 +106,21 @@ impl Problem {
     /// 503 `UNAVAILABLE`: trouble on our side, worth another try.
     #[must_use]
     pub fn unavailable(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error)
+        Self::new(codes::UNAVAILABLE, error)
     }
 }
 
 impl From<LiveKitError> for Problem {
     fn from(error: LiveKitError) -> Self {
-        let (status, code) = match error {
+        let code = match error {
             LiveKitError::Timeout { .. } | LiveKitError::Unreachable { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "LIVEKIT_UNAVAILABLE")
+                codes::LIVEKIT_UNAVAILABLE
             }
             LiveKitError::Status { .. }
             | LiveKitError::Unreadable { .. }
-            | LiveKitError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "LIVEKIT_FAILED"),
+            | LiveKitError::TooLarge { .. } => codes::LIVEKIT_FAILED,
         };
-        Self::new(status, code, error.to_string()).because(chain(&error))
+        Self::new(code, error.to_string()).because(chain(&error))
     }
 }
 
@@ -143,10 +135,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Json(ProblemBody {
             error: &self.error,
-            code: self.code,
+            code: self.code.code,
         });
-        let mut response = (self.status, body).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
+        let mut response = (self.code.status, body).into_response();
+        if self.code == codes::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }

@@ -4,7 +4,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer};
 
 use super::auth::{AuthRequest, Caller, Scope, WITHOUT_ID};
 use super::body::{BodyError, RequestBody, WholeBody};
@@ -13,14 +16,20 @@ use super::connection_io::UntilWritten;
 use super::problem::Problem;
 use super::state::AppState;
 use crate::access::Principal;
-use quell_policy::{Owner, TenantId};
+use quell_policy::terminal::{cut, quoted};
+use quell_policy::{Owner, TenantId, json};
 
 /// One policy; a file of many may have more.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// Messages of parsers are cut here: they may quote all of the input.
+const MESSAGE_CHARS_MAX: usize = 300;
 
-#[derive(Debug, Deserialize)]
+/// Whose policies.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OwnerQuery {
+    /// A tenant. Only an operator may name another than itself.
+    #[schemars(with = "Option<TenantId>")]
     pub(super) owner: Option<String>,
 }
 
@@ -129,6 +138,43 @@ pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
             "the content type must be application/json: send the header Content-Type: application/json",
         ))
     }
+}
+
+/// The body as a `T`: a JSON object in which every key stands once. Else what is wrong with it, and where.
+pub(super) fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
+    check_json(headers)?;
+    let value =
+        json::read(body).map_err(|error| Problem::invalid_request(format!("the body {error}")))?;
+    if !value.is_object() {
+        return Err(Problem::invalid_request("the body must be a JSON object"));
+    }
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        // It may quote a text, or a key, as long as the body.
+        let said = cut(&error.inner().to_string(), MESSAGE_CHARS_MAX);
+        Problem::invalid_request(match error.path().to_string().as_str() {
+            "." => format!("the body: {said}"),
+            path => format!("`{}`: {said}", cut(path, MESSAGE_CHARS_MAX)),
+        })
+    })
+}
+
+/// A time with its offset, or what one looks like.
+pub(super) fn time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let time = DateTime::parse_from_rfc3339(&text).map_err(|error| {
+        let text = quoted(&text);
+        de::Error::custom(format!(
+            "{text} is no time with its offset, such as 2026-03-02T22:30:00+01:00: {error}"
+        ))
+    })?;
+    Ok(Some(time.to_utc()))
 }
 
 fn named_owner(owner: OwnerParam) -> Result<Owner, Problem> {

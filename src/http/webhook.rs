@@ -6,10 +6,13 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::body::{self, BodyError};
+use super::codes;
 use super::log::{self, Lost};
+use super::openapi::{Operation, Schemas, Security};
 use super::problem::{Problem, chain};
 use super::state::AppState;
 use crate::fail_point::{self, FailPoint};
@@ -62,11 +65,7 @@ impl Error {
             }
             // Ours to mend, so that LiveKit shall send again.
             Self::Signature(SignatureError::NoKeys) => (
-                Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "LIVEKIT_NOT_CONFIGURED",
-                    text,
-                ),
+                Problem::new(codes::LIVEKIT_NOT_CONFIGURED, text),
                 "not_configured",
             ),
             Self::Signature(_) => (
@@ -110,6 +109,29 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()
 }
 
+pub(super) fn operation(_: &mut Schemas) -> Operation {
+    let schema = json!({
+        "type": "object",
+        "description": "livekit.WebhookEvent in ProtoJSON; fields of newer servers are passed over.",
+    });
+    let example = json!({
+        "event": "track_published", "id": "EV_4sQWBKxkXCUN", "createdAt": "1772487000",
+        "room": {"sid": "RM_x", "name": "webinar-1"},
+        "participant": {"sid": "PA_x", "identity": "ann"},
+        "track": {"sid": "TR_x", "type": "AUDIO", "source": "MICROPHONE"},
+    });
+    Operation::new(Security::LiveKit, "LiveKit", "receiveWebhook", "An event of LiveKit's")
+        .text("Set this URL in LiveKit's `webhook.urls`. 200 means that it is committed; 503 has LiveKit send it again.")
+        .body_of("application/webhook+json", &schema, &[("a track was published", example)])
+        .answer_of(StatusCode::OK, "It is stored, or was before.", &Value::Null)
+        .errors(&[
+            codes::INVALID_REQUEST,
+            codes::PAYLOAD_TOO_LARGE,
+            codes::LIVEKIT_NOT_CONFIGURED,
+            codes::UNAVAILABLE,
+        ])
+}
+
 pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let arrived = Instant::now();
     match accept(&state, request, arrived).await {
@@ -124,7 +146,8 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
         Err(error) => {
             let (problem, result) = error.problem();
             state.metrics.webhook(result);
-            let is_lost = problem.status.is_client_error() && !matches!(error, Error::Signature(_));
+            let is_lost =
+                problem.code.status.is_client_error() && !matches!(error, Error::Signature(_));
             let mut response = problem.because(chain(&error)).into_response();
             // LiveKit takes its refusal for success, and whoever publishes makes it long.
             if let (Error::Body(BodyError::TooLarge { .. }), Some(sweeper)) =
@@ -198,7 +221,7 @@ mod tests {
             ),
             (Error::Accept(AcceptError::Stopping), 503),
         ] {
-            assert_eq!(error.problem().0.status.as_u16(), status, "{error}");
+            assert_eq!(error.problem().0.code.status.as_u16(), status, "{error}");
         }
     }
 }

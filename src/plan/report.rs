@@ -1,6 +1,7 @@
 //! A plan as it is answered: rooms by name, at most 1,000 of their tracks named, and all counted.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::PlanError;
@@ -9,7 +10,7 @@ use crate::sweep::ListedRoom;
 use quell_policy::{PolicyKey, TenantId};
 
 /// What a draft would do to who is live.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Plan {
     /// The time that it is made for.
     pub at: DateTime<Utc>,
@@ -34,7 +35,7 @@ pub struct Plan {
 }
 
 /// How many there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlanCounts {
     /// Rooms that were read.
     pub rooms: usize,
@@ -55,7 +56,7 @@ pub struct PlanCounts {
 }
 
 /// A room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlannedRoom {
     /// Its name.
     pub room: String,
@@ -73,7 +74,7 @@ pub struct PlannedRoom {
 }
 
 /// Tracks by what becomes of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tracks {
     /// Heard, and would be muted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +94,7 @@ pub struct Tracks {
 }
 
 /// A track.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlannedTrack {
     /// Who publishes it.
     pub identity: String,

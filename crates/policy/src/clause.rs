@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compile::{ANY_WORD, CompiledPolicy, Condition, any_glob};
@@ -15,7 +16,7 @@ use super::tri::Tri;
 use super::window::Unmet;
 
 /// A clause of a policy that fails, or depends on what is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Clause {
     /// The way to it, such as `match.room` or `when`.
     pub clause: String,

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -57,7 +58,7 @@ pub struct Decision {
 }
 
 /// One outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// The track is left alone.
@@ -77,7 +78,7 @@ pub enum Verdict {
 }
 
 /// Who was exempted by what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exempted {
     /// The mute that was cancelled; the first to be named where there are several.
     pub mute: Arc<PolicyRef>,

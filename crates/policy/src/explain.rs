@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::clause::Clause;
@@ -33,7 +34,7 @@ pub struct Explanation {
 }
 
 /// The outcome of one policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Explained {
     /// Which.
     pub policy: Arc<PolicyRef>,
@@ -51,7 +52,7 @@ pub struct Explained {
 }
 
 /// The outcome of a policy in a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum PolicyOutcome {
     /// The track is muted by it.

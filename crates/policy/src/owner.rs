@@ -13,7 +13,7 @@ pub const TENANT_ID_CHARS_MAX: usize = 256;
 /// characters; compared byte by byte, and never cut.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "crate::schema::Tenant")]
 pub struct TenantId(Arc<str>);
 
 /// Why a text is no tenant id.
@@ -72,8 +72,11 @@ impl fmt::Debug for TenantId {
 }
 
 /// Whose a policy is. In JSON and SQL a tenant's id, or null for the operator. The operator comes first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(from = "Option<TenantId>", into = "Option<TenantId>")]
+#[schemars(with = "Option<TenantId>")]
 pub enum Owner {
     /// Whoever runs quell: policies that hold in every room.
     #[default]
@@ -138,7 +141,7 @@ impl fmt::Display for Owner {
 }
 
 /// What names a policy: an owner and a name. The operator's come first, as in the audit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct PolicyKey {
     /// Whose it is.
     pub owner: Owner,

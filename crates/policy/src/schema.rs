@@ -20,7 +20,7 @@ use super::owner::TENANT_ID_CHARS_MAX;
 const LINE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
 
 /// Text of one line that is not blank.
-const LINE_NOT_BLANK: &str = r"^[^\u0000-\u001F\u007F-\u009F]*\S[^\u0000-\u001F\u007F-\u009F]*$";
+const LINE_NOT_BLANK: &str = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$";
 
 /// An instant, as it is read: RFC 3339, whose `T` may be a space.
 const INSTANT: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[-+\u2212][0-9]{2}:[0-9]{2})$";

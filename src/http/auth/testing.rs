@@ -335,7 +335,7 @@ pub(super) fn body(text: &'static str) -> &'static RequestBody {
 pub(super) fn outcome(result: Result<Caller, AuthError>) -> String {
     match result {
         Ok(caller) => caller.id().map_or("(no id)", |id| id.as_str()).to_owned(),
-        Err(error) => Problem::from(error).code.to_owned(),
+        Err(error) => Problem::from(error).code.code.to_owned(),
     }
 }
 

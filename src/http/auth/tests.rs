@@ -1,4 +1,5 @@
 use axum::body::to_bytes;
+use axum::http::StatusCode;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -352,7 +353,7 @@ async fn every_refusal_has_its_reason() {
         let headers = headers(sent);
         let refused = auth.caller_of_mute(&request(&headers, None)).await;
         let problem = Problem::from(refused.unwrap_err());
-        assert_eq!(problem.status, StatusCode::UNAUTHORIZED, "{sent:?}");
+        assert_eq!(problem.code.status, StatusCode::UNAUTHORIZED, "{sent:?}");
         assert_eq!(
             problem.reason.map(AuthFailure::as_str),
             Some(reason),

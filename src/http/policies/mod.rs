@@ -3,6 +3,7 @@
 //! A policy's `ETag` is its revision. A change of what is there says which revision it was made
 //! from (`If-Match`, RFC 9110), so that nobody overwrites what they have not seen.
 
+pub(super) mod operations;
 mod request;
 pub(super) mod revisions;
 
@@ -14,37 +15,39 @@ use axum::http::header::{ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::auth::Scope;
+use super::codes;
 use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam, OwnerQuery};
 use super::state::AppState;
 use crate::policy_store::{self, After, ChangeError, ExpectedRevision, PAGE_MAX, PolicyRecord};
-use quell_policy::{Owner, Problems};
+use quell_policy::{Owner, Policy, Problems, TenantId};
 use request::{NameParam, stored_name};
 
 impl From<Problems> for Problem {
     fn from(error: Problems) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "INVALID_POLICY", error.to_string())
+        Self::new(codes::INVALID_POLICY, error.to_string())
     }
 }
 
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         let text = error.to_string();
-        let conflict = StatusCode::CONFLICT;
         match error {
-            ChangeError::Exists(_) => Self::new(conflict, "POLICY_EXISTS", text),
+            ChangeError::Exists(_) => Self::new(codes::POLICY_EXISTS, text),
             ChangeError::TooMany | ChangeError::TooMuch | ChangeError::TooMuchInAll(_) => {
-                Self::new(conflict, "TOO_MANY_POLICIES", text)
+                Self::new(codes::TOO_MANY_POLICIES, text)
             }
-            ChangeError::TooMuchTextWork(_) => Self::new(conflict, "TOO_MUCH_TEXT_WORK", text),
+            ChangeError::TooMuchTextWork(_) => Self::new(codes::TOO_MUCH_TEXT_WORK, text),
             ChangeError::Missing | ChangeError::Stale(_) | ChangeError::PlanStale => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", text)
+                Self::new(codes::PRECONDITION_FAILED, text)
             }
             ChangeError::Database(error) => error.into(),
         }
@@ -52,28 +55,37 @@ impl From<ChangeError> for Problem {
 }
 
 fn not_found() -> Problem {
-    let text = "there is no policy of this name";
-    Problem::new(StatusCode::NOT_FOUND, "POLICY_NOT_FOUND", text)
+    Problem::new(codes::POLICY_NOT_FOUND, "there is no policy of this name")
 }
 
 fn no_precondition() -> Problem {
     Problem::new(
-        StatusCode::PRECONDITION_REQUIRED,
-        "PRECONDITION_REQUIRED",
+        codes::PRECONDITION_REQUIRED,
         "the policy is there already: send If-Match with the ETag of the revision that you change, or * for any",
     )
 }
 
-/// A policy as it is answered.
-#[derive(Debug, Serialize)]
+/// A stored policy.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoredPolicy")]
 struct PolicyResponse<D = Value> {
+    /// Whose it is: a tenant, or null for the operator.
     owner: Owner,
+    /// Its name, unique for its owner.
     name: String,
+    /// How often it was written.
     revision: i32,
+    /// What it was written by last: `rest`, `cli` or `file`.
     managed_by: String,
+    /// When it was written last.
+    #[schemars(with = "DateTime<Utc>")]
     updated_at: String,
+    /// Who wrote it last.
     updated_by: String,
+    /// The policy itself, with its defaults filled in.
+    #[schemars(with = "Policy")]
     policy: D,
+    /// What may be a mistake in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -109,17 +121,24 @@ const fn status_of(outcome: policy_store::ChangeOutcome) -> StatusCode {
 }
 
 /// Which policies.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// A tenant. Only an operator may name another than itself.
+    #[schemars(with = "Option<TenantId>")]
     owner: Option<String>,
+    /// The most policies of a page.
+    #[schemars(range(min = 1, max = PAGE_MAX))]
     limit: Option<u16>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// A page of policies.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyPage")]
 struct ListResponse {
+    /// The policies, by owner and name.
     policies: Vec<PolicyResponse<Box<RawValue>>>,
     /// What `cursor` has to be for the next page; none where this is the last.
     next_cursor: Option<String>,

@@ -3,21 +3,24 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::request::{NameParam, stored_name};
 use super::{PolicyResponse, not_found, status_of};
 use crate::http::auth::Scope;
+use crate::http::codes;
 use crate::http::problem::Problem;
-use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, check_json};
+use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, read_json};
 use crate::http::state::AppState;
 use crate::policy_store::{
     self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, RollbackError, changed_fields,
 };
-use quell_policy::Owner;
+use quell_policy::{Owner, Policy, TenantId};
 
 /// How many revisions are answered where a request does not say.
 const LIMIT_DEFAULT: u16 = 20;
@@ -25,30 +28,58 @@ const LIMIT_DEFAULT: u16 = 20;
 type RevisionParam = Result<Path<(String, String)>, PathRejection>;
 
 /// Which revisions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PageQuery {
+    /// A tenant. Only an operator may name another than itself.
+    #[schemars(with = "Option<TenantId>")]
     owner: Option<String>,
+    /// The most revisions of a page.
+    #[schemars(range(min = 1, max = PAGE_MAX))]
     limit: Option<u16>,
+    /// `next_before` of the page before.
     before: Option<i32>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Where to.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RollbackBody {
+pub(super) struct RollbackBody {
+    /// The number of the revision whose document is wanted.
+    #[serde(deserialize_with = "whole_number")]
+    #[schemars(range(min = 1))]
     to: i32,
 }
 
-/// A revision as it is answered.
-#[derive(Debug, Serialize)]
+/// A whole number, which may be written `3.0`: in JSON they are the same.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    let whole = format!("{number:.0}").parse().ok();
+    whole
+        .filter(|whole| f64::from(*whole).total_cmp(&number).is_eq())
+        .ok_or_else(|| de::Error::custom(format!("{number} is no number of a revision")))
+}
+
+/// One revision of a policy.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Revision")]
 struct RevisionResponse {
+    /// Whose policy it is: a tenant, or null for the operator.
     owner: Owner,
+    /// The policy.
     name: String,
+    /// The revision's number, from 1 on.
     revision: i32,
+    /// `create`, `update` or `delete`.
     change: String,
+    /// Of a rollback: the revision that it went back to.
     restored_from: Option<i32>,
+    /// What it was written by: `rest`, `cli` or `file`.
     managed_by: String,
+    /// When.
+    #[schemars(with = "DateTime<Utc>")]
     created_at: String,
+    /// Who wrote it.
     author: String,
     /// What differs from the revision before.
     changes: Vec<FieldChange>,
@@ -72,24 +103,27 @@ impl RevisionResponse {
 }
 
 /// Revisions, the newest first.
-#[derive(Debug, Serialize)]
-struct RevisionsResponse {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RevisionPage")]
+pub(super) struct RevisionsResponse {
+    /// The revisions, the newest first.
     revisions: Vec<RevisionResponse>,
     /// What `before` has to be for the next page; none where this is the last.
     next_before: Option<i32>,
 }
 
 /// One revision, with the document that it holds.
-#[derive(Debug, Serialize)]
-struct WholeRevision {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct WholeRevision {
     #[serde(flatten)]
     revision: RevisionResponse,
     /// None after a deletion.
+    #[schemars(with = "Option<Policy>")]
     policy: Option<Value>,
 }
 
 fn no_revision(text: String) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "REVISION_NOT_FOUND", text)
+    Problem::new(codes::REVISION_NOT_FOUND, text)
 }
 
 pub(in crate::http) async fn list(
@@ -159,12 +193,7 @@ pub(in crate::http) async fn rollback(
 ) -> Result<Response, Problem> {
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesWrite).await?;
     let name = stored_name(name)?;
-    check_json(&request.parts.headers)?;
-    let RollbackBody { to } = serde_json::from_slice(&request.body.bytes).map_err(|error| {
-        Problem::invalid_request(format!(
-            "the body must be {{\"to\": 3}}, with the number of the revision that is wanted: {error}"
-        ))
-    })?;
+    let RollbackBody { to } = read_json(&request.parts.headers, &request.body.bytes)?;
     let precondition = request.precondition()?;
     let wanted = Rollback {
         owner: &request.owner,
@@ -180,11 +209,9 @@ pub(in crate::http) async fn rollback(
         RollbackError::Change(error) => precondition.explain(error),
         RollbackError::NoPolicy => not_found(),
         RollbackError::NoRevision { .. } => no_revision(error.to_string()),
-        RollbackError::IsDeletion(_) | RollbackError::Unreadable { .. } => Problem::new(
-            StatusCode::CONFLICT,
-            "REVISION_NOT_RESTORABLE",
-            error.to_string(),
-        ),
+        RollbackError::IsDeletion(_) | RollbackError::Unreadable { .. } => {
+            Problem::new(codes::REVISION_NOT_RESTORABLE, error.to_string())
+        }
     })?;
     let status = status_of(changed.outcome);
     Ok(PolicyResponse::new(changed.policy, Vec::new()).into_response(status))
