@@ -11,7 +11,7 @@ use crate::livekit::{LiveKit, LiveKitSetupError, NOT_CONFIGURED, Rooms};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
-use crate::postgres::Pool;
+use crate::postgres::{Pool, PostgresClock};
 use crate::replica;
 use crate::supervisor::Supervisor;
 use crate::sweep::{self, Reader, Sweeper, SweeperParts, Ticks};
@@ -54,7 +54,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let id = Uuid::now_v7().to_string();
         let stop = supervisor.stop();
-        let (ledger, writers) = Ledger::new(pool, &id, metrics, stop.clone());
+        let postgres_clock = PostgresClock::default();
+        let (ledger, writers) = Ledger::new(pool, &id, &postgres_clock, metrics, stop.clone());
         let mut runner = None;
         if let Some(livekit) = &config.livekit {
             runner = Some(ActionRunner {
@@ -67,10 +68,10 @@ impl Engine {
             tracing::warn!("{NOT_CONFIGURED}");
         }
         let policies = Policies::load(pool, metrics.clone()).await?;
-        replica::register(pool, &id).await?;
+        replica::register(pool, &id, &postgres_clock).await?;
         supervisor.supervise(
             "replica",
-            replica::heartbeat(pool.clone(), id.clone(), stop.clone()),
+            replica::heartbeat(pool.clone(), id.clone(), postgres_clock, stop.clone()),
         );
         for (name, writer) in writers {
             supervisor.supervise(name, writer);

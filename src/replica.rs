@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::{Dedicated, Pool, failed_query, interval};
+use crate::postgres::{Dedicated, Pool, PostgresClock, failed_query, interval};
 
 /// A process whose last heartbeat is older is gone.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
@@ -16,13 +16,22 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(150);
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The first heartbeat of `replica`: before it holds anything.
-pub(crate) async fn register(pool: &Pool, replica: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn register(
+    pool: &Pool,
+    replica: &str,
+    clock: &PostgresClock,
+) -> Result<(), sqlx::Error> {
     let mut connection = pool.dedicated();
-    beat(&mut connection, replica, HEARTBEAT_TIMEOUT).await
+    beat(&mut connection, replica, HEARTBEAT_TIMEOUT, clock).await
 }
 
 /// Sends heartbeats until `stop`; the last one holds for as long as it takes to end what is under way.
-pub(crate) async fn heartbeat(pool: Pool, replica: String, stop: CancellationToken) {
+pub(crate) async fn heartbeat(
+    pool: Pool,
+    replica: String,
+    clock: PostgresClock,
+    stop: CancellationToken,
+) {
     // A connection of its own: what waits for the others does not make it look dead.
     let mut connection = pool.dedicated();
     let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
@@ -36,7 +45,7 @@ pub(crate) async fn heartbeat(pool: Pool, replica: String, stop: CancellationTok
         } else {
             HEARTBEAT_TIMEOUT
         };
-        if let Err(error) = beat(&mut connection, &replica, alive_for).await {
+        if let Err(error) = beat(&mut connection, &replica, alive_for, &clock).await {
             connection.release();
             if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
                 let error = failed_query(&error);
@@ -61,21 +70,24 @@ pub(crate) async fn leave(pool: &Pool, replica: &str) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// Nothing is lost where Postgres forgets it in a crash, so it waits for no disk.
+/// Nothing is lost where Postgres forgets it in a crash, so it waits for no disk. Its answer says what time it is.
 async fn beat(
     connection: &mut Dedicated,
     replica: &str,
     alive_for: Duration,
+    clock: &PostgresClock,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+    let now = sqlx::query_scalar!(
         "insert into replica as r (id, alive_until)
          select $1, clock_timestamp() + $2::interval
          where set_config('synchronous_commit', 'off', true) = 'off'
-         on conflict (id) do update set alive_until = excluded.alive_until, is_cleared = false",
+         on conflict (id) do update set alive_until = excluded.alive_until, is_cleared = false
+         returning clock_timestamp() as \"now!\"",
         replica,
         interval(alive_for),
     )
-    .execute(connection.get().await?)
+    .fetch_one(connection.get().await?)
     .await?;
+    clock.was(now);
     Ok(())
 }

@@ -19,7 +19,7 @@ use super::{ActionKey, JobLease, SETTLE_MARGIN};
 use crate::access::{Authority, Permit, Verb};
 use crate::audit::{Entry, stored};
 use crate::metrics::{Batch, Metrics};
-use crate::postgres::{BatchWrite, Connection, interval, to_pg_text};
+use crate::postgres::{BatchWrite, Connection, PostgresClock, interval, to_pg_text};
 
 /// A permitted action that is not written down yet.
 #[derive(Debug)]
@@ -156,6 +156,7 @@ pub(super) enum Written {
 #[derive(Debug)]
 pub(super) struct BeginWriter {
     pub(super) replica: String,
+    pub(super) clock: PostgresClock,
     pub(super) metrics: Metrics,
 }
 
@@ -292,6 +293,9 @@ impl BeginWriter {
         let repeats = || proposals().map(|proposal| proposal.repeats);
         let repeats_ids: Vec<_> = repeats().map(|action| Some(action?.action_id)).collect();
         let repeats_ats: Vec<_> = repeats().map(|action| Some(action?.started_at)).collect();
+        let looked_after: Vec<_> = proposals()
+            .map(|p| self.clock.earliest(p.fetched_at))
+            .collect();
         // Jobs are locked before leases, and each in the order of its key: two batches never wait for each
         // other. (The sort of the leases reads all of `locked` before the first lease is taken.)
         let rows = sqlx::query_file!(
@@ -322,6 +326,7 @@ impl BeginWriter {
             self.replica,
             &repeats_ids as _,
             &repeats_ats as _,
+            &looked_after as _,
         )
         .fetch_all(connection)
         .await?;

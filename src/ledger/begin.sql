@@ -3,10 +3,11 @@ with asked as materialized (
         $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
         $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
         $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[],
-        $25::uuid[], $26::timestamptz[])
+        $25::uuid[], $26::timestamptz[], $27::timestamptz[])
     as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
          action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
-         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats_id, repeats_at)),
+         before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats_id, repeats_at,
+         looked_after)),
 locked as materialized (
     select a.action_id
     from job j join asked a
@@ -37,12 +38,13 @@ lease as (
       and (excluded.action = 'mute' or t.mute_until is null or t.mute_until < clock_timestamp())
       and not (select quell_is_superseded(a.room_sid, a.identity, a.source, a.track_sid, a.as_of)
                from asked a where a.action_id = excluded.action_id)
-      -- Not where we muted the track and it was seen muted, nor where another mute of it ended after this one had looked.
+      -- Not where we muted the track and it was seen muted, nor where another mute of it may have ended after this one
+      -- had looked: it looks again. (How long ago that was is not known here: the statement takes its time to come.)
       and not exists (select from asked a
                       where a.action_id = excluded.action_id and a.as_of is not null and a.action = 'mute'
                         and t.muted_tracks ? a.track_sid
                         and ((t.muted_tracks -> a.track_sid ->> 1)::numeric
-                                 > extract(epoch from statement_timestamp() - a.fetched)
+                                 > extract(epoch from coalesce(a.looked_after, statement_timestamp() - a.fetched))
                              or (a.before::json ->> 'muted')::boolean))
     returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
 remembered as (

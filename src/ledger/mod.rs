@@ -29,7 +29,7 @@ pub(crate) use end::{End, JobEnd};
 use crate::access::Authority;
 use crate::fail_point::{self, FailPoint};
 use crate::metrics::Metrics;
-use crate::postgres::{Batcher, Pool, is_about_data};
+use crate::postgres::{Batcher, Pool, PostgresClock, is_about_data};
 use begin::{BeginWriter, Written};
 use end::EndWriter;
 use locks::Locks;
@@ -104,11 +104,13 @@ impl Ledger {
     pub fn new(
         pool: &Pool,
         replica: &str,
+        clock: &PostgresClock,
         metrics: &Metrics,
         stop: CancellationToken,
     ) -> (Self, Writers) {
         let begin = BeginWriter {
             replica: replica.to_owned(),
+            clock: clock.clone(),
             metrics: metrics.clone(),
         };
         let end = EndWriter {

@@ -5,6 +5,7 @@
 
 mod account;
 mod batch;
+mod clock;
 mod connect;
 mod constants;
 mod data;
@@ -29,6 +30,7 @@ mod text;
 mod trouble;
 
 pub(crate) use batch::{BatchWrite, Batcher, batches};
+pub use clock::PostgresClock;
 pub(crate) use connect::{bounded, connect, interval, options, place};
 pub(crate) use constants::MAJOR_MIN;
 pub(crate) use database::unless;

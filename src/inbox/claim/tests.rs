@@ -4,8 +4,8 @@ use sqlx::{Row, query};
 
 use super::*;
 use crate::livekit::event::Event;
-use crate::postgres::Database;
 use crate::postgres::test_support::Cluster;
+use crate::postgres::{Database, PostgresClock};
 use crate::test_data::tenant;
 
 /// Jobs: event ids, rooms, tenants, in their order; queued, or the replica's.
@@ -193,7 +193,7 @@ async fn a_replica_that_is_gone_is_looked_at_until_it_has_nothing_and_again_when
     assert_eq!(claim().await, ["EV_2"]);
     // ...or where it had come back meanwhile.
     store("EV_3").await;
-    crate::replica::register(&stored.pool, "replica")
+    crate::replica::register(&stored.pool, "replica", &PostgresClock::default())
         .await
         .unwrap();
     run(is_gone).await;
