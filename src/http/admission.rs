@@ -31,9 +31,9 @@ struct Limits {
     /// `Retry-After` of a request that finds no place in the queue.
     retry_after_secs: u64,
     /// Of a caller that has as many as it may.
-    caller_busy: ErrorCode,
+    caller_busy: &'static ErrorCode,
     /// Where it is others' requests that are in the way.
-    others_busy: ErrorCode,
+    others_busy: &'static ErrorCode,
 }
 
 /// A backtest decides up to 200,000 tracks, for up to 20 s.

@@ -108,10 +108,10 @@ pub(super) async fn handler(
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let body = schemas.asked::<BacktestBody>();
-    let mut asked = json!({
+    let asked = json!({
+        "since": "7d",
         "policies": [{"name": "quiet", "match": {"room": "webinar-*"}, "effect": "mute"}],
     });
-    asked["since"] = json!("7d");
     let example = serde_json::from_str(include_str!("openapi/backtest.json")).unwrap_or_default();
     Operation::of_caller(
         Scope::PoliciesRead,

@@ -20,7 +20,7 @@ macro_rules! error_codes {
     ($($name:ident = $status:ident $code:literal, $when:literal, $example:literal;)*) => {
         $(
             #[doc = $when]
-            pub(super) const $name: ErrorCode = ErrorCode {
+            pub(super) const $name: &ErrorCode = &ErrorCode {
                 status: StatusCode::$status,
                 code: $code,
                 when: $when,
@@ -29,7 +29,7 @@ macro_rules! error_codes {
         )*
         /// All of them.
         #[cfg(test)]
-        pub(super) const ALL: &[ErrorCode] = &[$($name),*];
+        pub(super) const ALL: &[&ErrorCode] = &[$($name),*];
     };
 }
 

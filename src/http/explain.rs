@@ -143,6 +143,10 @@ pub(super) async fn handler(
 const ONE_OF: &str =
     "send one of `facts`, `event_id`, or `room` and `identity` (with `track`, or all its tracks)";
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value becomes an object where a key of it is written"
+)]
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
     let mut body = schemas.inline::<ExplainBody>();
     let facts = json!({
@@ -206,6 +210,10 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
 }
 
 /// A section of the facts in a question.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value becomes an object where a key of it is written"
+)]
 fn given<T: JsonSchema>(schemas: &mut Schemas, required: &[&str]) -> Value {
     let mut schema = schemas.inline::<T>();
     schema["required"] = json!(required);

@@ -3,6 +3,11 @@
 //! Why not `utoipa`: policies and facts have their JSON Schema by `schemars` already, with rules that `utoipa`'s
 //! types cannot hold, and two ways to describe a type would differ one day. An OpenAPI 3.1 schema is a JSON Schema.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value becomes an object where a key of it is written"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -133,7 +138,7 @@ pub(super) struct Operation {
     parameters: Vec<Value>,
     body: Option<Value>,
     answers: BTreeMap<u16, Value>,
-    errors: Vec<ErrorCode>,
+    errors: Vec<&'static ErrorCode>,
 }
 
 impl Operation {
@@ -309,13 +314,13 @@ impl Operation {
         self
     }
 
-    pub(super) fn errors(mut self, errors: &[ErrorCode]) -> Self {
+    pub(super) fn errors(mut self, errors: &[&'static ErrorCode]) -> Self {
         self.errors.extend_from_slice(errors);
         self
     }
 
     fn into_json(mut self) -> Value {
-        let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
+        let mut by_status: BTreeMap<u16, Vec<&ErrorCode>> = BTreeMap::new();
         for error in self.errors {
             by_status
                 .entry(error.status.as_u16())
@@ -375,7 +380,7 @@ fn title_case(name: &HeaderName) -> String {
 }
 
 /// The answers of one status that are no success.
-fn failure(errors: &[ErrorCode]) -> Value {
+fn failure(errors: &[&ErrorCode]) -> Value {
     let names: Vec<_> = errors.iter().map(|error| error.code).collect();
     let text: Vec<_> = errors
         .iter()

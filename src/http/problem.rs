@@ -17,7 +17,7 @@ use crate::postgres::{Trouble, failed_query};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What programs read, and the HTTP status.
-    pub code: ErrorCode,
+    pub code: &'static ErrorCode,
     /// What people read: what was wrong, where, and what to do.
     pub error: String,
     /// What caused it: for the log, not for the caller.
@@ -37,7 +37,7 @@ struct ProblemBody<'a> {
 impl Problem {
     /// A problem with this code and text.
     #[must_use]
-    pub fn new(code: ErrorCode, error: impl Into<String>) -> Self {
+    pub fn new(code: &'static ErrorCode, error: impl Into<String>) -> Self {
         Self {
             code,
             error: error.into(),

@@ -5,19 +5,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-/// The last reading of Postgres's clock, and when it came. Clones share it.
+/// The last reading of Postgres's clock. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct PostgresClock(Arc<Mutex<Option<(DateTime<Utc>, Instant)>>>);
+pub struct PostgresClock(Arc<Mutex<Option<Reading>>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: DateTime<Utc>,
+    /// When it came here.
+    came: Instant,
+}
 
 impl PostgresClock {
     /// Takes a reading that has just come.
     pub(crate) fn was(&self, at: DateTime<Utc>) {
-        *self.reading() = Some((at, Instant::now()));
+        let came = Instant::now();
+        *self.reading() = Some(Reading { at, came });
     }
 
     /// The earliest that it was at `instant`: a reading takes a while to come here. None where there was none.
     pub(crate) fn earliest(&self, instant: Instant) -> Option<DateTime<Utc>> {
-        let (at, came) = (*self.reading())?;
+        let Reading { at, came } = (*self.reading())?;
         let between = |from, to: Instant| TimeDelta::from_std(to.duration_since(from)).ok();
         if instant >= came {
             at.checked_add_signed(between(came, instant)?)
@@ -26,7 +34,7 @@ impl PostgresClock {
         }
     }
 
-    fn reading(&self) -> MutexGuard<'_, Option<(DateTime<Utc>, Instant)>> {
+    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,10 @@
 //! What the API's description says of `/v1/policies`.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value becomes an object where a key of it is written"
+)]
+
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
 use serde_json::{Value, json};
