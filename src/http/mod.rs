@@ -8,6 +8,7 @@ mod caller_limits;
 mod codes;
 mod connection_io;
 mod connections;
+mod docs;
 mod draft;
 mod explain;
 mod health;
@@ -162,7 +163,9 @@ pub fn description() -> String {
 /// Every route; of `/metrics`, where it has no listener of its own.
 #[must_use]
 pub fn router(state: AppState, has_metrics: bool) -> Service {
-    let mut routes = Routes::new(&state.metrics);
+    let mut routes = Routes::new(&state.metrics)
+        .route("/docs", get(docs::page))
+        .route("/docs/rapidoc.js", get(docs::script));
     for (path, _, handler, _) in endpoints() {
         if has_metrics || path != METRICS {
             routes = routes.route(path, handler);

@@ -171,7 +171,7 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         "room_name": "webinar-1", "participant_identity": "ann", "track_sid": "TR_AMxq3LXQ9vYbzE", "muted": true,
     });
     Operation::new(Security::Mute, "moderation", "muteTrack", "Mute or unmute a track")
-        .text("The room's metadata has to name the caller as `auth_id`; `room.metadata.auth_id == auth.id`. Needs the scope `mute`.")
+        .text("The room's metadata has to name the caller (`room.metadata.auth_id == auth.id`). Needs the scope `mute`.")
         .body(&body, &[("mute", example.clone())])
         .answer::<MuteBody>(schemas, StatusCode::OK, "Done; `muted` is what LiveKit reports.", &example)
         .errors(&[

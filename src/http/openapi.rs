@@ -327,10 +327,8 @@ impl Operation {
                 .or_default()
                 .push(error);
         }
-        let parameters: Vec<_> =
-            std::iter::once(json!({"$ref": "#/components/parameters/X-Request-Id"}))
-                .chain(self.parameters)
-                .collect();
+        let mut parameters = self.parameters;
+        parameters.push(json!({"$ref": "#/components/parameters/X-Request-Id"}));
         for (status, errors) in by_status {
             self.answers.insert(status, failure(&errors));
         }

@@ -72,6 +72,16 @@ def test_every_request_and_answer_has_an_example_that_fits(api: Quell) -> None:
     assert seen > 100
 
 
+def test_the_page_for_people_takes_nothing_from_elsewhere(api: Quell) -> None:
+    page = httpx.get(f"{api.url}/docs").raise_for_status()
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; ")
+    assert "http" not in page.text + policy
+    script = httpx.get(f"{api.url}/docs/rapidoc.js").raise_for_status()
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert "RapiDoc" in script.text
+
+
 @pytest.mark.parametrize("caller", ["acme", OPERATOR, None], ids=["tenant", "operator", "nobody"])
 def test_schemathesis_finds_nothing(api: Quell, caller: str | None, tmp_path: Path) -> None:
     seed = os.environ.get("API_SEED") or str(random.randrange(2**32))
