@@ -3,6 +3,8 @@
 //! An action that reaches `LiveKit` is written by the ledger (`crate::ledger`).
 
 mod entry;
+pub mod export;
+pub mod history;
 mod recover;
 
 pub(crate) use entry::stored;

@@ -71,7 +71,8 @@ impl TimeRange {
     }
 }
 
-fn read(
+/// The time that `text` says, for `what`.
+pub(crate) fn read(
     what: &'static str,
     text: &str,
     now: DateTime<Utc>,

@@ -71,7 +71,7 @@ pub struct TrackAnswer {
 
 /// Removes the reasons of exemptions that `viewer` may not read. It comes before anything is derived
 /// from the decision.
-fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
+pub(super) fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
     for verdict in [&mut decision.enforced, &mut decision.dry_run] {
         if let Verdict::Nothing {
             exempted: Some(exempted),

@@ -25,10 +25,23 @@ pub(super) struct EventRow {
 }
 
 /// What sweeps store has ids of this kind, which no event has.
-pub(super) const SWEPT: &str = "SW_";
+const SWEPT: &str = "SW_";
+
+/// What is stored under this id; with a tenant, only in its rooms.
+pub(super) async fn stored(
+    pool: &Pool,
+    id: &str,
+    tenant: Option<&TenantId>,
+) -> Result<Option<EventRow>, sqlx::Error> {
+    if id.starts_with(SWEPT) {
+        find_swept(pool, id, tenant).await
+    } else {
+        find(pool, id, tenant).await
+    }
+}
 
 /// What a sweep saw and decided, under this id; with a tenant, only in its rooms.
-pub(super) async fn find_swept(
+async fn find_swept(
     pool: &Pool,
     id: &str,
     tenant: Option<&TenantId>,
@@ -52,7 +65,7 @@ pub(super) async fn find_swept(
 }
 
 /// The newest event of this id; with a tenant, only of its rooms.
-pub(super) async fn find(
+async fn find(
     pool: &Pool,
     id: &str,
     tenant: Option<&TenantId>,

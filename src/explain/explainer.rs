@@ -108,11 +108,7 @@ impl Explainer {
         at: Option<DateTime<Utc>>,
     ) -> Result<TrackQuestion, ExplainError> {
         let (pool, viewer) = (self.pool()?, asker.viewer());
-        let row = if id.starts_with(event::SWEPT) {
-            event::find_swept(pool, id, viewer.tenant()).await?
-        } else {
-            event::find(pool, id, viewer.tenant()).await?
-        };
+        let row = event::stored(pool, id, viewer.tenant()).await?;
         let row = row.ok_or(ExplainError::NoEvent)?;
         let mut track = row.into_track_question(at)?;
         // The event is the tenant's, so the room is. With an unknown tenant, others' policies would count.

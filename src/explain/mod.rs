@@ -30,5 +30,6 @@ pub use error::ExplainError;
 pub use explainer::Explainer;
 pub(crate) use question::PARSER_MESSAGE_CHARS_MAX;
 pub use question::{PolicySource, Question, Subject};
-pub use recorded::{Recorded, Verdicts};
+pub(crate) use recorded::recorded;
+pub use recorded::{Recorded, RecordedDecision, Verdicts};
 pub use sources::{FactSource, Provenance};

@@ -4,10 +4,14 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::answer::hide_reasons;
 use super::compare::{CurrentPolicies, differences};
+use super::error::ExplainError;
+use super::event;
 use super::track_question::RecordedEvent;
 use crate::access::Viewer;
-use quell_policy::{Decision, Verdict};
+use crate::postgres::Pool;
+use quell_policy::{Decision, Facts, Verdict};
 
 /// A decision without its trace, since the candidates of an answer tell more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -34,6 +38,35 @@ impl Verdicts {
             dry_run: decision.dry_run.clone(),
         }
     }
+}
+
+/// What is recorded of an event: the facts, and the decision on them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RecordedDecision {
+    /// The facts.
+    pub facts: Facts,
+    /// The decision; none where none was made.
+    pub decision: Option<Verdicts>,
+}
+
+/// What is recorded of an event of a track in a room that `viewer` may see; none where it is not stored any more.
+pub(crate) async fn recorded(
+    pool: &Pool,
+    event_id: &str,
+    viewer: &Viewer,
+) -> Result<Option<RecordedDecision>, ExplainError> {
+    let Some(row) = event::stored(pool, event_id, viewer.tenant()).await? else {
+        return Ok(None);
+    };
+    let track = row.into_track_question(None)?;
+    let mut decision = track.event.and_then(|event| event.decision);
+    if let Some(decision) = &mut decision {
+        hide_reasons(viewer, decision);
+    }
+    Ok(Some(RecordedDecision {
+        facts: track.facts,
+        decision: decision.map(|decision| Verdicts::new(&decision, viewer)),
+    }))
 }
 
 /// What was decided on an event when it came, and how it ended.

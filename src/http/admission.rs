@@ -81,6 +81,17 @@ const CHANGE: Limits = Limits {
     others_busy: codes::CHANGES_BUSY,
 };
 
+/// A stream of the audit looks for more twice a second.
+const STREAM: Limits = Limits {
+    running_max: 64,
+    waiting_max: 0,
+    per_caller_max: 4,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 5,
+    caller_busy: codes::STREAM_BUSY,
+    others_busy: codes::STREAMS_BUSY,
+};
+
 /// One admission queue for each kind of expensive request.
 #[derive(Debug, Clone)]
 pub struct AdmissionQueues {
@@ -88,6 +99,7 @@ pub struct AdmissionQueues {
     pub(super) change: AdmissionQueue,
     pub(super) explain: AdmissionQueue,
     pub(super) plan: AdmissionQueue,
+    pub(super) stream: AdmissionQueue,
 }
 
 impl Default for AdmissionQueues {
@@ -97,6 +109,7 @@ impl Default for AdmissionQueues {
             change: AdmissionQueue::new(CHANGE),
             explain: AdmissionQueue::new(EXPLAIN),
             plan: AdmissionQueue::new(PLAN),
+            stream: AdmissionQueue::new(STREAM),
         }
     }
 }

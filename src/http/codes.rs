@@ -52,6 +52,9 @@ error_codes! {
     PARTICIPANT_NOT_FOUND = NOT_FOUND "PARTICIPANT_NOT_FOUND",
         "There is no such room, participant or track, or it is not the caller's: one answer, so that nobody learns which.",
         "no such room, participant or track";
+    ACTION_NOT_FOUND = NOT_FOUND "ACTION_NOT_FOUND",
+        "The audit has no action of this id, or it is not the caller's.",
+        "there is no action with this id";
     POLICY_NOT_FOUND = NOT_FOUND "POLICY_NOT_FOUND",
         "The owner has no policy of this name.",
         "there is no policy of this name";
@@ -124,6 +127,12 @@ error_codes! {
     PLANS_BUSY = SERVICE_UNAVAILABLE "PLAN_BUSY",
         "Others' plans are under way.",
         "too many requests of this kind are waiting; try again later";
+    STREAM_BUSY = TOO_MANY_REQUESTS "STREAM_BUSY",
+        "The caller has as many streams open as it may.",
+        "you have 4 of these requests under way or waiting, which is the most of one caller; try again when one has been answered";
+    STREAMS_BUSY = SERVICE_UNAVAILABLE "STREAM_BUSY",
+        "There are as many streams open as there may be.",
+        "too many callers wait for this; try again in some seconds";
     INTERNAL_ERROR = INTERNAL_SERVER_ERROR "INTERNAL_ERROR",
         "A bug of quell: its log says more.",
         "quell failed; its log says why";

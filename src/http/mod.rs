@@ -1,6 +1,7 @@
 //! The HTTP interface: every route on this page.
 
 mod admission;
+mod audit;
 pub mod auth;
 mod backtest;
 mod body;
@@ -8,6 +9,7 @@ mod caller_limits;
 mod codes;
 mod connection_io;
 mod connections;
+mod cursor;
 mod docs;
 mod draft;
 mod explain;
@@ -108,6 +110,25 @@ fn endpoints() -> Vec<Endpoint> {
             "post",
             post(revisions::rollback),
             operations::rollback,
+        ),
+        ("/v1/audit", "get", get(audit::list), audit::list_operation),
+        (
+            "/v1/audit/export",
+            "get",
+            get(audit::export),
+            audit::export_operation,
+        ),
+        (
+            "/v1/audit/stream",
+            "get",
+            get(audit::stream),
+            audit::stream_operation,
+        ),
+        (
+            "/v1/audit/{action_id}",
+            "get",
+            get(audit::show),
+            audit::show_operation,
         ),
         (
             "/v1/backtest",

@@ -447,6 +447,7 @@ pub(super) fn document<'a>(
             {"name": "moderation", "description": "Mute and unmute a track."},
             {"name": "policies", "description": "Which tracks are muted on their own."},
             {"name": "questions", "description": "Why a track is muted, and what a change of policies would do."},
+            {"name": "audit", "description": "What was requested, by whom, on what, and what came of it."},
             {"name": "LiveKit", "description": "What livekit-server calls."},
             {"name": "operation", "description": "For whoever runs quell."},
         ],

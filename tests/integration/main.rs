@@ -15,6 +15,7 @@ mod apply;
 mod audit;
 mod audit_cookbook;
 mod audit_readers;
+mod audit_rest;
 mod auth;
 mod auth_service;
 mod automatic;

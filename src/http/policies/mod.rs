@@ -13,8 +13,6 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +21,7 @@ use serde_json::value::RawValue;
 
 use super::auth::Scope;
 use super::codes;
+use super::cursor;
 use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam, OwnerQuery};
@@ -163,7 +162,7 @@ pub(super) async fn list(
             "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for further ones with `cursor`"
         )));
     }
-    let after = cursor.as_deref().map(after).transpose()?;
+    let after: Option<After> = cursor.as_deref().map(cursor::read).transpose()?;
     // Only an operator comes to mean `Operator`, and then sees all.
     let filter = request.owner.tenant().map(|_| &request.owner);
     let page = policy_store::page(&state.pool, filter, after.as_ref(), limit).await?;
@@ -172,25 +171,9 @@ pub(super) async fn list(
         policies: policies
             .map(|stored| PolicyResponse::new(stored, Vec::new()))
             .collect(),
-        next_cursor: page.next.as_ref().map(cursor_of),
+        next_cursor: page.next.as_ref().map(cursor::write),
     };
     Ok(Json(answer).into_response())
-}
-
-fn cursor_of(after: &After) -> String {
-    // An owner and a name are always JSON.
-    let json = serde_json::to_vec(after).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(json)
-}
-
-fn after(cursor: &str) -> Result<After, Problem> {
-    let json = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let after = json.and_then(|json| serde_json::from_slice(&json).ok());
-    after.ok_or_else(|| {
-        Problem::invalid_request(
-            "`cursor` is none of ours: send the `next_cursor` of the page before, as it is",
-        )
-    })
 }
 
 pub(super) async fn show(

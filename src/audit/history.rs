@@ -1,0 +1,394 @@
+//! Reads the audit: one row an action, as the view `moderation_history` has it.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use crate::postgres::to_pg_text;
+use quell_policy::TenantId;
+
+/// The most actions of a page.
+pub const PAGE_MAX: u16 = 500;
+/// `before` and `after` of a page have at most this many bytes together, if it has more than one row: whoever reads it
+/// slowly keeps no more in memory.
+const PAGE_BYTES_MAX: i64 = 256 << 10;
+/// As many rows of all are looked at for one batch of the tail.
+const TAIL_ROWS: i64 = 2_000;
+
+/// The words of the columns that have few.
+pub const ORIGINS: &[&str] = &["manual", "webhook", "sweep", "rest", "cli"];
+/// What was requested.
+pub const ACTIONS: &[&str] = &[
+    "mute",
+    "unmute",
+    "exempt",
+    "decide",
+    "policy.create",
+    "policy.update",
+    "policy.delete",
+];
+/// What came of it.
+pub const OUTCOMES: &[&str] = &[
+    "done",
+    "refused",
+    "failed",
+    "superseded",
+    "gone",
+    "undecided",
+    "dry_run",
+    "unknown",
+    "unsettled",
+];
+
+/// One action: its outcome, or its intent while there is none.
+#[derive(Debug, Serialize, FromRow, JsonSchema)]
+#[schemars(rename = "Action")]
+pub struct HistoryRow {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Its id.
+    #[schemars(with = "String")]
+    pub action_id: Uuid,
+    /// Who requested it: `manual` (a caller of the mute endpoint), `webhook` and `sweep` (a policy), `rest` (a caller of `/v1`), `cli`.
+    pub origin: String,
+    /// The caller's id. Null: a policy acted, or a caller without an id.
+    pub actor: Option<String>,
+    /// Whose row it is: the room's tenant, or the policy's owner. Null: the operator's.
+    pub tenant: Option<String>,
+    /// `mute`, `unmute`, `exempt`, `decide`, `policy.create`, `policy.update` or `policy.delete`.
+    pub action: String,
+    /// `done`, `refused`, `failed`, `superseded`, `gone`, `undecided`, `dry_run`, `unknown`, or `unsettled` while there is none.
+    pub outcome: String,
+    /// Why it is not `done`.
+    pub error: Option<String>,
+    /// The room's name.
+    pub room_name: Option<String>,
+    /// The room's SID.
+    pub room_sid: Option<String>,
+    /// The participant.
+    pub identity: Option<String>,
+    /// The track's SID.
+    pub track_sid: Option<String>,
+    /// The track's source, in LiveKit's words.
+    pub source: Option<String>,
+    /// The tenant whose policy it is. Null: the operator's, or no policy.
+    pub policy_owner: Option<String>,
+    /// The policy that requested it, or that was changed.
+    pub policy_name: Option<String>,
+    /// Its revision then.
+    pub policy_revision: Option<i32>,
+    /// Of a rollback: the revision that it went back to.
+    pub restored_from: Option<i32>,
+    /// The id of LiveKit's event, or of what a sweep saw (`SW_...`).
+    pub event_id: Option<String>,
+    /// The request's id (`X-Request-Id`).
+    pub request_id: Option<String>,
+    /// What was before: `{"muted": ...}`, or the policy's document.
+    #[schemars(with = "Value")]
+    pub before: Option<Json<Box<RawValue>>>,
+    /// What is after it.
+    #[schemars(with = "Value")]
+    pub after: Option<Json<Box<RawValue>>>,
+    /// Whether it changed the track; of `dry_run`, whether it would have.
+    pub changed: Option<bool>,
+    /// Milliseconds from the request or event to LiveKit's answer.
+    pub latency_ms: Option<f64>,
+    /// When the outcome was written.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// The row's number; not the order of commits.
+    pub seq: i64,
+    /// The transaction that wrote the row.
+    pub txid: String,
+}
+
+impl HistoryRow {
+    /// The columns, in the view's order.
+    pub const COLUMNS: [&str; 26] = [
+        "started_at",
+        "action_id",
+        "origin",
+        "actor",
+        "tenant",
+        "action",
+        "outcome",
+        "error",
+        "room_name",
+        "room_sid",
+        "identity",
+        "track_sid",
+        "source",
+        "policy_owner",
+        "policy_name",
+        "policy_revision",
+        "restored_from",
+        "event_id",
+        "request_id",
+        "before",
+        "after",
+        "changed",
+        "latency_ms",
+        "settled_at",
+        "seq",
+        "txid",
+    ];
+}
+
+const COLUMNS: &str = "started_at, action_id, origin, actor, tenant, action, outcome, error, room_name, room_sid, \
+                       identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from, \
+                       event_id, request_id, before, after, changed, latency_ms, settled_at, seq, txid::text as txid";
+
+/// Which actions; what is none is not asked for.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryFilter {
+    /// Whose rows; none is everybody's.
+    pub tenant: Option<TenantId>,
+    /// Values that columns have, by the columns' names.
+    pub equal: Vec<(&'static str, String)>,
+    /// Begun at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Begun before this.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl HistoryFilter {
+    /// The conditions of it, each behind an `and`.
+    fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
+        if let Some(tenant) = &self.tenant {
+            query
+                .push(" and tenant = ")
+                .push_bind(tenant.as_str().to_owned());
+        }
+        for (column, value) in &self.equal {
+            query.push(" and ").push(*column).push(" = ");
+            query.push_bind(to_pg_text(value));
+            // So that the planner takes the index that common rows have no part in.
+            match (*column, value.as_str()) {
+                ("outcome", value) if value != "done" => query.push(" and outcome <> 'done'"),
+                ("origin", value) if value != "webhook" => query.push(" and origin <> 'webhook'"),
+                ("action", value) if value != "mute" => query.push(" and action <> 'mute'"),
+                _ => query,
+            };
+        }
+        if let Some(since) = self.since {
+            query.push(" and started_at >= ").push_bind(since);
+        }
+        if let Some(until) = self.until {
+            query.push(" and started_at < ").push_bind(until);
+        }
+    }
+}
+
+/// Behind which action a page begins: the newest come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind(DateTime<Utc>, Uuid);
+
+/// Some actions, the newest first.
+#[derive(Debug)]
+pub struct HistoryPage {
+    /// The actions.
+    pub rows: Vec<HistoryRow>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<Behind>,
+}
+
+/// At most `limit` actions.
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    filter: &HistoryFilter,
+    behind: Option<Behind>,
+    limit: u16,
+) -> Result<HistoryPage, sqlx::Error> {
+    let mut query = QueryBuilder::new(
+        "select * from (
+             select *, sum(coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0)) over newest as bytes,
+                    row_number() over newest as place, lead(seq) over newest is null as is_last
+             from (select ",
+    );
+    query
+        .push(COLUMNS)
+        .push(" from moderation_history where true");
+    filter.push_to(&mut query);
+    if let Some(Behind(started_at, action_id)) = behind {
+        // The first condition says the same of the partitions' key.
+        query.push(" and started_at <= ").push_bind(started_at);
+        query.push(" and (started_at, action_id) < (");
+        query
+            .push_bind(started_at)
+            .push(", ")
+            .push_bind(action_id)
+            .push(")");
+    }
+    query.push(" order by started_at desc, action_id desc limit ");
+    query.push_bind(i64::from(limit) + 1);
+    query.push(
+        ") selected window newest as (order by started_at desc, action_id desc)
+         ) counted where place = 1 or place <= ",
+    );
+    query.push_bind(i64::from(limit));
+    query.push(" and bytes <= ").push_bind(PAGE_BYTES_MAX);
+    query.push(" order by place");
+    let found: Vec<Counted> = query.build_query_as().fetch_all(db).await?;
+    let is_last = found.last().is_none_or(|row| row.is_last);
+    let rows: Vec<_> = found.into_iter().map(|counted| counted.row).collect();
+    let last = rows.last().filter(|_| !is_last);
+    let next = last.map(|last| Behind(last.started_at, last.action_id));
+    Ok(HistoryPage { rows, next })
+}
+
+struct Counted {
+    row: HistoryRow,
+    is_last: bool,
+}
+
+impl FromRow<'_, PgRow> for Counted {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            is_last: sqlx::Row::try_get(row, "is_last")?,
+            row: HistoryRow::from_row(row)?,
+        })
+    }
+}
+
+/// One action.
+pub async fn one(
+    db: impl PgExecutor<'_>,
+    action_id: Uuid,
+    tenant: Option<&TenantId>,
+) -> Result<Option<HistoryRow>, sqlx::Error> {
+    let mut query = QueryBuilder::new("select ");
+    query
+        .push(COLUMNS)
+        .push(" from moderation_history where action_id = ");
+    query.push_bind(action_id);
+    if let Some(tenant) = tenant {
+        query
+            .push(" and tenant = ")
+            .push_bind(tenant.as_str().to_owned());
+    }
+    query.build_query_as().fetch_optional(db).await
+}
+
+/// A place in the order of commits: the transaction and the number of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TailPosition {
+    txid: u64,
+    seq: i64,
+}
+
+impl std::fmt::Display for TailPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.txid, self.seq)
+    }
+}
+
+impl std::str::FromStr for TailPosition {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (txid, seq) = text.split_once('-').ok_or(())?;
+        Ok(Self {
+            txid: txid.parse().map_err(drop)?,
+            seq: seq.parse().map_err(drop)?,
+        })
+    }
+}
+
+/// What was committed behind a place.
+#[derive(Debug)]
+pub struct TailBatch {
+    /// Outcomes, in the order of commits.
+    pub rows: Vec<HistoryRow>,
+    /// Up to where was looked.
+    pub position: TailPosition,
+    /// Whether there may be more at once.
+    pub is_full: bool,
+}
+
+/// Where the tail ends now: whatever is committed from now on comes behind it.
+pub async fn tail_end(db: impl PgExecutor<'_>) -> Result<TailPosition, sqlx::Error> {
+    let txid: String = sqlx::query_scalar("select pg_snapshot_xmin(pg_current_snapshot())::text")
+        .fetch_one(db)
+        .await?;
+    Ok(TailPosition {
+        txid: read_txid(&txid)?,
+        seq: 0,
+    })
+}
+
+/// The outcomes that were committed behind `position`. It stops below the oldest transaction that is open: nothing can
+/// come in behind what was read.
+pub async fn tail(
+    db: impl PgExecutor<'_>,
+    filter: &HistoryFilter,
+    position: TailPosition,
+) -> Result<TailBatch, sqlx::Error> {
+    // As many rows are looked at whatever the filter is, so that one that finds little keeps nobody waiting.
+    let mut query = QueryBuilder::new(
+        "with looked_at as materialized (
+             select *, recorded_at as settled_at from audit_log
+             where (txid, seq) > (",
+    );
+    query.push_bind(position.txid.to_string()).push("::xid8, ");
+    query.push_bind(position.seq);
+    query.push(
+        ") and txid < pg_snapshot_xmin(pg_current_snapshot())
+             order by txid, seq limit ",
+    );
+    query.push_bind(TAIL_ROWS);
+    query.push(
+        "), newest as (
+             select txid::text as newest_txid, seq as newest_seq, count(*) over () as looked
+             from looked_at order by looked_at.txid desc, seq desc limit 1)
+         select newest.*, found.* from newest left join (select ",
+    );
+    query
+        .push(COLUMNS)
+        .push(" from looked_at where phase = 'outcome'");
+    filter.push_to(&mut query);
+    query.push(") found on true order by found.txid::xid8, found.seq");
+    let rows = query.build().fetch_all(db).await?;
+    let Some(first) = rows.first() else {
+        return Ok(TailBatch {
+            rows: Vec::new(),
+            position,
+            is_full: false,
+        });
+    };
+    let looked: i64 = sqlx::Row::try_get(first, "looked")?;
+    let txid: String = sqlx::Row::try_get(first, "newest_txid")?;
+    let position = TailPosition {
+        txid: read_txid(&txid)?,
+        seq: sqlx::Row::try_get(first, "newest_seq")?,
+    };
+    let found = rows.iter().filter(|row| {
+        let id: Result<Option<Uuid>, _> = sqlx::Row::try_get(*row, "action_id");
+        !matches!(id, Ok(None))
+    });
+    let rows: Result<_, _> = found.map(HistoryRow::from_row).collect();
+    Ok(TailBatch {
+        rows: rows?,
+        position,
+        is_full: looked == TAIL_ROWS,
+    })
+}
+
+impl HistoryRow {
+    /// Its place in the tail.
+    pub fn position(&self) -> Result<TailPosition, sqlx::Error> {
+        Ok(TailPosition {
+            txid: read_txid(&self.txid)?,
+            seq: self.seq,
+        })
+    }
+}
+
+fn read_txid(text: &str) -> Result<u64, sqlx::Error> {
+    text.parse()
+        .map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))
+}

@@ -1,0 +1,145 @@
+//! `GET /v1/audit/stream`: outcomes as they are committed, as server-sent events (WHATWG HTML, 9.2).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::super::admission::Slot;
+use super::super::auth::Scope;
+use super::super::codes;
+use super::super::openapi::{Operation, Schemas};
+use super::super::problem::Problem;
+use super::super::request::ApiRequest;
+use super::super::state::AppState;
+use super::query::{QueryParam, StreamQuery, asked};
+use super::{TAG, example};
+use crate::audit::history::{self, HistoryFilter, HistoryRow, TailPosition};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How often it is looked whether more was committed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Proxies take a connection for dead that says nothing for a minute.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What is read behind `position`, and not sent yet.
+struct Tail {
+    state: AppState,
+    filter: HistoryFilter,
+    position: TailPosition,
+    unsent: VecDeque<HistoryRow>,
+    looked_at: Option<Instant>,
+    told_at: Instant,
+    _held: (ApiRequest, Slot),
+}
+
+impl Tail {
+    /// The next event; none once the server stops.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(row) = self.unsent.pop_front() {
+                self.told_at = Instant::now();
+                match row.position().map(|at| event(&row, at)) {
+                    Ok(Ok(event)) => return Some(event),
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "an action cannot be written as JSON")
+                    }
+                    Err(error) => tracing::error!(%error, "an action has no place in the tail"),
+                }
+                continue;
+            }
+            if let Some(looked_at) = self.looked_at {
+                let stop = &self.state.stop;
+                stop.run_until_cancelled(tokio::time::sleep_until(looked_at + LOOK_EVERY))
+                    .await?;
+            }
+            let position = self.position;
+            match history::tail(&self.state.pool, &self.filter, position).await {
+                Ok(batch) => {
+                    self.looked_at = (!batch.is_full).then(Instant::now);
+                    self.unsent = batch.rows.into();
+                    self.position = batch.position;
+                }
+                // Postgres is gone for a while: nothing is lost, and it is looked again.
+                Err(error) => {
+                    tracing::warn!(%error, "the tail of the audit cannot be read");
+                    self.looked_at = Some(Instant::now());
+                }
+            }
+            // Whoever comes back later need not look through what is none of its own.
+            if self.unsent.is_empty()
+                && self.position != position
+                && self.told_at.elapsed() > KEEP_ALIVE
+            {
+                self.told_at = Instant::now();
+                return Some(Event::default().id(self.position.to_string()));
+            }
+        }
+    }
+}
+
+fn event(row: &HistoryRow, at: TailPosition) -> Result<Event, axum::Error> {
+    Event::default()
+        .id(at.to_string())
+        .event("action")
+        .json_data(row)
+}
+
+pub(in crate::http) async fn stream(
+    State(state): State<AppState>,
+    query: QueryParam<StreamQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (request, _, filter) = asked(&state, query, request).await?;
+    let slot = state
+        .queues
+        .stream
+        .admit(request.caller_id.as_str())
+        .await?;
+    let position = match request.parts.headers.get(LAST_EVENT_ID) {
+        Some(id) => {
+            let position = id.to_str().ok().and_then(|id| id.parse().ok());
+            position.ok_or_else(|| {
+                Problem::invalid_request(
+                    "Last-Event-ID is none of ours: send the id of the last event that came, or leave it out to begin now",
+                )
+            })?
+        }
+        None => history::tail_end(&state.pool).await?,
+    };
+    let tail = Tail {
+        state,
+        filter,
+        position,
+        unsent: VecDeque::new(),
+        looked_at: None,
+        told_at: Instant::now(),
+        _held: (request, slot),
+    };
+    let events = stream::unfold(tail, async |mut tail| {
+        let event = tail.next().await?;
+        Some((Ok::<_, Infallible>(event), tail))
+    });
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
+}
+
+pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
+    let text = format!("id: 90213-1742\nevent: action\ndata: {}\n\n", example());
+    let content = json!({"text/event-stream": {"schema": {"type": "string"}, "example": text}});
+    let id = json!({"type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$"});
+    Operation::of_caller(Scope::AuditRead, TAG, "streamActions", "Outcomes as they are committed")
+        .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. Comments keep the connection alive.")
+        .query::<StreamQuery>(schemas)
+        .header("Last-Event-ID", "The id of the last event that came.", &id, "90213-1742")
+        .answer_of(StatusCode::OK, "Events, until either side ends it.", &content)
+        .errors(&[codes::STREAM_BUSY, codes::STREAMS_BUSY])
+}

@@ -1,0 +1,355 @@
+//! The audit over REST: who sees what, pages and files that leave nothing out, and a stream in the order of commits.
+
+use std::collections::BTreeSet;
+
+use livekit_double::{Join, Publish};
+use quell::audit::history::{self, HistoryFilter};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::policies::{JWT_SECRET, jwt};
+use crate::support::{ACME, Answer, BOUND, GLOBEX, MICS, OPERATOR, Setup, TestApp};
+
+async fn get(app: &TestApp, token: &str, path: &str) -> Answer {
+    Answer::to(app.api(Method::GET, token, &format!("/v1/audit{path}"))).await
+}
+
+async fn actions(app: &TestApp, token: &str, query: &str) -> Vec<Value> {
+    let answer = get(app, token, query).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["actions"].as_array().unwrap().clone()
+}
+
+/// Outcomes of mutes as a policy makes them, one a second, the last one now; each `tenants`' in turn.
+async fn fill(app: &TestApp, count: u32) {
+    let rows = format!(
+        "insert into audit_log (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid, identity,
+                                track_sid, policy_name, policy_revision, event_id, request_id, outcome, error)
+         select now() - interval '1 s' * (g / 3), md5(g::text)::uuid, 'outcome', case when g % 10 = 0 then 'manual' else 'webhook' end,
+                case when g % 10 = 0 then 'ann' end, case when g % 2 = 0 then 'acme' else 'globex' end,
+                case when g % 20 = 0 then 'unmute' else 'mute' end, 'room-' || g % 5, 'RM_' || g % 5, 'user-' || g % 7,
+                'TR_' || g, case when g % 10 <> 0 then 'quiet' end, case when g % 10 <> 0 then 1 end, 'EV_' || g, 'req-' || g,
+                case when g % 6 = 0 then 'failed' else 'done' end, case when g % 6 = 0 then 'LiveKit is down' end
+         from generate_series(1, {count}) g"
+    );
+    app.pool.execute(AssertSqlSafe(rows)).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_condition_finds_its_rows_and_a_tenant_its_own_alone() {
+    let app = TestApp::new().await;
+    fill(&app, 120).await;
+    let all = |condition: &str| {
+        let query = format!("select count(*) from moderation_history where {condition}");
+        async {
+            let query = query;
+            app.count(&query).await
+        }
+    };
+    for (query, condition) in [
+        ("room_name=room-2", "room_name = 'room-2'"),
+        ("room_sid=RM_3", "room_sid = 'RM_3'"),
+        ("identity=user-4", "identity = 'user-4'"),
+        ("track_sid=TR_16", "track_sid = 'TR_16'"),
+        ("actor=ann", "actor = 'ann'"),
+        ("policy_name=quiet", "policy_name = 'quiet'"),
+        ("origin=manual", "origin = 'manual'"),
+        ("origin=webhook", "origin = 'webhook'"),
+        ("action=unmute", "action = 'unmute'"),
+        (
+            "action=mute&outcome=failed",
+            "action = 'mute' and outcome = 'failed'",
+        ),
+        ("request_id=req-8", "request_id = 'req-8'"),
+        ("event_id=EV_9", "event_id = 'EV_9'"),
+        ("since=1m", "started_at > now() - interval '1 min'"),
+        (
+            "until=1m&identity=user-1",
+            "started_at < now() - interval '1 min' and identity = 'user-1'",
+        ),
+        ("room_name=nowhere", "false"),
+    ] {
+        for (token, whose) in [
+            (ACME, "tenant = 'acme'"),
+            (GLOBEX, "tenant = 'globex'"),
+            (OPERATOR, "true"),
+        ] {
+            let found = actions(&app, token, &format!("?limit=500&{query}")).await;
+            let expected = all(&format!("{condition} and {whose}")).await;
+            // A second may begin between the two.
+            let differ = i64::try_from(found.len()).unwrap().abs_diff(expected);
+            assert!(
+                differ <= u64::from(condition.contains("now()")),
+                "{query} {whose}: {} {expected}",
+                found.len()
+            );
+        }
+    }
+    assert_eq!(
+        actions(&app, OPERATOR, "?tenant=acme&limit=500")
+            .await
+            .len(),
+        60
+    );
+    for (query, error) in [
+        (
+            "?outcome=nope",
+            "`outcome` is \"nope\", but must be one of done, refused",
+        ),
+        ("?since=tuesday", "`since`: \"tuesday\" is no time"),
+        ("?limit=0", "`limit` is 0, but must be 1 to 500"),
+        ("?limit=501", "`limit` is 501"),
+        ("?cursor=x", "`cursor` is none of ours"),
+        ("?room=x", "unknown field `room`"),
+        ("/export?format=xls", "`format` must be ndjson or csv"),
+    ] {
+        let refused = get(&app, ACME, query).await;
+        assert_eq!(refused.outcome(), "400 INVALID_REQUEST", "{query}");
+        assert!(
+            refused.body.replace("\\\"", "\"").contains(error),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(
+        get(&app, ACME, "?tenant=globex").await.outcome(),
+        "403 FORBIDDEN"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn it_needs_the_scope() {
+    let setup = Setup::default().env("QUELL_JWT_SECRET", JWT_SECRET);
+    let app = setup.start().await;
+    for (scope, status) in [
+        ("audit:read", 200),
+        ("policies:read policies:write mute", 403),
+    ] {
+        let token = jwt(Some(scope));
+        for path in ["", "/export"] {
+            let answer =
+                Answer::to(app.api(Method::GET, &token, &format!("/v1/audit{path}"))).await;
+            assert_eq!(answer.status, status, "{scope} {path}");
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn pages_and_files_leave_nothing_out_and_say_nothing_twice() {
+    let app = TestApp::new().await;
+    fill(&app, 1_300).await;
+    let (mut ids, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = get(&app, ACME, &format!("?limit=93{cursor}")).await.json();
+        let rows = page["actions"].as_array().unwrap();
+        ids.extend(
+            rows.iter()
+                .map(|row| row["action_id"].as_str().unwrap().to_owned()),
+        );
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((ids.len(), pages), (650, 7));
+    let file = get(&app, ACME, "/export").await;
+    assert_eq!(file.header("content-type"), Some("application/x-ndjson"));
+    let lines: Vec<Value> = file
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of_file: Vec<_> = lines
+        .iter()
+        .map(|row| row["action_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, of_file);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 650);
+    let csv = get(&app, ACME, "/export?format=csv&outcome=failed").await;
+    let mut lines = csv.body.split("\r\n");
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("started_at,action_id,origin,actor,tenant,")
+    );
+    let failed = app
+        .count("select count(*) from failed_actions where tenant = 'acme'")
+        .await;
+    assert_eq!(
+        i64::try_from(lines.filter(|line| line.contains(",acme,")).count()).unwrap(),
+        failed
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn one_action_comes_with_the_facts_and_the_decision_that_led_to_it() {
+    let app = TestApp::new().await;
+    app.apply(MICS).await;
+    app.room("standup", "acme");
+    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
+    app.settle().await;
+    let found = actions(&app, ACME, &format!("?track_sid={}", mic.sid)).await;
+    let id = found[0]["action_id"].as_str().unwrap();
+    let whole = get(&app, ACME, &format!("/{id}")).await.json();
+    assert_eq!(whole["outcome"], "done");
+    assert_eq!(
+        whole["decided_by"]["facts"]["participant"]["identity"],
+        "ann"
+    );
+    assert_eq!(
+        whole["decided_by"]["decision"]["enforced"]["verdict"],
+        "mute"
+    );
+    let nobody = get(&app, ACME, "/01a22498-5e90-7240-8ffb-3f6820b4cf03").await;
+    assert_eq!(nobody.outcome(), "404 ACTION_NOT_FOUND");
+    for (token, path) in [(GLOBEX, format!("/{id}")), (ACME, "/x".to_owned())] {
+        let missing = get(&app, token, &path).await;
+        assert_eq!((missing.status, missing.body), (404, nobody.body.clone()));
+    }
+    app.finish().await;
+}
+
+/// Reads events until `count` actions have come; returns their ids and tracks.
+async fn events(
+    app: &TestApp,
+    token: &str,
+    after: Option<&str>,
+    count: usize,
+) -> Vec<(String, String)> {
+    let mut request = app.api(Method::GET, token, "/v1/audit/stream");
+    if let Some(after) = after {
+        request = request.header("Last-Event-ID", after);
+    }
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let (mut text, mut found) = (String::new(), Vec::new());
+    let reading = async {
+        while found.len() < count {
+            text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+            while let Some((event, rest)) = text.split_once("\n\n") {
+                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                if let (Some(id), Some(data)) = (line("id: "), line("data: ")) {
+                    let row: Value = serde_json::from_str(data).unwrap();
+                    found.push((id.to_owned(), row["track_sid"].as_str().unwrap().to_owned()));
+                }
+                text = rest.to_owned();
+            }
+        }
+    };
+    tokio::time::timeout(BOUND, reading)
+        .await
+        .expect("the events come");
+    found
+}
+
+/// A transaction that began earlier may commit later: what it wrote must not be passed over.
+#[tokio::test]
+async fn the_stream_follows_the_order_of_commits_and_goes_on_where_it_was_left() {
+    let app = TestApp::new().await;
+    let insert = |track: &str, tenant: &str| {
+        AssertSqlSafe(format!(
+            "insert into audit_log (started_at, action_id, phase, origin, tenant, action, track_sid, outcome)
+             values (now(), gen_random_uuid(), 'outcome', 'webhook', '{tenant}', 'mute', '{track}', 'done')"
+        ))
+    };
+    let from = app
+        .sql("select pg_snapshot_xmin(pg_current_snapshot())::text || '-0'")
+        .await
+        .unwrap();
+    let from = from.trim_matches(['(', ')', '"']);
+    let mut late = PgConnection::connect_with(&app.pool.connect_options())
+        .await
+        .unwrap();
+    let mut open = late.begin().await.unwrap();
+    open.execute(insert("late", "acme")).await.unwrap();
+    for track in ["one", "two"] {
+        app.pool.execute(insert(track, "acme")).await.unwrap();
+    }
+    app.pool.execute(insert("theirs", "globex")).await.unwrap();
+    // Nothing behind the open transaction is told of.
+    let tail = history::tail(&app.pool, &HistoryFilter::default(), from.parse().unwrap());
+    assert_eq!(tail.await.unwrap().rows.len(), 0);
+    open.commit().await.unwrap();
+    let read = events(&app, ACME, Some(from), 3).await;
+    let tracks = |read: &[(String, String)]| {
+        read.iter()
+            .map(|(_, track)| track.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tracks(&read), ["late", "one", "two"]);
+    app.pool.execute(insert("three", "acme")).await.unwrap();
+    let again = events(&app, ACME, Some(&read[1].0), 2).await;
+    assert_eq!(tracks(&again), ["two", "three"]);
+    let all = events(&app, OPERATOR, Some(from), 5).await;
+    assert_eq!(tracks(&all), ["late", "one", "two", "theirs", "three"]);
+    let refused = Answer::to(
+        app.api(Method::GET, ACME, "/v1/audit/stream")
+            .header("Last-Event-ID", "7"),
+    )
+    .await;
+    assert_eq!(refused.outcome(), "400 INVALID_REQUEST");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_caller_has_four_streams_and_a_stop_ends_them() {
+    let app = TestApp::new().await;
+    let open = async || {
+        app.api(Method::GET, ACME, "/v1/audit/stream")
+            .send()
+            .await
+            .unwrap()
+    };
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(open().await);
+    }
+    let fifth = Answer::to(app.api(Method::GET, ACME, "/v1/audit/stream")).await;
+    assert_eq!(fifth.outcome(), "429 STREAM_BUSY");
+    assert_eq!(
+        app.api(Method::GET, GLOBEX, "/v1/audit/stream")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    drop(streams.pop());
+    app.wait_for("a stream that is left makes room", async || {
+        app.api(Method::GET, ACME, "/v1/audit/stream")
+            .send()
+            .await
+            .unwrap()
+            .status()
+            == 200
+    })
+    .await;
+    app.finish().await;
+    let mut ended = streams.pop().unwrap();
+    while ended.chunk().await.unwrap_or_default().is_some() {}
+}
+
+#[tokio::test]
+async fn names_that_break_lines_and_fields_stay_whole_in_a_file() {
+    let app = TestApp::new().await;
+    let odd = "a\"b,c\r\n=1+1";
+    sqlx::query(
+        "insert into audit_log (started_at, action_id, phase, origin, tenant, action, identity, outcome)
+         values (now(), gen_random_uuid(), 'outcome', 'webhook', 'acme', 'mute', $1, 'done')",
+    )
+    .bind(odd)
+    .execute(&app.pool)
+    .await
+    .unwrap();
+    let csv = get(&app, ACME, "/export?format=csv").await.body;
+    assert!(csv.contains("\"a\"\"b,c\r\n=1+1\""), "{csv}");
+    let lines = get(&app, ACME, "/export").await.body;
+    let row: Value = serde_json::from_str(lines.trim_end()).unwrap();
+    assert_eq!(row["identity"], json!(odd));
+    app.finish().await;
+}
