@@ -272,7 +272,8 @@ async fn the_stream_follows_the_order_of_commits_and_goes_on_where_it_was_left()
     }
     app.pool.execute(insert("theirs", "globex")).await.unwrap();
     // Nothing behind the open transaction is told of.
-    let tail = history::tail(&app.pool, &HistoryFilter::default(), from.parse().unwrap());
+    let (all, from_then) = (HistoryFilter::default(), from.parse().unwrap());
+    let tail = history::tail(&app.pool, &all, from_then);
     assert_eq!(tail.await.unwrap().rows.len(), 0);
     open.commit().await.unwrap();
     let read = events(&app, ACME, Some(from), 3).await;
