@@ -46,7 +46,7 @@ lease as (
                         and ((t.muted_tracks -> a.track_sid ->> 1)::numeric
                                  > extract(epoch from coalesce(a.looked_after, statement_timestamp() - a.fetched))
                              or (a.before::json ->> 'muted')::boolean))
-    returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at),
+    returning t.action_id, t.leased_until, t.track_sid, t.muted, t.muted_at, t.muted_tracks),
 remembered as (
     insert into manual_unmute (action_id, room_sid, identity, source, track_sid)
     select a.action_id, a.room_sid, a.identity, a.source, a.track_sid
@@ -69,7 +69,11 @@ written as (
            a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
            a.policy_revision, a.event_id, a.request_id, o.settle_by,
            case when l.track_sid = a.track_sid and l.muted_at > statement_timestamp() - a.fetched
-                then json_build_object('muted', l.muted) else a.before::json end
+                then json_build_object('muted', l.muted)
+                -- Another track of the source came after it.
+                when (l.muted_tracks -> a.track_sid ->> 1)::numeric > extract(epoch from statement_timestamp() - a.fetched)
+                then json_build_object('muted', true)
+                else a.before::json end
     from opened o join lease l using (action_id) join asked a using (action_id)
     -- What failed before has its intent.
     where a.repeats_id is null)

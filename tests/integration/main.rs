@@ -63,6 +63,7 @@ mod policy_rollback;
 mod policy_tests;
 mod programs;
 mod side_by_side;
+mod slow_link;
 mod strangers;
 mod support;
 mod sweep_causes;

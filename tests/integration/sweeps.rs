@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish, Simulator};
 
-use crate::support::{BOUND, BY_MICS, MICS, Proxy, Setup, TestApp, by_hand};
+use crate::support::{BOUND, BY_MICS, MICS, Setup, TestApp, by_hand};
 
 #[tokio::test]
 async fn hidden_participants_are_left_out_of_facts_and_counts() {
@@ -267,53 +267,6 @@ async fn a_track_that_is_muted_while_a_sweep_looks_is_muted_once() {
         ["webhook mute done - acme standup ann MICROPHONE mics@1"]
     );
     assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 1);
-    app.finish().await;
-}
-
-/// When the sweep looked is not told by when its statement comes to Postgres.
-#[tokio::test]
-async fn a_statement_that_is_held_up_on_its_way_repeats_no_mute() {
-    let mut app = TestApp::new().await;
-    app.apply(MICS).await;
-    let direct = app.config.database.url.clone();
-    let proxy = Proxy::before(&mut app.config).await;
-    app.replica().await;
-    app.config.database.url = direct;
-    app.hold_webhooks();
-    app.room("standup", "acme");
-    let mic = app.publish("standup", Join::new("ann"), Publish::microphone());
-    proxy.hold("insert into track_lease");
-    let muted_meanwhile = async {
-        app.wait_for("the sweep's statement is held up", async || {
-            proxy.holds_it()
-        })
-        .await;
-        // By the end of the second the first's outcome was written long ago.
-        let late = FaultKind::Latency(Duration::from_millis(500));
-        app.room("other", "acme");
-        let other = app.publish("other", Join::new("ben"), Publish::microphone());
-        for (room, sid) in [("standup", &mic.sid), ("other", &other.sid)] {
-            app.post(&app.url, &app.event_of(sid)).await;
-            app.wait_for("its outcome is written", async || {
-                !app.lines(&format!("room_name = '{room}' and outcome = 'done'"))
-                    .await
-                    .is_empty()
-            })
-            .await;
-            let late = Fault::of(Method::MutePublishedTrack, late);
-            app.simulator.set_faults([late]);
-        }
-        proxy.release();
-    };
-    tokio::join!(app.sweep(), muted_meanwhile);
-    assert_eq!(
-        app.lines("action = 'mute'").await,
-        [
-            "webhook mute done - acme standup ann MICROPHONE mics@1",
-            "webhook mute done - acme other ben MICROPHONE mics@1"
-        ]
-    );
-    assert_eq!(app.calls_to(Method::MutePublishedTrack).len(), 2);
     app.finish().await;
 }
 
