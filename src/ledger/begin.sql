@@ -68,10 +68,11 @@ written as (
     select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
            a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
            a.policy_revision, a.event_id, a.request_id, o.settle_by,
-           case when l.track_sid = a.track_sid and l.muted_at > statement_timestamp() - a.fetched
+           case when l.track_sid = a.track_sid and l.muted_at > coalesce(a.looked_after, statement_timestamp() - a.fetched)
                 then json_build_object('muted', l.muted)
                 -- Another track of the source came after it.
-                when (l.muted_tracks -> a.track_sid ->> 1)::numeric > extract(epoch from statement_timestamp() - a.fetched)
+                when (l.muted_tracks -> a.track_sid ->> 1)::numeric
+                    > extract(epoch from coalesce(a.looked_after, statement_timestamp() - a.fetched))
                 then json_build_object('muted', true)
                 else a.before::json end
     from opened o join lease l using (action_id) join asked a using (action_id)
