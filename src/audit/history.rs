@@ -255,6 +255,14 @@ impl FromRow<'_, PgRow> for Counted {
     }
 }
 
+/// How many actions there are.
+pub async fn count(db: impl PgExecutor<'_>, filter: &HistoryFilter) -> Result<u64, sqlx::Error> {
+    let mut query = QueryBuilder::new("select count(*) from moderation_history where true");
+    filter.push_to(&mut query);
+    let count: i64 = query.build_query_scalar().fetch_one(db).await?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 /// One action.
 pub async fn one(
     db: impl PgExecutor<'_>,

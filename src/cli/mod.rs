@@ -6,6 +6,7 @@
     reason = "a command line talks to people through stdout and stderr"
 )]
 
+mod audit;
 mod demo;
 mod doctor;
 mod policy;
@@ -42,6 +43,9 @@ enum Command {
     /// Check, apply and look at stored policies
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Look at what was done, by whom, and what came of it
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Mute now what policies forbid and nobody has muted, in all live rooms or in one
     Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
@@ -75,6 +79,7 @@ pub fn run() -> ExitCode {
                 print!("{}", http::description());
                 Ok(())
             }
+            Command::Audit(command) => return audit::run(&command).await,
             Command::Sweep(arguments) => sweep::run(&arguments).await,
             Command::Doctor => return doctor::run().await,
             Command::Simulator(arguments) => simulator::run(&arguments).await,

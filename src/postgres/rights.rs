@@ -13,13 +13,14 @@ use super::migrate::login;
 pub(super) const GRANT_LOCK: i64 = 0x7175_656c_6c02;
 
 /// What auditors read; the service reads them too.
-const VIEWS: [&str; 7] = [
+const VIEWS: [&str; 8] = [
     "moderation_history",
     "failed_actions",
     "unsettled_actions",
     "would_have_muted",
     "actions_by_participant",
     "policy_effect",
+    "silences",
     "sweeps",
 ];
 
@@ -89,8 +90,21 @@ pub(crate) async fn missing_rights(service: &mut PgConnection) -> Result<Vec<Rig
                 as wanted (name)
            where not has_function_privilege('public.' || name, 'execute')"#
     )
-    .fetch_all(service)
+    .fetch_all(&mut *service)
     .await?;
+    let guarded = query_scalar!(
+        r#"select name as "name!" from unnest(array['audit_log', 'open_intent']) as guarded (name)
+           where row_security_active('public.' || name)
+             and not exists (select from pg_policies p, unnest(p.roles) as role
+                             where p.schemaname = 'public' and p.tablename = guarded.name and p.cmd = 'ALL'
+                               and pg_has_role(role, 'usage'))"#
+    )
+    .fetch_all(&mut *service)
+    .await?;
+    missing.extend(guarded.into_iter().map(|table| Right {
+        table,
+        privilege: "a row-level security policy for".to_owned(),
+    }));
     missing.extend(functions.into_iter().map(|table| Right {
         table,
         privilege: "execute".to_owned(),

@@ -8,13 +8,14 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 use crate::support::{ACME, TestApp};
 
 const MANUAL: &str = include_str!("../../docs/AUDIT.md");
-const VIEWS: [&str; 7] = [
+const VIEWS: [&str; 8] = [
     "moderation_history",
     "failed_actions",
     "unsettled_actions",
     "would_have_muted",
     "actions_by_participant",
     "policy_effect",
+    "silences",
     "sweeps",
 ];
 

@@ -118,7 +118,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(super) async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) -> anyhow::Result<T> {
     with_database_until_told(async |pool, stop| {
         let done = unless(stop, Box::pin(work(pool))).await;
         done.unwrap_or_else(|| Err(told()))
@@ -139,7 +139,7 @@ pub(super) async fn with_database_and_config<T>(
 }
 
 /// The same for work that stops by itself when it is told to.
-async fn with_database_until_told<T>(
+pub(super) async fn with_database_until_told<T>(
     work: impl AsyncFnOnce(&Pool, Stop<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     with_database_of(&configured()?, work).await
@@ -159,7 +159,7 @@ async fn with_database_of<T>(
 }
 
 /// Ready at Ctrl-C or SIGTERM.
-type Stop<'a> = Pin<&'a mut dyn Future<Output = ()>>;
+pub(super) type Stop<'a> = Pin<&'a mut dyn Future<Output = ()>>;
 
 fn told() -> anyhow::Error {
     anyhow::anyhow!("told to stop before it was done")

@@ -11,11 +11,11 @@ use similar::{ChangeTag, TextDiff};
 use quell_policy::terminal::without_controls;
 
 /// How times are written.
-pub(super) const TIME: &str = "%Y-%m-%d %H:%M:%SZ";
+pub(in crate::cli) const TIME: &str = "%Y-%m-%d %H:%M:%SZ";
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(in crate::cli) enum Format {
     /// For people
     #[default]
     Text,

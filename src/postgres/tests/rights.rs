@@ -86,7 +86,7 @@ async fn the_service_can_do_its_work_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn auditors_read_the_views_and_nothing_else() {
+async fn auditors_read_the_audit_and_nothing_else() {
     let opened = open().await;
     let mut auditor = superuser(&opened.owner).await;
     run(&mut auditor, "set session authorization quell_auditor").await;
@@ -108,9 +108,12 @@ async fn auditors_read_the_views_and_nothing_else() {
         readable,
         [
             "actions_by_participant",
+            "audit_log",
             "failed_actions",
             "moderation_history",
+            "open_intent",
             "policy_effect",
+            "silences",
             "sweeps",
             "unsettled_actions",
             "would_have_muted"
@@ -128,6 +131,81 @@ async fn auditors_read_the_views_and_nothing_else() {
         let got = attempt(&mut auditor, sql).await;
         assert!(got.is_err(), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_tenants_login_reads_its_own_rows_of_the_audit_and_nothing_else() {
+    let opened = open().await;
+    let mut reader = superuser(&opened.owner).await;
+    let login = format!("acme_{}", uuid::Uuid::now_v7().simple());
+    for sql in [
+        format!("create role {login} login; grant quell_tenant to {login}"),
+        format!("insert into audit_reader (login, tenant) values ('{login}', 'acme')"),
+        "insert into audit_log (started_at, action_id, phase, origin, tenant, action, identity, track_sid, outcome, changed)
+         select now(), gen_random_uuid(), 'outcome', 'webhook', tenant, 'mute', 'ann', 'TR_' || tenant, 'done', true
+         from unnest(array['acme', 'globex', null]) tenant"
+            .to_owned(),
+        "with begun as (
+             insert into audit_log (started_at, action_id, phase, origin, tenant, action, settle_by)
+             select now(), gen_random_uuid(), 'intent', 'webhook', tenant, 'mute', now()
+             from unnest(array['acme', 'globex', null]) tenant
+             returning *)
+         insert into open_intent (action_id, started_at, settle_by) select action_id, started_at, settle_by from begun"
+            .to_owned(),
+        format!("set session authorization {login}"),
+    ] {
+        run(&mut reader, &sql).await;
+    }
+    let relations = list(
+        &opened.database.pool,
+        "select relname::text from pg_class
+         where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v')",
+    );
+    let mut read = Vec::new();
+    for relation in relations.await {
+        let count = format!("select count(*) from {relation}");
+        match attempt(&mut reader, &count).await {
+            Ok(()) => {
+                let count: i64 = query_scalar(AssertSqlSafe(count)).fetch_one(&mut reader).await.unwrap();
+                read.push(format!("{relation} {count}"));
+            }
+            Err(code) => assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{relation}"),
+        }
+    }
+    read.sort_unstable();
+    assert_eq!(
+        read,
+        [
+            "actions_by_participant 1",
+            "audit_log 2",
+            "failed_actions 0",
+            "moderation_history 2",
+            "open_intent 1",
+            "policy_effect 0",
+            "silences 1",
+            "unsettled_actions 1",
+            "would_have_muted 0",
+        ]
+    );
+    for sql in [
+        AUDIT_ROW,
+        "set role quell_auditor",
+        "insert into audit_reader (login, tenant) values ('x', 'globex')",
+        "update audit_reader set tenant = 'globex'",
+        "alter table audit_log disable row level security",
+        "create function quell_audit_tenant() returns text language sql as $$ select 'globex' $$",
+    ] {
+        assert!(attempt(&mut reader, sql).await.is_err(), "{sql}");
+    }
+    // Whose tenant is nobody's sees nothing.
+    run(&mut reader, "reset session authorization").await;
+    run(&mut reader, "delete from audit_reader").await;
+    run(&mut reader, &format!("set session authorization {login}")).await;
+    let rows = "select count(*) from audit_log";
+    let rows: i64 = query_scalar(rows).fetch_one(&mut reader).await.unwrap();
+    assert_eq!(rows, 0);
+    run(&mut reader, "reset session authorization").await;
+    run(&mut reader, &format!("drop owned by {login}; drop role {login}")).await;
 }
 
 #[tokio::test]

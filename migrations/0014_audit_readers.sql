@@ -1,0 +1,112 @@
+-- A tenant's own SQL login reads its own rows of the audit: the views ask as whoever reads them, and Postgres lets each
+-- see its rows alone (row-level security). Who is nobody of these sees nothing.
+
+create table audit_reader (
+    login name primary key,
+    tenant text not null
+);
+
+create function quell_audit_tenant() returns text language sql stable security definer
+set search_path = pg_catalog, public, pg_temp as
+$$ select tenant from public.audit_reader where login = session_user $$;
+
+-- How long somebody was silenced by us: each mute that changed something, and when a person first let the track be heard again.
+create view silences as
+select muted.tenant, muted.room_name, muted.room_sid, muted.identity, muted.track_sid, muted.source,
+       muted.started_at as muted_at, muted.origin, muted.actor as muted_by,
+       muted.policy_owner, muted.policy_name, muted.policy_revision,
+       unmuted.started_at as unmuted_at, unmuted.actor as unmuted_by,
+       unmuted.started_at - muted.started_at as lasted
+from audit_log muted
+left join lateral (
+    select started_at, actor from audit_log u
+    where u.phase = 'outcome' and u.track_sid = muted.track_sid and u.started_at > muted.started_at
+      and u.action = 'unmute' and u.outcome = 'done' and u.changed
+    order by u.started_at
+    limit 1) unmuted on true
+where muted.phase = 'outcome' and muted.action = 'mute' and muted.outcome = 'done' and muted.changed;
+
+do $$
+declare
+    view text;
+    writer text;
+begin
+    foreach view in array array['moderation_history', 'failed_actions', 'unsettled_actions', 'would_have_muted',
+                                'actions_by_participant', 'policy_effect', 'silences'] loop
+        execute format('alter view %I set (security_invoker = true)', view);
+    end loop;
+    -- Before the rows are guarded: what writes now goes on writing.
+    for writer in
+        select rolname from pg_roles
+        where not rolsuper and has_table_privilege(oid, 'audit_log', 'insert')
+          and rolname <> (select tableowner from pg_tables where schemaname = 'public' and tablename = 'audit_log')
+    loop
+        execute format('create policy %I on audit_log to %I using (true) with check (true)', writer, writer);
+        execute format('create policy %I on open_intent to %I using (true) with check (true)', writer, writer);
+    end loop;
+end $$;
+
+alter table audit_log enable row level security;
+alter table open_intent enable row level security;
+
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'quell_tenant') then
+        create role quell_tenant nologin;
+    end if;
+exception
+    when duplicate_object or unique_violation then null;
+    when insufficient_privilege then
+        raise warning 'no right to create the role quell_tenant: create it and run quell migrate again';
+end $$;
+
+create or replace function quell_grant_auditor() returns void language plpgsql as $$
+declare
+    guarded text;
+    reader text;
+begin
+    foreach reader in array array['quell_auditor', 'quell_tenant'] loop
+        continue when not exists (select from pg_roles where rolname = reader);
+        execute format('grant usage on schema public to %I', reader);
+        execute format('grant select on audit_log, open_intent, moderation_history, failed_actions, unsettled_actions,
+            would_have_muted, actions_by_participant, policy_effect, silences to %I', reader);
+        foreach guarded in array array['audit_log', 'open_intent'] loop
+            continue when exists (select from pg_policies
+                                  where schemaname = 'public' and tablename = guarded and policyname = reader);
+            execute format('create policy %I on %I for select to %I using (%s)', reader, guarded, reader,
+                case when reader = 'quell_auditor' then 'true'
+                     when guarded = 'audit_log' then 'tenant = (select quell_audit_tenant())'
+                     -- Whose intent it is stands in the log, of which a tenant sees its own.
+                     else 'exists (select from audit_log i where i.started_at = open_intent.started_at and i.action_id = open_intent.action_id)'
+                end);
+        end loop;
+    end loop;
+    if exists (select from pg_roles where rolname = 'quell_auditor') then
+        grant select on sweeps to quell_auditor;
+    end if;
+end $$;
+select quell_grant_auditor();
+
+create or replace function quell_grant_service(login text) returns void language plpgsql as $$
+declare
+    guarded text;
+begin
+    execute format('grant usage on schema public to %I', login);
+    execute format('grant select, insert, update, delete on policy, job, replica, track_lease, sweep_run,
+        swept_track to %I', login);
+    execute format('grant select, insert, delete on manual_unmute, sweep_decision to %I', login);
+    execute format('grant select, insert, delete on open_intent to %I', login);
+    execute format('grant select, insert on policy_revision, audit_log to %I', login);
+    execute format('grant select, insert, update on policy_usage, policy_text_work to %I', login);
+    execute format('grant select on policy_history to %I', login);
+    execute format('grant select, insert, update on webhook_event to %I', login);
+    execute format('grant select on _sqlx_migrations, moderation_history, failed_actions, unsettled_actions,
+        would_have_muted, actions_by_participant, policy_effect, silences, sweeps to %I', login);
+    execute format('grant execute on function quell_ensure_partitions(timestamptz),
+        quell_drop_events(timestamptz) to %I', login);
+    foreach guarded in array array['audit_log', 'open_intent'] loop
+        continue when exists (select from pg_policies
+                              where schemaname = 'public' and tablename = guarded and policyname = login);
+        execute format('create policy %I on %I to %I using (true) with check (true)', login, guarded, login);
+    end loop;
+end $$;
