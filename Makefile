@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-audit bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,11 @@ bench-notifier: ## what one busy room loses in the real livekit-server's notifie
 
 bench-claims: ## claims of jobs while a million finished ones cannot be removed
 	@benches/claims/bench_claims.sh
+
+bench-audit: ## how soon the audit answers, on ten million rows (ARGS=--plans)
+	@scripts/setup linker postgres python
+	cargo build --release --bin quell
+	@. scripts/versions.sh && QUELL_BIN=target/release/quell "$$tools_dir/venv/bin/python" benches/audit/bench_audit.py $(ARGS)
 
 bench-heard: ## frames of a forbidden microphone that others hear, with and without quell
 	@scripts/setup linker postgres python livekit

@@ -42,5 +42,5 @@ pub use sample::{Sample, SampleDecision};
 pub use swept::Swept;
 pub use tally::{ChangeCounts, DispositionCounts, DraftComparison, Excluded};
 pub(crate) use text::grouped;
-pub(crate) use time_range::read as read_time;
 pub use time_range::{SINCE_DEFAULT, TimeRange, TimeRangeError};
+pub(crate) use time_range::{ago, read as read_time};

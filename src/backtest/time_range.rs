@@ -96,7 +96,7 @@ fn instant(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 }
 
 /// A duration: `7d`, `36h`, `90m`, `45s`, or several in a row.
-fn ago(text: &str) -> Option<TimeDelta> {
+pub(crate) fn ago(text: &str) -> Option<TimeDelta> {
     let mut total = TimeDelta::zero();
     let mut rest = text;
     loop {

@@ -10,10 +10,12 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
+use super::failed;
 use super::policy::output::{Format, print_out};
 use super::policy::{with_database, with_database_until_told};
-use super::failed;
-use crate::audit::history::{self, ACTIONS, HistoryFilter, HistoryRow, ORIGINS, OUTCOMES, PAGE_MAX};
+use crate::audit::history::{
+    self, ACTIONS, HistoryFilter, HistoryRow, ORIGINS, OUTCOMES, PAGE_MAX,
+};
 use crate::backtest::read_time;
 use quell_clock::Clock;
 use quell_policy::TenantId;
@@ -110,8 +112,14 @@ impl FilterArguments {
             ("request_id", &self.request_id),
             ("event_id", &self.event_id),
         ];
-        let equal = equal.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-        let time = |name, text: &Option<String>| text.as_deref().map(|text| read_time(name, text, now)).transpose();
+        let equal = equal
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)));
+        let time = |name, text: &Option<String>| {
+            text.as_deref()
+                .map(|text| read_time(name, text, now))
+                .transpose()
+        };
         Ok(HistoryFilter {
             tenant: self.tenant.clone(),
             equal: equal.collect(),
@@ -173,7 +181,11 @@ async fn tail(filter: &FilterArguments, format: Format) -> anyhow::Result<()> {
             let batch = history::tail(pool, &filter, position).await?;
             position = batch.position;
             print_rows(&batch.rows, format)?;
-            let pause = if batch.is_full { Duration::ZERO } else { LOOK_EVERY };
+            let pause = if batch.is_full {
+                Duration::ZERO
+            } else {
+                LOOK_EVERY
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = &mut stop => return Ok(()),

@@ -13,6 +13,7 @@ mod policy;
 mod serve;
 mod simulator;
 mod sweep;
+mod token;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,10 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
     Doctor,
+    /// Sign a JWT for a caller, with `QUELL_JWT_SECRET`
+    Token(token::TokenArguments),
+    /// Make an API secret for a caller, as an entry of `AUTH_API_SECRETS_JSON`
+    Secret(token::SecretArguments),
     /// Print the description of the HTTP API (OpenAPI 3.1), as /openapi.json has it
     #[command(name = "openapi")]
     OpenApi,
@@ -75,6 +80,8 @@ pub fn run() -> ExitCode {
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Migrate => serve::migrate().await,
             Command::Policy(command) => return policy::run(&command).await,
+            Command::Token(arguments) => token::token(&arguments),
+            Command::Secret(arguments) => token::secret(&arguments),
             Command::OpenApi => {
                 print!("{}", http::description());
                 Ok(())

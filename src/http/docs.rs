@@ -1,9 +1,9 @@
-//! `GET /docs`: the API's description for people, without anything from elsewhere. The page is RapiDoc, as npm has it.
+//! `GET /docs`: the API's description for people, without anything from elsewhere. The page is `RapiDoc`, as npm has it.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-/// RapiDoc writes `style` attributes; everything else comes from here, and goes nowhere else.
+/// `RapiDoc` writes `style` attributes; everything else comes from here, and goes nowhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

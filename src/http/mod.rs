@@ -57,116 +57,32 @@ type Endpoint = (
 );
 
 /// Every route.
+#[rustfmt::skip]
 fn endpoints() -> Vec<Endpoint> {
     use policies::{operations, revisions};
-    let revision = "/v1/policies/{name}/revisions/{revision}";
+    let (one, all) = ("/v1/policies/{name}", "/v1/policies");
     vec![
         (mute::PATH, "post", post(mute::handler), mute::operation),
-        (
-            webhook::PATH,
-            "post",
-            post(webhook::handler),
-            webhook::operation,
-        ),
-        ("/v1/policies", "get", get(policies::list), operations::list),
-        (
-            "/v1/policies",
-            "post",
-            post(policies::create),
-            operations::create,
-        ),
-        (
-            "/v1/policies/{name}",
-            "get",
-            get(policies::show),
-            operations::show,
-        ),
-        (
-            "/v1/policies/{name}",
-            "put",
-            put(policies::replace),
-            operations::replace,
-        ),
-        (
-            "/v1/policies/{name}",
-            "delete",
-            delete(policies::delete),
-            operations::delete,
-        ),
-        (
-            "/v1/policies/{name}/revisions",
-            "get",
-            get(revisions::list),
-            operations::revisions,
-        ),
-        (
-            revision,
-            "get",
-            get(revisions::show),
-            operations::show_revision,
-        ),
-        (
-            "/v1/policies/{name}/rollback",
-            "post",
-            post(revisions::rollback),
-            operations::rollback,
-        ),
+        (webhook::PATH, "post", post(webhook::handler), webhook::operation),
+        (all, "get", get(policies::list), operations::list),
+        (all, "post", post(policies::create), operations::create),
+        (one, "get", get(policies::show), operations::show),
+        (one, "put", put(policies::replace), operations::replace),
+        (one, "delete", delete(policies::delete), operations::delete),
+        ("/v1/policies/{name}/revisions", "get", get(revisions::list), operations::revisions),
+        ("/v1/policies/{name}/revisions/{revision}", "get", get(revisions::show), operations::show_revision),
+        ("/v1/policies/{name}/rollback", "post", post(revisions::rollback), operations::rollback),
         ("/v1/audit", "get", get(audit::list), audit::list_operation),
-        (
-            "/v1/audit/export",
-            "get",
-            get(audit::export),
-            audit::export_operation,
-        ),
-        (
-            "/v1/audit/stream",
-            "get",
-            get(audit::stream),
-            audit::stream_operation,
-        ),
-        (
-            "/v1/audit/{action_id}",
-            "get",
-            get(audit::show),
-            audit::show_operation,
-        ),
-        (
-            "/v1/backtest",
-            "post",
-            post(backtest::handler),
-            backtest::operation,
-        ),
-        (
-            "/v1/explain",
-            "post",
-            post(explain::handler),
-            explain::operation,
-        ),
+        ("/v1/audit/export", "get", get(audit::export), audit::export_operation),
+        ("/v1/audit/stream", "get", get(audit::stream), audit::stream_operation),
+        ("/v1/audit/{action_id}", "get", get(audit::show), audit::show_operation),
+        ("/v1/backtest", "post", post(backtest::handler), backtest::operation),
+        ("/v1/explain", "post", post(explain::handler), explain::operation),
         ("/v1/plan", "post", post(plan::handler), plan::operation),
-        (
-            "/healthz",
-            "get",
-            get(health::alive),
-            health::alive_operation,
-        ),
-        (
-            "/readyz",
-            "get",
-            get(health::ready),
-            health::ready_operation,
-        ),
-        (
-            METRICS,
-            "get",
-            get(health::metrics),
-            health::metrics_operation,
-        ),
-        (
-            "/openapi.json",
-            "get",
-            get(openapi::handler),
-            openapi::operation,
-        ),
+        ("/healthz", "get", get(health::alive), health::alive_operation),
+        ("/readyz", "get", get(health::ready), health::ready_operation),
+        (METRICS, "get", get(health::metrics), health::metrics_operation),
+        ("/openapi.json", "get", get(openapi::handler), openapi::operation),
     ]
 }
 

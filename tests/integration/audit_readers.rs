@@ -41,6 +41,14 @@ async fn the_views_columns_are_a_promise_and_are_in_the_manual() {
     let columns = columns(&app.pool).await;
     assert_eq!(columns.len(), VIEWS.len());
     insta::assert_json_snapshot!(columns);
+    let without_a_comment = "select string_agg(attrelid::regclass || '.' || attname, ', ') from pg_attribute
+         where attrelid = any ($1::regclass[]) and attnum > 0 and col_description(attrelid, attnum) is null";
+    let missing: Option<String> = sqlx::query_scalar(without_a_comment)
+        .bind(VIEWS.map(str::to_owned).to_vec())
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(missing, None);
     for (view, columns) in &columns {
         let start = MANUAL.find(&format!("### `{view}`")).expect(view);
         let section = &MANUAL[start..];

@@ -231,13 +231,13 @@ async fn events(
     let reading = async {
         while found.len() < count {
             text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
-            while let Some((event, rest)) = text.split_once("\n\n") {
+            while let Some(end) = text.find("\n\n") {
+                let event: String = text.drain(..end + 2).collect();
                 let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 if let (Some(id), Some(data)) = (line("id: "), line("data: ")) {
                     let row: Value = serde_json::from_str(data).unwrap();
                     found.push((id.to_owned(), row["track_sid"].as_str().unwrap().to_owned()));
                 }
-                text = rest.to_owned();
             }
         }
     };

@@ -22,7 +22,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let login = arguments.login.clone();
     let login = login.unwrap_or_else(|| format!("{}_audit", arguments.tenant.as_str()));
     if login.is_empty() || login.len() > NAME_BYTES_MAX || login.contains(char::is_control) {
-        anyhow::bail!("a login has 1 to {NAME_BYTES_MAX} bytes and no control characters: name another with --login");
+        anyhow::bail!(
+            "a login has 1 to {NAME_BYTES_MAX} bytes and no control characters: name another with --login"
+        );
     }
     print_out(&sql(arguments.tenant.as_str(), &login))
 }

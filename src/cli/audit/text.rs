@@ -1,7 +1,7 @@
 //! An action in a line, for people.
 
 use crate::audit::history::HistoryRow;
-use quell_policy::OPERATOR;
+use quell_policy::owner::OPERATOR;
 use quell_policy::terminal::without_controls;
 
 use super::super::policy::output::TIME;
@@ -26,7 +26,10 @@ pub(super) fn line(row: &HistoryRow) -> String {
     } else {
         ""
     };
-    let error = row.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    let error = row
+        .error
+        .as_ref()
+        .map_or_else(String::new, |error| format!(": {error}"));
     let text = format!(
         "{}  {:<10} {:<13} {whom}  by {by}{unchanged}{error}",
         row.started_at.format(TIME),

@@ -178,9 +178,33 @@ async fn inside(
         findings.extend(rights(connection).await?);
         findings.extend(auditors(connection).await?);
         findings.extend(unreadable(connection).await?);
+        findings.push(webhooks(connection).await?);
     }
     Ok(())
 }
+
+/// Whether LiveKit's webhooks arrive.
+async fn webhooks(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let last: Option<i64> = query_scalar(
+        "select extract(epoch from clock_timestamp() - received_at)::bigint from webhook_event order by created_at desc limit 1",
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(match last {
+        Some(seconds) => Finding::ok(format!(
+            "the last webhook of LiveKit's came {seconds} s ago"
+        )),
+        None => Finding::warn("no webhook of LiveKit's has come", LIVEKIT_SETTINGS),
+    })
+}
+
+/// What has to stand in LiveKit's settings.
+const LIVEKIT_SETTINGS: &str = "in livekit-server's settings, with an API key of its `keys`, and where quell is:\n\
+                                webhook:\n  \
+                                  api_key: API_KEY\n  \
+                                  urls: ['https://quell.example.com/livekit/webhook']\n\
+                                room:\n  \
+                                  enable_remote_unmute: true";
 
 /// Stored policies that this version cannot read.
 async fn unreadable(connection: &mut PgConnection) -> Result<Option<Finding>, sqlx::Error> {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod backtest;
+mod change;
 mod check;
 mod diff;
 mod explain;
@@ -63,6 +64,12 @@ pub(super) enum Command {
     Diff(diff::Arguments),
     /// Say why a track is muted or not, policy by policy
     Explain(explain::Arguments),
+    /// Remove a policy; its revisions stay
+    Delete(change::Named),
+    /// Switch a policy off (`mode: off`), as a new revision
+    Disable(change::Named),
+    /// Switch a policy on (`mode: enforce`, or `dry_run`), as a new revision
+    Enable(change::EnableArguments),
     /// Write what a policy once was as its new revision
     Rollback(rollback::Arguments),
     /// Print the JSON Schema of policy files, for editors
@@ -109,6 +116,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::History(arguments) => history::run(arguments).await,
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Diff(arguments) => return diff::run(arguments).await,
+        Command::Delete(named) => change::delete(named).await,
+        Command::Disable(named) => change::disable(named).await,
+        Command::Enable(arguments) => change::enable(arguments).await,
         Command::Rollback(arguments) => rollback::run(arguments).await,
         Command::Schema(arguments) => schema::run(arguments),
     };
@@ -118,7 +128,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-pub(super) async fn with_database<T>(work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(super) async fn with_database<T>(
+    work: impl AsyncFnOnce(&Pool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     with_database_until_told(async |pool, stop| {
         let done = unless(stop, Box::pin(work(pool))).await;
         done.unwrap_or_else(|| Err(told()))

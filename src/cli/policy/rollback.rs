@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::change::KEPT_IN_FILES;
 use super::output::print_out;
 use super::{CommandLine, OwnerArguments, full_name, history, with_database};
 use crate::policy_store::{
@@ -42,9 +43,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if changed.policy.managed_by == ManagedBy::Apply.as_str()
             && changed.outcome != ChangeOutcome::Unchanged
         {
-            eprintln!(
-                "note: files keep this policy: the next `quell policy apply` writes what they say over it, and --prune removes it where they do not have it; change the files too"
-            );
+            eprintln!("{KEPT_IN_FILES}");
         }
         Ok(())
     })

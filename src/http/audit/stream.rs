@@ -49,9 +49,11 @@ impl Tail {
                 match row.position().map(|at| event(&row, at)) {
                     Ok(Ok(event)) => return Some(event),
                     Ok(Err(error)) => {
-                        tracing::error!(%error, "an action cannot be written as JSON")
+                        tracing::error!(%error, "an action cannot be written as JSON");
                     }
-                    Err(error) => tracing::error!(%error, "an action has no place in the tail"),
+                    Err(error) => {
+                        tracing::error!(%error, "an action has no place in the tail");
+                    }
                 }
                 continue;
             }

@@ -74,7 +74,7 @@ struct PolicyResponse<D = Value> {
     name: String,
     /// How often it was written.
     revision: i32,
-    /// What it was written by last: `rest`, `cli` or `file`.
+    /// What it was written by last: `apply` (files) or `rest`.
     managed_by: String,
     /// When it was written last.
     #[schemars(with = "DateTime<Utc>")]

@@ -74,7 +74,7 @@ struct RevisionResponse {
     change: String,
     /// Of a rollback: the revision that it went back to.
     restored_from: Option<i32>,
-    /// What it was written by: `rest`, `cli` or `file`.
+    /// What it was written by: `apply` (files) or `rest`.
     managed_by: String,
     /// When.
     #[schemars(with = "DateTime<Utc>")]

@@ -166,7 +166,10 @@ async fn a_tenants_login_reads_its_own_rows_of_the_audit_and_nothing_else() {
         let count = format!("select count(*) from {relation}");
         match attempt(&mut reader, &count).await {
             Ok(()) => {
-                let count: i64 = query_scalar(AssertSqlSafe(count)).fetch_one(&mut reader).await.unwrap();
+                let count: i64 = query_scalar(AssertSqlSafe(count))
+                    .fetch_one(&mut reader)
+                    .await
+                    .unwrap();
                 read.push(format!("{relation} {count}"));
             }
             Err(code) => assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{relation}"),
@@ -205,7 +208,11 @@ async fn a_tenants_login_reads_its_own_rows_of_the_audit_and_nothing_else() {
     let rows: i64 = query_scalar(rows).fetch_one(&mut reader).await.unwrap();
     assert_eq!(rows, 0);
     run(&mut reader, "reset session authorization").await;
-    run(&mut reader, &format!("drop owned by {login}; drop role {login}")).await;
+    run(
+        &mut reader,
+        &format!("drop owned by {login}; drop role {login}"),
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -39,6 +39,12 @@ async fn a_database_is_examined_from_empty_to_broken() {
 
     let database = Database::on(service.clone(), owner.clone(), URL, 2).await;
     database.unwrap().close().await;
+    expect(&service, Level::Warn, "no webhook of LiveKit's has come").await;
+    run(
+        &owner,
+        "insert into webhook_event (created_at, event_id, event, body) values (date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '1 hour', 'EV_1', 'room_started', '{}')",
+    )
+    .await;
     assert_eq!(complaints(&service).await, []);
     expect(&owner, Level::Warn, "quell_owner owns the tables").await;
 
