@@ -26,6 +26,36 @@ left join lateral (
     limit 1) unmuted on true
 where muted.phase = 'outcome' and muted.action = 'mute' and muted.outcome = 'done' and muted.changed;
 
+-- The few intents without an outcome are looked up one by one, whatever is asked of them: `offset 0` keeps conditions from being
+-- put to the whole log.
+create or replace view moderation_history as
+select started_at, action_id, origin, actor, tenant, action, outcome, error,
+       room_name, room_sid, identity, track_sid, source,
+       policy_owner, policy_name, policy_revision, restored_from, event_id, request_id,
+       before, after, changed, latency_ms, recorded_at as settled_at, seq, txid
+from audit_log
+where phase = 'outcome'
+union all
+select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, 'unsettled', i.error,
+       i.room_name, i.room_sid, i.identity, i.track_sid, i.source,
+       i.policy_owner, i.policy_name, i.policy_revision, i.restored_from, i.event_id, i.request_id,
+       i.before, i.after, i.changed, i.latency_ms, null, i.seq, i.txid
+from open_intent u
+cross join lateral (
+    select * from audit_log
+    where started_at = u.started_at and action_id = u.action_id and phase = 'intent'
+    offset 0) i;
+
+create or replace view unsettled_actions as
+select i.started_at, i.action_id, i.origin, i.actor, i.tenant, i.action, i.room_name, i.room_sid,
+       i.identity, i.track_sid, i.source, i.policy_owner, i.policy_name, i.policy_revision,
+       i.event_id, i.request_id, i.settle_by, i.settle_by < now() as overdue
+from open_intent u
+cross join lateral (
+    select * from audit_log
+    where started_at = u.started_at and action_id = u.action_id and phase = 'intent'
+    offset 0) i;
+
 do $$
 declare
     view text;

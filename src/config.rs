@@ -81,6 +81,8 @@ pub struct HttpConfig {
     pub mutes_per_second: u32,
     /// `QUELL_CALLER_REQUESTS_PER_SECOND`: requests of one caller to `/v1` (default 50).
     pub requests_per_second: u32,
+    /// `QUELL_DRAIN_DELAY_SECONDS`: how long it serves on, and is not ready, once it is told to stop (default 0).
+    pub drain_delay: Duration,
 }
 
 /// One LiveKit API key and its secret.

@@ -128,6 +128,7 @@ impl Server {
             queues: AdmissionQueues::default(),
             clock: clock.clone(),
             stop: stop.clone(),
+            leaving: CancellationToken::new(),
             broken: supervisor.broken().clone(),
             pool: pool.sharing(),
         });
@@ -173,6 +174,11 @@ impl Server {
     /// Returns when a part of the server has ended that never should.
     pub async fn broken(&self) {
         self.state.broken.cancelled().await;
+    }
+
+    /// Is not ready any more, and serves on: load balancers notice, and send nothing new.
+    pub fn leave(&self) {
+        self.state.leaving.cancel();
     }
 
     /// Takes no more requests and waits, bounded, for what is under way.

@@ -3,7 +3,7 @@
 select quell_ensure_partitions(now() - interval '1 day' * d) from generate_series(0, 370, 10) d;
 
 create temporary table audit_index as
-select indexdef, indexname from pg_indexes where schemaname = 'public' and tablename = 'audit_log' and indexname <> 'audit_log_pkey';
+select replace(indexdef, ' ON ONLY ', ' ON ') as indexdef, indexname from pg_indexes where schemaname = 'public' and tablename = 'audit_log' and indexname <> 'audit_log_pkey';
 do $$ declare i text; begin
     for i in select indexname from audit_index loop execute format('drop index %I', i); end loop;
 end $$;
@@ -13,7 +13,7 @@ insert into audit_log (started_at, action_id, phase, origin, actor, tenant, acti
                        latency_ms, recorded_at)
 select at, md5(g::text)::uuid, phase, origin, case when by_person then 'moderator-' || g % 900 end, 'tenant-' || g % 200, action,
        'room-' || room, 'RM_' || room, 'user-' || g % 70000, 'TR_' || g / 2, 'MICROPHONE',
-       case when not by_person then 'tenant-' || g % 200 end, case when not by_person then 'policy-' || g % 30 end,
+       case when not by_person then 'tenant-' || g % 200 end, case when not by_person then 'policy-' || g % 200 || '-' || g % 3 end,
        case when not by_person then 1 end, case when not by_person then 'EV_' || g end, case when by_person then 'req-' || g end,
        case phase when 'intent' then at end,
        case phase when 'outcome' then case when g % 500 = 0 then 'failed' when g % 501 = 0 then 'refused' when g % 50 = 3 then 'superseded' else 'done' end end,

@@ -208,29 +208,42 @@ pub async fn page(
         "select * from (
              select *, sum(coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0)) over newest as bytes,
                     row_number() over newest as place, lead(seq) over newest is null as is_last
-             from (select ",
+             from (",
     );
-    query
-        .push(COLUMNS)
-        .push(" from moderation_history where true");
-    filter.push_to(&mut query);
-    if let Some(Behind(started_at, action_id)) = behind {
-        // The first condition says the same of the partitions' key.
-        query.push(" and started_at <= ").push_bind(started_at);
-        query.push(" and (started_at, action_id) < (");
-        query
-            .push_bind(started_at)
-            .push(", ")
-            .push_bind(action_id)
-            .push(")");
+    let limit = i64::from(limit);
+    // The view's two halves, each cut by itself: so Postgres reads as few rows of the log, the newest first, as there are to be.
+    let halves = [
+        "(select *, recorded_at as settled_at from audit_log where phase = 'outcome') settled where true",
+        "moderation_history where outcome = 'unsettled' and outcome <> 'done'",
+    ];
+    for (number, half) in halves.into_iter().enumerate() {
+        query.push(if number == 0 {
+            "(select "
+        } else {
+            " union all (select "
+        });
+        query.push(COLUMNS).push(" from ").push(half);
+        filter.push_to(&mut query);
+        if let Some(Behind(started_at, action_id)) = behind {
+            // The first condition says the same of the partitions' key.
+            query.push(" and started_at <= ").push_bind(started_at);
+            query.push(" and (started_at, action_id) < (");
+            query
+                .push_bind(started_at)
+                .push(", ")
+                .push_bind(action_id)
+                .push(")");
+        }
+        query.push(" order by started_at desc, action_id desc limit ");
+        query.push_bind(limit + 1).push(")");
     }
     query.push(" order by started_at desc, action_id desc limit ");
-    query.push_bind(i64::from(limit) + 1);
+    query.push_bind(limit + 1);
     query.push(
         ") selected window newest as (order by started_at desc, action_id desc)
          ) counted where place = 1 or place <= ",
     );
-    query.push_bind(i64::from(limit));
+    query.push_bind(limit);
     query.push(" and bytes <= ").push_bind(PAGE_BYTES_MAX);
     query.push(" order by place");
     let found: Vec<Counted> = query.build_query_as().fetch_all(db).await?;

@@ -44,7 +44,11 @@ pub(super) async fn run() -> anyhow::Result<()> {
     };
     tracing::info!(address = %running.address, database = database.place(), "quell is listening");
     let stopped = tokio::select! {
-        () = stop => Ok(()),
+        () = stop => {
+            running.leave();
+            tokio::time::sleep(config.http.drain_delay).await;
+            Ok(())
+        }
         () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
         error = given_up => Err(error.into()),
     };

@@ -1,5 +1,7 @@
 //! Reads what strangers and callers may take.
 
+use std::time::Duration;
+
 use super::HttpConfig;
 use super::reader::EnvReader;
 
@@ -18,5 +20,20 @@ pub(super) fn read(reader: &mut EnvReader<'_>) -> HttpConfig {
         ),
         mutes_per_second: mutes_per_second.unwrap_or(MUTES_PER_SECOND_DEFAULT),
         requests_per_second: requests_per_second.unwrap_or(REQUESTS_PER_SECOND_DEFAULT),
+        drain_delay: Duration::from_secs(drain_delay(reader)),
     }
+}
+
+/// Orchestrators kill what has not ended in minutes.
+const DRAIN_DELAY_SECONDS_MAX: u64 = 300;
+
+fn drain_delay(reader: &mut EnvReader<'_>) -> u64 {
+    let name = "QUELL_DRAIN_DELAY_SECONDS";
+    let seconds = reader.parsed(name, 0, "a whole number of seconds");
+    if seconds > DRAIN_DELAY_SECONDS_MAX {
+        reader.problems.push(format!(
+            "{name} is {seconds}, but may be {DRAIN_DELAY_SECONDS_MAX} at most"
+        ));
+    }
+    seconds
 }

@@ -23,6 +23,9 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
     if state.broken.is_cancelled() {
         return Problem::unavailable("a part of quell has ended: start it anew").into_response();
     }
+    if state.leaving.is_cancelled() {
+        return Problem::stopping().into_response();
+    }
     match state.inbox.ready().await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => Problem::unavailable(error.to_string())
@@ -55,7 +58,7 @@ pub(super) fn ready_operation(_: &mut Schemas) -> Operation {
     )
     .answer_of(
         StatusCode::OK,
-        "Something was within the last second.",
+        "Something was within the last second, and nobody has told it to stop.",
         &Value::Null,
     )
     .errors(&[codes::UNAVAILABLE])

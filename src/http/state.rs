@@ -54,6 +54,8 @@ pub struct AppParts {
     pub runner: Option<ActionRunner>,
     /// Reads live rooms, and sweeps them; none where LiveKit is not configured.
     pub sweeper: Option<Sweeper>,
+    /// Cancelled once others shall send nothing more here, while what comes is still served.
+    pub leaving: CancellationToken,
     /// The policies in force.
     pub policies: Policies,
     /// Counters and durations, for `/metrics`.

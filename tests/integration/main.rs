@@ -13,6 +13,7 @@
 
 mod apply;
 mod audit;
+mod audit_cli;
 mod audit_cookbook;
 mod audit_readers;
 mod audit_rest;

@@ -249,6 +249,27 @@ async fn serve_answers_until_it_is_terminated() {
     database.drop().await;
 }
 
+/// Load balancers notice that it is not ready before its port closes.
+#[tokio::test]
+async fn what_is_told_to_stop_serves_on_for_a_while() {
+    let database = TestDatabase::create().await;
+    let livekit = livekit().await;
+    let mut settings = settings(&database, &livekit);
+    settings.push(("QUELL_DRAIN_DELAY_SECONDS", "2".to_owned()));
+    let mut serve = Program::start(&["serve"], &settings);
+    let url = serve.url().await;
+    let http = http();
+    let told = std::time::Instant::now();
+    serve.signal(Signal::SIGTERM);
+    while status(&http, &format!("{url}/readyz")).await == 200 {}
+    assert_eq!(status(&http, &format!("{url}/healthz")).await, 200);
+    let (code, _, err) = serve.end().await;
+    assert_eq!(code, 0, "{err}");
+    assert!(told.elapsed().as_secs() >= 2);
+    livekit.shutdown().await;
+    database.drop().await;
+}
+
 #[tokio::test]
 async fn without_its_database_quell_is_alive_and_not_ready() {
     let app = TestApp::new().await;
