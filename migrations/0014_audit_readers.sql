@@ -6,6 +6,10 @@ create table audit_reader (
     tenant text not null
 );
 
+-- What the places in the stream of the audit are written with: a place tells nobody how much others write, and all replicas read it.
+create table audit_stream_key (key bytea not null);
+insert into audit_stream_key values (decode(replace(gen_random_uuid()::text, '-', ''), 'hex'));
+
 create function quell_audit_tenant() returns text language sql stable security definer
 set search_path = pg_catalog, public, pg_temp as
 $$ select tenant from public.audit_reader where login = session_user $$;
@@ -128,7 +132,7 @@ begin
     execute format('grant select, insert, delete on open_intent to %I', login);
     execute format('grant select, insert on policy_revision, audit_log to %I', login);
     execute format('grant select, insert, update on policy_usage, policy_text_work to %I', login);
-    execute format('grant select on policy_history to %I', login);
+    execute format('grant select on policy_history, audit_stream_key to %I', login);
     execute format('grant select, insert, update on webhook_event to %I', login);
     execute format('grant select on _sqlx_migrations, moderation_history, failed_actions, unsettled_actions,
         would_have_muted, actions_by_participant, policy_effect, silences, sweeps to %I', login);

@@ -24,7 +24,8 @@ from (
     select g, now() - interval '6.2 s' * g as at, g % 10 = 1 as by_person, g / 40 as room,
            case when g % 10 = 1 then 'manual' when g % 10 in (2, 3) then 'sweep' else 'webhook' end as origin,
            case when g % 20 = 1 then 'unmute' else 'mute' end as action
-    from generate_series(1, 5000000) g) actions, unnest(array['intent', 'outcome']) phase;
+    from generate_series(1, 5000000) g) actions, unnest(array['intent', 'outcome']) phase
+order by at, phase;
 
 do $$ declare d text; begin
     for d in select indexdef from audit_index loop execute d; end loop;

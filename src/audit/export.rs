@@ -5,6 +5,7 @@ use std::str::FromStr;
 use sqlx::PgExecutor;
 
 use super::history::{Behind, HistoryFilter, HistoryRow, PAGE_MAX, page};
+use crate::access::Viewer;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,7 @@ pub enum ExportError {
 pub struct Exporter {
     filter: HistoryFilter,
     format: ExportFormat,
+    viewer: Viewer,
     behind: Option<Behind>,
     has_begun: bool,
     is_done: bool,
@@ -74,12 +76,13 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Of all actions that `filter` lets through.
+    /// Of all actions that `filter` lets through, for `viewer`.
     #[must_use]
-    pub fn new(filter: HistoryFilter, format: ExportFormat) -> Self {
+    pub fn new(filter: HistoryFilter, format: ExportFormat, viewer: Viewer) -> Self {
         Self {
             filter,
             format,
+            viewer,
             behind: None,
             has_begun: false,
             is_done: false,
@@ -97,9 +100,11 @@ impl Exporter {
         self.is_done = page.next.is_none();
         self.rows += u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
         let with_names = !std::mem::replace(&mut self.has_begun, true);
+        let rows = page.rows.into_iter();
+        let rows: Vec<_> = rows.map(|row| row.shown_to(&self.viewer)).collect();
         match self.format {
-            ExportFormat::Ndjson => ndjson(&page.rows),
-            ExportFormat::Csv => csv(&page.rows, with_names),
+            ExportFormat::Ndjson => ndjson(&rows),
+            ExportFormat::Csv => csv(&rows, with_names),
         }
         .map(Some)
     }

@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use crate::access::Viewer;
 use crate::postgres::to_pg_text;
 use quell_policy::TenantId;
 
@@ -18,8 +19,6 @@ pub const PAGE_MAX: u16 = 500;
 /// `before` and `after` of a page have at most this many bytes together, if it has more than one row: whoever reads it
 /// slowly keeps no more in memory.
 const PAGE_BYTES_MAX: i64 = 256 << 10;
-/// As many rows of all are looked at for one batch of the tail.
-const TAIL_ROWS: i64 = 2_000;
 
 /// The words of the columns that have few.
 pub const ORIGINS: &[&str] = &["manual", "webhook", "sweep", "rest", "cli"];
@@ -101,10 +100,27 @@ pub struct HistoryRow {
     pub latency_ms: Option<f64>,
     /// When the outcome was written.
     pub settled_at: Option<DateTime<Utc>>,
-    /// The row's number; not the order of commits.
-    pub seq: i64,
-    /// The transaction that wrote the row.
-    pub txid: String,
+    /// The row's number; not the order of commits. For operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    /// The transaction that wrote the row. For operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub txid: Option<String>,
+}
+
+impl HistoryRow {
+    /// The row as `viewer` may see it: the numbers would tell a tenant how much others do.
+    #[must_use]
+    pub fn shown_to(self, viewer: &Viewer) -> Self {
+        match viewer {
+            Viewer::Operator => self,
+            Viewer::Tenant(_) => Self {
+                seq: None,
+                txid: None,
+                ..self
+            },
+        }
+    }
 }
 
 impl HistoryRow {
@@ -139,7 +155,7 @@ impl HistoryRow {
     ];
 }
 
-const COLUMNS: &str = "started_at, action_id, origin, actor, tenant, action, outcome, error, room_name, room_sid, \
+pub(super) const COLUMNS: &str = "started_at, action_id, origin, actor, tenant, action, outcome, error, room_name, room_sid, \
                        identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from, \
                        event_id, request_id, before, after, changed, latency_ms, settled_at, seq, txid::text as txid";
 
@@ -158,7 +174,7 @@ pub struct HistoryFilter {
 
 impl HistoryFilter {
     /// The conditions of it, each behind an `and`.
-    fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
+    pub(super) fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
         if let Some(tenant) = &self.tenant {
             query
                 .push(" and tenant = ")
@@ -293,123 +309,4 @@ pub async fn one(
             .push_bind(tenant.as_str().to_owned());
     }
     query.build_query_as().fetch_optional(db).await
-}
-
-/// A place in the order of commits: the transaction and the number of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TailPosition {
-    txid: u64,
-    seq: i64,
-}
-
-impl std::fmt::Display for TailPosition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.txid, self.seq)
-    }
-}
-
-impl std::str::FromStr for TailPosition {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (txid, seq) = text.split_once('-').ok_or(())?;
-        Ok(Self {
-            txid: txid.parse().map_err(drop)?,
-            seq: seq.parse().map_err(drop)?,
-        })
-    }
-}
-
-/// What was committed behind a place.
-#[derive(Debug)]
-pub struct TailBatch {
-    /// Outcomes, in the order of commits.
-    pub rows: Vec<HistoryRow>,
-    /// Up to where was looked.
-    pub position: TailPosition,
-    /// Whether there may be more at once.
-    pub is_full: bool,
-}
-
-/// Where the tail ends now: whatever is committed from now on comes behind it.
-pub async fn tail_end(db: impl PgExecutor<'_>) -> Result<TailPosition, sqlx::Error> {
-    let txid: String = sqlx::query_scalar("select pg_snapshot_xmin(pg_current_snapshot())::text")
-        .fetch_one(db)
-        .await?;
-    Ok(TailPosition {
-        txid: read_txid(&txid)?,
-        seq: 0,
-    })
-}
-
-/// The outcomes that were committed behind `position`. It stops below the oldest transaction that is open: nothing can
-/// come in behind what was read.
-pub async fn tail(
-    db: impl PgExecutor<'_>,
-    filter: &HistoryFilter,
-    position: TailPosition,
-) -> Result<TailBatch, sqlx::Error> {
-    // As many rows are looked at whatever the filter is, so that one that finds little keeps nobody waiting.
-    let mut query = QueryBuilder::new(
-        "with looked_at as materialized (
-             select *, recorded_at as settled_at from audit_log
-             where (txid, seq) > (",
-    );
-    query.push_bind(position.txid.to_string()).push("::xid8, ");
-    query.push_bind(position.seq);
-    query.push(
-        ") and txid < pg_snapshot_xmin(pg_current_snapshot())
-             order by txid, seq limit ",
-    );
-    query.push_bind(TAIL_ROWS);
-    query.push(
-        "), newest as (
-             select txid::text as newest_txid, seq as newest_seq, count(*) over () as looked
-             from looked_at order by looked_at.txid desc, seq desc limit 1)
-         select newest.*, found.* from newest left join (select ",
-    );
-    query
-        .push(COLUMNS)
-        .push(" from looked_at where phase = 'outcome'");
-    filter.push_to(&mut query);
-    query.push(") found on true order by found.txid::xid8, found.seq");
-    let rows = query.build().fetch_all(db).await?;
-    let Some(first) = rows.first() else {
-        return Ok(TailBatch {
-            rows: Vec::new(),
-            position,
-            is_full: false,
-        });
-    };
-    let looked: i64 = sqlx::Row::try_get(first, "looked")?;
-    let txid: String = sqlx::Row::try_get(first, "newest_txid")?;
-    let position = TailPosition {
-        txid: read_txid(&txid)?,
-        seq: sqlx::Row::try_get(first, "newest_seq")?,
-    };
-    let found = rows.iter().filter(|row| {
-        let id: Result<Option<Uuid>, _> = sqlx::Row::try_get(*row, "action_id");
-        !matches!(id, Ok(None))
-    });
-    let rows: Result<_, _> = found.map(HistoryRow::from_row).collect();
-    Ok(TailBatch {
-        rows: rows?,
-        position,
-        is_full: looked == TAIL_ROWS,
-    })
-}
-
-impl HistoryRow {
-    /// Its place in the tail.
-    pub fn position(&self) -> Result<TailPosition, sqlx::Error> {
-        Ok(TailPosition {
-            txid: read_txid(&self.txid)?,
-            seq: self.seq,
-        })
-    }
-}
-
-fn read_txid(text: &str) -> Result<u64, sqlx::Error> {
-    text.parse()
-        .map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))
 }

@@ -6,6 +6,7 @@ mod entry;
 pub mod export;
 pub mod history;
 mod recover;
+pub mod tail;
 
 pub(crate) use entry::stored;
 pub use entry::{AuditRow, Entry, PolicyRevision, record};

@@ -16,6 +16,7 @@ use super::policy::{with_database, with_database_until_told};
 use crate::audit::history::{
     self, ACTIONS, HistoryFilter, HistoryRow, ORIGINS, OUTCOMES, PAGE_MAX,
 };
+use crate::audit::tail;
 use crate::backtest::read_time;
 use quell_clock::Clock;
 use quell_policy::TenantId;
@@ -136,7 +137,7 @@ pub(super) async fn run(command: &Command) -> ExitCode {
             limit,
             format,
         } => query(filter, *limit, *format).await,
-        Command::Tail { filter, format } => tail(filter, *format).await,
+        Command::Tail { filter, format } => follow(filter, *format).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Grant(arguments) => grant::run(arguments),
     };
@@ -173,14 +174,15 @@ async fn query(filter: &FilterArguments, limit: u16, format: Format) -> anyhow::
     .await
 }
 
-async fn tail(filter: &FilterArguments, format: Format) -> anyhow::Result<()> {
+async fn follow(filter: &FilterArguments, format: Format) -> anyhow::Result<()> {
     let filter = filter.filter()?;
     with_database_until_told(async |pool, mut stop| {
-        let mut position = history::tail_end(pool).await?;
+        let mut position = tail::tail_end(pool).await?;
         loop {
-            let batch = history::tail(pool, &filter, position).await?;
+            let batch = tail::tail(pool, &filter, position).await?;
             position = batch.position;
-            print_rows(&batch.rows, format)?;
+            let rows: Vec<_> = batch.rows.into_iter().map(|(_, row)| row).collect();
+            print_rows(&rows, format)?;
             let pause = if batch.is_full {
                 Duration::ZERO
             } else {

@@ -47,7 +47,7 @@ pub(super) async fn list(
     query: QueryParam<ListQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (_request, query, filter) = asked(&state, query, request).await?;
+    let (request, query, filter) = asked(&state, query, request).await?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::invalid_request(format!(
@@ -56,8 +56,10 @@ pub(super) async fn list(
     }
     let behind: Option<Behind> = query.cursor.as_deref().map(cursor::read).transpose()?;
     let page = history::page(&state.pool, &filter, behind, limit).await?;
+    let viewer = request.principal.viewer();
+    let rows = page.rows.into_iter().map(|row| row.shown_to(&viewer));
     Ok(Json(PageResponse {
-        actions: page.rows,
+        actions: rows.collect(),
         next_cursor: page.next.as_ref().map(cursor::write),
     })
     .into_response())
@@ -95,6 +97,7 @@ pub(super) async fn show(
         },
         None => None,
     };
+    let action = action.shown_to(&viewer);
     Ok(Json(WholeAction { action, decided_by }).into_response())
 }
 
@@ -107,7 +110,6 @@ fn example() -> Value {
         "source": "MICROPHONE", "policy_owner": "acme", "policy_name": "webinar-mics", "policy_revision": 3,
         "restored_from": null, "event_id": "EV_4sQWBKxkXCUN", "request_id": null, "before": {"muted": false},
         "after": {"muted": true}, "changed": true, "latency_ms": 5.2, "settled_at": "2026-03-02T21:30:00.446365Z",
-        "seq": 1742, "txid": "90213",
     })
 }
 

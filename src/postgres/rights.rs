@@ -25,7 +25,7 @@ const VIEWS: [&str; 8] = [
 ];
 
 /// What `quell_grant_service` gives beside the views, table by table.
-const SERVICE: [(&str, &[&str]); 15] = [
+const SERVICE: [(&str, &[&str]); 16] = [
     ("policy", &["select", "insert", "update", "delete"]),
     ("policy_revision", &["select", "insert"]),
     ("policy_text_work", &["select", "insert", "update"]),
@@ -37,6 +37,7 @@ const SERVICE: [(&str, &[&str]); 15] = [
     ("track_lease", &["select", "insert", "update", "delete"]),
     ("manual_unmute", &["select", "insert", "delete"]),
     ("audit_log", &["select", "insert"]),
+    ("audit_stream_key", &["select"]),
     ("open_intent", &["select", "insert", "delete"]),
     ("sweep_run", &["select", "insert", "update", "delete"]),
     ("swept_track", &["select", "insert", "update", "delete"]),

@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::FilterArguments;
+use crate::access::Viewer;
 use crate::audit::export::{ExportFormat, Exporter};
 use crate::audit::history;
 use crate::cli::policy::with_database;
@@ -34,7 +35,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "{bar:30} {human_pos} of {human_len} actions, {eta} left",
         )?);
         progress.enable_steady_tick(Duration::from_millis(200));
-        let mut exporter = Exporter::new(filter, arguments.format);
+        let mut exporter = Exporter::new(filter, arguments.format, Viewer::Operator);
         let mut out: Box<dyn io::Write> = match &arguments.output {
             Some(path) => {
                 let file = File::create(path);

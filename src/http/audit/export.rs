@@ -30,7 +30,7 @@ pub(in crate::http) async fn export(
         .unwrap_or("ndjson")
         .parse()
         .map_err(Problem::invalid_request)?;
-    let exporter = Exporter::new(filter, format);
+    let exporter = Exporter::new(filter, format, request.principal.viewer());
     let (pool, stop) = (state.pool.clone(), state.stop.clone());
     let parts = stream::try_unfold((exporter, request), move |(mut exporter, request)| {
         let (pool, stop) = (pool.clone(), stop.clone());

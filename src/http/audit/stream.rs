@@ -21,7 +21,9 @@ use super::super::request::ApiRequest;
 use super::super::state::AppState;
 use super::query::{QueryParam, StreamQuery, asked};
 use super::{TAG, example};
-use crate::audit::history::{self, HistoryFilter, HistoryRow, TailPosition};
+use crate::access::Viewer;
+use crate::audit::history::{HistoryFilter, HistoryRow};
+use crate::audit::tail::{self, PlaceKey, TailPosition};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How often it is looked whether more was committed.
@@ -33,8 +35,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 struct Tail {
     state: AppState,
     filter: HistoryFilter,
+    viewer: Viewer,
+    key: PlaceKey,
     position: TailPosition,
-    unsent: VecDeque<HistoryRow>,
+    unsent: VecDeque<(TailPosition, HistoryRow)>,
     looked_at: Option<Instant>,
     told_at: Instant,
     _held: (ApiRequest, Slot),
@@ -44,16 +48,12 @@ impl Tail {
     /// The next event; none once the server stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(row) = self.unsent.pop_front() {
+            if let Some((at, row)) = self.unsent.pop_front() {
                 self.told_at = Instant::now();
-                match row.position().map(|at| event(&row, at)) {
-                    Ok(Ok(event)) => return Some(event),
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "an action cannot be written as JSON");
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "an action has no place in the tail");
-                    }
+                let event = Event::default().id(self.key.write(at)).event("action");
+                match event.json_data(row.shown_to(&self.viewer)) {
+                    Ok(event) => return Some(event),
+                    Err(error) => tracing::error!(%error, "an action cannot be written as JSON"),
                 }
                 continue;
             }
@@ -63,7 +63,7 @@ impl Tail {
                     .await?;
             }
             let position = self.position;
-            match history::tail(&self.state.pool, &self.filter, position).await {
+            match tail::tail(&self.state.pool, &self.filter, position).await {
                 Ok(batch) => {
                     self.looked_at = (!batch.is_full).then(Instant::now);
                     self.unsent = batch.rows.into();
@@ -81,17 +81,10 @@ impl Tail {
                 && self.told_at.elapsed() > KEEP_ALIVE
             {
                 self.told_at = Instant::now();
-                return Some(Event::default().id(self.position.to_string()));
+                return Some(Event::default().id(self.key.write(self.position)));
             }
         }
     }
-}
-
-fn event(row: &HistoryRow, at: TailPosition) -> Result<Event, axum::Error> {
-    Event::default()
-        .id(at.to_string())
-        .event("action")
-        .json_data(row)
 }
 
 pub(in crate::http) async fn stream(
@@ -105,20 +98,23 @@ pub(in crate::http) async fn stream(
         .stream
         .admit(request.caller_id.as_str())
         .await?;
+    let key = PlaceKey::load(&state.pool).await?;
     let position = match request.parts.headers.get(LAST_EVENT_ID) {
         Some(id) => {
-            let position = id.to_str().ok().and_then(|id| id.parse().ok());
+            let position = id.to_str().ok().and_then(|id| key.read(id));
             position.ok_or_else(|| {
                 Problem::invalid_request(
                     "Last-Event-ID is none of ours: send the id of the last event that came, or leave it out to begin now",
                 )
             })?
         }
-        None => history::tail_end(&state.pool).await?,
+        None => tail::tail_end(&state.pool).await?,
     };
     let tail = Tail {
         state,
         filter,
+        viewer: request.principal.viewer(),
+        key,
         position,
         unsent: VecDeque::new(),
         looked_at: None,
@@ -135,13 +131,16 @@ pub(in crate::http) async fn stream(
 }
 
 pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
-    let text = format!("id: 90213-1742\nevent: action\ndata: {}\n\n", example());
+    let text = format!(
+        "id: nUa3wC0pQ3y1B0m2m2c1Xw\nevent: action\ndata: {}\n\n",
+        example()
+    );
     let content = json!({"text/event-stream": {"schema": {"type": "string"}, "example": text}});
-    let id = json!({"type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$"});
+    let id = json!({"type": "string"});
     Operation::of_caller(Scope::AuditRead, TAG, "streamActions", "Outcomes as they are committed")
         .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. Comments keep the connection alive.")
         .query::<StreamQuery>(schemas)
-        .header("Last-Event-ID", "The id of the last event that came.", &id, "90213-1742")
+        .header("Last-Event-ID", "The id of the last event that came.", &id, "nUa3wC0pQ3y1B0m2m2c1Xw")
         .answer_of(StatusCode::OK, "Events, until either side ends it.", &content)
         .errors(&[codes::STREAM_BUSY, codes::STREAMS_BUSY])
 }

@@ -1,0 +1,166 @@
+//! The tail of the audit: outcomes in the order of commits.
+
+use aws_lc_rs::cipher::{
+    AES_128, DecryptingKey, DecryptionContext, EncryptingKey, UnboundCipherKey,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow as _, PgExecutor, QueryBuilder, Row as _};
+use uuid::Uuid;
+
+use super::history::{COLUMNS, HistoryFilter, HistoryRow};
+
+/// As many rows of all are looked at for one batch.
+const TAIL_ROWS: i64 = 2_000;
+
+/// A place in the order of commits: the transaction and the number of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TailPosition {
+    txid: u64,
+    seq: i64,
+}
+
+/// What writes places as text that tells nobody how much is written, and reads them again: all replicas have the same.
+///
+/// A place is one block of AES. Whoever makes one up comes to a place that nobody knows, and sees there what it may see.
+#[derive(Debug)]
+pub struct PlaceKey {
+    write: EncryptingKey,
+    read: DecryptingKey,
+}
+
+impl PlaceKey {
+    /// The database's.
+    pub async fn load(db: impl PgExecutor<'_>) -> Result<Self, sqlx::Error> {
+        let key: Vec<u8> = sqlx::query_scalar("select key from audit_stream_key")
+            .fetch_one(db)
+            .await?;
+        let unusable = |_| sqlx::Error::Decode("the key of audit_stream_key is no AES key".into());
+        let bound = || UnboundCipherKey::new(&AES_128, &key);
+        Ok(Self {
+            write: bound().and_then(EncryptingKey::ecb).map_err(unusable)?,
+            read: bound().and_then(DecryptingKey::ecb).map_err(unusable)?,
+        })
+    }
+
+    /// The place as text.
+    #[must_use]
+    pub fn write(&self, place: TailPosition) -> String {
+        let number = u128::from(place.txid) << 64 | u128::from(place.seq.cast_unsigned());
+        let mut block = number.to_be_bytes();
+        // A block of the right size is always encrypted.
+        drop(self.write.encrypt(&mut block));
+        URL_SAFE_NO_PAD.encode(block)
+    }
+
+    /// The place that a text says, if it says one.
+    #[must_use]
+    pub fn read(&self, text: &str) -> Option<TailPosition> {
+        let mut block = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let plain = self
+            .read
+            .decrypt(&mut block, DecryptionContext::None)
+            .ok()?;
+        let number = u128::from_be_bytes((&*plain).try_into().ok()?);
+        Some(TailPosition {
+            txid: u64::try_from(number >> 64).ok()?,
+            seq: u64::try_from(number & u128::from(u64::MAX))
+                .ok()?
+                .cast_signed(),
+        })
+    }
+}
+
+/// What was committed behind a place.
+#[derive(Debug)]
+pub struct TailBatch {
+    /// Outcomes, in the order of commits, each with its place.
+    pub rows: Vec<(TailPosition, HistoryRow)>,
+    /// Up to where was looked.
+    pub position: TailPosition,
+    /// Whether there may be more at once.
+    pub is_full: bool,
+}
+
+/// Where the tail ends now: whatever is committed from now on comes behind it.
+pub async fn tail_end(db: impl PgExecutor<'_>) -> Result<TailPosition, sqlx::Error> {
+    let txid: String = sqlx::query_scalar("select pg_snapshot_xmin(pg_current_snapshot())::text")
+        .fetch_one(db)
+        .await?;
+    Ok(TailPosition {
+        txid: read_txid(&txid)?,
+        seq: 0,
+    })
+}
+
+/// The outcomes that were committed behind `position`. It stops below the oldest transaction that is open: nothing can
+/// come in behind what was read.
+pub async fn tail(
+    db: impl PgExecutor<'_>,
+    filter: &HistoryFilter,
+    position: TailPosition,
+) -> Result<TailBatch, sqlx::Error> {
+    // As many rows are looked at whatever the filter is, so that one that finds little keeps nobody waiting.
+    let mut query = QueryBuilder::new(
+        "with looked_at as materialized (
+             select *, recorded_at as settled_at from audit_log
+             where (txid, seq) > (",
+    );
+    query.push_bind(position.txid.to_string()).push("::xid8, ");
+    query.push_bind(position.seq);
+    query.push(
+        ") and txid < pg_snapshot_xmin(pg_current_snapshot())
+             order by txid, seq limit ",
+    );
+    query.push_bind(TAIL_ROWS);
+    query.push(
+        "), newest as (
+             select txid::text as newest_txid, seq as newest_seq, count(*) over () as looked
+             from looked_at order by looked_at.txid desc, seq desc limit 1)
+         select newest.*, found.* from newest left join (select ",
+    );
+    query
+        .push(COLUMNS)
+        .push(" from looked_at where phase = 'outcome'");
+    filter.push_to(&mut query);
+    query.push(") found on true order by found.txid::xid8, found.seq");
+    let rows = query.build().fetch_all(db).await?;
+    let Some(first) = rows.first() else {
+        return Ok(TailBatch {
+            rows: Vec::new(),
+            position,
+            is_full: false,
+        });
+    };
+    let looked: i64 = first.try_get("looked")?;
+    let txid: String = first.try_get("newest_txid")?;
+    let position = TailPosition {
+        txid: read_txid(&txid)?,
+        seq: first.try_get("newest_seq")?,
+    };
+    let found = rows.iter().filter(|row| {
+        let id: Result<Option<Uuid>, _> = row.try_get("action_id");
+        !matches!(id, Ok(None))
+    });
+    let rows: Result<_, _> = found.map(placed).collect();
+    Ok(TailBatch {
+        rows: rows?,
+        position,
+        is_full: looked == TAIL_ROWS,
+    })
+}
+
+fn placed(row: &PgRow) -> Result<(TailPosition, HistoryRow), sqlx::Error> {
+    let txid: String = row.try_get("txid")?;
+    let position = TailPosition {
+        txid: read_txid(&txid)?,
+        seq: row.try_get("seq")?,
+    };
+    Ok((position, HistoryRow::from_row(row)?))
+}
+
+fn read_txid(text: &str) -> Result<u64, sqlx::Error> {
+    text.parse()
+        .map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))
+}
