@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-audit bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e api chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-audit bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,11 @@ test: ## unit, integration, contract and e2e tests; installs what they need
 
 e2e: ## only the tests against real servers and clients
 	@scripts/test e2e
+
+api: ## a longer try of the API by its description (EXAMPLES=500; API_SEED=... repeats)
+	@scripts/setup linker postgres python
+	cargo build --bin quell
+	@. scripts/versions.sh && API_EXAMPLES=$(or $(EXAMPLES),500) "$$tools_dir/venv/bin/python" -m pytest -s tests/e2e/test_api.py
 
 chaos: ## kill, cut, swallow and fail over until the bars are met; goes on where it ended (ARGS="--seed 42" repeats)
 	@scripts/setup linker postgres faketime python

@@ -278,3 +278,19 @@ impl Pool {
         self.hot.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a login's limits and a failover change comes to every connection.
+    #[tokio::test]
+    async fn no_connection_lives_longer_than_five_minutes() {
+        let service = PgConnectOptions::new();
+        let pool = Pool::new(service, 16, TRUSTED_IDLE, Limits::OfSession);
+        for connections in [&pool.raw, &pool.hot] {
+            let lifetime = connections.options().get_max_lifetime().unwrap();
+            assert!(lifetime + KEPT_MAX <= Duration::from_mins(5));
+        }
+    }
+}
