@@ -6,6 +6,23 @@ create table audit_reader (
     tenant text not null
 );
 
+-- Both at once, and before all else: writers take the one and then the other. Whoever reads the log for long is waited for without a
+-- place in the queue, in which all writers would stand behind this.
+do $$
+begin
+    for attempt in 1..120 loop
+        begin
+            set local lock_timeout = '500ms';
+            lock table open_intent, audit_log in access exclusive mode;
+            set local lock_timeout = '2min';
+            return;
+        exception
+            when lock_not_available then perform pg_sleep(0.5);
+        end;
+    end loop;
+    raise exception 'the audit is read all the time, and cannot be guarded now: end what reads it (pg_stat_activity) and migrate again';
+end $$;
+
 -- What the places in the stream of the audit are written with: a place tells nobody how much others write, and all replicas read it.
 create table audit_stream_key (key bytea not null);
 insert into audit_stream_key values (decode(replace(gen_random_uuid()::text, '-', ''), 'hex'));

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::history::{COLUMNS, HistoryFilter, HistoryRow};
 
-/// As many rows of all are looked at for one batch.
-const TAIL_ROWS: i64 = 2_000;
+/// As many rows of all are looked at for one batch, and at most as many bytes of documents, if there is more than one.
+const TAIL_ROWS: i64 = 1_000;
+const TAIL_BYTES_MAX: i64 = 1 << 20;
 
 /// A place in the order of commits: the transaction and the number of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,9 @@ pub struct TailPosition {
     txid: u64,
     seq: i64,
 }
+
+/// Transactions and rows are numbered from 1 on: a thousand of them a second take 9,000 years.
+const NUMBER_MAX: u64 = (1 << 48) - 1;
 
 /// What writes places as text that tells nobody how much is written, and reads them again: all replicas have the same.
 ///
@@ -47,7 +51,13 @@ impl PlaceKey {
     /// The place as text.
     #[must_use]
     pub fn write(&self, place: TailPosition) -> String {
-        let number = u128::from(place.txid) << 64 | u128::from(place.seq.cast_unsigned());
+        let (txid, seq) = (
+            place.txid & NUMBER_MAX,
+            place.seq.cast_unsigned() & NUMBER_MAX,
+        );
+        // So that nobody sees whether a place has moved.
+        let nonce = rand::random::<u32>();
+        let number = u128::from(txid) << 80 | u128::from(seq) << 32 | u128::from(nonce);
         let mut block = number.to_be_bytes();
         // A block of the right size is always encrypted.
         drop(self.write.encrypt(&mut block));
@@ -64,11 +74,19 @@ impl PlaceKey {
             .ok()?;
         let number = u128::from_be_bytes((&*plain).try_into().ok()?);
         Some(TailPosition {
-            txid: u64::try_from(number >> 64).ok()?,
-            seq: u64::try_from(number & u128::from(u64::MAX))
+            txid: u64::try_from(number >> 80).ok()?,
+            seq: u64::try_from(number >> 32 & u128::from(NUMBER_MAX))
                 .ok()?
                 .cast_signed(),
         })
+    }
+}
+
+impl TailPosition {
+    /// Whether it lies before the end of the tail, as every place does that was ever told of in this database.
+    #[must_use]
+    pub fn is_before(self, end: Self) -> bool {
+        self.txid < end.txid
     }
 }
 
@@ -103,20 +121,33 @@ pub async fn tail(
 ) -> Result<TailBatch, sqlx::Error> {
     // As many rows are looked at whatever the filter is, so that one that finds little keeps nobody waiting.
     let mut query = QueryBuilder::new(
-        "with looked_at as materialized (
-             select *, recorded_at as settled_at from audit_log
-             where (txid, seq) > (",
+        "with counted as materialized (
+             select *, recorded_at as settled_at, row_number() over commits as place,
+                    sum(coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0)) over commits as bytes
+             from (
+                 select * from audit_log
+                 where (txid, seq) > (",
     );
     query.push_bind(position.txid.to_string()).push("::xid8, ");
     query.push_bind(position.seq);
     query.push(
         ") and txid < pg_snapshot_xmin(pg_current_snapshot())
-             order by txid, seq limit ",
+                 order by txid, seq limit ",
     );
     query.push_bind(TAIL_ROWS);
     query.push(
+        ") selected window commits as (order by txid, seq)),
+         looked_at as (select * from counted where place = 1 or bytes <= ",
+    );
+    query.push_bind(TAIL_BYTES_MAX);
+    query.push(
         "), newest as (
-             select txid::text as newest_txid, seq as newest_seq, count(*) over () as looked
+             select txid::text as newest_txid, seq as newest_seq,
+                    (select count(*) from counted) = place and place < ",
+    );
+    query.push_bind(TAIL_ROWS);
+    query.push(
+        " as is_all
              from looked_at order by looked_at.txid desc, seq desc limit 1)
          select newest.*, found.* from newest left join (select ",
     );
@@ -133,7 +164,7 @@ pub async fn tail(
             is_full: false,
         });
     };
-    let looked: i64 = first.try_get("looked")?;
+    let is_all: bool = first.try_get("is_all")?;
     let txid: String = first.try_get("newest_txid")?;
     let position = TailPosition {
         txid: read_txid(&txid)?,
@@ -147,7 +178,7 @@ pub async fn tail(
     Ok(TailBatch {
         rows: rows?,
         position,
-        is_full: looked == TAIL_ROWS,
+        is_full: !is_all,
     })
 }
 

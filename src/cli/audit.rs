@@ -16,7 +16,7 @@ use super::policy::{with_database, with_database_until_told};
 use crate::audit::history::{
     self, ACTIONS, HistoryFilter, HistoryRow, ORIGINS, OUTCOMES, PAGE_MAX,
 };
-use crate::audit::tail;
+use crate::audit::tail::{self, TailBatch};
 use crate::backtest::read_time;
 use quell_clock::Clock;
 use quell_policy::TenantId;
@@ -179,7 +179,18 @@ async fn follow(filter: &FilterArguments, format: Format) -> anyhow::Result<()> 
     with_database_until_told(async |pool, mut stop| {
         let mut position = tail::tail_end(pool).await?;
         loop {
-            let batch = tail::tail(pool, &filter, position).await?;
+            let batch = match tail::tail(pool, &filter, position).await {
+                Ok(batch) => batch,
+                // Postgres is gone for a while: nothing is lost, and it is looked again.
+                Err(error) => {
+                    tracing::warn!(%error, "the tail of the audit cannot be read");
+                    TailBatch {
+                        rows: Vec::new(),
+                        position,
+                        is_full: false,
+                    }
+                }
+            };
             position = batch.position;
             let rows: Vec<_> = batch.rows.into_iter().map(|(_, row)| row).collect();
             print_rows(&rows, format)?;

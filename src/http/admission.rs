@@ -81,6 +81,17 @@ const CHANGE: Limits = Limits {
     others_busy: codes::CHANGES_BUSY,
 };
 
+/// An export reads the audit for as long as it takes.
+const EXPORT: Limits = Limits {
+    running_max: 2,
+    waiting_max: 8,
+    per_caller_max: 2,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 10,
+    caller_busy: codes::EXPORT_BUSY,
+    others_busy: codes::EXPORTS_BUSY,
+};
+
 /// A stream of the audit looks for more twice a second.
 const STREAM: Limits = Limits {
     running_max: 64,
@@ -98,6 +109,7 @@ pub struct AdmissionQueues {
     pub(super) backtest: AdmissionQueue,
     pub(super) change: AdmissionQueue,
     pub(super) explain: AdmissionQueue,
+    pub(super) export: AdmissionQueue,
     pub(super) plan: AdmissionQueue,
     pub(super) stream: AdmissionQueue,
 }
@@ -108,6 +120,7 @@ impl Default for AdmissionQueues {
             backtest: AdmissionQueue::new(BACKTEST),
             change: AdmissionQueue::new(CHANGE),
             explain: AdmissionQueue::new(EXPLAIN),
+            export: AdmissionQueue::new(EXPORT),
             plan: AdmissionQueue::new(PLAN),
             stream: AdmissionQueue::new(STREAM),
         }

@@ -127,6 +127,12 @@ error_codes! {
     PLANS_BUSY = SERVICE_UNAVAILABLE "PLAN_BUSY",
         "Others' plans are under way.",
         "too many requests of this kind are waiting; try again later";
+    EXPORT_BUSY = TOO_MANY_REQUESTS "EXPORT_BUSY",
+        "The caller has as many exports under way as it may.",
+        "you have 2 of these requests under way or waiting, which is the most of one caller; try again when one has been answered";
+    EXPORTS_BUSY = SERVICE_UNAVAILABLE "EXPORT_BUSY",
+        "Others' exports are under way.",
+        "requests of other callers are still running; try again in some seconds";
     STREAM_BUSY = TOO_MANY_REQUESTS "STREAM_BUSY",
         "The caller has as many streams open as it may.",
         "you have 4 of these requests under way or waiting, which is the most of one caller; try again when one has been answered";

@@ -141,8 +141,8 @@ pub(super) async fn give(
     if auditor == Auditor::Missing {
         tracing::warn!(
             place,
-            "there is no role quell_auditor, which reads the audit views and nothing else: \
-             let an administrator run `create role quell_auditor`, then run `quell migrate`"
+            "the role quell_auditor or quell_tenant is missing, which read the audit and nothing else: \
+             let an administrator run `create role quell_auditor; create role quell_tenant`, then run `quell migrate`"
         );
     }
     let missing = missing_rights(service).await.map_err(failed)?;
@@ -180,9 +180,11 @@ pub(crate) enum Auditor {
 /// Looks at the auditors' role.
 pub(crate) async fn auditor_role(connection: &mut PgConnection) -> Result<Auditor, sqlx::Error> {
     let reads = query_scalar!(
-        "select bool_and(has_table_privilege(r.oid, 'public.' || view_name, 'select'))
+        "select case when count(distinct r.rolname) = 2
+                     then bool_and(has_table_privilege(r.oid, 'public.' || view_name, 'select')
+                                   or r.rolname = 'quell_tenant' and view_name = 'sweeps') end
          from pg_roles r, unnest($1::text[]) as view_name
-         where r.rolname = 'quell_auditor'",
+         where r.rolname in ('quell_auditor', 'quell_tenant')",
         &VIEWS.map(str::to_owned)
     )
     .fetch_one(connection)

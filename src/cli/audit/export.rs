@@ -30,10 +30,14 @@ pub(in crate::cli) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = arguments.filter.filter()?;
     with_database(async |pool| {
-        let total = history::count(pool, &filter).await?;
-        let progress = ProgressBar::new(total).with_style(ProgressStyle::with_template(
-            "{bar:30} {human_pos} of {human_len} actions, {eta} left",
-        )?);
+        // Only for the bar: where counting takes too long, there is none.
+        let total = history::count(pool, &filter).await.ok();
+        let template = match total {
+            Some(_) => "{bar:30} {human_pos} of {human_len} actions, {eta} left",
+            None => "{spinner} {human_pos} actions",
+        };
+        let style = ProgressStyle::with_template(template)?;
+        let progress = ProgressBar::new(total.unwrap_or_default()).with_style(style);
         progress.enable_steady_tick(Duration::from_millis(200));
         let mut exporter = Exporter::new(filter, arguments.format, Viewer::Operator);
         let mut out: Box<dyn io::Write> = match &arguments.output {

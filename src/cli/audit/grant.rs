@@ -34,7 +34,10 @@ fn sql(tenant: &str, login: &str) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     format!(
         "-- As an administrator of quell's database. Choose a password; psql asks for it.\n\
-         create role {name} login;\n\
+         create role {name} login connection limit 4;\n\
+         alter role {name} set statement_timeout = '60s';\n\
+         alter role {name} set idle_in_transaction_session_timeout = '10s';\n\
+         alter role {name} set default_transaction_read_only = on;\n\
          \\password {name}\n\
          grant quell_tenant to {name};\n\
          insert into audit_reader (login, tenant) values ({}, {})\n    \
@@ -51,7 +54,10 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         let sql = sql("o'hara", "a\"b");
-        assert!(sql.contains("create role \"a\"\"b\" login;"), "{sql}");
+        assert!(
+            sql.contains("create role \"a\"\"b\" login connection limit 4;"),
+            "{sql}"
+        );
         assert!(sql.contains("values ('a\"b', 'o''hara')"), "{sql}");
     }
 }

@@ -349,12 +349,14 @@ async fn rights(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Err
 async fn auditors(connection: &mut PgConnection) -> Result<Option<Finding>, sqlx::Error> {
     let what = match auditor_role(connection).await? {
         Auditor::Reads => return Ok(None),
-        Auditor::Missing => "there is no role quell_auditor to read the audit views by",
-        Auditor::Blind => "the role quell_auditor cannot read every audit view",
+        Auditor::Missing => {
+            "the role quell_auditor or quell_tenant is missing, which read the audit"
+        }
+        Auditor::Blind => "the role quell_auditor or quell_tenant cannot read every audit view",
     };
     Ok(Some(Finding::warn(
         what,
-        "let an administrator run `create role quell_auditor`, then run `quell migrate`",
+        "let an administrator run `create role quell_auditor; create role quell_tenant` (the one that is missing), then run `quell migrate`",
     )))
 }
 

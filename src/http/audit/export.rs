@@ -11,6 +11,7 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::super::auth::Scope;
+use super::super::codes;
 use super::super::openapi::{Operation, Schemas};
 use super::super::problem::Problem;
 use super::super::state::AppState;
@@ -30,21 +31,26 @@ pub(in crate::http) async fn export(
         .unwrap_or("ndjson")
         .parse()
         .map_err(Problem::invalid_request)?;
+    let caller = request.caller_id.as_str();
+    let slot = state.queues.export.admit_until(&state.stop, caller).await?;
     let exporter = Exporter::new(filter, format, request.principal.viewer());
     let (pool, stop) = (state.pool.clone(), state.stop.clone());
-    let parts = stream::try_unfold((exporter, request), move |(mut exporter, request)| {
-        let (pool, stop) = (pool.clone(), stop.clone());
-        async move {
-            let next = stop.run_until_cancelled(exporter.next(&pool)).await;
-            // A file that ends early must not look whole: the connection breaks.
-            let next = next.ok_or_else(|| io::Error::other("quell is being stopped"))?;
-            let part = next.map_err(|error| {
-                tracing::warn!(%error, "an export of the audit was broken off");
-                io::Error::other(error)
-            })?;
-            Ok::<_, io::Error>(part.map(|part| (Bytes::from(part), (exporter, request))))
-        }
-    });
+    let parts = stream::try_unfold(
+        (exporter, request, slot),
+        move |(mut exporter, request, slot)| {
+            let (pool, stop) = (pool.clone(), stop.clone());
+            async move {
+                let next = stop.run_until_cancelled(exporter.next(&pool)).await;
+                // A file that ends early must not look whole: the connection breaks.
+                let next = next.ok_or_else(|| io::Error::other("quell is being stopped"))?;
+                let part = next.map_err(|error| {
+                    tracing::warn!(%error, "an export of the audit was broken off");
+                    io::Error::other(error)
+                })?;
+                Ok::<_, io::Error>(part.map(|part| (Bytes::from(part), (exporter, request, slot))))
+            }
+        },
+    );
     let name = format!("attachment; filename=\"audit.{}\"", format.extension());
     let headers = [
         (CONTENT_TYPE, format.content_type().to_owned()),
@@ -63,4 +69,5 @@ pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
         .query::<ExportQuery>(schemas)
         .answer_of(StatusCode::OK, "The file.", &content)
         .answers_header(&CONTENT_DISPOSITION, "Its name.", &json!({"type": "string"}), "attachment; filename=\"audit.ndjson\"")
+        .errors(&[codes::EXPORT_BUSY, codes::EXPORTS_BUSY])
 }

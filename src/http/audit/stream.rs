@@ -30,6 +30,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Proxies take a connection for dead that says nothing for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Then the client comes again, and is asked for its token again.
+const STREAM_MAX: Duration = Duration::from_mins(15);
 
 /// What is read behind `position`, and not sent yet.
 struct Tail {
@@ -41,6 +43,7 @@ struct Tail {
     unsent: VecDeque<(TailPosition, HistoryRow)>,
     looked_at: Option<Instant>,
     told_at: Instant,
+    until: Instant,
     _held: (ApiRequest, Slot),
 }
 
@@ -48,6 +51,9 @@ impl Tail {
     /// The next event; none once the server stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.state.stop.is_cancelled() || Instant::now() > self.until {
+                return None;
+            }
             if let Some((at, row)) = self.unsent.pop_front() {
                 self.told_at = Instant::now();
                 let event = Event::default().id(self.key.write(at)).event("action");
@@ -62,8 +68,7 @@ impl Tail {
                 stop.run_until_cancelled(tokio::time::sleep_until(looked_at + LOOK_EVERY))
                     .await?;
             }
-            let position = self.position;
-            match tail::tail(&self.state.pool, &self.filter, position).await {
+            match tail::tail(&self.state.pool, &self.filter, self.position).await {
                 Ok(batch) => {
                     self.looked_at = (!batch.is_full).then(Instant::now);
                     self.unsent = batch.rows.into();
@@ -76,10 +81,7 @@ impl Tail {
                 }
             }
             // Whoever comes back later need not look through what is none of its own.
-            if self.unsent.is_empty()
-                && self.position != position
-                && self.told_at.elapsed() > KEEP_ALIVE
-            {
+            if self.unsent.is_empty() && self.told_at.elapsed() > KEEP_ALIVE {
                 self.told_at = Instant::now();
                 return Some(Event::default().id(self.key.write(self.position)));
             }
@@ -99,16 +101,19 @@ pub(in crate::http) async fn stream(
         .admit(request.caller_id.as_str())
         .await?;
     let key = PlaceKey::load(&state.pool).await?;
+    let end = tail::tail_end(&state.pool).await?;
     let position = match request.parts.headers.get(LAST_EVENT_ID) {
         Some(id) => {
             let position = id.to_str().ok().and_then(|id| key.read(id));
+            // A database that was put back has places that are not there yet.
+            let position = position.filter(|position| position.is_before(end));
             position.ok_or_else(|| {
                 Problem::invalid_request(
-                    "Last-Event-ID is none of ours: send the id of the last event that came, or leave it out to begin now",
+                    "Last-Event-ID is none of this database's: send the id of the last event that came, or leave it out to begin now",
                 )
             })?
         }
-        None => tail::tail_end(&state.pool).await?,
+        None => end,
     };
     let tail = Tail {
         state,
@@ -119,6 +124,7 @@ pub(in crate::http) async fn stream(
         unsent: VecDeque::new(),
         looked_at: None,
         told_at: Instant::now(),
+        until: Instant::now() + STREAM_MAX,
         _held: (request, slot),
     };
     let events = stream::unfold(tail, async |mut tail| {
@@ -138,7 +144,7 @@ pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
     let content = json!({"text/event-stream": {"schema": {"type": "string"}, "example": text}});
     let id = json!({"type": "string"});
     Operation::of_caller(Scope::AuditRead, TAG, "streamActions", "Outcomes as they are committed")
-        .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. Comments keep the connection alive.")
+        .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. Ids alone keep the connection alive; it ends after 15 minutes, and the client comes again.")
         .query::<StreamQuery>(schemas)
         .header("Last-Event-ID", "The id of the last event that came.", &id, "nUa3wC0pQ3y1B0m2m2c1Xw")
         .answer_of(StatusCode::OK, "Events, until either side ends it.", &content)
