@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::cipher::{AES_128, EncryptingKey, UnboundCipherKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use livekit_double::{Join, Publish};
 use quell::audit::history::HistoryFilter;
 use quell::audit::tail::{PlaceKey, tail, tail_end};
@@ -349,10 +352,16 @@ async fn a_batch_of_the_tail_is_bounded_in_bytes_and_leaves_nothing_out() {
 #[tokio::test]
 async fn a_place_that_is_not_there_yet_is_refused() {
     let app = TestApp::new().await;
-    let key = PlaceKey::load(&app.pool).await.unwrap();
-    let end = tail_end(&app.pool).await.unwrap();
+    let key: Vec<u8> = sqlx::query_scalar("select key from audit_stream_key")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    let key = UnboundCipherKey::new(&AES_128, &key).unwrap();
+    let mut block = (1_u128 << 120).to_be_bytes();
+    drop(EncryptingKey::ecb(key).unwrap().encrypt(&mut block));
     let request = app.api(Method::GET, ACME, "/v1/audit/stream");
-    let refused = Answer::to(request.header("Last-Event-ID", key.write(end))).await;
+    let id = URL_SAFE_NO_PAD.encode(block);
+    let refused = Answer::to(request.header("Last-Event-ID", id)).await;
     assert_eq!(refused.outcome(), "400 INVALID_REQUEST");
     assert!(
         refused.body.contains("none of this database's"),

@@ -324,7 +324,7 @@ async fn a_bad_request_says_what_is_wrong_with_it() {
         assert_eq!(answer.outcome(), format!("400 {code}"), "{body}");
         assert!(answer.error().contains(text), "{}", answer.error());
     }
-    // A key twice is refused as it is when the policy is stored.
+    // A key twice is refused wherever it stands.
     let twice = r#"{"policies": [{"name": "a", "name": "b", "match": {}, "effect": "mute"}]}"#;
     let request = app.api(Method::POST, ACME, "/v1/backtest");
     let answer = Answer::to(
@@ -333,7 +333,8 @@ async fn a_bad_request_says_what_is_wrong_with_it() {
             .body(twice),
     )
     .await;
-    assert_eq!(answer.outcome(), "400 INVALID_POLICY");
+    assert_eq!(answer.outcome(), "400 INVALID_REQUEST");
+    assert_eq!(answer.error(), "the body has a key twice: policies[0].name");
     let request = app.api(Method::POST, ACME, "/v1/backtest");
     assert_eq!(
         Answer::to(request.body("{}")).await.outcome(),

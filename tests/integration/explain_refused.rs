@@ -58,11 +58,11 @@ async fn what_is_no_question_is_refused_with_what_to_send() {
         ),
         (
             json!({"event_id": "EV", "at": "today"}).to_string(),
-            "`at` must be a time with its offset",
+            "is no time with its offset, such as 2026-03-02T22:30:00+01:00",
         ),
         (
             json!({"event_id": "EV", "at": "2026-03-02T22:30:00"}).to_string(),
-            "`at` must be a time with its offset",
+            "is no time with its offset, such as 2026-03-02T22:30:00+01:00",
         ),
         (
             json!({"event_id": "EV", "policies": "files"}).to_string(),
@@ -185,7 +185,7 @@ async fn no_question_is_too_hostile_to_be_refused_in_words() {
             "a long time",
             format!("{{\"event_id\":\"E\",\"at\":\"{text}\"}}"),
             invalid,
-            "`at` must be a time",
+            "is no time with its offset",
         ),
         ("lists", open.clone(), invalid, "it is nested too deep"),
         (

@@ -23,6 +23,15 @@ async fn run(options: &PgConnectOptions, sql: &str) {
         .unwrap();
 }
 
+/// A webhook of yesterday.
+async fn webhook_came(owner: &PgConnectOptions) {
+    run(
+        owner,
+        "insert into webhook_event (created_at, event_id, event, body) values (date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '1 hour', 'EV_1', 'room_started', '{}')",
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_database_is_examined_from_empty_to_broken() {
     let cluster = Cluster::shared().await;
@@ -40,11 +49,7 @@ async fn a_database_is_examined_from_empty_to_broken() {
     let database = Database::on(service.clone(), owner.clone(), URL, 2).await;
     database.unwrap().close().await;
     expect(&service, Level::Warn, "no webhook of LiveKit's has come").await;
-    run(
-        &owner,
-        "insert into webhook_event (created_at, event_id, event, body) values (date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '1 hour', 'EV_1', 'room_started', '{}')",
-    )
-    .await;
+    webhook_came(&owner).await;
     assert_eq!(complaints(&service).await, []);
     expect(&owner, Level::Warn, "quell_owner owns the tables").await;
 
@@ -100,6 +105,7 @@ async fn a_pooler_that_shares_sessions_is_told() {
     let (service, owner) = cluster.database().await;
     let database = Database::on(service.clone(), owner.clone(), URL, 2).await;
     database.unwrap().close().await;
+    webhook_came(&owner).await;
     let check = async |mode: &str, prepared_max: u32, want: &[Level], owners: Level| {
         let pooler = Pooler::start(&service, mode, prepared_max);
         let got = complaints(&pooler.before(&service)).await;
