@@ -1,6 +1,7 @@
 //! `/v1/audit`: what was requested, by whom, on what, and what came of it. A tenant sees its own rows, an
 //! operator all, or those of the tenant that it names.
 
+mod described;
 mod export;
 mod query;
 mod stream;
@@ -24,13 +25,13 @@ use super::request::{ApiRequest, OwnerQuery};
 use super::state::AppState;
 use crate::audit::history::{self, Behind, HistoryRow, PAGE_MAX};
 use crate::explain::{self, ExplainError, RecordedDecision};
+use described::{TAG, example};
 pub(super) use export::{export, operation as export_operation};
 use query::{ListQuery, QueryParam, asked};
 pub(super) use stream::{operation as stream_operation, stream};
 
 /// How many actions are answered where a request does not say.
 const LIMIT_DEFAULT: u16 = 100;
-const TAG: &str = "audit";
 
 /// A page of the audit.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -99,18 +100,6 @@ pub(super) async fn show(
     };
     let action = action.shown_to(&viewer);
     Ok(Json(WholeAction { action, decided_by }).into_response())
-}
-
-/// An action, as examples have it.
-fn example() -> Value {
-    json!({
-        "started_at": "2026-03-02T21:30:00.441047Z", "action_id": "01a22498-5e90-7240-8ffb-3f6820b4cf03",
-        "origin": "webhook", "actor": null, "tenant": "acme", "action": "mute", "outcome": "done", "error": null,
-        "room_name": "webinar-1", "room_sid": "RM_Metu4HnC3bVa", "identity": "ann", "track_sid": "TR_AMxq3LXQ9vYbzE",
-        "source": "MICROPHONE", "policy_owner": "acme", "policy_name": "webinar-mics", "policy_revision": 3,
-        "restored_from": null, "event_id": "EV_4sQWBKxkXCUN", "request_id": null, "before": {"muted": false},
-        "after": {"muted": true}, "changed": true, "latency_ms": 5.2, "settled_at": "2026-03-02T21:30:00.446365Z",
-    })
 }
 
 pub(super) fn list_operation(schemas: &mut Schemas) -> Operation {

@@ -15,8 +15,8 @@ use super::super::codes;
 use super::super::openapi::{Operation, Schemas};
 use super::super::problem::Problem;
 use super::super::state::AppState;
+use super::described::{TAG, example};
 use super::query::{ExportQuery, QueryParam, asked};
-use super::{TAG, example};
 use crate::audit::export::{ExportFormat, Exporter};
 
 pub(in crate::http) async fn export(
