@@ -348,6 +348,27 @@ async fn a_batch_of_the_tail_is_bounded_in_bytes_and_leaves_nothing_out() {
     app.finish().await;
 }
 
+/// Whoever does not read its files keeps no more than two turns.
+#[tokio::test]
+async fn a_caller_has_two_exports_under_way() {
+    let app = TestApp::new().await;
+    fill(&app, 60_000).await;
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let file = app.api(Method::GET, ACME, "/v1/audit/export").send().await;
+        files.push(file.unwrap());
+    }
+    assert!(files.iter().all(|file| file.status() == 200));
+    let third = get(&app, ACME, "/export").await;
+    assert_eq!(third.outcome(), "429 EXPORT_BUSY");
+    drop(files);
+    app.wait_for("files that are left make room", async || {
+        get(&app, ACME, "/export?room_name=x").await.status == 200
+    })
+    .await;
+    app.finish().await;
+}
+
 /// A database that was put back has fewer transactions than the client has heard of.
 #[tokio::test]
 async fn a_place_that_is_not_there_yet_is_refused() {
