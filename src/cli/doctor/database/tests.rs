@@ -64,6 +64,9 @@ async fn a_database_is_examined_from_empty_to_broken() {
     run(&owner, "revoke select on failed_actions from quell_auditor").await;
     expect(&service, Level::Warn, "cannot read every audit view").await;
     run(&owner, "select quell_grant_auditor()").await;
+    run(&owner, "revoke select on silences from quell_tenant").await;
+    expect(&service, Level::Warn, "cannot read every audit view").await;
+    run(&owner, "select quell_grant_auditor()").await;
     assert_eq!(complaints(&service).await, []);
 
     let drop_ahead = "do $$ declare name text; begin
