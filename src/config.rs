@@ -165,6 +165,8 @@ pub struct JwtConfig {
     pub audience: Option<String>,
     /// `QUELL_JWT_ID_CLAIM`: the claim that holds the caller's id (default `sub`).
     pub id_claim: String,
+    /// `QUELL_JWT_ACTOR_CLAIM`: the claim that names the person for whom the token is used.
+    pub actor_claim: Option<String>,
 }
 
 /// One place that keys for JWTs come from.

@@ -8,7 +8,7 @@ use super::refusals::Refusals;
 use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
 use super::view::{LookupError, Query, fetch};
 use crate::access::{Authority, Verb};
-use crate::audit::{Actor, AuditRow, Entry, Origin, Outcome};
+use crate::audit::{Actor, AuditRow, Entry, HttpRequest, Origin, Outcome};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
 use quell_policy::TenantId;
 
@@ -26,7 +26,7 @@ pub struct ManualMute<'a> {
     /// What it shall be.
     pub muted: bool,
     /// The HTTP request.
-    pub request_id: &'a str,
+    pub request: &'a HttpRequest,
 }
 
 impl ManualMute<'_> {
@@ -43,7 +43,7 @@ impl ManualMute<'_> {
     fn cause(&self, arrived: Instant) -> Cause {
         Cause {
             origin: Origin::Manual,
-            correlation: Correlation::Request(self.request_id.to_owned()),
+            correlation: Correlation::Request(self.request.clone()),
             arrived,
         }
     }

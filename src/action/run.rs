@@ -4,7 +4,9 @@ use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
-use crate::audit::{self, Action, Actor, AuditRow, Entry, Origin, Outcome, PolicyRevision};
+use crate::audit::{
+    self, Action, Actor, AuditRow, Entry, HttpRequest, Origin, Outcome, PolicyRevision,
+};
 use crate::fail_point::{self, FailPoint};
 use crate::ledger::{
     ActionKey, Begun, Completion, End, Intent, JobLease, Ledger, Proposal, SETTLE_MARGIN,
@@ -45,21 +47,21 @@ pub enum Correlation {
     Event(String),
     /// What a sweep saw of a track and decided on it, which is stored under this id.
     Sweep(String),
-    /// The HTTP request of this id.
-    Request(String),
+    /// A request that somebody sent.
+    Request(HttpRequest),
 }
 
 impl Cause {
     /// An entry of the audit log that says what is requested for this cause, and nothing else yet.
     #[must_use]
     pub fn entry(&self, actor: Actor, action: Action) -> Entry {
-        let (event_id, request_id) = match self.correlation.clone() {
+        let (event_id, request) = match self.correlation.clone() {
             Correlation::Event(id) | Correlation::Sweep(id) => (Some(id), None),
-            Correlation::Request(id) => (None, Some(id)),
+            Correlation::Request(request) => (None, Some(request)),
         };
         Entry {
             event_id,
-            request_id,
+            request,
             ..Entry::new(self.origin, actor, action)
         }
     }

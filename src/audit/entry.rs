@@ -26,6 +26,17 @@ impl From<&PolicyRef> for PolicyRevision {
     }
 }
 
+/// The HTTP request that somebody sent, as the rows of what it led to tell of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// Its `X-Request-Id`.
+    pub id: String,
+    /// The person for whom the caller sent it.
+    pub on_behalf_of: Option<String>,
+    /// Why, in the person's words.
+    pub reason: Option<String>,
+}
+
 /// Who wants what, on what.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -56,7 +67,7 @@ pub struct Entry {
     /// The webhook event that it answers to.
     pub event_id: Option<String>,
     /// The HTTP request that asked for it.
-    pub request_id: Option<String>,
+    pub request: Option<HttpRequest>,
     /// What was, before.
     pub before: Option<Value>,
     /// What is, after.
@@ -83,7 +94,7 @@ impl Entry {
             policy: None,
             restored_from: None,
             event_id: None,
-            request_id: None,
+            request: None,
             before: None,
             after: None,
             changed: None,
@@ -97,6 +108,16 @@ impl Entry {
             policy.and_then(|policy| policy.key.owner.as_str()),
             policy.map(|policy| policy.key.name.as_str()),
             policy.map(|policy| policy.revision),
+        )
+    }
+
+    /// The request's columns: its id, for whom it was sent, and why.
+    pub(crate) fn request_columns(&self) -> (Option<String>, Option<String>, Option<String>) {
+        let request = self.request.as_ref();
+        (
+            request.map(|request| to_pg_text(&request.id)),
+            request.and_then(|request| stored(request.on_behalf_of.as_ref())),
+            request.and_then(|request| stored(request.reason.as_ref())),
         )
     }
 }
@@ -137,13 +158,14 @@ pub async fn record(
     error: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     let (policy_owner, policy_name, policy_revision) = entry.policy_columns();
+    let (request_id, on_behalf_of, reason) = entry.request_columns();
     let rows = sqlx::query!(
         "insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from,
-             event_id, request_id, outcome, error, before, after, changed)
+             event_id, request_id, outcome, error, before, after, changed, on_behalf_of, reason)
          values (clock_timestamp(), $1, 'outcome', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-                 $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+                 $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
         entry.action_id,
         entry.origin.as_str(),
         entry.actor.as_str(),
@@ -159,12 +181,14 @@ pub async fn record(
         policy_revision,
         entry.restored_from,
         stored(entry.event_id.as_ref()),
-        stored(entry.request_id.as_ref()),
+        request_id,
         outcome.as_str(),
         error.map(to_pg_text),
         entry.before,
         entry.after,
         entry.changed,
+        on_behalf_of,
+        reason,
     )
     .execute(db)
     .await?;

@@ -100,6 +100,10 @@ pub struct HistoryRow {
     pub latency_ms: Option<f64>,
     /// When the outcome was written.
     pub settled_at: Option<DateTime<Utc>>,
+    /// The person for whom the caller requested it: `X-Actor`, or the JWT's claim.
+    pub on_behalf_of: Option<String>,
+    /// Why, in the words of who requested it.
+    pub reason: Option<String>,
     /// The row's number; not the order of commits. For operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
@@ -124,8 +128,8 @@ impl HistoryRow {
 }
 
 impl HistoryRow {
-    /// The columns, in the view's order.
-    pub const COLUMNS: [&str; 26] = [
+    /// The columns, as a file has them.
+    pub const COLUMNS: [&str; 28] = [
         "started_at",
         "action_id",
         "origin",
@@ -150,6 +154,8 @@ impl HistoryRow {
         "changed",
         "latency_ms",
         "settled_at",
+        "on_behalf_of",
+        "reason",
         "seq",
         "txid",
     ];
@@ -157,7 +163,7 @@ impl HistoryRow {
 
 pub(super) const COLUMNS: &str = "started_at, action_id, origin, actor, tenant, action, outcome, error, room_name, room_sid, \
                        identity, track_sid, source, policy_owner, policy_name, policy_revision, restored_from, \
-                       event_id, request_id, before, after, changed, latency_ms, settled_at, seq, txid::text as txid";
+                       event_id, request_id, before, after, changed, latency_ms, settled_at, on_behalf_of, reason, seq, txid::text as txid";
 
 /// Which actions; what is none is not asked for.
 #[derive(Debug, Clone, Default)]

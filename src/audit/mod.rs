@@ -9,7 +9,7 @@ mod recover;
 pub mod tail;
 
 pub(crate) use entry::stored;
-pub use entry::{AuditRow, Entry, PolicyRevision, record};
+pub use entry::{AuditRow, Entry, HttpRequest, PolicyRevision, record};
 pub use recover::close_overdue;
 
 use quell_policy::TenantId;

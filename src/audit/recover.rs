@@ -27,10 +27,10 @@ pub async fn close_overdue(pool: &Pool) -> Result<u64, sqlx::Error> {
          insert into audit_log
             (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
              identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-             request_id, outcome, error, before)
+             request_id, on_behalf_of, reason, outcome, error, before)
          select o.started_at, o.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
                 i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
-                i.policy_name, i.policy_revision, i.event_id, i.request_id, 'unknown',
+                i.policy_name, i.policy_revision, i.event_id, i.request_id, i.on_behalf_of, i.reason, 'unknown',
                 'nobody wrote down what came of it: quell stopped or lost the database during the call',
                 i.before
          from overdue o

@@ -71,6 +71,9 @@ pub(super) struct FilterArguments {
     /// Only what this caller (or `cli:USER`) requested
     #[arg(long, value_name = "ID")]
     actor: Option<String>,
+    /// Only what callers requested for this person
+    #[arg(long, value_name = "PERSON")]
+    on_behalf_of: Option<String>,
     /// Only what this policy requested, and changes of it
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
@@ -106,6 +109,7 @@ impl FilterArguments {
             ("identity", &self.identity),
             ("track_sid", &self.track),
             ("actor", &self.actor),
+            ("on_behalf_of", &self.on_behalf_of),
             ("policy_name", &self.policy),
             ("origin", &self.origin),
             ("action", &self.action),

@@ -201,7 +201,7 @@ async fn apply(database: &Database) -> anyhow::Result<()> {
     let author = Author {
         origin: Origin::Cli,
         actor: Actor::CommandLine("cli:demo".into()),
-        request_id: None,
+        request: None,
     };
     policy_store::apply(
         &database.pool,

@@ -46,7 +46,7 @@ enum Command {
     Policy(policy::Command),
     /// Look at what was done, by whom, and what came of it
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(Box<audit::Command>),
     /// Mute now what policies forbid and nobody has muted, in all live rooms or in one
     Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it

@@ -66,9 +66,9 @@ async fn start(config: &Config, database: &Database) -> Result<Server, StartErro
         let started = Server::start(config, database.pool.clone(), Clock::system()).await;
         if !matches!(
             started,
-            Err(StartError::Engine(EngineError::Policies(
-                StoreError::Database(_)
-            )))
+            Err(StartError::Engine(
+                EngineError::Policies(StoreError::Database(_)) | EngineError::Replica(_)
+            ))
         ) || !database.is_supervised()
             || begun.elapsed() > AWAY_MAX
         {

@@ -186,11 +186,13 @@ fn jwt(reader: &mut EnvReader<'_>) -> Option<JwtConfig> {
     let issuer = checked("QUELL_JWT_ISSUER");
     let audience = checked("QUELL_JWT_AUDIENCE");
     let id_claim = checked("QUELL_JWT_ID_CLAIM").unwrap_or_else(|| "sub".to_owned());
+    let actor_claim = checked("QUELL_JWT_ACTOR_CLAIM");
     (!keys.is_empty()).then_some(JwtConfig {
         keys,
         issuer,
         audience,
         id_claim,
+        actor_claim,
     })
 }
 

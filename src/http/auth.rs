@@ -11,6 +11,7 @@
 //! than one `Authorization` header. `jwt` says which JWTs are *ours*: for those the auth service is not
 //! asked. `service` says how its answer is read.
 
+mod actor;
 mod answers;
 mod caller;
 mod fetch;
@@ -61,6 +62,9 @@ pub enum AuthError {
     /// 403 `FORBIDDEN`: the token does not allow this.
     #[error("the token lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
+    /// 400 `INVALID_REQUEST`: the header `X-Actor` cannot be taken.
+    #[error("{0}")]
+    Actor(&'static str),
     /// The body, which the auth service is to be told of, cannot be read.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -88,6 +92,7 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Unauthorized(refusal) => refusal.into(),
             AuthError::Forbidden(_) => Self::forbidden(text),
+            AuthError::Actor(_) => Self::invalid_request(text),
             AuthError::Body(error) => error.into(),
             AuthError::ServiceFailed { cause } => {
                 Self::new(codes::AUTH_SERVICE_FAILED, text).because(cause)
@@ -153,6 +158,7 @@ impl Authenticator {
         let sent = token::of_headers_or_query(request.headers, request.api_key);
         let anonymous = !self.0.required && (sent == Sent::Nothing || !self.0.can_check());
         if anonymous {
+            actor::refuse(request.headers)?;
             Ok(Caller::without_id())
         } else {
             self.0.caller(sent, request).await
@@ -210,7 +216,10 @@ impl AuthenticatorInner {
 
     async fn check(&self, token: &str, request: &AuthRequest<'_>) -> Result<Caller, AuthError> {
         match self.secrets.find(token) {
-            SecretMatch::Caller(id) => return Ok(self.with_all_scopes(id.clone())),
+            SecretMatch::Caller(id) => {
+                let on_behalf_of = actor::of_headers(request.headers)?;
+                return Ok(self.with_all_scopes(id.clone(), on_behalf_of));
+            }
             SecretMatch::WithoutId => {
                 return Err(refused(
                     AuthFailure::BadId,
@@ -222,7 +231,10 @@ impl AuthenticatorInner {
         let mut otherwise = refused(AuthFailure::UnknownToken, "the token is not valid");
         if let Some(jwts) = &self.jwts {
             match jwts.check(token).await {
-                JwtVerdict::Caller(identity) => return Ok(self.identified(identity)),
+                JwtVerdict::Caller(identity) => {
+                    actor::refuse(request.headers)?;
+                    return Ok(self.identified(identity));
+                }
                 JwtVerdict::Refused(why) => return Err(AuthError::Unauthorized(why)),
                 JwtVerdict::NoKeys => return Err(AuthError::KeysUnavailable),
                 JwtVerdict::Unknown => otherwise = AuthError::KeysUnavailable,
@@ -232,15 +244,18 @@ impl AuthenticatorInner {
         let Some(service) = &self.service else {
             return Err(otherwise);
         };
-        Ok(match service.check(token, request).await? {
-            Some(id) => self.with_all_scopes(id),
+        let id = service.check(token, request).await?;
+        actor::refuse(request.headers)?;
+        Ok(match id {
+            Some(id) => self.with_all_scopes(id, None),
             None => Caller::without_id(),
         })
     }
 
-    fn with_all_scopes(&self, id: Id) -> Caller {
+    fn with_all_scopes(&self, id: Id, on_behalf_of: Option<Id>) -> Caller {
         self.identified(Identity {
             id,
+            on_behalf_of,
             scopes: Scope::all(),
         })
     }

@@ -23,6 +23,7 @@ mod plan;
 mod policies;
 mod precondition;
 pub mod problem;
+mod reason;
 mod request;
 mod state;
 mod unread;
@@ -42,6 +43,8 @@ pub use caller_limits::CallerLimits;
 pub(crate) use connections::{ConnectionLimits, Connections, serve};
 use log::RequestLog;
 use openapi::{Operation, Schemas};
+pub(crate) use policies::PolicyResponse;
+pub(crate) use policies::revisions::RevisionResponse;
 use problem::Problem;
 pub use state::{AppParts, AppState};
 

@@ -17,11 +17,12 @@ use super::codes;
 use super::log::{self, RequestId};
 use super::openapi::{Operation, Schemas, Security};
 use super::problem::{Problem, chain};
+use super::reason;
 use super::request::read_json;
 use super::state::AppState;
 use super::uri::QueryToken;
 use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
-use crate::audit::Outcome;
+use crate::audit::{HttpRequest, Outcome};
 use crate::livekit::NOT_CONFIGURED;
 use quell_policy::TenantId;
 
@@ -122,7 +123,12 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let _turn = state.mutes.enter(caller.id().map(TenantId::as_str))?;
     let body = body.whole().await;
     let body = body.map_err(|error| unread(AuthError::Body(error)))?;
-    let asked = read(&parts.headers, &body.bytes)?;
+    let (asked, reason) = read(&parts.headers, &body.bytes)?;
+    let sent = HttpRequest {
+        id: RequestId::of(&parts),
+        on_behalf_of: caller.on_behalf_of().map(str::to_owned),
+        reason,
+    };
     log::track(
         &asked.room_name,
         &asked.participant_identity,
@@ -134,7 +140,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
         identity: &asked.participant_identity,
         track_sid: &asked.track_sid,
         muted: asked.muted,
-        request_id: &RequestId::of(&parts),
+        request: &sent,
     };
     let untried = async |outcome, problem: Problem| {
         let livekit = state.runner.as_ref().map(|runner| &runner.livekit);
@@ -184,9 +190,11 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         ])
 }
 
-fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<MuteBody, Problem> {
+/// What is asked for, and why.
+fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<(MuteBody, Option<String>), Problem> {
     let fields: Map<String, Value> = read_json(headers, bytes)?;
-    Ok(MuteBody {
+    let reason = reason::of_request(headers, fields.get("reason"))?;
+    let asked = MuteBody {
         room_name: text(&fields, "room_name")?,
         participant_identity: text(&fields, "participant_identity")?,
         track_sid: text(&fields, "track_sid")?,
@@ -199,7 +207,8 @@ fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<MuteBody, Problem> {
                 ));
             }
         },
-    })
+    };
+    Ok((asked, reason))
 }
 
 fn text(fields: &Map<String, Value>, name: &str) -> Result<String, Problem> {
@@ -229,7 +238,7 @@ mod tests {
         let good = r#"{"room_name":" r ","participant_identity":"p","track_sid":"t","muted":true,"more":1}"#;
         let json = HeaderValue::from_static("application/json; charset=utf-8");
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
-        let body = read(&headers, good.as_bytes()).unwrap();
+        let (body, _) = read(&headers, good.as_bytes()).unwrap();
         assert_eq!((body.room_name.as_str(), body.muted), (" r ", true));
         for (from, to, message) in [
             (r#"" r ""#, r#""""#, "`room_name` must not be empty"),

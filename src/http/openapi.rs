@@ -19,6 +19,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
+use super::reason;
+
 pub(super) use operation::{Operation, Security};
 pub(super) use schemas::Schemas;
 
@@ -56,7 +58,15 @@ pub(super) fn document<'a>(
         ],
         "paths": described,
         "components": {
-            "parameters": {"X-Request-Id": {
+            "parameters": {"X-Actor": {
+                "name": "X-Actor", "in": "header", "required": false, "example": "ann@acme.example",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^(?! *[cC] *[lL] *[iI] *:)[!-~]([ -~]*[!-~])?$"},
+                "description": "The person for whom a caller with an API secret calls, for the audit (`on_behalf_of`). UTF-8. Others leave it out: of a JWT, a claim says it.",
+            }, "X-Reason": {
+                "name": "X-Reason", "in": "header", "required": false, "example": "too loud",
+                "schema": {"type": "string", "maxLength": reason::CHARS_MAX, "pattern": "^[ -~]*$"},
+                "description": "Why, for the audit (`reason`). UTF-8.",
+            }, "X-Request-Id": {
                 "name": "X-Request-Id", "in": "header", "required": false, "schema": id, "example": "req-7f3a",
                 "description": "The request's id, for the log and the audit. Where there is none, or one of more than 128 characters, quell makes one.",
             }},

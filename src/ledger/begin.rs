@@ -283,7 +283,10 @@ impl BeginWriter {
         let policy_names: Vec<_> = policies.iter().map(|(_, name, _)| *name).collect();
         let policy_revisions: Vec<_> = policies.iter().map(|(.., revision)| *revision).collect();
         let event_ids: Vec<_> = entries().map(|e| stored(e.event_id.as_ref())).collect();
-        let request_ids: Vec<_> = entries().map(|e| stored(e.request_id.as_ref())).collect();
+        let requests: Vec<_> = entries().map(Entry::request_columns).collect();
+        let request_ids: Vec<_> = requests.iter().map(|(id, ..)| id.clone()).collect();
+        let on_behalf_ofs: Vec<_> = requests.iter().map(|(_, who, _)| who.clone()).collect();
+        let reasons: Vec<_> = requests.into_iter().map(|(.., why)| why).collect();
         let are_manual_unmutes: Vec<_> = proposals()
             .map(|p| {
                 p.permit.verb() == Verb::Unmute
@@ -327,6 +330,8 @@ impl BeginWriter {
             &repeats_ids as _,
             &repeats_ats as _,
             &looked_after as _,
+            &on_behalf_ofs as _,
+            &reasons as _,
         )
         .fetch_all(connection)
         .await?;

@@ -3,11 +3,11 @@ with asked as materialized (
         $6::interval[], $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[],
         $12::text[], $13::text[], $14::text[], $15::int[], $16::text[], $17::text[],
         $18::text[], $19::bool[], $20::interval[], $21::timestamptz[], $22::text[], $23::int[],
-        $25::uuid[], $26::timestamptz[], $27::timestamptz[])
+        $25::uuid[], $26::timestamptz[], $27::timestamptz[], $28::text[], $29::text[])
     as t(action_id, room_sid, identity, source, track_sid, hold, as_of, origin, actor, tenant,
          action, room_name, policy_owner, policy_name, policy_revision, event_id, request_id,
          before, is_manual_unmute, fetched, job_created_at, job_event_id, attempt, repeats_id, repeats_at,
-         looked_after)),
+         looked_after, on_behalf_of, reason)),
 locked as materialized (
     select a.action_id
     from job j join asked a
@@ -64,10 +64,10 @@ written as (
     insert into audit_log
         (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
          identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-         request_id, settle_by, before)
+         request_id, on_behalf_of, reason, settle_by, before)
     select o.started_at, a.action_id, 'intent', a.origin, a.actor, a.tenant, a.action, a.room_name,
            a.room_sid, a.identity, a.track_sid, a.source, a.policy_owner, a.policy_name,
-           a.policy_revision, a.event_id, a.request_id, o.settle_by,
+           a.policy_revision, a.event_id, a.request_id, a.on_behalf_of, a.reason, o.settle_by,
            case when l.track_sid = a.track_sid and l.muted_at > coalesce(a.looked_after, statement_timestamp() - a.fetched)
                 then json_build_object('muted', l.muted)
                 -- Another track of the source came after it.

@@ -68,10 +68,11 @@ outcomes as (
     insert into audit_log
         (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid,
          identity, track_sid, source, policy_owner, policy_name, policy_revision, event_id,
-         request_id, outcome, error, before, after, changed, latency_ms)
+         request_id, on_behalf_of, reason, outcome, error, before, after, changed, latency_ms)
     select o.started_at, o.action_id, 'outcome', i.origin, i.actor, i.tenant, i.action,
            i.room_name, i.room_sid, i.identity, i.track_sid, i.source, i.policy_owner,
            i.policy_name, i.policy_revision, coalesce(o.repeat_event, i.event_id), i.request_id,
+           i.on_behalf_of, i.reason,
            case when is_repeated then 'unknown' else o.outcome end,
            case when is_repeated
                 then 'this replica was taken for gone, and another one did the same before anything was known of it'

@@ -1,6 +1,7 @@
-//! Audit rows of decisions that lead to no action: dry runs, and tracks that are given up.
+//! Audit rows of decisions that lead to no action: exemptions, dry runs, and tracks that are given up.
 
-use quell_policy::{Decision, Facts, PolicyRef, TenantId, Verdict};
+use quell_policy::{Decision, Exempted, Facts, PolicyRef, TenantId, Verdict};
+use serde_json::json;
 
 use super::{Handled, TrackResult};
 use crate::action::Cause;
@@ -27,13 +28,37 @@ impl Handled {
         let muted = self.facts.track.muted.known();
         let entry = Entry {
             policy: Some(PolicyRevision::from(policy)),
-            before: muted.map(|muted| serde_json::json!({ "muted": muted })),
+            before: muted.map(|muted| json!({ "muted": muted })),
             changed: muted.map(|muted| !muted),
             ..entry(&self.facts, cause, action)
         };
         Some(AuditRow {
             entry,
             outcome: Outcome::DryRun,
+            error: None,
+        })
+    }
+
+    /// The row of a track that an exemption left alone, and another policy was to mute; none where it was muted anyway.
+    #[must_use]
+    pub fn exempted_row(&self, cause: &Cause) -> Option<AuditRow> {
+        let muted = self.facts.track.muted.known().copied();
+        if !matches!(self.result, TrackResult::Nothing) || muted == Some(true) {
+            return None;
+        }
+        let exempted = exempted(self.decision.as_ref()?)?;
+        let mute = &exempted.mute;
+        let entry = Entry {
+            policy: Some(PolicyRevision::from(&*exempted.by)),
+            before: muted.map(|muted| json!({ "muted": muted })),
+            after: Some(json!({ "exempted_from": {
+                "owner": mute.owner.as_str(), "name": mute.name, "revision": mute.revision,
+            }})),
+            ..entry(&self.facts, cause, Action::Exempt)
+        };
+        Some(AuditRow {
+            entry,
+            outcome: Outcome::Done,
             error: None,
         })
     }
@@ -69,6 +94,14 @@ impl Handled {
             outcome,
             error: Some(format!("given up after {attempts} attempts: {error}")),
         }
+    }
+}
+
+/// The exemption that is in force, and the mute that it cancelled.
+fn exempted(decision: &Decision) -> Option<&Exempted> {
+    match &decision.enforced {
+        Verdict::Nothing { exempted } => exempted.as_deref(),
+        Verdict::Mute { .. } | Verdict::Indeterminate => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who changes policies, what they expect to be there, and what comes of it.
 
 use super::read::PolicyRecord;
-use crate::audit::{Actor, Origin};
+use crate::audit::{Actor, HttpRequest, Origin};
 use crate::postgres::failed_query;
 use quell_policy::PolicyKey;
 use quell_policy::limits::POLICIES_MAX;
@@ -17,7 +17,7 @@ pub struct Author<'a> {
     /// Who.
     pub actor: Actor,
     /// The request that asked for it.
-    pub request_id: Option<&'a str>,
+    pub request: Option<&'a HttpRequest>,
 }
 
 impl Author<'_> {

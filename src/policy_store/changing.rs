@@ -263,7 +263,7 @@ impl<'a> Changing<'a> {
                 revision: stored.revision,
             }),
             restored_from,
-            request_id: self.by.request_id.map(str::to_owned),
+            request: self.by.request.cloned(),
             before,
             after,
             ..Entry::new(self.by.origin, self.by.actor.clone(), action)

@@ -24,6 +24,11 @@ policies:
     match: {{ room: ["webinar-*"], source: [SCREEN_SHARE_AUDIO] }}
     effect: mute
     mode: {mode_of_trial}
+  - name: agents
+    match: {{ identity: agent }}
+    effect: exempt
+    priority: 200
+    reason: voice agents must be heard
 "#
     )
 }
@@ -120,6 +125,7 @@ async fn policies_act(app: &TestApp) {
     published(app, "webinar-1", "bob", microphone).await;
     published(app, "webinar-1", "bob", TrackSource::ScreenShareAudio).await;
     published(app, "webinar-2", "carl", TrackSource::ScreenShareAudio).await;
+    published(app, "webinar-1", "agent", microphone).await;
 
     // The webhook comes late, after a moderator's decision.
     app.simulator.set_webhook_url(None);

@@ -209,6 +209,33 @@ async fn facts_and_decision_are_stored_with_the_event_muted_or_not() {
     app.finish().await;
 }
 
+/// Whom a policy's own `unless` spares, it was never about.
+#[tokio::test]
+async fn whom_an_exemption_left_alone_is_a_row() {
+    let app = TestApp::new().await;
+    app.apply(WEBINAR).await;
+    app.room("webinar-1", "acme");
+    let agent = || Join::new("agent").kind(Kind::Agent);
+    app.publish("webinar-1", agent(), Publish::microphone());
+    let host = Join::new("host").attribute("role", "host");
+    app.publish("webinar-1", host, Publish::microphone());
+    let muted = Publish {
+        muted: true,
+        ..Publish::microphone()
+    };
+    app.publish("webinar-1", Join::new("silent").kind(Kind::Agent), muted);
+    app.settle().await;
+    let rows = "select string_agg(concat_ws(' ', origin, identity, outcome, policy_name, before, after -> 'exempted_from' ->> 'name', coalesce(changed::text, '-')), ', ' order by started_at)
+                from moderation_history where action = 'exempt'";
+    assert_eq!(
+        app.sql(rows).await.as_deref(),
+        Some(r#""webhook agent done agents-may-speak {""muted"": false} webinar-mics -""#)
+    );
+    let exempted = "select exempted from policy_effect where policy_name = 'agents-may-speak'";
+    assert_eq!(app.count(exempted).await, 1);
+    app.finish().await;
+}
+
 /// Who calls by phone through a connector has the kind of all connectors.
 #[tokio::test]
 async fn callers_are_told_from_others_of_their_kind_by_its_details() {

@@ -196,7 +196,9 @@ async fn each_condition_exception_and_owner_decides_as_it_says() {
         let settlement = app.settlement(&sid).await.unwrap();
         let expected = if by.is_some() { "muted" } else { "nothing" };
         assert_eq!(settlement, expected, "{what}");
-        let lines = app.lines(&format!("room_name = '{room}'")).await;
+        let lines = app
+            .lines(&format!("room_name = '{room}' and action = 'mute'"))
+            .await;
         let named: Vec<_> = lines.iter().filter_map(|l| l.rsplit(' ').next()).collect();
         assert_eq!(
             named,

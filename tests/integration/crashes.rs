@@ -47,7 +47,7 @@ impl Site {
         let author = Author {
             origin: Origin::Cli,
             actor: Actor::CommandLine("cli:test".to_owned()),
-            request_id: None,
+            request: None,
         };
         policy_store::apply(&service(&config), &author, &document.policies, None, None)
             .await

@@ -50,6 +50,7 @@ mod manual_access;
 mod manual_body;
 mod manual_trouble;
 mod own_postgres;
+mod people;
 mod pipeline;
 mod plans;
 mod policies;

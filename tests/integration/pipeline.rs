@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use quell::action::{Cause, Correlation};
-use quell::audit::Origin;
+use quell::audit::{HttpRequest, Origin};
 use quell::pipeline::{Handled, LiveTrack, Pipeline, Seen, TrackResult};
 use quell_policy::{Fact, TenantId};
 use tokio::time::Instant;
@@ -48,7 +48,10 @@ async fn live(app: &TestApp, sid: &str) -> LiveTrack {
 fn cause() -> Cause {
     Cause {
         origin: Origin::Webhook,
-        correlation: Correlation::Request("look-1".to_owned()),
+        correlation: Correlation::Request(HttpRequest {
+            id: "look-1".to_owned(),
+            ..HttpRequest::default()
+        }),
         arrived: Instant::now(),
     }
 }
@@ -113,7 +116,7 @@ async fn a_live_track_is_decided_on_and_muted_without_an_event() {
         "{handled:?}"
     );
     let row = handled.dry_run_row(&cause).unwrap();
-    assert_eq!(row.entry.request_id.as_deref(), Some("look-1"));
+    assert_eq!(row.entry.request.unwrap().id, "look-1");
     assert_eq!(row.entry.policy.unwrap().key.name, "cameras");
     // Nobody says what would have changed of a track on which nothing came to an end.
     for result in [

@@ -109,7 +109,7 @@ fn author() -> Author<'static> {
     Author {
         origin: Origin::Cli,
         actor: Actor::CommandLine("cli:test".to_owned()),
-        request_id: None,
+        request: None,
     }
 }
 

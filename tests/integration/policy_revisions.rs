@@ -17,7 +17,7 @@ pub(crate) fn by() -> Author<'static> {
     Author {
         origin: Origin::Cli,
         actor: Actor::CommandLine("cli:test".to_owned()),
-        request_id: None,
+        request: None,
     }
 }
 

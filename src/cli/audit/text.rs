@@ -21,6 +21,10 @@ pub(super) fn line(row: &HistoryRow) -> String {
         (whom.join(" "), policy.or_else(|| row.actor.clone()))
     };
     let by = by.unwrap_or_else(|| "a caller without an id".to_owned());
+    let person = row.on_behalf_of.as_ref();
+    let person = person.map_or_else(String::new, |person| format!(" for {person}"));
+    let reason = row.reason.as_ref();
+    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     let unchanged = if row.changed == Some(false) {
         " (it was so already)"
     } else {
@@ -31,7 +35,7 @@ pub(super) fn line(row: &HistoryRow) -> String {
         .as_ref()
         .map_or_else(String::new, |error| format!(": {error}"));
     let text = format!(
-        "{}  {:<10} {:<13} {whom}  by {by}{unchanged}{error}",
+        "{}  {:<10} {:<13} {whom}  by {by}{person}{reason}{unchanged}{error}",
         row.started_at.format(TIME),
         row.outcome,
         row.action,

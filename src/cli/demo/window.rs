@@ -65,7 +65,7 @@ impl Story<'_> {
         let author = Author {
             origin: Origin::Cli,
             actor: Actor::CommandLine("cli:demo".into()),
-            request_id: None,
+            request: None,
         };
         let expected = ExpectedRevision::Anything;
         policy_store::put(self.pool, &author, &policy, ManagedBy::Apply, expected).await?;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::output::{TIME, print_out};
+use super::output::{Format, TIME, print_out};
 use super::{OwnerArguments, full_name, with_database};
+use crate::http::RevisionResponse;
 use crate::policy_store::{self, PAGE_MAX, Revision, RevisionPage, changed_fields};
 use crate::postgres::Pool;
 use quell_policy::Owner;
@@ -20,6 +21,9 @@ pub(in crate::cli) struct Arguments {
     /// Show at most this many, the newest first
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
+    /// How revisions are shown; json has a line each
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -35,13 +39,21 @@ async fn show(pool: &Pool, arguments: &Arguments) -> anyhow::Result<()> {
             if page.revisions.is_empty() {
                 return nothing(arguments);
             }
-            print_out(&head(arguments))?;
+            if arguments.format == Format::Text {
+                print_out(&head(arguments))?;
+            }
         }
-        let lines: String = page
-            .revisions
-            .iter()
-            .map(|revision| line(arguments, revision))
-            .collect();
+        let mut lines = String::new();
+        for revision in &page.revisions {
+            match arguments.format {
+                Format::Text => lines.push_str(&line(arguments, revision)),
+                Format::Json => {
+                    let revision = RevisionResponse::new(revision.clone());
+                    lines.push_str(&serde_json::to_string(&revision)?);
+                    lines.push('\n');
+                }
+            }
+        }
         print_out(&lines)?;
         left = left.saturating_sub(PAGE_MAX);
         oldest = page.revisions.into_iter().next_back();
@@ -49,6 +61,9 @@ async fn show(pool: &Pool, arguments: &Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
         if left == 0 {
+            if arguments.format == Format::Json {
+                return Ok(());
+            }
             let more = arguments.limit.saturating_mul(2);
             return print_out(&format!("... there are older ones: --limit {more}\n"));
         }
@@ -74,6 +89,7 @@ async fn page(
 fn nothing(arguments: &Arguments) -> anyhow::Result<()> {
     let owner = match (&arguments.name, arguments.owner.only()) {
         (Some(name), _) => anyhow::bail!(never_was(&arguments.owner.owner(), name)),
+        (None, _) if arguments.format == Format::Json => return Ok(()),
         (None, None) => {
             return print_out(
                 "no policy was ever written; write some with: quell policy apply policies/\n",

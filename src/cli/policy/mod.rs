@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use self::output::Format;
 use super::{configured, failed, told_to_stop};
 use crate::access::Principal;
 use crate::audit::{Actor, Origin};
@@ -48,6 +49,9 @@ pub(super) enum Command {
     List {
         #[command(flatten)]
         owner: OwnerArguments,
+        /// How policies are shown; json has a line each
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Show one policy as YAML
     Show {
@@ -109,7 +113,9 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::Apply(arguments) => apply::run(arguments).await,
         Command::Plan(arguments) => plan::run(arguments).await,
         Command::Backtest(arguments) => backtest::run(arguments).await,
-        Command::List { owner } => with_database(async |pool| show::list(pool, owner).await).await,
+        Command::List { owner, format } => {
+            with_database(async |pool| show::list(pool, owner, *format).await).await
+        }
         Command::Show { name, owner } => {
             with_database(async |pool| show::show(pool, name, owner).await).await
         }
@@ -193,7 +199,7 @@ impl CommandLine {
         Author {
             origin: Origin::Cli,
             actor: Actor::CommandLine(self.0.clone()),
-            request_id: None,
+            request: None,
         }
     }
 }

@@ -3,16 +3,32 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 
-use super::output::{TIME, print_out};
+use super::output::{Format, TIME, print_out};
 use super::{OwnerArguments, full_name};
+use crate::http::PolicyResponse;
 use crate::policy_store::{self, ALL_POLICIES_TIMEOUT, PolicyRecord};
 use crate::postgres::Pool;
 use quell_policy::terminal::without_controls;
 use quell_policy::{Document, Effect, Policy};
 
-pub(super) async fn list(pool: &Pool, owner: &OwnerArguments) -> anyhow::Result<()> {
+pub(super) async fn list(
+    pool: &Pool,
+    owner: &OwnerArguments,
+    format: Format,
+) -> anyhow::Result<()> {
     let stored =
         policy_store::list(&pool.within(ALL_POLICIES_TIMEOUT), owner.only().as_ref()).await?;
+    if format == Format::Json {
+        let mut lines = String::new();
+        for stored in stored {
+            lines.push_str(&serde_json::to_string(&PolicyResponse::new(
+                stored,
+                Vec::new(),
+            ))?);
+            lines.push('\n');
+        }
+        return print_out(&lines);
+    }
     if stored.is_empty() {
         return print_out("no policies; write some with: quell policy apply policies/\n");
     }

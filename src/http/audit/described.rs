@@ -13,5 +13,6 @@ pub(super) fn example() -> Value {
         "source": "MICROPHONE", "policy_owner": "acme", "policy_name": "webinar-mics", "policy_revision": 3,
         "restored_from": null, "event_id": "EV_4sQWBKxkXCUN", "request_id": null, "before": {"muted": false},
         "after": {"muted": true}, "changed": true, "latency_ms": 5.2, "settled_at": "2026-03-02T21:30:00.446365Z",
+        "on_behalf_of": null, "reason": null,
     })
 }

@@ -43,6 +43,8 @@ macro_rules! queries {
             track_sid: Option<String>,
             /// Who requested it: a caller's id, or `cli:` and a user.
             actor: Option<String>,
+            /// The person for whom a caller requested it.
+            on_behalf_of: Option<String>,
             /// The policy that requested it, or that was changed.
             policy_name: Option<String>,
             /// How it came about.
@@ -77,6 +79,7 @@ macro_rules! queries {
                     ("identity", self.identity.take()),
                     ("track_sid", self.track_sid.take()),
                     ("actor", self.actor.take()),
+                    ("on_behalf_of", self.on_behalf_of.take()),
                     ("policy_name", self.policy_name.take()),
                     ("origin", word("origin", self.origin.take(), ORIGINS)?),
                     ("action", word("action", self.action.take(), ACTIONS)?),

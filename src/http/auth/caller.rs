@@ -55,6 +55,7 @@ impl Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     id: Option<TenantId>,
+    on_behalf_of: Option<Id>,
     operator: bool,
     scopes: BTreeSet<Scope>,
 }
@@ -64,6 +65,12 @@ impl Caller {
     #[must_use]
     pub fn id(&self) -> Option<&TenantId> {
         self.id.as_ref()
+    }
+
+    /// The person for whom the caller calls, as it says.
+    #[must_use]
+    pub fn on_behalf_of(&self) -> Option<&str> {
+        self.on_behalf_of.as_ref().map(|person| person.0.as_str())
     }
 
     /// Whether the id is one of `QUELL_OPERATOR_IDS`. A caller without an id never is.
@@ -83,6 +90,7 @@ impl Caller {
         Self {
             operator: operator_ids.contains(identity.id.0.as_str()),
             id: Some(identity.id.0),
+            on_behalf_of: identity.on_behalf_of,
             scopes: identity.scopes,
         }
     }
@@ -91,6 +99,7 @@ impl Caller {
     pub(super) fn without_id() -> Self {
         Self {
             id: None,
+            on_behalf_of: None,
             operator: false,
             scopes: BTreeSet::from([Scope::Mute]),
         }
@@ -101,10 +110,12 @@ impl Caller {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) id: Id,
+    /// The person for whom it is used.
+    pub(super) on_behalf_of: Option<Id>,
     pub(super) scopes: BTreeSet<Scope>,
 }
 
-/// A caller's id: text that `caller_id` has nothing against.
+/// The id of a caller, or of a person: text that `caller_id` has nothing against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Id(TenantId);
 
@@ -136,6 +147,7 @@ mod tests {
         let caller = |id: &str| {
             let identity = Identity {
                 id: Id::new(id).unwrap(),
+                on_behalf_of: None,
                 scopes: Scope::all(),
             };
             Caller::identified(identity, &operators)

@@ -11,7 +11,8 @@
 //! the one that it names.
 //!
 //! Claims: `exp` is needed and, like `nbf`, checked with 60 s of leeway; `iss` and `aud` are checked
-//! where they are configured; the id claim must be a string that is not blank. Scopes are the
+//! where they are configured; the id claim must be a string that is not blank, and so must the actor claim where
+//! one is configured and there. Scopes are the
 //! first of `scope`, `scp` and `scopes` that is there, as words between spaces or a list of them;
 //! words of others mean nothing here, and a claim of another type grants nothing. A token without
 //! any of the three may do all that its tenant may.
@@ -45,6 +46,8 @@ pub(super) struct Jwts {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) id_claim: String,
+    /// The claim that names the person for whom the token is used.
+    pub(super) actor_claim: Option<String>,
     pub(super) clock: Clock,
 }
 
@@ -192,10 +195,28 @@ impl Jwts {
             Ok(id) => id,
             Err(refusal) => return JwtVerdict::Refused(refusal),
         };
-        JwtVerdict::Caller(Identity {
-            id,
-            scopes: scopes(claims),
-        })
+        match self.on_behalf_of(claims) {
+            Ok(on_behalf_of) => JwtVerdict::Caller(Identity {
+                id,
+                on_behalf_of,
+                scopes: scopes(claims),
+            }),
+            Err(refusal) => JwtVerdict::Refused(refusal),
+        }
+    }
+
+    /// The actor claim, or its `sub` (RFC 8693, 4.1). A token without it is nobody else's.
+    fn on_behalf_of(&self, claims: &Claims) -> Result<Option<Id>, Refusal> {
+        let claim = self.actor_claim.as_ref().and_then(|name| claims.get(name));
+        let Some(claim) = claim else {
+            return Ok(None);
+        };
+        let person = claim.get("sub").unwrap_or(claim).as_str();
+        let person = person.and_then(|person| Id::new(person).ok());
+        person.map(Some).ok_or(Refusal::new(
+            AuthFailure::BadClaims,
+            "the token's actor claim names nobody: it must be a text of 1 to 256 characters, or an object with such a `sub`",
+        ))
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), Refusal> {

@@ -126,6 +126,7 @@ async fn jwts(config: &JwtConfig, clock: &Clock) -> Result<Jwts, AuthSetupError>
         issuer: config.issuer.clone(),
         audience: config.audience.clone(),
         id_claim: config.id_claim.clone(),
+        actor_claim: config.actor_claim.clone(),
         clock: clock.clone(),
     })
 }

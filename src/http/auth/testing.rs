@@ -263,6 +263,7 @@ pub(super) fn jwt(source: JwtKeySource) -> JwtConfig {
         issuer: None,
         audience: None,
         id_claim: "sub".to_owned(),
+        actor_claim: None,
     }
 }
 

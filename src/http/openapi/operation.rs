@@ -228,7 +228,20 @@ impl Operation {
                 .push(error);
         }
         let mut parameters = self.parameters;
-        parameters.push(json!({"$ref": "#/components/parameters/X-Request-Id"}));
+        let (takes_actor, takes_reason) = match self.security {
+            Security::Nobody | Security::LiveKit => (false, false),
+            Security::Mute => (true, true),
+            Security::Token(scope) => (true, matches!(scope, Scope::Mute | Scope::PoliciesWrite)),
+        };
+        for (name, takes) in [
+            ("X-Request-Id", true),
+            ("X-Actor", takes_actor),
+            ("X-Reason", takes_reason),
+        ] {
+            if takes {
+                parameters.push(json!({"$ref": format!("#/components/parameters/{name}")}));
+            }
+        }
         for (status, errors) in by_status {
             self.answers.insert(status, failure(&errors));
         }

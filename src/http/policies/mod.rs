@@ -67,7 +67,7 @@ fn no_precondition() -> Problem {
 /// A stored policy.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "StoredPolicy")]
-struct PolicyResponse<D = Value> {
+pub(crate) struct PolicyResponse<D = Value> {
     /// Whose it is: a tenant, or null for the operator.
     owner: Owner,
     /// Its name, unique for its owner.
@@ -90,7 +90,7 @@ struct PolicyResponse<D = Value> {
 }
 
 impl<D: Serialize> PolicyResponse<D> {
-    fn new(stored: PolicyRecord<D>, warnings: Vec<String>) -> Self {
+    pub(crate) fn new(stored: PolicyRecord<D>, warnings: Vec<String>) -> Self {
         Self {
             owner: stored.owner,
             name: stored.name,
@@ -238,7 +238,7 @@ pub(super) async fn delete(
             not_found()
         });
     };
-    let author = request.author();
+    let author = request.author()?;
     let _slot = request.slot(&state).await?;
     match policy_store::delete(&state.pool, &author.by(), owner, name, expected).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -6,11 +6,12 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::{no_precondition, not_found};
-use crate::audit::{Actor, Origin};
+use crate::audit::{Actor, HttpRequest, Origin};
 use crate::http::admission::Slot;
 use crate::http::log::RequestId;
 use crate::http::precondition;
 use crate::http::problem::Problem;
+use crate::http::reason;
 use crate::http::request::{ApiRequest, check_json};
 use crate::http::state::AppState;
 use crate::policy_store::{self, Author, ChangeError, Changed, ExpectedRevision, ManagedBy};
@@ -41,7 +42,7 @@ impl Precondition {
 /// An author's texts, held while the author is borrowed from.
 pub(super) struct AuthorTexts {
     id: TenantId,
-    request_id: String,
+    request: HttpRequest,
 }
 
 impl AuthorTexts {
@@ -49,7 +50,7 @@ impl AuthorTexts {
         Author {
             origin: Origin::Rest,
             actor: Actor::Caller(Some(self.id.clone())),
-            request_id: Some(&self.request_id),
+            request: Some(&self.request),
         }
     }
 }
@@ -66,11 +67,15 @@ impl ApiRequest {
         location
     }
 
-    pub(super) fn author(&self) -> AuthorTexts {
-        AuthorTexts {
+    pub(super) fn author(&self) -> Result<AuthorTexts, Problem> {
+        Ok(AuthorTexts {
             id: self.caller_id.clone(),
-            request_id: RequestId::of(&self.parts),
-        }
+            request: HttpRequest {
+                id: RequestId::of(&self.parts),
+                on_behalf_of: self.caller.on_behalf_of().map(str::to_owned),
+                reason: reason::of_headers(&self.parts.headers)?,
+            },
+        })
     }
 
     /// The policy in the body; at a path with a name, the body may leave its name out.
@@ -107,7 +112,7 @@ impl ApiRequest {
         policy: &Policy,
         expected: ExpectedRevision,
     ) -> Result<Result<Changed, ChangeError>, Problem> {
-        let author = self.author();
+        let author = self.author()?;
         let by = author.by();
         let _slot = self.slot(state).await?;
         let changed = policy_store::put(&state.pool, &by, policy, ManagedBy::Rest, expected);

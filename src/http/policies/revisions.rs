@@ -63,7 +63,7 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Er
 /// One revision of a policy.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Revision")]
-struct RevisionResponse {
+pub(crate) struct RevisionResponse {
     /// Whose policy it is: a tenant, or null for the operator.
     owner: Owner,
     /// The policy.
@@ -86,7 +86,7 @@ struct RevisionResponse {
 }
 
 impl RevisionResponse {
-    fn new(revision: Revision) -> Self {
+    pub(crate) fn new(revision: Revision) -> Self {
         let changes = changed_fields(revision.previous.as_ref(), revision.document.as_ref());
         Self {
             owner: revision.owner,
@@ -202,7 +202,7 @@ pub(in crate::http) async fn rollback(
         managed_by: Some(ManagedBy::Rest),
         expected: precondition.revision,
     };
-    let author = request.author();
+    let author = request.author()?;
     let _slot = request.slot(&state).await?;
     let changed = policy_store::rollback(&state.pool, &author.by(), &wanted).await;
     let changed = changed.map_err(|error| match error {

@@ -293,7 +293,9 @@ impl Worker {
     ) {
         let action = handled.action.take();
         let rows = handled.row.take();
-        let rows = rows.into_iter().chain(handled.dry_run_row(&cause(&job)));
+        let cause = cause(&job);
+        let rows = rows.into_iter().chain(handled.exempted_row(&cause));
+        let rows = rows.chain(handled.dry_run_row(&cause));
         let end = JobEnd {
             // It stays for people to find.
             given_up: why.clone().filter(|_| settlement == Settlement::Undecided),

@@ -224,7 +224,7 @@ impl TestApp {
         let author = Author {
             origin: Origin::Cli,
             actor: Actor::CommandLine("cli:test".to_owned()),
-            request_id: None,
+            request: None,
         };
         policy_store::apply(&self.state().pool, &author, &document.policies, None, None)
             .await

@@ -31,6 +31,7 @@ fn patient(url: &Url, clock: &ManualClock, timeout: Duration) -> Jwts {
         issuer: None,
         audience: None,
         id_claim: "sub".to_owned(),
+        actor_claim: None,
         clock: clock.clock(),
     }
 }

@@ -20,6 +20,7 @@ fn jwts() -> Jwts {
         issuer: None,
         audience: None,
         id_claim: "sub".to_owned(),
+        actor_claim: None,
         clock: clock().clock(),
     }
 }
@@ -332,6 +333,7 @@ async fn the_id_is_a_string_that_can_be_an_id() {
     }
     let jwts = Jwts {
         id_claim: "tenant".to_owned(),
+        actor_claim: None,
         ..jwts()
     };
     let token = hs256(&with(good_claims(), &json!({"sub": "x", "tenant": "acme"})));

@@ -1,0 +1,37 @@
+//! `X-Actor`: the person for whom a caller with an API secret calls.
+//!
+//! Such a secret is a backend's, which knows its people. A token can be in a person's own hands, and whoever has it
+//! would say whom it likes: there the JWT's actor claim says it, and the header is refused.
+
+use axum::http::{HeaderMap, HeaderName};
+
+use super::AuthError;
+use super::caller::Id;
+
+pub(in crate::http) const X_ACTOR: HeaderName = HeaderName::from_static("x-actor");
+
+/// The person; none where the header is not there.
+pub(super) fn of_headers(headers: &HeaderMap) -> Result<Option<Id>, AuthError> {
+    let mut sent = headers.get_all(X_ACTOR).iter();
+    let Some(first) = sent.next() else {
+        return Ok(None);
+    };
+    if sent.next().is_some() {
+        return Err(AuthError::Actor("X-Actor stands twice: send it once"));
+    }
+    let text = str::from_utf8(first.as_bytes()).ok();
+    let person = text.and_then(|text| Id::new(text).ok());
+    person.map(Some).ok_or(AuthError::Actor(
+        "X-Actor must be 1 to 256 characters of UTF-8, not blank, and not begin with cli:",
+    ))
+}
+
+/// For callers without an API secret.
+pub(super) fn refuse(headers: &HeaderMap) -> Result<(), AuthError> {
+    if headers.contains_key(X_ACTOR) {
+        return Err(AuthError::Actor(
+            "X-Actor is taken from callers with an API secret only: leave it out (a JWT says it by the claim that QUELL_JWT_ACTOR_CLAIM names)",
+        ));
+    }
+    Ok(())
+}
