@@ -8,3 +8,4 @@ deny_version=0.20.2
 # Tools go to a cache, so that `cargo clean` and a second clone keep them.
 tools_dir=${QUELL_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/quell}
 livekit_server=$tools_dir/bin/livekit-server-$livekit_version
+promtool=$tools_dir/bin/promtool

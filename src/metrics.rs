@@ -1,20 +1,22 @@
-//! Where the time goes and what came of it, for `/metrics` (`OpenMetrics` text).
+//! Where the time goes and what came of it, for `/metrics`.
 
 mod auth_failure;
 mod connections;
 mod labels;
 mod policies;
 mod sweeps;
+mod text;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use auth_failure::AuthFailure;
@@ -25,19 +27,9 @@ use labels::{
 };
 use policies::PolicyMetrics;
 use sweeps::SweepMetrics;
+pub use text::TextFormat;
+use webhooks::WebhookMetrics;
 
-/// What a webhook comes to.
-const WEBHOOK_RESULTS: &[&str] = &[
-    "stored",
-    "duplicate",
-    "not_committed",
-    "no_body",
-    "not_configured",
-    "bad_signature",
-    "no_event",
-    "too_large",
-    "wrong_path",
-];
 /// What a job comes to.
 const SETTLEMENTS: &[&str] = &[
     "muted",
@@ -66,7 +58,8 @@ struct MetricsInner {
     registry: Registry,
     steps: Family<StepLabel, Histogram>,
     batches: Family<BatchLabel, Histogram>,
-    webhooks: Family<ResultLabel, Counter>,
+    webhooks: WebhookMetrics,
+    ready: Gauge,
     settled: Family<ResultLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
     auth_failures: Family<ReasonLabel, Counter>,
@@ -100,21 +93,26 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("quell");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program's version", version);
+        let ready = Gauge::default();
+        registry.register(
+            "ready",
+            "Whether /readyz is 200 (1) or 503 (0), asked as the metrics are",
+            ready.clone(),
+        );
         let steps = Family::<StepLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(STEP_BUCKETS_SECS)
         });
-        let webhooks = Family::<ResultLabel, Counter>::default();
         let settled = Family::<ResultLabel, Counter>::default();
         let requests = Family::<RequestLabels, Counter>::default();
         let auth_failures = Family::<ReasonLabel, Counter>::default();
         for step in Step::ALL {
             drop(steps.get_or_create(&StepLabel { step }));
         }
-        for (family, results) in [(&webhooks, WEBHOOK_RESULTS), (&settled, SETTLEMENTS)] {
-            for result in results {
-                let result = (*result).to_owned();
-                drop(family.get_or_create(&ResultLabel { result }));
-            }
+        for result in SETTLEMENTS {
+            let result = (*result).to_owned();
+            drop(settled.get_or_create(&ResultLabel { result }));
         }
         for reason in AuthFailure::ALL {
             let reason = reason.as_str();
@@ -142,7 +140,6 @@ impl Metrics {
             steps.clone(),
         );
         let batches = batches(&mut registry);
-        registry.register("webhooks", "Webhooks received, by result", webhooks.clone());
         registry.register("settled", "Jobs settled, by how", settled.clone());
         registry.register(
             "http_requests",
@@ -170,7 +167,8 @@ impl Metrics {
         Self(Arc::new(MetricsInner {
             steps,
             batches,
-            webhooks,
+            ready,
+            webhooks: WebhookMetrics::register(&mut registry),
             settled,
             requests,
             auth_failures,
@@ -199,14 +197,6 @@ impl Metrics {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let batches = self.0.batches.get_or_create(&BatchLabel { batch });
         batches.observe(f64::from(count));
-    }
-
-    /// Counts a webhook.
-    pub fn webhook(&self, result: &str) {
-        let label = ResultLabel {
-            result: result.to_owned(),
-        };
-        self.0.webhooks.get_or_create(&label).inc();
     }
 
     /// Counts a settled job.
@@ -241,6 +231,11 @@ impl Metrics {
         let reason = reason.as_str();
         let label = ReasonLabel { reason };
         self.0.auth_failures.get_or_create(&label).inc();
+    }
+
+    /// Says whether this process is ready.
+    pub fn ready(&self, is_ready: bool) {
+        self.0.ready.set(i64::from(is_ready));
     }
 
     /// Says how many jobs wait, and for how long the oldest of them has.
@@ -280,13 +275,16 @@ impl Metrics {
         self.0.maintenance_runs.get_or_create(&label).inc();
     }
 
-    /// The text that a scraper reads.
+    /// All of them, as a scraper reads them.
+    #[must_use]
+    pub fn text_as(&self, format: TextFormat) -> String {
+        format.text(&self.0.registry)
+    }
+
+    /// All of them in the Prometheus text format.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        encode(&mut text, &self.0.registry).unwrap_or_default();
-        text
+        self.text_as(TextFormat::Prometheus)
     }
 }
 
@@ -334,7 +332,7 @@ mod tests {
             assert!(text.contains(&sample), "{sample} is not in:\n{text}");
             metrics.auth_failure(AuthFailure::ALL[0]);
         }
-        for word in WEBHOOK_RESULTS.iter().chain(SETTLEMENTS) {
+        for word in webhooks::RESULTS.iter().chain(SETTLEMENTS) {
             assert!(
                 text.contains(&format!("{{result=\"{word}\"}} 0\n")),
                 "{word}"
@@ -353,7 +351,7 @@ mod tests {
         let words = AuthFailure::ALL.map(AuthFailure::as_str);
         let words = words
             .into_iter()
-            .chain(WEBHOOK_RESULTS.iter().copied())
+            .chain(webhooks::RESULTS.iter().copied())
             .chain(SETTLEMENTS.iter().copied());
         let named: BTreeSet<&str> = text
             .lines()

@@ -1,8 +1,8 @@
 //! For whoever runs quell: liveness, readiness and metrics.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -10,8 +10,7 @@ use super::codes;
 use super::openapi::{Operation, Schemas, Security};
 use super::problem::Problem;
 use super::state::AppState;
-
-const KIND_OF_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::metrics::TextFormat;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
@@ -20,23 +19,32 @@ pub(super) async fn alive() -> StatusCode {
 
 /// `GET /readyz`: every part runs, and webhooks can be committed: something was within the last second.
 pub(super) async fn ready(State(state): State<AppState>) -> Response {
-    if state.broken.is_cancelled() {
-        return Problem::unavailable("a part of quell has ended: start it anew").into_response();
-    }
-    if state.leaving.is_cancelled() {
-        return Problem::stopping().into_response();
-    }
-    match state.inbox.ready().await {
+    match readiness(&state).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(error) => Problem::unavailable(error.to_string())
-            .because(error.cause)
-            .into_response(),
+        Err(problem) => problem.into_response(),
     }
 }
 
-/// `GET /metrics`: `OpenMetrics` text.
-pub(super) async fn metrics(State(state): State<AppState>) -> Response {
-    ([(CONTENT_TYPE, KIND_OF_METRICS)], state.metrics.text()).into_response()
+async fn readiness(state: &AppState) -> Result<(), Problem> {
+    if state.broken.is_cancelled() {
+        return Err(Problem::unavailable(
+            "a part of quell has ended: start it anew",
+        ));
+    }
+    if state.leaving.is_cancelled() {
+        return Err(Problem::stopping());
+    }
+    let ready = state.inbox.ready().await;
+    ready.map_err(|error| Problem::unavailable(error.to_string()).because(error.cause))
+}
+
+/// `GET /metrics`: as the scraper asks for them.
+pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    state.metrics.ready(readiness(&state).await.is_ok());
+    let accept = headers.get_all(ACCEPT).into_iter();
+    let format = TextFormat::accepted(accept.filter_map(|value| value.to_str().ok()));
+    let text = state.metrics.text_as(format);
+    ([(CONTENT_TYPE, format.media_type())], text).into_response()
 }
 
 pub(super) fn alive_operation(_: &mut Schemas) -> Operation {
@@ -65,8 +73,16 @@ pub(super) fn ready_operation(_: &mut Schemas) -> Operation {
 }
 
 pub(super) fn metrics_operation(_: &mut Schemas) -> Operation {
-    let content = json!({KIND_OF_METRICS: {"schema": {"type": "string"}, "example": "# EOF\n"}});
+    let sample = "quell_ready 1\n";
+    let content = json!({
+        TextFormat::Prometheus.media_type(): {"schema": {"type": "string"}, "example": sample},
+        TextFormat::OpenMetrics.media_type(): {"schema": {"type": "string"}, "example": format!("{sample}# EOF\n")},
+    });
     Operation::new(Security::Nobody, "operation", "getMetrics", "Metrics")
         .text("At `QUELL_METRICS_LISTEN` alone, where that is set.")
-        .answer_of(StatusCode::OK, "OpenMetrics text.", &content)
+        .answer_of(
+            StatusCode::OK,
+            "The Prometheus text format, or OpenMetrics where `Accept` names it.",
+            &content,
+        )
 }

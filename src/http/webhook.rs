@@ -137,10 +137,9 @@ pub(super) async fn handler(State(state): State<AppState>, request: Request) -> 
     match accept(&state, request, arrived).await {
         Ok(accepted) => {
             fail_point::reach(FailPoint::Ack);
-            state.metrics.webhook(match accepted {
-                Accepted::Stored => "stored",
-                Accepted::Duplicate => "duplicate",
-            });
+            let is_new = accepted == Accepted::Stored;
+            let now = state.clock.unix_seconds();
+            state.metrics.webhook_accepted(is_new, now);
             StatusCode::OK.into_response()
         }
         Err(error) => {

@@ -278,6 +278,12 @@ async fn without_its_database_quell_is_alive_and_not_ready() {
         format!("{}/readyz", app.url),
     );
     assert_eq!(status(&app.http, &readyz).await, 200);
+    let says = async |sample: &str| {
+        let metrics = app.http.get(format!("{}/metrics", app.url));
+        let metrics = metrics.send().await.unwrap().text().await.unwrap();
+        metrics.lines().any(|line| line == sample)
+    };
+    assert!(says("quell_ready 1").await);
     let name = app.sql("select current_database()").await.unwrap();
     let mut admin = admin().await;
     let alter = async |admin: &mut sqlx::PgConnection, allowed: bool| {
@@ -298,6 +304,7 @@ async fn without_its_database_quell_is_alive_and_not_ready() {
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["code"], "UNAVAILABLE");
     assert_eq!(status(&app.http, &healthz).await, 200);
+    assert!(says("quell_ready 0").await);
     alter(&mut admin, true).await;
     admin.close().await.unwrap();
     let ready = async || status(&app.http, &readyz).await == 200;

@@ -44,6 +44,11 @@ async fn what_a_real_server_sent_is_stored_without_the_turn_password() {
             assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{body}");
         }
     }
+    // Also of what was stored before: LiveKit reaches this process.
+    let metrics = app.state().metrics.text();
+    let now = hands.clock().unix_seconds();
+    let last = format!("\nquell_webhook_last_accepted_timestamp_seconds {now}\n");
+    assert!(metrics.contains(&last), "{last} is not in:\n{metrics}");
     let rows = sqlx::query(
         "select event_id, event, extract(epoch from created_at)::bigint::text as created_at,
                 room_sid, room_name, tenant, identity, track_sid, body::text as body
