@@ -27,7 +27,7 @@ policies:
   - name: agents
     match: {{ identity: agent }}
     effect: exempt
-    priority: 200
+    priority: 1000
     reason: voice agents must be heard
 "#
     )
