@@ -2,6 +2,7 @@
 
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
 use livekit_protocol::TrackSource;
+use livekit_protocol::participant_info::Kind;
 use reqwest::{Method as Http, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -25,7 +26,7 @@ policies:
     effect: mute
     mode: {mode_of_trial}
   - name: agents
-    match: {{ identity: agent }}
+    match: {{ kind: [AGENT] }}
     effect: exempt
     priority: 1000
     reason: voice agents must be heard
@@ -125,7 +126,9 @@ async fn policies_act(app: &TestApp) {
     published(app, "webinar-1", "bob", microphone).await;
     published(app, "webinar-1", "bob", TrackSource::ScreenShareAudio).await;
     published(app, "webinar-2", "carl", TrackSource::ScreenShareAudio).await;
-    published(app, "webinar-1", "agent", microphone).await;
+    let agent = Join::new("agent").kind(Kind::Agent);
+    app.publish("webinar-1", agent, Publish::microphone());
+    app.settle().await;
 
     // The webhook comes late, after a moderator's decision.
     app.simulator.set_webhook_url(None);
