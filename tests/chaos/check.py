@@ -249,8 +249,8 @@ def _intents(seen: Seen) -> Iterator[Disagreement]:
         if count != 1 or len(ends) != 1:
             yield Disagreement("outcome", f"action {action_id} has {count} intents and {len(ends)} outcomes")
     for action_id, ends in outcomes.items():
-        # What was refused, given up or gave way was never begun.
-        if action_id not in intents and any(end.outcome in ("done", "unknown", "gone") for end in ends):
+        # What was refused, given up or gave way was never begun, nor is an exemption.
+        if action_id not in intents and any(end.action != "exempt" and end.outcome in ("done", "unknown", "gone") for end in ends):
             yield Disagreement("outcome", f"action {action_id} ended as {ends[0].outcome} and has no intent")
     for action_id in seen.open_intents:
         yield Disagreement("open intent", f"action {action_id} is still open")

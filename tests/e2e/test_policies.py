@@ -44,9 +44,14 @@ async def decided(site: Site, rooms: RoomService, room: str, identity: str, trac
             *(by["owner"], by["name"], by["revision"]),
         ]
         return f"muted by {full_name(by)}"
-    assert audited == []
     if exempted := enforced.get("exempted"):
+        [row] = audited
+        by = exempted["by"]
+        columns = ("action", "outcome", "policy_owner", "policy_name", "policy_revision")
+        assert list(facts_of(row, *columns).values()) == ["exempt", "done", by["owner"], by["name"], by["revision"]]
+        assert row["after"]["exempted_from"]["name"] == exempted["mute"]["name"]
         return f"exempted from {full_name(exempted['mute'])} by {full_name(exempted['by'])}: {exempted['reason']}"
+    assert audited == []
     return NOTHING
 
 
