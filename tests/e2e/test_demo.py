@@ -64,6 +64,7 @@ def test_it_shows_the_audit(demo: Demo) -> None:
         ["policy", "mute", "done", "ben"],
         ["policy", "mute", "done", "cleo"],
         ["policy", "mute", "done", "sip-4917012345"],
+        ["policy", "exempt", "done", "agent-7"],
         ["policy", "mute", "dry_run", "dan"],
         ["acme", "unmute", "done", "ben"],
         ["globex", "mute", "refused", "ben"],
