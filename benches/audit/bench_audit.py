@@ -25,7 +25,7 @@ from support.quell import OPERATOR, SECRETS, Quell
 
 BAR_MS = 100
 CONDITIONS = [
-    "", "tenant=tenant-7", "room_name=room-77", "room_sid=RM_77", "identity=user-77", "track_sid=TR_77", "actor=moderator-77", "policy_name=policy-7",
+    "", "tenant=tenant-7", "room_name=room-77", "room_sid=RM_77", "identity=user-77", "track_sid=TR_77", "actor=moderator-77", "on_behalf_of=person-7", "policy_name=policy-7",
     "origin=manual", "origin=webhook", "origin=sweep", "origin=cli", "action=mute", "action=unmute", "action=exempt", "outcome=done", "outcome=failed",
     "outcome=superseded", "outcome=unknown", "outcome=unsettled", "request_id=req-81", "event_id=EV_77", "since=1h", "until=180d",
     "tenant=tenant-7&outcome=failed", "tenant=tenant-7&origin=manual", "tenant=tenant-7&action=unmute&since=30d", "identity=user-77&outcome=failed",

@@ -10,7 +10,7 @@ end $$;
 
 insert into audit_log (started_at, action_id, phase, origin, actor, tenant, action, room_name, room_sid, identity, track_sid, source,
                        policy_owner, policy_name, policy_revision, event_id, request_id, settle_by, outcome, error, before, after, changed,
-                       latency_ms, recorded_at)
+                       latency_ms, recorded_at, on_behalf_of)
 select at, md5(g::text)::uuid, phase, origin, case when by_person then 'moderator-' || g % 900 end, 'tenant-' || g % 200, action,
        'room-' || room, 'RM_' || room, 'user-' || g % 70000, 'TR_' || g / 2, 'MICROPHONE',
        case when not by_person then 'tenant-' || g % 200 end, case when not by_person then 'policy-' || g % 200 || '-' || g % 3 end,
@@ -19,7 +19,7 @@ select at, md5(g::text)::uuid, phase, origin, case when by_person then 'moderato
        case phase when 'outcome' then case when g % 500 = 0 then 'failed' when g % 501 = 0 then 'refused' when g % 50 = 3 then 'superseded' else 'done' end end,
        case when phase = 'outcome' and (g % 500 = 0 or g % 501 = 0) then 'LiveKit cannot be reached' end,
        '{"muted": false}', case phase when 'outcome' then '{"muted": true}'::json end,
-       case when phase = 'outcome' and g % 500 <> 0 and g % 501 <> 0 and g % 50 <> 3 then true end, 5 + g % 40, at
+       case when phase = 'outcome' and g % 500 <> 0 and g % 501 <> 0 and g % 50 <> 3 then true end, 5 + g % 40, at, case when by_person then 'person-' || g % 3000 end
 from (
     select g, now() - interval '6.2 s' * g as at, g % 10 = 1 as by_person, g / 40 as room,
            case when g % 10 = 1 then 'manual' when g % 10 in (2, 3) then 'sweep' else 'webhook' end as origin,

@@ -2,9 +2,10 @@
 //! they came, and no caller can fill a queue. Admitted requests are parsed, and their answers are
 //! written, on threads that webhooks do not need.
 
+mod limits;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
@@ -13,95 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::codes::{self, ErrorCode};
 use super::problem::Problem;
 use crate::threads::spawn_blocking_holding;
-
-/// How many requests a queue takes, and for how long they wait.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Requests that run at once.
-    running_max: usize,
-    /// Requests that wait beside them, each with its body in memory.
-    waiting_max: usize,
-    /// Requests of one caller, running or waiting.
-    per_caller_max: usize,
-    /// How long a request waits for a slot.
-    wait_max: Duration,
-    /// `Retry-After` of a request that finds no place in the queue.
-    retry_after_secs: u64,
-    /// Of a caller that has as many as it may.
-    caller_busy: &'static ErrorCode,
-    /// Where it is others' requests that are in the way.
-    others_busy: &'static ErrorCode,
-}
-
-/// A backtest decides up to 200,000 tracks, for up to 20 s.
-const BACKTEST: Limits = Limits {
-    running_max: 1,
-    waiting_max: 4,
-    per_caller_max: 1,
-    wait_max: Duration::from_secs(5),
-    // Half of the time that a backtest may take.
-    retry_after_secs: 10,
-    caller_busy: codes::BACKTEST_BUSY,
-    others_busy: codes::BACKTESTS_BUSY,
-};
-
-/// A plan asks LiveKit for live rooms for up to 20 s, at the rate of sweeps.
-const PLAN: Limits = Limits {
-    running_max: 1,
-    waiting_max: 4,
-    per_caller_max: 1,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 10,
-    caller_busy: codes::PLAN_BUSY,
-    others_busy: codes::PLANS_BUSY,
-};
-
-/// An explanation evaluates all policies, and for an event it compiles those of its time.
-const EXPLAIN: Limits = Limits {
-    running_max: 2,
-    waiting_max: 16,
-    per_caller_max: 4,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 5,
-    caller_busy: codes::EXPLAIN_BUSY,
-    others_busy: codes::EXPLAINS_BUSY,
-};
-
-/// A change of policies holds a lock that all other changes of the database wait for.
-const CHANGE: Limits = Limits {
-    running_max: 1,
-    waiting_max: 64,
-    per_caller_max: 8,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 1,
-    caller_busy: codes::CHANGE_BUSY,
-    others_busy: codes::CHANGES_BUSY,
-};
-
-/// An export reads the audit for as long as it takes.
-const EXPORT: Limits = Limits {
-    running_max: 2,
-    waiting_max: 8,
-    per_caller_max: 2,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 10,
-    caller_busy: codes::EXPORT_BUSY,
-    others_busy: codes::EXPORTS_BUSY,
-};
-
-/// A stream of the audit looks for more twice a second.
-const STREAM: Limits = Limits {
-    running_max: 64,
-    waiting_max: 0,
-    per_caller_max: 4,
-    wait_max: Duration::from_secs(5),
-    retry_after_secs: 5,
-    caller_busy: codes::STREAM_BUSY,
-    others_busy: codes::STREAMS_BUSY,
-};
+use limits::{BACKTEST, CHANGE, EXPLAIN, EXPORT, Limits, PLAN, STREAM};
 
 /// One admission queue for each kind of expensive request.
 #[derive(Debug, Clone)]
@@ -291,9 +206,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::http::header::RETRY_AFTER;
     use futures_util::poll;
 
+    use super::super::codes;
     use super::*;
 
     fn queue() -> AdmissionQueue {

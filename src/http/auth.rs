@@ -64,7 +64,7 @@ pub enum AuthError {
     Forbidden(Scope),
     /// 400 `INVALID_REQUEST`: the header `X-Actor` cannot be taken.
     #[error("{0}")]
-    Actor(&'static str),
+    Actor(String),
     /// The body, which the auth service is to be told of, cannot be read.
     #[error(transparent)]
     Body(#[from] BodyError),

@@ -1,23 +1,10 @@
 //! `If-Match` and `If-None-Match` (RFC 9110) on a policy, whose `ETag` is its revision.
 
-use axum::http::HeaderName;
 use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
 use super::problem::Problem;
+use super::request::one_header;
 use crate::policy_store::ExpectedRevision;
-
-fn one_header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    match (value.to_str(), values.next()) {
-        (Ok(value), None) => Ok(Some(value.trim().to_owned())),
-        _ => Err(Problem::invalid_request(format!(
-            "the header {name} must be there once, as text"
-        ))),
-    }
-}
 
 /// What `If-Match` expects; none where it is not sent.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<ExpectedRevision>, Problem> {
@@ -41,7 +28,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<ExpectedRevision>, 
 
 /// Whether `If-None-Match: *` is sent: create, if it is not there.
 pub(super) fn if_none_match(headers: &HeaderMap) -> Result<bool, Problem> {
-    match one_header(headers, &IF_NONE_MATCH)?.as_deref() {
+    match one_header(headers, &IF_NONE_MATCH)? {
         None => Ok(false),
         Some("*") => Ok(true),
         Some(other) => Err(Problem::invalid_request(format!(

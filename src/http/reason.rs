@@ -4,23 +4,15 @@ use axum::http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use super::problem::Problem;
+use super::request::one_header;
 
-pub(super) const X_REASON: HeaderName = HeaderName::from_static("x-reason");
+const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 /// A sentence or three.
 pub(super) const CHARS_MAX: usize = 500;
 
 /// The reason that the header gives; none where it is not there, or blank.
 pub(super) fn of_headers(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut sent = headers.get_all(X_REASON).iter();
-    let first = sent.next();
-    if sent.next().is_some() {
-        return Err(twice());
-    }
-    let text = first.map(|value| str::from_utf8(value.as_bytes()));
-    let text = text.transpose().map_err(|_| {
-        Problem::invalid_request("X-Reason is not UTF-8: send it so, or as `reason` in the body")
-    })?;
-    text.map_or(Ok(None), checked)
+    one_header(headers, &X_REASON)?.map_or(Ok(None), checked)
 }
 
 /// The reason of a body or of the headers. Both would be one too many.
@@ -37,15 +29,11 @@ pub(super) fn of_request(
         }
     };
     if of_headers.is_some() && of_body.is_some() {
-        return Err(twice());
+        return Err(Problem::invalid_request(
+            "there are two reasons: send one, as X-Reason or as `reason` in the body",
+        ));
     }
     Ok(of_headers.or(of_body))
-}
-
-fn twice() -> Problem {
-    Problem::invalid_request(
-        "there are two reasons: send one, as X-Reason or as `reason` in the body",
-    )
 }
 
 fn checked(text: &str) -> Result<Option<String>, Problem> {
@@ -116,8 +104,8 @@ mod tests {
                 "control characters",
             ),
             (header("loud"), Some(json!("loud")), "two reasons"),
-            (two, None, "two reasons"),
-            (latin_1, None, "not UTF-8"),
+            (two, None, "x-reason must be there once"),
+            (latin_1, None, "as UTF-8 text"),
         ] {
             let refused = of_request(&headers, field.as_ref()).unwrap_err();
             assert!(refused.error.contains(error), "{error}: {}", refused.error);

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -123,6 +123,23 @@ impl From<BodyError> for Problem {
 
 pub(super) fn other_owner() -> Problem {
     Problem::forbidden("only an operator may name another owner than itself")
+}
+
+/// The header's text; none where it is not there.
+pub(super) fn one_header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (str::from_utf8(value.as_bytes()), values.next()) {
+        (Ok(text), None) => Ok(Some(text.trim())),
+        _ => Err(Problem::invalid_request(format!(
+            "the header {name} must be there once, as UTF-8 text"
+        ))),
+    }
 }
 
 /// Refuses a body whose content type is not JSON.

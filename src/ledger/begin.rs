@@ -264,7 +264,6 @@ impl BeginWriter {
     ) -> Result<HashMap<Uuid, DateTime<Utc>>, sqlx::Error> {
         let proposals = || items.iter().map(|request| &request.proposal);
         let entries = || items.iter().map(|request| &request.proposal.entry);
-        let policies: Vec<_> = entries().map(Entry::policy_columns).collect();
         let columns = Columns::of(&proposals().collect::<Vec<_>>());
         let holds: Vec<_> = items
             .iter()
@@ -279,14 +278,11 @@ impl BeginWriter {
             .map(|entry| entry.tenant.as_ref().map(TenantId::as_str))
             .collect();
         let room_names: Vec<_> = entries().map(|e| stored(e.room_name.as_ref())).collect();
-        let policy_owners: Vec<_> = policies.iter().map(|(owner, ..)| *owner).collect();
-        let policy_names: Vec<_> = policies.iter().map(|(_, name, _)| *name).collect();
-        let policy_revisions: Vec<_> = policies.iter().map(|(.., revision)| *revision).collect();
+        let (policy_owners, policy_names, policy_revisions): (Vec<_>, Vec<_>, Vec<_>) =
+            entries().map(Entry::policy_columns).collect();
         let event_ids: Vec<_> = entries().map(|e| stored(e.event_id.as_ref())).collect();
-        let requests: Vec<_> = entries().map(Entry::request_columns).collect();
-        let request_ids: Vec<_> = requests.iter().map(|(id, ..)| id.clone()).collect();
-        let on_behalf_ofs: Vec<_> = requests.iter().map(|(_, who, _)| who.clone()).collect();
-        let reasons: Vec<_> = requests.into_iter().map(|(.., why)| why).collect();
+        let (request_ids, on_behalf_ofs, reasons): (Vec<_>, Vec<_>, Vec<_>) =
+            entries().map(Entry::request_columns).collect();
         let are_manual_unmutes: Vec<_> = proposals()
             .map(|p| {
                 p.permit.verb() == Verb::Unmute

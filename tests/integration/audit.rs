@@ -126,8 +126,9 @@ async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
     app.settle().await;
     // The database cannot take the outcome: the caller has LiveKit's answer all the same.
     break_writing(&app, "outcome").await;
-    let answer = app.mute(ACME, "standup", "ann", &ann.sid, true).send();
-    assert_eq!(answer.await.unwrap().status(), 200);
+    let mute = app.mute(ACME, "standup", "ann", &ann.sid, true);
+    let answer = mute.header("X-Actor", "zoe").header("X-Reason", "loud");
+    assert_eq!(answer.send().await.unwrap().status(), 200);
     mend_writing(&app).await;
     let closed = audit::close_overdue(&app.state().pool).await.unwrap();
     assert_eq!(closed, 0, "its own time comes first");
@@ -165,6 +166,8 @@ async fn an_outcome_that_nobody_wrote_is_unknown_and_stays_so() {
     let reasons = "moderation_history where error like 'nobody wrote down%' and latency_ms is null
         and before is not null and settled_at > started_at";
     assert_eq!(count(&app, reasons).await, 2);
+    let by_whom = "failed_actions where on_behalf_of = 'zoe' and reason = 'loud'";
+    assert_eq!(count(&app, by_whom).await, 1);
     let failed = "failed_actions where outcome = 'unknown'";
     assert_eq!(count(&app, failed).await, 2);
     let not_done = "actions_by_participant where identity = 'ann' and not_done = 2";

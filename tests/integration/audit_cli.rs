@@ -89,6 +89,14 @@ async fn what_was_done_is_shown_and_written_to_a_file() {
         1,
         "{ndjson}"
     );
+    let nowhere = app.mute(ACME, "standup", "nobody", "TR_x", true);
+    let answer = nowhere.header("X-Actor", "zoe").header("X-Reason", "loud");
+    assert_eq!(Answer::to(answer).await.status, 404);
+    let shown = audit(&["query", "--on-behalf-of", "zoe"]).await;
+    assert!(
+        shown.contains("standup nobody  by acme for zoe (loud): no such participant"),
+        "{shown}"
+    );
     app.finish().await;
 }
 

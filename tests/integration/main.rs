@@ -17,6 +17,7 @@ mod audit_cli;
 mod audit_cookbook;
 mod audit_readers;
 mod audit_rest;
+mod audit_stream;
 mod auth;
 mod auth_service;
 mod automatic;

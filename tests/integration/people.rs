@@ -110,7 +110,7 @@ async fn what_cannot_be_recorded_is_refused_and_nothing_is_done() {
         ),
         (
             mute().header("X-Actor", "a").header("X-Actor", "b"),
-            "stands twice",
+            "must be there once",
         ),
         (
             with_reason(&app, &sid, &json!(["loud"])),

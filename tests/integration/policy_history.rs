@@ -3,7 +3,7 @@
 use std::fs;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apply::{folder, path, policy, system_user};
 use crate::support::{ACME, OPERATOR, TestApp};
@@ -230,5 +230,34 @@ async fn a_long_history_is_read_in_pages_up_to_its_limit() {
             assert!(printed.lines().last().unwrap().contains(last), "{printed}");
         }
     }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn programs_read_policies_and_revisions_as_json() {
+    let app = TestApp::new().await;
+    app.apply("policies: [{ name: p, owner: acme, match: {}, effect: mute, mode: dry_run }]")
+        .await;
+    for (asked, expected) in [
+        (
+            &["list", "--owner", "acme"][..],
+            json!({"owner": "acme", "revision": 1, "mode": "dry_run"}),
+        ),
+        (
+            &["history", "p", "--owner", "acme"],
+            json!({"owner": "acme", "revision": 1, "change": "create"}),
+        ),
+    ] {
+        let printed = policy(Some(&app), &[asked, &["--format", "json"]].concat()).await;
+        let (code, line) = printed.split_once('\n').unwrap();
+        let told: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(code, "0");
+        for (field, value) in expected.as_object().unwrap() {
+            let own = told.get(field).or_else(|| told["policy"].get(field));
+            assert_eq!(own, Some(value), "{told}");
+        }
+    }
+    let nobodys = ["history", "--owner", "nobody", "--format", "json"];
+    assert_eq!(policy(Some(&app), &nobodys).await, "0\n");
     app.finish().await;
 }

@@ -5,24 +5,21 @@
 
 use axum::http::{HeaderMap, HeaderName};
 
+use super::super::request::one_header;
 use super::AuthError;
 use super::caller::Id;
 
-pub(in crate::http) const X_ACTOR: HeaderName = HeaderName::from_static("x-actor");
+const X_ACTOR: HeaderName = HeaderName::from_static("x-actor");
 
 /// The person; none where the header is not there.
 pub(super) fn of_headers(headers: &HeaderMap) -> Result<Option<Id>, AuthError> {
-    let mut sent = headers.get_all(X_ACTOR).iter();
-    let Some(first) = sent.next() else {
+    let sent = one_header(headers, &X_ACTOR).map_err(|problem| AuthError::Actor(problem.error))?;
+    let Some(text) = sent else {
         return Ok(None);
     };
-    if sent.next().is_some() {
-        return Err(AuthError::Actor("X-Actor stands twice: send it once"));
-    }
-    let text = str::from_utf8(first.as_bytes()).ok();
-    let person = text.and_then(|text| Id::new(text).ok());
+    let person = Id::new(text).ok();
     person.map(Some).ok_or(AuthError::Actor(
-        "X-Actor must be 1 to 256 characters of UTF-8, not blank, and not begin with cli:",
+        "X-Actor must be 1 to 256 characters, not blank, and not begin with cli:".to_owned(),
     ))
 }
 
@@ -30,7 +27,7 @@ pub(super) fn of_headers(headers: &HeaderMap) -> Result<Option<Id>, AuthError> {
 pub(super) fn refuse(headers: &HeaderMap) -> Result<(), AuthError> {
     if headers.contains_key(X_ACTOR) {
         return Err(AuthError::Actor(
-            "X-Actor is taken from callers with an API secret only: leave it out (a JWT says it by the claim that QUELL_JWT_ACTOR_CLAIM names)",
+            "X-Actor is taken from callers with an API secret only: leave it out (a JWT says it by the claim that QUELL_JWT_ACTOR_CLAIM names)".to_owned(),
         ));
     }
     Ok(())
