@@ -51,17 +51,25 @@ pub enum Correlation {
     Request(HttpRequest),
 }
 
+impl Correlation {
+    /// The id of the event or of a sweep's decision, and the request: one of them, as in the audit.
+    #[must_use]
+    pub fn parts(&self) -> (Option<&str>, Option<&HttpRequest>) {
+        match self {
+            Self::Event(id) | Self::Sweep(id) => (Some(id), None),
+            Self::Request(request) => (None, Some(request)),
+        }
+    }
+}
+
 impl Cause {
     /// An entry of the audit log that says what is requested for this cause, and nothing else yet.
     #[must_use]
     pub fn entry(&self, actor: Actor, action: Action) -> Entry {
-        let (event_id, request) = match self.correlation.clone() {
-            Correlation::Event(id) | Correlation::Sweep(id) => (Some(id), None),
-            Correlation::Request(request) => (None, Some(request)),
-        };
+        let (event_id, request) = self.correlation.parts();
         Entry {
-            event_id,
-            request,
+            event_id: event_id.map(str::to_owned),
+            request: request.cloned(),
             ..Entry::new(self.origin, actor, action)
         }
     }
@@ -228,6 +236,7 @@ impl ActionRunner {
     /// the log what is missing: the intent is closed as `unknown` then.
     pub(crate) async fn finish(&self, end: (Unfinished, Completion)) {
         let begun = Instant::now();
+        let action_id = end.0.intent().action_id;
         let end = End {
             action: Some(end),
             job: None,
@@ -235,9 +244,11 @@ impl ActionRunner {
         match tokio::time::timeout(SETTLE_MARGIN, self.ledger.end(end)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the outcome of an action could not be written");
+                tracing::error!(%error, %action_id, "the outcome of an action could not be written");
             }
-            Err(_) => tracing::error!("the outcome of an action could not be written in time"),
+            Err(_) => {
+                tracing::error!(%action_id, "the outcome of an action could not be written in time");
+            }
         }
         self.metrics.observe(Step::Outcome, begun.elapsed());
     }

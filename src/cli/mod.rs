@@ -126,7 +126,7 @@ fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.init(),
-        // The request is the only span, so a list of spans would repeat it.
+        // No span of the log is within another, so a list of spans would repeat it.
         LogFormat::Json => lines.json().with_span_list(false).init(),
     }
     Ok(())

@@ -91,7 +91,7 @@ impl RequestLog {
             path = field::Empty,
             request_id = id.0,
             caller = field::Empty,
-            event = field::Empty,
+            event_id = field::Empty,
             room = field::Empty,
             participant = field::Empty,
             track = field::Empty,
@@ -178,7 +178,7 @@ pub(super) fn caller(id: &str) {
 
 /// Says in the log which event it brings.
 pub(super) fn event(id: &str) {
-    Span::current().record("event", shown(id));
+    Span::current().record("event_id", shown(id));
 }
 
 /// Says in the log which track it is about, or what is known of it.

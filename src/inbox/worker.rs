@@ -314,7 +314,8 @@ impl Worker {
         } = claimed;
         let count = jobs.len() + unreadable.len();
         for (lease, error) in unreadable {
-            tracing::error!(event_id = lease.event_id, error, "a job was given up");
+            let event_id = lease.event_id.clone();
+            tracing::error!(event_id, error, "a job was given up");
             let end = End {
                 action: None,
                 job: Some(JobEnd {
@@ -328,7 +329,7 @@ impl Worker {
                 }),
             };
             if let Err(error) = parts.ledger.end(end).await {
-                tracing::error!(%error, "a job could not be given up");
+                tracing::error!(%error, event_id, "a job could not be given up");
             }
         }
         self.push(jobs);

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::TrackResult;
+use crate::action::Cause;
 use quell_policy::{Decision, Facts, PolicySet, TenantId, decide, decide_inline};
 
 /// Why a track is undecided whose texts were not read to the end.
@@ -77,7 +78,7 @@ pub(super) fn beyond_text_limit() -> TrackResult {
 }
 
 /// Says that texts were not read to the end; at most once in ten seconds, as it may be so for every track of a room.
-pub(super) fn log_text_limit(facts: &Facts) {
+pub(super) fn log_text_limit(facts: &Facts, cause: &Cause) {
     static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let left_out = {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,10 @@ pub(super) fn log_text_limit(facts: &Facts) {
                 .map_or(0, |(_, left_out)| left_out),
         }
     };
+    let (event_id, request) = cause.correlation.parts();
     tracing::error!(
+        event_id,
+        request_id = request.map(|request| request.id.as_str()),
         room = facts.room.name,
         track = facts.track.sid,
         left_out,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quell_policy::{Decision, Facts, PolicyRef};
+use uuid::Uuid;
 
 use crate::action::{Acted, ActionError};
 use crate::audit::{AuditRow, Outcome};
@@ -55,6 +56,11 @@ pub enum TrackResult {
 }
 
 impl Handled {
+    /// The id of the action that was begun, in the audit.
+    pub(crate) fn action_id(&self) -> Option<Uuid> {
+        self.begun.as_ref().map(|(action, _)| action.action_id)
+    }
+
     /// What is known of an event alone, on which nobody worked to the end.
     #[must_use]
     pub fn untried(event: &Event, why: &str) -> Self {

@@ -196,7 +196,7 @@ impl Pipeline {
             return handled(facts, None, TrackResult::Stale);
         }
         // What is not known may not matter.
-        let (facts, decided) = self.decide(facts).await;
+        let (facts, decided) = self.decide(facts, cause).await;
         match shown {
             Shown::Partly(_) | Shown::Nothing if is_beyond_text_limit(&decided) => {
                 handled(facts, Some(decided), beyond_text_limit())
@@ -225,7 +225,7 @@ impl Pipeline {
         told: Told<'_>,
     ) -> Handled {
         // By what is in force now: LiveKit may have been asked for longer than a change takes.
-        let (facts, decision) = self.decide(facts).await;
+        let (facts, decision) = self.decide(facts, cause).await;
         let (mut action, mut row) = (None, None);
         let result = match (&decision.enforced, &self.runner) {
             (Verdict::Mute { policy }, Some(runner)) => {
@@ -275,14 +275,14 @@ impl Pipeline {
         }
     }
 
-    async fn decide(&self, facts: Facts) -> (Facts, Decision) {
+    async fn decide(&self, facts: Facts, cause: &Cause) -> (Facts, Decision) {
         let begun = Instant::now();
         let current = || (self.policies.snapshot(), self.clock.now());
         let (facts, decision) = decide_in_turn(current, facts).await;
         self.metrics.observe(Step::Decide, begun.elapsed());
         if decision.text_limit_exceeded {
             self.metrics.text_limit_exceeded();
-            log_text_limit(&facts);
+            log_text_limit(&facts, cause);
         }
         (facts, decision)
     }

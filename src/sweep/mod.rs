@@ -371,6 +371,7 @@ impl Sweeper {
                     Ok(Some(lease)) => {
                         let cause = lease.tick.cause.as_str();
                         tracing::info!(
+                            sweep_id = %lease.id,
                             cause,
                             key = lease.tick.key,
                             "a sweep was left by another replica"

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Sweeper;
 use super::reader::{ListedRoom, RoomScope};
@@ -43,6 +44,12 @@ pub(super) struct Run<'a> {
 impl Sweeper {
     /// Sweeps for a tick that this process has, and finishes it; none where it could not.
     pub async fn sweep(&self, lease: &TickLease, scope: RoomScope) -> Option<Counts> {
+        // At the level `error`, so that every line is inside it, whatever the filter is.
+        let span = tracing::error_span!("sweep", sweep_id = %lease.id);
+        Box::pin(self.run(lease, scope)).instrument(span).await
+    }
+
+    async fn run(&self, lease: &TickLease, scope: RoomScope) -> Option<Counts> {
         let urgency = match lease.tick.cause {
             TickCause::Edge | TickCause::Policy => Urgency::Urgent,
             TickCause::Start

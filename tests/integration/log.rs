@@ -1,12 +1,17 @@
 //! What the log and the metrics say of requests that were refused or failed.
 
-use livekit_double::{Join, Publish, Simulator, SimulatorConfig, sign_webhook};
+use std::time::Duration;
+
+use livekit_double::{
+    Fault, FaultKind, Join, Method, Publish, Simulator, SimulatorConfig, sign_webhook,
+};
 use nix::sys::signal::Signal;
 use quell_clock::Clock;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::support::{ACME, Program, TestApp, TestDatabase, settings};
+use crate::support::{ACME, BOUND, MICS, Program, TestApp, TestDatabase, settings};
 
 /// A serving quell, with its LiveKit and its database.
 struct Served {
@@ -43,6 +48,22 @@ impl Served {
         self.http
             .post(format!("{}/livekit/participant/mute{query}", self.url))
             .json(&body)
+    }
+
+    /// Waits until its metrics say so.
+    async fn wait_for(&self, sample: &str) {
+        let waiting = async {
+            loop {
+                let metrics = self.http.get(format!("{}/metrics", self.url));
+                let metrics = metrics.send().await.unwrap().text().await.unwrap();
+                if metrics.lines().any(|line| line == sample) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(BOUND, waiting).await;
+        assert!(waited.is_ok(), "waited in vain for {sample}");
     }
 
     /// Ends it; what it wrote to its log since it began to listen.
@@ -118,6 +139,7 @@ async fn a_webhook_that_is_lost_is_told_of_whatever_strangers_send() {
         "{}",
         lines[5]
     );
+    assert_eq!(lines[5]["span"]["event_id"], "EV_1");
 }
 
 #[tokio::test]
@@ -238,6 +260,70 @@ async fn a_failure_is_one_line_that_says_what_failed_for_whom_and_why() {
     ] {
         assert_eq!(line["span"][field], value, "{line:#?}");
     }
+}
+
+/// The same words for the same ids, in the log and in the audit.
+#[tokio::test]
+async fn a_job_has_its_event_an_action_its_id_and_a_sweep_its_own() {
+    let served = Served::start(&[("QUELL_SWEEP_CRON", "0 0 0 1 1 *")]).await;
+    let folder = TempDir::new().unwrap();
+    let policies = folder.path().join("policies.yaml");
+    std::fs::write(&policies, MICS).unwrap();
+    let livekit = &served.livekit;
+    livekit.set_webhook_url(Some(
+        format!("{}/livekit/webhook", served.url).parse().unwrap(),
+    ));
+    livekit.set_faults([Fault::of(Method::MutePublishedTrack, FaultKind::Unavailable).times(1)]);
+    let settings = [("DATABASE_URL", served.database.url().to_owned())];
+    let arguments = ["policy", "apply", policies.to_str().unwrap()];
+    let (code, _, err) = Program::start(&arguments, &settings).end().await;
+    assert_eq!(code, 0, "{err}");
+    served.wait_for("quell_policies 1").await;
+    livekit.create_room("standup", None);
+    livekit.join("standup", Join::new("ann"));
+    let track = livekit.publish("standup", "ann", Publish::microphone());
+    track.unwrap();
+    served
+        .wait_for(r#"quell_settled_total{result="muted"} 1"#)
+        .await;
+    let pool = served.database.pool().await;
+    let actions: Vec<(String, String, String)> = sqlx::query_as(
+        "select action_id::text, event_id, outcome from moderation_history where action = 'mute' order by started_at",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let sweep: String = sqlx::query_scalar("select id::text from sweeps where cause = 'start'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let log = served.end().await;
+    let [(failed, event, _), (done, _, _)] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    for (line, action) in [
+        ("a job is tried again later", failed),
+        ("a track was dealt with", done),
+    ] {
+        let lines = with(&log, line);
+        let is_it = |line: &&&Value| {
+            line["fields"]["event_id"] == event.as_str()
+                && line["fields"]["action_id"] == action.as_str()
+        };
+        assert_eq!(
+            lines.iter().filter(is_it).count(),
+            1,
+            "{actions:?} {lines:#?}"
+        );
+    }
+    let swept = with(&log, "rooms were swept");
+    assert!(
+        swept
+            .iter()
+            .any(|line| line["span"]["sweep_id"] == sweep.as_str()),
+        "{sweep} {swept:#?}"
+    );
 }
 
 #[tokio::test]

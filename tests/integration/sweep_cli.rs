@@ -57,7 +57,19 @@ async fn rooms_are_swept_by_hand_and_a_dry_run_only_shows() {
     }
     assert_eq!(app.by_sweeps().await, [""; 0]);
 
-    let swept = printed(sweep_command(&app, &["--room", "webinar"])).await;
+    let mut command = sweep_command(&app, &["--room", "webinar"]);
+    let swept = command.env("QUELL_LOG", "info").output().await.unwrap();
+    let log = String::from_utf8(swept.stderr).unwrap();
+    let id = app
+        .sql("select id::text from sweeps where cause = 'manual'")
+        .await;
+    let named = format!(
+        "sweep{{sweep_id={}}}: quell::sweep::run: rooms were swept",
+        id.unwrap()
+    );
+    assert!(log.contains(&named), "{named} is not in:\n{log}");
+    let out = String::from_utf8(swept.stdout).unwrap();
+    let swept = format!("{}\n{out}", swept.status.code().unwrap());
     let expected = "0\n1 muted, of 1 tracks of 1 participants in 1 rooms\n0 failed, 0 with too much metadata to be read\n";
     assert_eq!(swept, expected);
     assert!(app.is_muted("webinar", "ann", &second) && !app.is_muted("standup", "ann", &first));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Worker;
 use crate::action::{Cause, Correlation};
@@ -195,7 +196,7 @@ impl Worker {
                     runner.finish(end).await;
                 }
                 match job.retry_at(now).filter(|_| !job.deadline_exceeded) {
-                    Some(at) => self.try_later(job, at, &why),
+                    Some(at) => self.try_later(job, at, handled.action_id(), &why),
                     None => self.give_up(job, handled, &why).await,
                 }
                 return;
@@ -242,9 +243,10 @@ impl Worker {
         }
     }
 
-    fn try_later(&self, job: Job, at: Instant, why: &str) {
+    fn try_later(&self, job: Job, at: Instant, action_id: Option<Uuid>, why: &str) {
         tracing::warn!(
             event_id = job.event.id,
+            action_id = action_id.map(display),
             tries = job.tries,
             error = why,
             "a job is tried again later"
@@ -255,7 +257,7 @@ impl Worker {
     /// Tries a job again of whose handling nothing is known.
     pub(super) async fn retry(&self, mut job: Job, why: &str) {
         if let Some(at) = job.retry_at(Instant::now()) {
-            return self.try_later(job, at, why);
+            return self.try_later(job, at, None, why);
         }
         let handled = Handled::untried(&job.event, why);
         self.give_up(job, handled, why).await;
@@ -274,9 +276,11 @@ impl Worker {
             rows: vec![handled.given_up_row(&cause(&job), tries, why)],
             ..job_end(&job, &handled, settlement)
         };
+        let action_id = handled.action_id();
         drop(handled);
         tracing::error!(
             event_id = job.event.id,
+            action_id = action_id.map(display),
             tries,
             error = why,
             "a job was given up: its deadline is over"
@@ -302,10 +306,12 @@ impl Worker {
             rows: rows.collect(),
             ..job_end(&job, &handled, settlement)
         };
+        let action_id = handled.action_id();
         // Metadata can take up megabytes.
         drop(handled);
         tracing::info!(
             event_id = job.event.id,
+            action_id = action_id.map(display),
             room = job.event.room.name,
             track = job.event.track.sid,
             settlement = settlement.as_str(),
@@ -345,7 +351,7 @@ impl Worker {
         }
         let why = format!("it could not be settled: {error}");
         if let Some(at) = job.retry_at(Instant::now()) {
-            return self.try_later(job, at, &why);
+            return self.try_later(job, at, None, &why);
         }
         let end = JobEnd {
             lease: job.lease(),

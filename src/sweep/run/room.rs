@@ -220,7 +220,7 @@ impl Run<'_> {
                 Ok(Some(now)) => live = now,
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, track = live.track.sid, "a track could not be swept");
+                    tracing::warn!(%error, event_id = id, track = live.track.sid, "a track could not be swept");
                     self.count(|counts| counts.failed += 1);
                     return;
                 }
@@ -244,7 +244,7 @@ impl Run<'_> {
             | TrackResult::Superseded => {}
         });
         if let Err(error) = self.record(&id, &live, &mut handled, times, &cause).await {
-            tracing::error!(%error, track = live.track.sid, "what a sweep decided could not be written");
+            tracing::error!(%error, event_id = id, track = live.track.sid, "what a sweep decided could not be written");
             self.count(|counts| counts.failed += 1);
         }
     }
