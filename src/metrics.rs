@@ -98,7 +98,7 @@ impl Metrics {
         let ready = Gauge::default();
         registry.register(
             "ready",
-            "Whether /readyz is 200 (1) or 503 (0), asked as the metrics are",
+            "Whether /readyz is 200 (1) or 503 (0), as it was found within the last 6 seconds",
             ready.clone(),
         );
         let steps = Family::<StepLabel, Histogram>::new_with_constructor(|| {

@@ -145,6 +145,7 @@ impl Server {
             retention_days: config.event_retention_days,
         };
         maintenance::start(&supervisor, &means, &state.metrics, &clock);
+        supervisor.supervise("readiness", http::watch_readiness(state.clone()));
         let connections = Connections::new(limits, state.metrics.clone());
         let serve = |listener, service| {
             let connections = connections.clone();

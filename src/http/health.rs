@@ -1,5 +1,7 @@
 //! For whoever runs quell: liveness, readiness and metrics.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,6 +14,9 @@ use super::problem::Problem;
 use super::state::AppState;
 use crate::metrics::TextFormat;
 
+/// How old the metric of readiness may get.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// `GET /healthz`: the process answers.
 pub(super) async fn alive() -> StatusCode {
     StatusCode::OK
@@ -19,10 +24,23 @@ pub(super) async fn alive() -> StatusCode {
 
 /// `GET /readyz`: every part runs, and webhooks can be committed: something was within the last second.
 pub(super) async fn ready(State(state): State<AppState>) -> Response {
-    match readiness(&state).await {
+    let readiness = readiness(&state).await;
+    state.metrics.ready(readiness.is_ok());
+    match readiness {
         Ok(()) => StatusCode::OK.into_response(),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Keeps the metric of readiness, until the server stops. A scrape does not ask: where Postgres hangs, it would hang too.
+pub(crate) async fn watch_readiness(state: AppState) {
+    let watching = async {
+        loop {
+            state.metrics.ready(readiness(&state).await.is_ok());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    state.stop.run_until_cancelled(watching).await;
 }
 
 async fn readiness(state: &AppState) -> Result<(), Problem> {
@@ -40,7 +58,6 @@ async fn readiness(state: &AppState) -> Result<(), Problem> {
 
 /// `GET /metrics`: as the scraper asks for them.
 pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    state.metrics.ready(readiness(&state).await.is_ok());
     let accept = headers.get_all(ACCEPT).into_iter();
     let format = TextFormat::accepted(accept.filter_map(|value| value.to_str().ok()));
     let text = state.metrics.text_as(format);

@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 pub use admission::AdmissionQueues;
 pub use caller_limits::CallerLimits;
 pub(crate) use connections::{ConnectionLimits, Connections, serve};
+pub(crate) use health::watch_readiness;
 use log::RequestLog;
 use openapi::{Operation, Schemas};
 pub(crate) use policies::PolicyResponse;

@@ -283,7 +283,10 @@ async fn without_its_database_quell_is_alive_and_not_ready() {
         let metrics = metrics.send().await.unwrap().text().await.unwrap();
         metrics.lines().any(|line| line == sample)
     };
-    assert!(says("quell_ready 1").await);
+    app.wait_for("the metric says that it is ready", async || {
+        says("quell_ready 1").await
+    })
+    .await;
     let name = app.sql("select current_database()").await.unwrap();
     let mut admin = admin().await;
     let alter = async |admin: &mut sqlx::PgConnection, allowed: bool| {
