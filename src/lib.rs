@@ -46,6 +46,7 @@ pub mod http;
 pub mod inbox;
 
 pub mod plan;
+pub mod rooms;
 
 mod engine;
 pub mod sweep;

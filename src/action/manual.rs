@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::refusals::Refusals;
 use super::run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};
-use super::view::{LookupError, Query, fetch};
+use super::view::{LookupError, Query, TrackQuery, fetch};
 use crate::access::{Authority, Verb};
 use crate::audit::{Actor, AuditRow, Entry, HttpRequest, Origin, Outcome};
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom};
@@ -21,8 +21,8 @@ pub struct ManualMute<'a> {
     pub room_name: &'a str,
     /// The participant.
     pub identity: &'a str,
-    /// The track.
-    pub track_sid: &'a str,
+    /// The track, or the tracks.
+    pub track: TrackQuery<'a>,
     /// What it shall be.
     pub muted: bool,
     /// The HTTP request.
@@ -60,20 +60,30 @@ pub enum ManualMuteError {
     Action(ActionError),
 }
 
-/// Mutes or unmutes the track that `asked` names, within `budget`.
+/// A track that was muted or unmuted, and what it is now.
+#[derive(Debug)]
+pub struct TrackDone {
+    /// Its SID.
+    pub sid: String,
+    /// As LiveKit reports it.
+    pub state: TrackState,
+}
+
+/// Mutes or unmutes the tracks that `asked` selects, within `budget`: at least one. Where one fails, the others are
+/// tried all the same, and the first failure is what is returned.
 pub async fn mute_by_hand(
     runner: &ActionRunner,
     refusals: &Refusals,
     asked: &ManualMute<'_>,
     budget: Duration,
-) -> Result<TrackState, ManualMuteError> {
+) -> Result<Vec<TrackDone>, ManualMuteError> {
     let arrived = Instant::now();
     let deadline = arrived + budget;
     let authority = asked.authority();
     let query = Query {
         room: asked.room_name,
         identity: asked.identity,
-        track: Some(asked.track_sid),
+        track: Some(asked.track),
     };
     let view = match fetch(&runner.livekit, &authority, &query, deadline).await {
         Ok(view) => view,
@@ -82,44 +92,60 @@ pub async fn mute_by_hand(
         }
         Err(missing) => return Err(refused(refusals, asked, &missing).await),
     };
-    let Some(track) = view.track(asked.track_sid) else {
-        // What was asked for is there.
-        return Err(ManualMuteError::NotFound);
-    };
-    let request = ActionRequest {
-        verb: asked.verb(),
-        authority,
-        cause: &asked.cause(arrived),
-        room: view.room(),
-        identity: asked.identity,
-        track,
-        fetched_at: view.fetched_at(),
-        policy: None,
-        deadline,
-        job: None,
-        repeats: None,
-    };
-    runner.run(&request).await.map_err(|error| match error {
-        ActionError::Denied(_) | ActionError::Gone => ManualMuteError::NotFound,
-        ActionError::Superseded
-        | ActionError::Busy
-        | ActionError::Lost
-        | ActionError::Muted
-        | ActionError::RemoteUnmuteDisabled
-        | ActionError::LiveKit(_)
-        | ActionError::Database(_) => ManualMuteError::Action(error),
-    })
+    let (mut done, mut failure) = (Vec::new(), None);
+    let cause = asked.cause(arrived);
+    for track in view.tracks(query.track) {
+        let request = ActionRequest {
+            verb: asked.verb(),
+            authority: authority.clone(),
+            cause: &cause,
+            room: view.room(),
+            identity: asked.identity,
+            track,
+            fetched_at: view.fetched_at(),
+            policy: None,
+            deadline,
+            job: None,
+            repeats: None,
+        };
+        match runner.run(&request).await {
+            Ok(state) => done.push(TrackDone {
+                sid: track.sid.clone(),
+                state,
+            }),
+            Err(ActionError::Denied(_) | ActionError::Gone) => {}
+            Err(
+                error @ (ActionError::Superseded
+                | ActionError::Busy
+                | ActionError::Lost
+                | ActionError::Muted
+                | ActionError::RemoteUnmuteDisabled
+                | ActionError::LiveKit(_)
+                | ActionError::Database(_)),
+            ) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) => Err(ManualMuteError::Action(error)),
+        None if done.is_empty() => Err(ManualMuteError::NotFound),
+        None => Ok(done),
+    }
 }
 
 fn entry(asked: &ManualMute<'_>, room: Option<&LiveRoom>) -> Entry {
     let actor = Actor::of(&asked.authority());
     let cause = asked.cause(Instant::now());
+    let (track_sid, source) = match asked.track {
+        TrackQuery::Sid(sid) => (Some(sid.to_owned()), None),
+        TrackQuery::Source(source) => (None, Some(source.as_str_name().to_owned())),
+    };
     Entry {
         tenant: room.and_then(|room| room.tenant.clone()),
         room_name: Some(asked.room_name.to_owned()),
         room_sid: room.map(|room| room.info.sid.clone()),
         identity: Some(asked.identity.to_owned()),
-        track_sid: Some(asked.track_sid.to_owned()),
+        track_sid,
+        source,
         ..cause.entry(actor, asked.verb().into())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livekit_protocol::{ParticipantInfo, TrackInfo};
+use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource};
 use tokio::time::Instant;
 
 use crate::access::{Authority, Denied, reaches};
@@ -25,7 +25,25 @@ pub struct Query<'a> {
     /// The participant.
     pub identity: &'a str,
     /// A track that the participant must have.
-    pub track: Option<&'a str>,
+    pub track: Option<TrackQuery<'a>>,
+}
+
+/// Which tracks of a participant are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackQuery<'a> {
+    /// The track of this SID.
+    Sid(&'a str),
+    /// All of this source.
+    Source(TrackSource),
+}
+
+impl TrackQuery<'_> {
+    fn selects(self, track: &TrackInfo) -> bool {
+        match self {
+            Self::Sid(sid) => track.sid == sid,
+            Self::Source(source) => track.source() == source,
+        }
+    }
 }
 
 /// A room and one of its participants, as LiveKit shows them now, for somebody who may see them.
@@ -58,7 +76,7 @@ pub enum LookupError {
         /// The room.
         room: Box<LiveRoom>,
     },
-    /// The participant has no track of that SID.
+    /// The participant has no track of that SID or source.
     #[error("the participant has no such track")]
     NoTrack {
         /// The room.
@@ -93,13 +111,10 @@ impl AuthorizedView {
         self.fetched_at
     }
 
-    /// The participant's track of this SID.
-    #[must_use]
-    pub fn track(&self, sid: &str) -> Option<&TrackInfo> {
-        self.participant
-            .tracks
-            .iter()
-            .find(|track| track.sid == sid)
+    /// The participant's tracks that `query` selects; without one, all of them.
+    pub fn tracks(&self, query: Option<TrackQuery<'_>>) -> impl Iterator<Item = &TrackInfo> {
+        let tracks = self.participant.tracks.iter();
+        tracks.filter(move |track| query.is_none_or(|query| query.selects(track)))
     }
 }
 
@@ -172,7 +187,7 @@ async fn fetch_once(
         participant,
         fetched_at,
     };
-    if query.track.is_some_and(|sid| view.track(sid).is_none()) {
+    if query.track.is_some() && view.tracks(query.track).next().is_none() {
         let room = Box::new(view.room);
         return Err(LookupError::NoTrack { room });
     }

@@ -13,7 +13,7 @@ use super::sources::FactSource;
 use super::track_question::{RecordedEvent, TrackQuestion};
 use super::{event, given, live};
 use crate::access::{Principal, Viewer};
-use crate::action::Query;
+use crate::action::{Query, TrackQuery};
 use crate::livekit::LiveKit;
 use crate::policy_store::{self, At, Seeing};
 use crate::postgres::Pool;
@@ -82,7 +82,7 @@ impl Explainer {
                 let query = Query {
                     room: &room,
                     identity: &identity,
-                    track: track.as_deref(),
+                    track: track.as_deref().map(TrackQuery::Sid),
                 };
                 let (questions, left_off) =
                     live::track_questions(livekit, &asker.authority(), &query, *timeout, at)

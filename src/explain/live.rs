@@ -26,10 +26,7 @@ pub(super) async fn track_questions(
 ) -> Result<(Vec<TrackQuestion>, usize), ExplainError> {
     let deadline = Instant::now() + timeout;
     let view = fetch(livekit, authority, query, deadline).await?;
-    let tracks = view.participant().tracks.iter();
-    let tracks: Vec<_> = tracks
-        .filter(|track| query.track.is_none_or(|sid| track.sid == sid))
-        .collect();
+    let tracks: Vec<_> = view.tracks(query.track).collect();
     let left_off = tracks.len().saturating_sub(TRACKS_MAX);
     let questions = tracks
         .into_iter()

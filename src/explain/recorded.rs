@@ -29,6 +29,12 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
+    /// What `viewer` may know of a decision.
+    pub(crate) fn shown_to(viewer: &Viewer, mut decision: Decision) -> Self {
+        hide_reasons(viewer, &mut decision);
+        Self::new(&decision, viewer)
+    }
+
     pub(super) fn new(decision: &Decision, viewer: &Viewer) -> Self {
         let is_told = |as_of: &i64| *as_of > 0 && *viewer == Viewer::Operator;
         Self {
@@ -59,13 +65,10 @@ pub(crate) async fn recorded(
         return Ok(None);
     };
     let track = row.into_track_question(None)?;
-    let mut decision = track.event.and_then(|event| event.decision);
-    if let Some(decision) = &mut decision {
-        hide_reasons(viewer, decision);
-    }
+    let decision = track.event.and_then(|event| event.decision);
     Ok(Some(RecordedDecision {
         facts: track.facts,
-        decision: decision.map(|decision| Verdicts::new(&decision, viewer)),
+        decision: decision.map(|decision| Verdicts::shown_to(viewer, decision)),
     }))
 }
 

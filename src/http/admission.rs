@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use crate::threads::spawn_blocking_holding;
-use limits::{BACKTEST, CHANGE, EXPLAIN, EXPORT, Limits, PLAN, STREAM};
+use limits::{BACKTEST, CHANGE, EXPLAIN, EXPORT, Limits, PLAN, ROOMS, STREAM};
 
 /// One admission queue for each kind of expensive request.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub struct AdmissionQueues {
     pub(super) explain: AdmissionQueue,
     pub(super) export: AdmissionQueue,
     pub(super) plan: AdmissionQueue,
+    pub(super) rooms: AdmissionQueue,
     pub(super) stream: AdmissionQueue,
 }
 
@@ -37,6 +38,7 @@ impl Default for AdmissionQueues {
             explain: AdmissionQueue::new(EXPLAIN),
             export: AdmissionQueue::new(EXPORT),
             plan: AdmissionQueue::new(PLAN),
+            rooms: AdmissionQueue::new(ROOMS),
             stream: AdmissionQueue::new(STREAM),
         }
     }

@@ -21,7 +21,7 @@ use super::codes;
 use super::cursor;
 use super::openapi::{Operation, Schemas};
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerQuery};
+use super::request::{ApiRequest, OwnerQuery, page_limit};
 use super::state::AppState;
 use crate::audit::history::{self, Behind, HistoryRow, PAGE_MAX};
 use crate::explain::{self, ExplainError, RecordedDecision};
@@ -49,12 +49,7 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, Problem> {
     let (request, query, filter) = asked(&state, query, request).await?;
-    let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid_request(format!(
-            "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for further ones with `cursor`"
-        )));
-    }
+    let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "cursor")?;
     let behind: Option<Behind> = query.cursor.as_deref().map(cursor::read).transpose()?;
     let page = history::page(&state.pool, &filter, behind, limit).await?;
     let viewer = request.principal.viewer();

@@ -127,6 +127,12 @@ error_codes! {
     PLANS_BUSY = SERVICE_UNAVAILABLE "PLAN_BUSY",
         "Others' plans are under way.",
         "too many requests of this kind are waiting; try again later";
+    ROOMS_BUSY = TOO_MANY_REQUESTS "ROOMS_BUSY",
+        "The caller has as many of these questions under way as it may.",
+        "you have 2 of these requests under way or waiting, which is the most of one caller; try again when one has been answered";
+    ALL_ROOMS_BUSY = SERVICE_UNAVAILABLE "ROOMS_BUSY",
+        "Others' questions are under way.",
+        "requests of other callers are still running; try again in some seconds";
     EXPORT_BUSY = TOO_MANY_REQUESTS "EXPORT_BUSY",
         "The caller has as many exports under way as it may.",
         "you have 2 of these requests under way or waiting, which is the most of one caller; try again when one has been answered";
@@ -151,6 +157,9 @@ error_codes! {
     PLAN_FAILED = INTERNAL_SERVER_ERROR "PLAN_FAILED",
         "A bug of quell: its log says more.",
         "the plan was broken off";
+    ROOMS_FAILED = INTERNAL_SERVER_ERROR "ROOMS_FAILED",
+        "A bug of quell: its log says more.",
+        "the list was broken off";
     MUTE_FAILED = INTERNAL_SERVER_ERROR "MUTE_FAILED",
         "LiveKit did not do it, or it could not be recorded and so was not done.",
         "LiveKit cannot be reached";

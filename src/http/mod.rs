@@ -25,6 +25,7 @@ mod precondition;
 pub mod problem;
 mod reason;
 mod request;
+mod rooms;
 mod state;
 mod unread;
 mod uri;
@@ -67,6 +68,9 @@ fn endpoints() -> Vec<Endpoint> {
     let (one, all) = ("/v1/policies/{name}", "/v1/policies");
     vec![
         (mute::PATH, "post", post(mute::handler), mute::operation),
+        ("/v1/rooms", "get", get(rooms::list), rooms::list_operation),
+        ("/v1/rooms/{room}", "get", get(rooms::show), rooms::show_operation),
+        ("/v1/rooms/{room}/participants/{identity}/mute", "post", post(mute::by_source), mute::by_source_operation),
         (webhook::PATH, "post", post(webhook::handler), webhook::operation),
         (all, "get", get(policies::list), operations::list),
         (all, "post", post(policies::create), operations::create),

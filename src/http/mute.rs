@@ -1,19 +1,24 @@
-//! `POST /livekit/participant/mute`: a moderator's client mutes or unmutes a track.
+//! `POST /livekit/participant/mute`: a moderator's client mutes or unmutes a track. `by_source.rs` is the same for
+//! whoever knows no SID.
+
+mod by_source;
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::auth::{AuthError, AuthRequest, Scope};
+use super::auth::{AuthError, AuthRequest, Caller, Scope};
 use super::body::{BodyError, RequestBody};
-use super::codes;
+use super::codes::{self, ErrorCode};
 use super::log::{self, RequestId};
 use super::openapi::{Operation, Schemas, Security};
 use super::problem::{Problem, chain};
@@ -21,9 +26,13 @@ use super::reason;
 use super::request::read_json;
 use super::state::AppState;
 use super::uri::QueryToken;
-use crate::action::{self, ActionError, ManualMute, ManualMuteError, mute_by_hand};
+use crate::action::{
+    self, ActionError, ManualMute, ManualMuteError, TrackDone, TrackQuery, mute_by_hand,
+};
 use crate::audit::{HttpRequest, Outcome};
 use crate::livekit::NOT_CONFIGURED;
+pub(super) use by_source::{handler as by_source, operation as by_source_operation};
+use livekit_protocol::TrackSource;
 use quell_policy::TenantId;
 
 /// Where clients ask for it.
@@ -75,19 +84,39 @@ struct MuteBody {
     /// Who publishes the track.
     #[schemars(regex(pattern = r"\S"))]
     participant_identity: String,
-    /// The track's SID: LiveKit's SDKs show it as the publication's `trackSid`.
+    /// The track's SID: LiveKit's SDKs show it as the publication's `trackSid`, and `GET /v1/rooms/{room}` lists it.
     #[schemars(regex(pattern = r"\S"))]
     track_sid: String,
     /// Whether it is muted.
     muted: bool,
 }
 
-/// Runs the action in a task of its own. A client that hangs up ends this future, and must not leave an
-/// action without its outcome, and its track under a lease.
+/// What a request asks for.
+struct Asked {
+    room_name: String,
+    identity: String,
+    track: AskedTrack,
+    muted: bool,
+    reason: Option<String>,
+}
+
+enum AskedTrack {
+    Sid(String),
+    Source(TrackSource),
+}
+
 pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let tracker = state.tracker.clone();
-    let answered = tracker.spawn(async move { answer(&state, request).await }.in_current_span());
-    match answered.await {
+    to_its_end(&tracker, async move { answer(&state, request).await }).await
+}
+
+/// Runs the action in a task of its own. A client that hangs up ends the handler's future, and must not leave an
+/// action without its outcome, and its track under a lease.
+async fn to_its_end<A: Serialize + Send + 'static>(
+    tracker: &TaskTracker,
+    answering: impl Future<Output = Result<A, Problem>> + Send + 'static,
+) -> Response {
+    match tracker.spawn(answering.in_current_span()).await {
         Ok(Ok(body)) => Json(body).into_response(),
         Ok(Err(problem)) => problem.into_response(),
         Err(error) => {
@@ -124,21 +153,42 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let body = body.whole().await;
     let body = body.map_err(|error| unread(AuthError::Body(error)))?;
     let (asked, reason) = read(&parts.headers, &body.bytes)?;
-    let sent = HttpRequest {
-        id: RequestId::of(&parts),
-        on_behalf_of: caller.on_behalf_of().map(str::to_owned),
+    let request = Asked {
+        room_name: asked.room_name.clone(),
+        identity: asked.participant_identity.clone(),
+        track: AskedTrack::Sid(asked.track_sid.clone()),
+        muted: asked.muted,
         reason,
     };
-    log::track(
-        &asked.room_name,
-        &asked.participant_identity,
-        &asked.track_sid,
-    );
+    let done = act(state, &caller, &parts, request).await?;
+    Ok(MuteBody {
+        muted: done.first().map_or(asked.muted, |track| track.state.muted),
+        ..asked
+    })
+}
+
+/// Mutes or unmutes, on the caller's authority. Whatever comes of it is in the audit.
+async fn act(
+    state: &AppState,
+    caller: &Caller,
+    parts: &Parts,
+    asked: Asked,
+) -> Result<Vec<TrackDone>, Problem> {
+    let sent = HttpRequest {
+        id: RequestId::of(parts),
+        on_behalf_of: caller.on_behalf_of().map(str::to_owned),
+        reason: asked.reason,
+    };
+    let (track, sid) = match &asked.track {
+        AskedTrack::Sid(sid) => (TrackQuery::Sid(sid), sid.as_str()),
+        AskedTrack::Source(source) => (TrackQuery::Source(*source), ""),
+    };
+    log::track(&asked.room_name, &asked.identity, sid);
     let by_hand = ManualMute {
         caller_id: caller.id(),
         room_name: &asked.room_name,
-        identity: &asked.participant_identity,
-        track_sid: &asked.track_sid,
+        identity: &asked.identity,
+        track,
         muted: asked.muted,
         request: &sent,
     };
@@ -164,11 +214,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let Some(runner) = &state.runner else {
         return Err(untried(Outcome::Failed, not_configured()).await);
     };
-    let track = mute_by_hand(runner, &state.refusals, &by_hand, state.livekit_timeout).await?;
-    Ok(MuteBody {
-        muted: track.muted,
-        ..asked
-    })
+    Ok(mute_by_hand(runner, &state.refusals, &by_hand, state.livekit_timeout).await?)
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {
@@ -180,15 +226,17 @@ pub(super) fn operation(schemas: &mut Schemas) -> Operation {
         .text("The room's metadata has to name the caller (`room.metadata.auth_id == auth.id`). Needs the scope `mute`.")
         .body(&body, &[("mute", example.clone())])
         .answer::<MuteBody>(schemas, StatusCode::OK, "Done; `muted` is what LiveKit reports.", &example)
-        .errors(&[
-            codes::INVALID_REQUEST,
-            codes::FORBIDDEN,
-            codes::PARTICIPANT_NOT_FOUND,
-            codes::MUTE_FAILED,
-            codes::REMOTE_UNMUTE_DISABLED,
-            codes::MUTE_NOT_CONFIGURED,
-        ])
+        .errors(&[codes::INVALID_REQUEST, codes::FORBIDDEN])
+        .errors(ERRORS)
 }
+
+/// What comes of a mute that is not done.
+const ERRORS: &[&ErrorCode] = &[
+    codes::PARTICIPANT_NOT_FOUND,
+    codes::MUTE_FAILED,
+    codes::REMOTE_UNMUTE_DISABLED,
+    codes::MUTE_NOT_CONFIGURED,
+];
 
 /// What is asked for, and why.
 fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<(MuteBody, Option<String>), Problem> {

@@ -33,6 +33,39 @@ pub(super) struct OwnerQuery {
     pub(super) owner: Option<String>,
 }
 
+/// The same by the name that lists of rooms and actions have for it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TenantQuery {
+    /// Whose they are. Only an operator may name another than itself.
+    #[schemars(with = "Option<TenantId>")]
+    pub(super) tenant: Option<String>,
+}
+
+/// Who is named by a query, and by which parameter.
+pub(super) struct Named {
+    parameter: &'static str,
+    tenant: Option<String>,
+}
+
+impl From<OwnerQuery> for Named {
+    fn from(query: OwnerQuery) -> Self {
+        Self {
+            parameter: "owner",
+            tenant: query.owner,
+        }
+    }
+}
+
+impl From<TenantQuery> for Named {
+    fn from(query: TenantQuery) -> Self {
+        Self {
+            parameter: "tenant",
+            tenant: query.tenant,
+        }
+    }
+}
+
 /// `?owner=`. Only an operator may name an owner other than itself.
 pub(super) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
 
@@ -55,7 +88,7 @@ impl ApiRequest {
     pub(super) async fn read(
         state: &AppState,
         request: Request,
-        owner: OwnerParam,
+        owner: Result<Query<impl Into<Named>>, QueryRejection>,
         scope: Scope,
     ) -> Result<Self, Problem> {
         Self::read_up_to(state, request, owner, scope, BODY_BYTES_MAX).await
@@ -65,7 +98,7 @@ impl ApiRequest {
     pub(super) async fn read_up_to(
         state: &AppState,
         request: Request,
-        owner: OwnerParam,
+        owner: Result<Query<impl Into<Named>>, QueryRejection>,
         scope: Scope,
         bytes_max: usize,
     ) -> Result<Self, Problem> {
@@ -194,11 +227,28 @@ pub(super) fn time<'de, D: Deserializer<'de>>(
     Ok(Some(time.to_utc()))
 }
 
-fn named_owner(owner: OwnerParam) -> Result<Owner, Problem> {
+fn named_owner(owner: Result<Query<impl Into<Named>>, QueryRejection>) -> Result<Owner, Problem> {
     let Query(query) = owner.map_err(|error| Problem::invalid_request(error.body_text()))?;
-    Owner::try_from(query.owner).map_err(|why| {
+    let Named { parameter, tenant } = query.into();
+    Owner::try_from(tenant).map_err(|why| {
         Problem::invalid_request(format!(
-            "`owner` {why}: name a tenant, or leave it out to mean the operator"
+            "`{parameter}` {why}: name a tenant, or leave it out to mean the operator"
         ))
     })
+}
+
+/// How many a page holds: what was asked for, or else `default`. `place` is the parameter that pages go on by.
+pub(super) fn page_limit(
+    asked: Option<u16>,
+    default: u16,
+    max: u16,
+    place: &str,
+) -> Result<u16, Problem> {
+    let limit = asked.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::invalid_request(format!(
+        "`limit` is {limit}, but must be 1 to {max}: ask for further ones with `{place}`"
+    )))
 }

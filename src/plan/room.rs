@@ -10,8 +10,10 @@ use super::report::{PlannedTrack, RoomPlan};
 use crate::livekit::facts::facts_from_live;
 use crate::livekit::{LiveRoom, Urgency};
 use crate::pipeline::decide_in_turn;
-use crate::postgres::{Pool, to_pg_text};
-use crate::sweep::{ListedRoom, Reader, TrackRoom, TrackTimes, peek};
+use crate::postgres::Pool;
+use crate::sweep::{
+    ListedRoom, Reader, TrackRoom, TrackTimes, UnmutedTrack, peek, unmutes_that_stand,
+};
 use quell_policy::{Facts, PolicyRef, PolicySet};
 
 /// What rooms are read with.
@@ -38,6 +40,18 @@ struct PlannedChange {
     times: TrackTimes,
 }
 
+impl PlannedChange {
+    /// The track, where it would be silenced.
+    fn silenced(&self) -> Option<UnmutedTrack<'_>> {
+        matches!(self.change, Change::WouldSilence).then_some(UnmutedTrack {
+            identity: &self.track.identity,
+            source: &self.track.source,
+            track_sid: &self.track.track_sid,
+            as_of: self.times.as_of,
+        })
+    }
+}
+
 /// The room's plan; empty where nothing in it changes, or it is another one by now.
 pub(super) async fn read(context: &Context<'_>, room: &ListedRoom) -> Result<RoomPlan, PlanError> {
     let mut reading = context.reader.read(Urgency::Routine, room).await?;
@@ -58,10 +72,11 @@ pub(super) async fn read(context: &Context<'_>, room: &ListedRoom) -> Result<Roo
     if found.is_empty() || reading.again().await?.is_none() {
         return Ok(plan);
     }
-    let stands = context.unmutes_that_stand(room, &found).await?;
-    for PlannedChange { change, track, .. } in found {
+    let silenced: Vec<_> = found.iter().filter_map(PlannedChange::silenced).collect();
+    let let_speak = unmutes_that_stand(context.pool, &room.sid, &silenced).await?;
+    for PlannedChange { change, track, .. } in &found {
         let list = match change {
-            Change::WouldSilence if stands.contains(&to_pg_text(&track.track_sid)) => {
+            Change::WouldSilence if let_speak.contains(track.track_sid.as_str()) => {
                 &mut plan.tracks.let_speak
             }
             Change::WouldSilence => &mut plan.tracks.would_silence,
@@ -69,7 +84,7 @@ pub(super) async fn read(context: &Context<'_>, room: &ListedRoom) -> Result<Roo
             Change::StaysSilent => &mut plan.tracks.stays_silent,
             Change::Undecided => &mut plan.tracks.undecided,
         };
-        list.push(track);
+        list.push(track.clone());
     }
     Ok(plan)
 }
@@ -134,35 +149,5 @@ impl Context<'_> {
                 policy: policy.map(PolicyRef::key),
             },
         ))
-    }
-
-    /// The tracks among `found`, as they are stored, against whose mute a person's unmute stands.
-    async fn unmutes_that_stand(
-        &self,
-        room: &ListedRoom,
-        found: &[PlannedChange],
-    ) -> Result<Vec<String>, sqlx::Error> {
-        let silenced: Vec<_> = found
-            .iter()
-            .filter(|found| matches!(found.change, Change::WouldSilence))
-            .collect();
-        let texts = |of: fn(&PlannedTrack) -> &str| -> Vec<String> {
-            let texts = silenced.iter().map(|found| to_pg_text(of(&found.track)));
-            texts.collect()
-        };
-        let as_of: Vec<_> = silenced.iter().map(|found| found.times.as_of).collect();
-        sqlx::query_scalar!(
-            r#"select track_sid as "track_sid!"
-               from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[])
-                   as t(identity, source, track_sid, as_of)
-               where quell_is_superseded($1, identity, source, track_sid, as_of)"#,
-            to_pg_text(&room.sid),
-            &texts(|track| &track.identity),
-            &texts(|track| &track.source),
-            &texts(|track| &track.track_sid),
-            &as_of,
-        )
-        .fetch_all(self.pool)
-        .await
     }
 }

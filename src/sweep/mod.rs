@@ -18,6 +18,7 @@ mod record;
 mod run;
 mod tick;
 mod tracks;
+mod unmutes;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use edges::{Due, Edges, RoomAge};
 use quell_policy::PolicySet;
 use tracks::Tracks;
 pub(crate) use tracks::{TrackRoom, TrackTimes, peek};
+pub(crate) use unmutes::{UnmutedTrack, unmutes_that_stand};
 
 /// How long a lease lasts. Its holder renews it every quarter of that; after it, others may take the tick.
 pub const LEASE: Duration = Duration::from_secs(2);

@@ -110,11 +110,10 @@ impl Reader {
         name: Option<&str>,
         mut wants: impl FnMut(&ListedRoom) -> bool,
     ) -> Result<Listed, LiveKitError> {
-        self.rate.turn(urgency).await;
         let mut listed = Listed::default();
         let mut kept_bytes = 0;
         let rooms = &mut listed.rooms;
-        let mut add = |room: Room| {
+        let add = |room: Room| {
             let bytes = room.encoded_len();
             let room = LiveRoom::from(room);
             let mut listed = ListedRoom {
@@ -134,13 +133,24 @@ impl Reader {
             rooms.push(listed);
         };
         if let Some(name) = name {
+            self.rate.turn(urgency).await;
             let deadline = Instant::now() + self.timeout;
             let rooms = self.livekit.rooms(vec![name.to_owned()], deadline).await?;
             rooms.into_iter().for_each(add);
         } else {
-            let deadline = Instant::now() + LIST_TIMEOUT;
-            listed.oversized = self.livekit.each_room(deadline, &mut add).await?;
+            listed.oversized = self.list_each(urgency, add).await?;
         }
         Ok(listed)
+    }
+
+    /// Asks for all rooms, which `each` takes. Those with too much metadata are left out, and returned.
+    pub(crate) async fn list_each(
+        &self,
+        urgency: Urgency,
+        each: impl FnMut(Room),
+    ) -> Result<Vec<Oversized>, LiveKitError> {
+        self.rate.turn(urgency).await;
+        let deadline = Instant::now() + LIST_TIMEOUT;
+        self.livekit.each_room(deadline, each).await
     }
 }

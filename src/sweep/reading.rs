@@ -47,17 +47,8 @@ impl Reader {
         urgency: Urgency,
         room: &'a ListedRoom,
     ) -> Result<RoomReading<'a>, LiveKitError> {
-        self.rate.turn(urgency).await;
-        let asked_at = Instant::now();
-        let deadline = asked_at + self.timeout;
         let (mut all, mut unread, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let (mut publishers, mut tracks) = (0, 0);
         let each = |participant: ParticipantInfo| {
-            if is_hidden(&participant) {
-                return;
-            }
-            publishers += usize::from(participant.is_publisher);
-            tracks += participant.tracks.len();
             bytes += participant.encoded_len();
             if bytes <= PARTICIPANTS_BYTES_MAX {
                 all.push(Arc::new(participant));
@@ -65,21 +56,49 @@ impl Reader {
                 unread.push(participant.identity);
             }
         };
-        let oversized = self
-            .livekit
-            .each_participant(&room.name, deadline, each)
-            .await?;
+        let (asked_at, reading) = self.read_each(urgency, room, each).await?;
         Ok(RoomReading {
+            first: Some(Participants { all, asked_at }),
+            unread,
+            ..reading
+        })
+    }
+
+    /// Asks for everybody in the room, whom `each` takes, and since when that is how it was. What is returned has
+    /// nobody left to hand out.
+    pub(crate) async fn read_each<'a>(
+        &'a self,
+        urgency: Urgency,
+        room: &'a ListedRoom,
+        mut each: impl FnMut(ParticipantInfo),
+    ) -> Result<(Instant, RoomReading<'a>), LiveKitError> {
+        self.rate.turn(urgency).await;
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.timeout;
+        let mut reading = RoomReading {
             reader: self,
             room,
             urgency,
-            participants: all.len() + unread.len(),
-            first: Some(Participants { all, asked_at }),
-            unread,
-            oversized,
-            tracks,
-            publishers,
-        })
+            first: None,
+            unread: Vec::new(),
+            oversized: Vec::new(),
+            participants: 0,
+            tracks: 0,
+            publishers: 0,
+        };
+        let count_each = |participant: ParticipantInfo| {
+            if is_hidden(&participant) {
+                return;
+            }
+            reading.participants += 1;
+            reading.publishers += usize::from(participant.is_publisher);
+            reading.tracks += participant.tracks.len();
+            each(participant);
+        };
+        let name = &room.name;
+        let oversized = self.livekit.each_participant(name, deadline, count_each);
+        reading.oversized = oversized.await?;
+        Ok((asked_at, reading))
     }
 
     /// The track as it is now; none where it is not heard any more.

@@ -65,6 +65,7 @@ mod policy_revisions;
 mod policy_rollback;
 mod policy_tests;
 mod programs;
+mod rooms;
 mod side_by_side;
 mod slow_link;
 mod strangers;

@@ -46,6 +46,17 @@ pub(super) const PLAN: Limits = Limits {
     others_busy: codes::PLANS_BUSY,
 };
 
+/// A list of rooms or of one's participants asks LiveKit for all of them, at the rate of sweeps.
+pub(super) const ROOMS: Limits = Limits {
+    running_max: 2,
+    waiting_max: 16,
+    per_caller_max: 2,
+    wait_max: Duration::from_secs(5),
+    retry_after_secs: 5,
+    caller_busy: codes::ROOMS_BUSY,
+    others_busy: codes::ALL_ROOMS_BUSY,
+};
+
 /// An explanation evaluates all policies, and for an event it compiles those of its time.
 pub(super) const EXPLAIN: Limits = Limits {
     running_max: 2,

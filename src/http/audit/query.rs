@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::auth::Scope;
 use super::super::problem::Problem;
-use super::super::request::{ApiRequest, OwnerQuery};
+use super::super::request::{ApiRequest, TenantQuery};
 use super::super::state::AppState;
 use crate::audit::history::{ACTIONS, HistoryFilter, ORIGINS, OUTCOMES, PAGE_MAX};
 use crate::backtest::read_time;
@@ -144,8 +144,8 @@ pub(super) async fn asked<Q: Conditions>(
 ) -> Result<(ApiRequest, Q, HistoryFilter), Problem> {
     let (owner, query) = match query {
         Ok(Query(query)) => {
-            let owner = query.tenant();
-            (Ok(Query(OwnerQuery { owner })), query)
+            let tenant = query.tenant();
+            (Ok(Query(TenantQuery { tenant })), query)
         }
         Err(rejection) => (Err(rejection), Q::default()),
     };

@@ -24,7 +24,7 @@ use super::codes;
 use super::cursor;
 use super::precondition;
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerParam, OwnerQuery};
+use super::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit};
 use super::state::AppState;
 use crate::policy_store::{self, After, ChangeError, ExpectedRevision, PAGE_MAX, PolicyRecord};
 use quell_policy::{Owner, Policy, Problems, TenantId};
@@ -156,12 +156,7 @@ pub(super) async fn list(
         Err(rejection) => (Err(rejection), None, None),
     };
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
-    let limit = limit.unwrap_or(PAGE_MAX);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid_request(format!(
-            "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for further ones with `cursor`"
-        )));
-    }
+    let limit = page_limit(limit, PAGE_MAX, PAGE_MAX, "cursor")?;
     let after: Option<After> = cursor.as_deref().map(cursor::read).transpose()?;
     // Only an operator comes to mean `Operator`, and then sees all.
     let filter = request.owner.tenant().map(|_| &request.owner);

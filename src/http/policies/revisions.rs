@@ -15,7 +15,7 @@ use super::{PolicyResponse, not_found, status_of};
 use crate::http::auth::Scope;
 use crate::http::codes;
 use crate::http::problem::Problem;
-use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, read_json};
+use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit, read_json};
 use crate::http::state::AppState;
 use crate::policy_store::{
     self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, RollbackError, changed_fields,
@@ -140,12 +140,7 @@ pub(in crate::http) async fn list(
         Err(rejection) => (Err(rejection), None, None),
     };
     let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
-    let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid_request(format!(
-            "`limit` is {limit}, but must be 1 to {PAGE_MAX}: ask for older ones with `before`"
-        )));
-    }
+    let limit = page_limit(limit, LIMIT_DEFAULT, PAGE_MAX, "before")?;
     let (owner, name) = (&request.owner, &stored_name(name)?);
     let page = policy_store::history(&state.pool, owner, name, before, limit).await?;
     if page.revisions.is_empty() {
