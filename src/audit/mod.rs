@@ -6,11 +6,14 @@ mod entry;
 pub mod export;
 pub mod history;
 mod recover;
+mod still_muted;
 pub mod tail;
 
 pub(crate) use entry::stored;
 pub use entry::{AuditRow, Entry, HttpRequest, PolicyRevision, record};
 pub use recover::close_overdue;
+pub(crate) use still_muted::still_muted;
+pub use still_muted::{StillMuted, StillMutedTrack};
 
 use quell_policy::TenantId;
 

@@ -64,7 +64,7 @@ pub(super) fn document<'a>(
                 "description": "The person for whom a caller with an API secret calls, for the audit (`on_behalf_of`). UTF-8. Others leave it out: of a JWT, a claim says it.",
             }, "X-Reason": {
                 "name": "X-Reason", "in": "header", "required": false, "example": "too loud",
-                "schema": {"type": "string", "maxLength": reason::CHARS_MAX, "pattern": "^[ -~]*$"},
+                "schema": {"type": "string", "maxLength": reason::CHARS_MAX, "pattern": "^[\\t -~]*$"},
                 "description": "Why, for the audit (`reason`). UTF-8.",
             }, "X-Request-Id": {
                 "name": "X-Request-Id", "in": "header", "required": false, "schema": id, "example": "req-7f3a",

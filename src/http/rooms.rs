@@ -170,10 +170,11 @@ pub(super) fn list_operation(schemas: &mut Schemas) -> Operation {
 
 pub(super) fn show_operation(schemas: &mut Schemas) -> Operation {
     let mut page = example();
+    let verdict = json!({"verdict": "mute", "policy": {
+        "owner": "acme", "name": "quiet", "revision": 3, "priority": 50, "overridable": false,
+    }});
     let decision = json!({
-        "at": "2026-03-02T12:00:00Z", "as_of": null,
-        "enforced": {"verdict": "mute", "policy": {"owner": "acme", "name": "quiet", "revision": 3, "priority": 50}},
-        "dry_run": {"verdict": "mute", "policy": {"owner": "acme", "name": "quiet", "revision": 3, "priority": 50}},
+        "at": "2026-03-02T12:00:00Z", "as_of": null, "enforced": verdict, "dry_run": verdict,
     });
     let rest = json!({
         "participants": [{

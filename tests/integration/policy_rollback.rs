@@ -1,10 +1,12 @@
 //! What a policy once was comes back as a new revision: by whom, from what, and never by halves.
 
+use livekit_double::{Join, Publish};
 use quell::policy_store::{self, ExpectedRevision, ManagedBy, Rollback, RollbackError};
 use quell_policy::{Owner, Policy};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::apply::policy;
 use crate::policy_revisions::{brief, by, delete, five_revisions, get, put, quiet, rollback};
 use crate::support::{ACME, Answer, OPERATOR, TestApp, owner};
 
@@ -26,7 +28,9 @@ async fn going_back_is_a_change_with_a_revision_a_precondition_and_a_row() {
     assert_eq!(back.header("etag"), Some("\"6\""));
     let second = get(&app, ACME, "/quiet/revisions/2").await.json();
     assert_eq!(back.json()["policy"], second["policy"]);
-    assert_eq!(get(&app, ACME, "/quiet").await.json(), back.json());
+    let mut there = get(&app, ACME, "/quiet").await.json();
+    there["still_muted"] = json!({"tracks": [], "is_whole": true});
+    assert_eq!(there, back.json());
     // What is the case already is no change.
     for revision in [2, 6] {
         let body = json!({"to": revision});
@@ -246,5 +250,52 @@ async fn a_rollback_that_cannot_be_recorded_is_not_made() {
     assert_eq!(now["revision"], 5);
     let revisions = app.sql("select max(revision) from policy_revision").await;
     assert_eq!(revisions.as_deref(), Some("5"));
+    app.finish().await;
+}
+
+const MICS: &str = "policies: [{ name: mics, owner: acme, match: { source: [MICROPHONE] }, effect: mute, mode: MODE }]";
+
+#[tokio::test]
+async fn whom_a_policy_muted_is_named_when_it_is_taken_back_since_nothing_unmutes_them() {
+    let app = TestApp::new().await;
+    for mode in ["dry_run", "enforce"] {
+        app.apply(&MICS.replace("MODE", mode)).await;
+    }
+    app.room("standup", "acme");
+    app.room("over", "acme");
+    let speak = |room, who: &str| app.publish(room, Join::new(who), Publish::microphone()).sid;
+    let [ann, _ben, cid, dan] = ["ann", "ben", "cid", "dan"].map(|who| speak("standup", who));
+    let eve = speak("standup", "eve");
+    speak("over", "fay");
+    app.settle().await;
+    // Let speak, gone, muted by a moderator since, unpublished, and in a room that is over.
+    let by_hand = async |who, sid: &str, muted| {
+        let answer = Answer::to(app.mute(ACME, "standup", who, sid, muted)).await;
+        assert_eq!(answer.status, 200);
+    };
+    by_hand("ann", &ann, false).await;
+    by_hand("dan", &dan, true).await;
+    app.simulator.leave("standup", "ben").unwrap();
+    app.simulator.unpublish("standup", "eve", &eve).unwrap();
+    app.simulator.end_room("over").unwrap();
+    app.settle().await;
+
+    let to = json!({"to": 1});
+    let back = rollback(&app, ACME, "/mics/rollback", Some("*"), &to).await;
+    let still = &back.json()["still_muted"];
+    assert_eq!(still["is_whole"], true);
+    let tracks = still["tracks"].as_array().unwrap();
+    assert_eq!(tracks.len(), 1, "{still}");
+    let muted_at = &tracks[0]["muted_at"];
+    let expect = json!({
+        "room_name": "standup", "identity": "cid", "track_sid": cid, "source": "MICROPHONE", "muted_at": muted_at,
+    });
+    assert_eq!(tracks[0], expect);
+    assert!(muted_at.is_string());
+    assert!(app.is_muted("standup", "cid", &cid));
+    let deleted = policy(Some(&app), &["delete", "mics", "--owner", "acme"]).await;
+    let line = format!("  standup  cid  MICROPHONE  {cid}\n");
+    assert!(deleted.contains(&line), "{deleted}");
+    assert!(deleted.contains("who stay muted until"), "{deleted}");
     app.finish().await;
 }

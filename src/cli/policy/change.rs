@@ -4,10 +4,12 @@ use clap::Args;
 
 use super::output::print_out;
 use super::{CommandLine, OwnerArguments, full_name, with_database};
+use crate::audit::{StillMuted, still_muted};
 use crate::policy_store::{
     self, ChangeError, ChangeOutcome, Changed, ExpectedRevision, ManagedBy, PolicyRecord,
 };
 use crate::postgres::Pool;
+use quell_policy::terminal::without_controls;
 use quell_policy::{Mode, Owner, Policy};
 
 #[derive(Debug, Args)]
@@ -34,7 +36,7 @@ pub(super) async fn delete(named: &Named) -> anyhow::Result<()> {
         let by = command_line.author();
         let done = policy_store::delete(pool, &by, owner, name, ExpectedRevision::Exists).await;
         let changed = done.map_err(|error| failed(owner, name, &error))?;
-        told(&changed)
+        told(pool, &changed).await
     })
     .await
 }
@@ -73,7 +75,8 @@ async fn set_mode(named: &Named, mode: Mode) -> anyhow::Result<()> {
         let expected = ExpectedRevision::Revision(stored.revision);
         let done =
             policy_store::put(pool, &command_line.author(), &policy, managed_by, expected).await;
-        told(&done.map_err(|error| failed(owner, name, &error))?)
+        let changed = done.map_err(|error| failed(owner, name, &error))?;
+        told(pool, &changed).await
     })
     .await
 }
@@ -94,12 +97,11 @@ fn failed(owner: &Owner, name: &str, error: &ChangeError) -> anyhow::Error {
 }
 
 /// Says what was done, and what does not follow from it.
-pub(super) fn told(changed: &Changed) -> anyhow::Result<()> {
+async fn told(pool: &Pool, changed: &Changed) -> anyhow::Result<()> {
     let PolicyRecord {
         owner,
         name,
         revision,
-        managed_by,
         ..
     } = &changed.policy;
     let outcome = changed.outcome.as_str();
@@ -107,16 +109,52 @@ pub(super) fn told(changed: &Changed) -> anyhow::Result<()> {
         "{outcome:<9}  {}  revision {revision}\n",
         full_name(owner, name)
     ))?;
+    notes(pool, changed).await;
+    Ok(())
+}
+
+/// Says what does not follow from a change: what files say stays, and so does who is muted.
+pub(super) async fn notes(pool: &Pool, changed: &Changed) {
+    let PolicyRecord {
+        owner,
+        name,
+        managed_by,
+        ..
+    } = &changed.policy;
     if changed.outcome == ChangeOutcome::Unchanged {
-        return Ok(());
+        return;
     }
     if managed_by == ManagedBy::Apply.as_str() {
         eprintln!("{KEPT_IN_FILES}");
     }
-    if changed.outcome == ChangeOutcome::Deleted {
-        eprintln!("note: whoever it has muted stays muted");
+    match still_muted(pool, owner, name).await {
+        Ok(still) if still.tracks.is_empty() => {}
+        Ok(still) => eprint!("{}", stays_muted(&still)),
+        Err(error) => {
+            eprintln!(
+                "note: whoever it has muted stays muted; who that is cannot be read: {error}"
+            );
+        }
     }
-    Ok(())
 }
 
-pub(super) const KEPT_IN_FILES: &str = "note: files keep this policy: the next `quell policy apply` writes what they say over it, and --prune removes it where they do not have it; change the files too";
+fn stays_muted(still: &StillMuted) -> String {
+    let mut text =
+        "note: it has muted these, who stay muted until a moderator or they themselves unmute:\n"
+            .to_owned();
+    for track in &still.tracks {
+        let source = track.source.as_deref().unwrap_or_default();
+        let line = format!(
+            "  {}  {}  {source}  {}",
+            track.room_name, track.identity, track.track_sid
+        );
+        text += &without_controls(&line);
+        text.push('\n');
+    }
+    if !still.is_whole {
+        text += "  and more: `select * from silences where unmuted_at is null` names all\n";
+    }
+    text
+}
+
+const KEPT_IN_FILES: &str = "note: files keep this policy: the next `quell policy apply` writes what they say over it, and --prune removes it where they do not have it; change the files too";

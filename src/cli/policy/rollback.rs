@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::change::KEPT_IN_FILES;
+use super::change::notes;
 use super::output::print_out;
 use super::{CommandLine, OwnerArguments, full_name, history, with_database};
 use crate::policy_store::{
-    self, ChangeOutcome, Changed, ExpectedRevision, ManagedBy, Rollback, RollbackError,
+    self, ChangeOutcome, Changed, ExpectedRevision, Rollback, RollbackError,
 };
 
 #[derive(Debug, Args)]
@@ -40,11 +40,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
         })?;
         print_out(&told(arguments, &changed))?;
-        if changed.policy.managed_by == ManagedBy::Apply.as_str()
-            && changed.outcome != ChangeOutcome::Unchanged
-        {
-            eprintln!("{KEPT_IN_FILES}");
-        }
+        notes(pool, &changed).await;
         Ok(())
     })
     .await

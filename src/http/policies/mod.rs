@@ -26,6 +26,7 @@ use super::precondition;
 use super::problem::Problem;
 use super::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit};
 use super::state::AppState;
+use crate::audit::StillMuted;
 use crate::policy_store::{self, After, ChangeError, ExpectedRevision, PAGE_MAX, PolicyRecord};
 use quell_policy::{Owner, Policy, Problems, TenantId};
 use request::{NameParam, stored_name};
@@ -87,6 +88,9 @@ pub(crate) struct PolicyResponse<D = Value> {
     /// What may be a mistake in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// After a rollback: who was muted by the policy stays so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    still_muted: Option<StillMuted>,
 }
 
 impl<D: Serialize> PolicyResponse<D> {
@@ -100,6 +104,7 @@ impl<D: Serialize> PolicyResponse<D> {
             updated_by: stored.updated_by,
             policy: stored.document,
             warnings,
+            still_muted: None,
         }
     }
 

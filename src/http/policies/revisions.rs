@@ -12,13 +12,15 @@ use serde_json::Value;
 
 use super::request::{NameParam, stored_name};
 use super::{PolicyResponse, not_found, status_of};
+use crate::audit::{StillMuted, still_muted};
 use crate::http::auth::Scope;
 use crate::http::codes;
 use crate::http::problem::Problem;
 use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit, read_json};
 use crate::http::state::AppState;
 use crate::policy_store::{
-    self, FieldChange, ManagedBy, PAGE_MAX, Revision, Rollback, RollbackError, changed_fields,
+    self, ChangeOutcome, Changed, FieldChange, ManagedBy, PAGE_MAX, PolicyRecord, Revision,
+    Rollback, RollbackError, changed_fields,
 };
 use quell_policy::{Owner, Policy, TenantId};
 
@@ -209,5 +211,22 @@ pub(in crate::http) async fn rollback(
         }
     })?;
     let status = status_of(changed.outcome);
-    Ok(PolicyResponse::new(changed.policy, Vec::new()).into_response(status))
+    let answer = PolicyResponse {
+        still_muted: who_stays_muted(&state, &changed).await,
+        ..PolicyResponse::new(changed.policy, Vec::new())
+    };
+    Ok(answer.into_response(status))
+}
+
+/// Who stays muted after a change; the change stands also where that cannot be read.
+async fn who_stays_muted(state: &AppState, changed: &Changed) -> Option<StillMuted> {
+    if changed.outcome == ChangeOutcome::Unchanged {
+        return None;
+    }
+    let PolicyRecord { owner, name, .. } = &changed.policy;
+    let read = still_muted(&state.pool, owner, name).await;
+    if let Err(error) = &read {
+        tracing::warn!(%error, policy = name, "whom a policy has muted cannot be read");
+    }
+    read.ok()
 }
