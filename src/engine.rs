@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::action::ActionRunner;
 use crate::config::Config;
 use crate::ledger::Ledger;
-use crate::livekit::{LiveKit, LiveKitSetupError, NOT_CONFIGURED, Rooms};
+use crate::livekit::{LiveKit, LiveKitSetupError, Rooms};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::policy_store::{Policies, StoreError};
@@ -64,8 +64,6 @@ impl Engine {
                 ledger: ledger.clone(),
                 metrics: metrics.clone(),
             });
-        } else {
-            tracing::warn!("{NOT_CONFIGURED}");
         }
         let policies = Policies::load(pool, metrics.clone()).await?;
         replica::register(pool, &id, &postgres_clock).await?;

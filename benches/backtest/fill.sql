@@ -15,7 +15,7 @@ select at, at + interval '3 ms', 'EV_' || n, 'track_published', room_sid, room,
            'event', json_build_object('created_at', unix, 'type', 'track_published'),
            'participant', case when seen then (json_build_object(
                'attributes', json_build_object('role', role, 'department', 'dept-' || n % 40, 'client', 'web/2.9.1'),
-               'can_publish', true, 'identity', identity, 'is_publisher', true, 'joined_at', unix - 40,
+               'can_publish', true, 'can_update_metadata', false, 'identity', identity, 'is_publisher', true, 'joined_at', unix - 40,
                'kind', kind, 'kind_details', json_build_array(), 'metadata', json_build_object('account', n % 5000, 'plan', 'team'),
                'name', 'Participant ' || n % 50000, 'sid', participant_sid))
                else json_build_object('identity', identity, 'sid', participant_sid) end,

@@ -80,6 +80,7 @@ pub fn hidden(facts: &Facts, bits: u32) -> Facts {
     hide(&mut participant.metadata, bits, &mut bit);
     hide(&mut participant.is_publisher, bits, &mut bit);
     hide(&mut participant.can_publish, bits, &mut bit);
+    hide(&mut participant.can_update_metadata, bits, &mut bit);
     hide(&mut track.muted, bits, &mut bit);
     facts
 }

@@ -2,6 +2,7 @@
 
 mod export;
 mod grant;
+mod psql;
 mod text;
 
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ pub(super) enum Command {
     },
     /// Write all actions that fit to a file, or to stdout
     Export(export::Arguments),
+    /// Open psql as the role `quell_auditor`, which reads the whole audit and nothing else
+    Psql(psql::Arguments),
     /// Print the SQL that gives a login of Postgres a tenant's rows, and no others
     Grant(grant::Arguments),
 }
@@ -144,6 +147,11 @@ pub(super) async fn run(command: &Command) -> ExitCode {
         Command::Tail { filter, format } => follow(filter, *format).await,
         Command::Export(arguments) => export::run(arguments).await,
         Command::Grant(arguments) => grant::run(arguments),
+        Command::Psql(arguments) => {
+            return psql::run(arguments)
+                .await
+                .unwrap_or_else(|error| failed(&error));
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -90,6 +90,21 @@ async fn examine(environment: &Environment, clock: &Clock) -> Vec<Finding> {
     findings
 }
 
+/// Says in the log what fails, of the settings and of LiveKit, for a server that runs all the same.
+pub(super) async fn warn_of_failures(config: &Config) {
+    let (environment, clock) = (Environment::of_process(), Clock::system());
+    let mut findings = settings::check(&environment, config, &clock);
+    if let Some(livekit) = &config.livekit {
+        findings.extend(livekit::check(livekit, &clock).await);
+    }
+    for finding in findings {
+        if finding.level == Level::Fail {
+            let remedy = finding.remedy.unwrap_or_default();
+            tracing::warn!(remedy, "{}", finding.what);
+        }
+    }
+}
+
 fn worst(findings: &[Finding]) -> Level {
     findings
         .iter()

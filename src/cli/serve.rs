@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::{configured, told_to_stop};
+use super::{configured, doctor, told_to_stop};
 use crate::config::{Config, Environment};
 use crate::engine::EngineError;
 use crate::fail_point;
@@ -23,6 +23,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
     if let Some(point) = Environment::of_process().fail_point() {
         fail_point::arm(point);
     }
+    let drain_delay = config.http.drain_delay;
     let mut stop = pin!(told_to_stop()?);
     let Some(mut database) = Database::open(&config.database, &mut stop).await? else {
         return Ok(());
@@ -43,10 +44,15 @@ pub(super) async fn run() -> anyhow::Result<()> {
         }
     };
     tracing::info!(address = %running.address, database = database.place(), "quell is listening");
+    let stopping = running.state.stop.clone();
+    running.state.tracker.spawn(async move {
+        let warning = doctor::warn_of_failures(&config);
+        stopping.run_until_cancelled(warning).await;
+    });
     let stopped = tokio::select! {
         () = stop => {
             running.leave();
-            tokio::time::sleep(config.http.drain_delay).await;
+            tokio::time::sleep(drain_delay).await;
             Ok(())
         }
         () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),

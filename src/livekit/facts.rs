@@ -115,12 +115,9 @@ pub(crate) fn add_participant(facts: &mut Facts, participant: &ParticipantInfo) 
     to.attributes = Fact::Known(attributes);
     to.metadata = Fact::Known(metadata_in(&participant.metadata));
     to.is_publisher = Fact::Known(participant.is_publisher);
-    to.can_publish = Fact::Known(
-        participant
-            .permission
-            .as_ref()
-            .is_none_or(|permission| permission.can_publish),
-    );
+    let permission = participant.permission.as_ref();
+    to.can_publish = Fact::Known(permission.is_none_or(|may| may.can_publish));
+    to.can_update_metadata = Fact::Known(permission.is_none_or(|may| may.can_update_metadata));
 }
 
 /// Adds what `GetParticipant` says of the track: it is newer than what the event says.

@@ -21,6 +21,7 @@ mod pool;
 mod pooler;
 mod process;
 mod programs;
+mod psql;
 mod rights;
 #[cfg(test)]
 pub(crate) mod test_support;

@@ -164,6 +164,34 @@ async fn what_grant_prints_gives_a_tenant_its_rows() {
 }
 
 #[tokio::test]
+async fn psql_is_opened_as_the_auditor_who_reads_the_audit_and_nothing_else() {
+    let app = TestApp::new().await;
+    app.apply(MICS).await;
+    let psql = async |sql: &str| {
+        let mut command = command(&app, &["audit", "psql", "-At", "-c", sql]);
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        printed(command).await
+    };
+    let read = psql("select current_user, action from moderation_history").await;
+    assert_eq!(read, "0\nquell_auditor|policy.create\n");
+    for (sql, why) in [
+        ("select * from policy", "permission denied for table policy"),
+        (
+            "delete from audit_log",
+            "permission denied for table audit_log",
+        ),
+        ("create table t ()", "read-only transaction"),
+    ] {
+        let refused = psql(sql).await;
+        assert!(
+            refused.starts_with("1\n") && refused.contains(why),
+            "{refused}"
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_policy_is_switched_off_and_on_and_taken_away_without_a_file() {
     let app = TestApp::new().await;
     app.apply(MICS).await;

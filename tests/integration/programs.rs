@@ -249,6 +249,42 @@ async fn serve_answers_until_it_is_terminated() {
     database.drop().await;
 }
 
+/// It serves all the same: LiveKit may come up later, and policies can be written without it.
+#[tokio::test]
+async fn serve_warns_of_what_doctor_calls_a_failure() {
+    let database = TestDatabase::create().await;
+    let livekit = livekit().await;
+    let settings = settings(&database, &livekit);
+    livekit.shutdown().await;
+    let without = |names: &[&str]| -> Vec<_> {
+        let kept = settings.iter().filter(|(name, _)| !names.contains(name));
+        kept.cloned().collect()
+    };
+    for (settings, warning) in [
+        (settings.clone(), "LiveKit does not answer at "),
+        (
+            without(&["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"]),
+            "LiveKit is not set: nobody can be muted, and every webhook is refused",
+        ),
+        (
+            without(&["AUTH_API_SECRETS_JSON"]),
+            "AUTH_REQUIRED is on and nothing can check a token: every call is answered 401",
+        ),
+    ] {
+        let mut serve = Program::start(&["serve"], &settings);
+        let url = serve.url().await;
+        let log = read_until(&mut serve.err, warning).await;
+        let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert!(line["fields"]["remedy"].is_string(), "{line}");
+        let alive = status(&http(), &format!("{url}/healthz")).await;
+        assert_eq!(alive, 200);
+        serve.signal(Signal::SIGTERM);
+        assert_eq!(serve.end().await.0, 0);
+    }
+    database.drop().await;
+}
+
 /// Load balancers notice that it is not ready before its port closes.
 #[tokio::test]
 async fn what_is_told_to_stop_serves_on_for_a_while() {

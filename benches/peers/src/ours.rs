@@ -130,7 +130,7 @@ pub fn facts(event: &Event, tenant: &str) -> Facts {
         "participant": {
             "identity": event.identity, "sid": "PA_1", "name": event.participant_name,
             "kind": event.kind(), "kind_details": [], "joined_at": now - 60, "attributes": attributes, "metadata": null,
-            "is_publisher": true, "can_publish": true,
+            "is_publisher": true, "can_publish": true, "can_update_metadata": false,
         },
         "track": {
             "sid": "TR_1", "name": event.track_name, "source": event.source(), "type": "AUDIO",

@@ -313,6 +313,9 @@ pub struct ParticipantFacts {
     /// Whether its permissions let it publish.
     #[serde(default, skip_serializing_if = "Fact::is_unknown")]
     pub can_publish: Fact<bool>,
+    /// Whether its permissions let it write its own name, attributes and metadata.
+    #[serde(default, skip_serializing_if = "Fact::is_unknown")]
+    pub can_update_metadata: Fact<bool>,
 }
 
 impl ParticipantFacts {

@@ -33,7 +33,7 @@ pub struct LocalPostgres {
     /// The owner's login, which migrates.
     pub owner: PgConnectOptions,
     pub(super) config: DatabaseConfig,
-    psql: String,
+    pub(in crate::postgres) psql: String,
     pub(super) instance: Instance,
 }
 

@@ -30,13 +30,13 @@ impl Control {
 impl Expression {
     /// Who controls that it holds.
     pub(crate) fn holds_by(&self) -> Control {
-        control(&self.0.root, true, true)
+        control(&self.0.root, true, true, false)
     }
 
     /// Who controls that it fails. The participant does only where it has to set a particular value (a
     /// role that is `host`), and not any other.
     pub(crate) fn fails_by(&self) -> Control {
-        control(&self.0.root, false, false)
+        control(&self.0.root, false, false, false)
     }
 
     /// What the participant sets itself, of the fields that it reads.
@@ -88,31 +88,33 @@ fn participant_controlled(test: &Test) -> impl Iterator<Item = &'static str> {
 }
 
 /// Who controls that a condition comes out as `expected`. With `any_other`, participants control it also
-/// where any value but the one that it names will do.
-fn control(node: &Predicate, expected: bool, any_other: bool) -> Control {
-    let below = |parts: &[Predicate]| -> Vec<Control> {
-        parts
-            .iter()
-            .map(|part| control(part, expected, any_other))
-            .collect()
-    };
+/// where any value but the one that it names will do. `may_not_update`: their permissions let them write
+/// nothing of their own name, attributes and metadata, or it comes out otherwise.
+fn control(node: &Predicate, expected: bool, any_other: bool, may_not_update: bool) -> Control {
+    let of = |part, may_not_update| control(part, expected, any_other, may_not_update);
     match &node.what {
-        Logic::Not(inner) => control(inner, !expected, any_other),
-        // All parts have to come out so ...
-        Logic::All(parts) if expected => {
-            below(parts).into_iter().fold(Control::Other, Control::and)
-        }
-        Logic::Any(parts) if !expected => {
-            below(parts).into_iter().fold(Control::Other, Control::and)
-        }
-        // ... or one of them.
+        Logic::Not(inner) => control(inner, !expected, any_other, may_not_update),
         Logic::All(parts) | Logic::Any(parts) => {
-            below(parts).into_iter().max().unwrap_or(Control::Other)
+            if matches!(node.what, Logic::All(_)) == expected {
+                // All parts have to come out so ...
+                let asked = parts.iter().any(|part| is_not_updatable(part, expected));
+                let of = |part| of(part, may_not_update || asked);
+                return parts.iter().map(of).fold(Control::Other, Control::and);
+            }
+            // ... or one of them.
+            let of = |part| of(part, may_not_update);
+            parts.iter().map(of).max().unwrap_or(Control::Other)
         }
         Logic::Test(test) => {
             // To be one of the staff takes an identity; not to be one of them takes nothing.
             let named = expected != matches!(test, Test::Compare(Comparison::NotEqual, ..));
-            if participant_controlled(test).next().is_some() && (named || any_other) {
+            let own = |operand: &Operand| {
+                operand.field().is_some_and(|field| {
+                    let is_updated = field.name.starts_with("participant.");
+                    field.participant_controlled().is_some() && !(may_not_update && is_updated)
+                })
+            };
+            if test.operands().any(own) && (named || any_other) {
                 Control::Participant
             } else if needs_token(test, expected) {
                 Control::Token
@@ -120,6 +122,17 @@ fn control(node: &Predicate, expected: bool, any_other: bool) -> Control {
                 Control::Other
             }
         }
+    }
+}
+
+/// Whether a part comes out as `expected` only where participants cannot write their metadata.
+fn is_not_updatable(part: &Predicate, expected: bool) -> bool {
+    match &part.what {
+        Logic::Not(inner) => is_not_updatable(inner, !expected),
+        Logic::Test(Test::Flag(Operand::Field(field))) => {
+            !expected && field.name == "participant.can_update_metadata"
+        }
+        Logic::All(_) | Logic::Any(_) | Logic::Test(_) => false,
     }
 }
 

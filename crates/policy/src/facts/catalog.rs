@@ -161,6 +161,10 @@ pub static FIELDS: &[Field] = &[
         "participant.can_publish",
         FactType::Flag(|it| it.participant.can_publish),
     ),
+    participant(
+        "participant.can_update_metadata",
+        FactType::Flag(|it| it.participant.can_update_metadata),
+    ),
     event("track.sid", FactType::Text(|it| text(&it.track.sid))),
     event("track.name", FactType::Text(|it| text(&it.track.name)))
         .set_by(SetBy::Participant("the track's name that they give")),

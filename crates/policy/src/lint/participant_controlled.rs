@@ -10,7 +10,7 @@ pub(super) fn lint(policy: &Policy) -> Option<Lint> {
     Some(Lint::new(
         keys,
         format!("participants may be able to exempt themselves, by {what}"),
-        "match identity, or a kind other than STANDARD, as well: the token says these",
+        "match identity, or a kind other than STANDARD, as well: the token says these; attributes are the token's too where `when` asks for `!participant.can_update_metadata`",
     ))
 }
 
@@ -32,6 +32,8 @@ fn self_exempting(policy: &Policy) -> Option<(&'static [&'static str], String)> 
             let keys = if by_match.is_empty() { when_ } else { match_ };
             Some((keys, together(by_match, by_when)))
         }
+        // What it is about has no client to set anything with.
+        (Effect::Mute, _) if is_of_other_kinds(&policy.match_) => None,
         (Effect::Mute, Some(unless)) if controlled_by(unless) == Control::Participant => Some((
             unless_,
             together(participant_controlled(unless), Vec::new()),
@@ -47,7 +49,6 @@ fn self_exempting(policy: &Policy) -> Option<(&'static [&'static str], String)> 
 fn controlled_by(condition: &Match) -> Control {
     let Match {
         identity,
-        kind,
         kind_details,
         ..
     } = condition;
@@ -55,14 +56,18 @@ fn controlled_by(condition: &Match) -> Control {
     // details.
     let any = |glob: &String| glob.bytes().all(|byte| matches!(byte, b'*' | b'?'));
     let by_identity = !identity.is_empty() && !identity.iter().any(any);
-    let by_kind = !kind.is_empty() && !kind.contains(&Kind::Standard);
-    if by_identity || by_kind || !kind_details.is_empty() {
+    if by_identity || is_of_other_kinds(condition) || !kind_details.is_empty() {
         Control::Token
     } else if participant_controlled(condition).is_empty() {
         Control::Other
     } else {
         Control::Participant
     }
+}
+
+/// Whether it is about kinds of participants alone that are no people with clients.
+fn is_of_other_kinds(condition: &Match) -> bool {
+    !condition.kind.is_empty() && !condition.kind.contains(&Kind::Standard)
 }
 
 /// What a condition asks for that participants set themselves.

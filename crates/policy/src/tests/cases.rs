@@ -157,7 +157,7 @@ fn a_test_can_give_every_fact() {
         "participant": {"identity": "", "sid": "", "name": "n", "kind": "SIP", "joined_at": 1,
             "kind_details": ["CONNECTOR_TWILIO", "FORWARDED"],
             "attributes": {"a": "b"}, "metadata": [1, -1, 0.5, u64::MAX, "x", null, {"k": true}],
-            "is_publisher": true, "can_publish": true},
+            "is_publisher": true, "can_publish": true, "can_update_metadata": true},
         "track": {"sid": "", "name": "", "source": "CAMERA", "type": "VIDEO", "mime_type": "",
             "muted": true},
         "event": {"type": "", "created_at": 1},

@@ -24,11 +24,10 @@ fn examples() -> (Vec<Policy>, Vec<String>) {
 }
 
 #[test]
-fn they_load_and_say_only_what_their_comments_say() {
+fn they_load_without_a_warning() {
     let (policies, warnings) = examples();
     assert!(policies.iter().all(|policy| policy.description.is_some()));
-    let warnings = warnings.join("\n");
-    insta::assert_snapshot!("example_warnings", warnings);
+    assert_eq!(warnings, Vec::<String>::new());
 }
 
 #[test]

@@ -368,6 +368,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
             metadata: participant.5,
             is_publisher: participant.6,
             can_publish: participant.6,
+            can_update_metadata: participant.6,
         },
         track: TrackFacts {
             sid: "TR".to_owned(),

@@ -28,6 +28,7 @@ pub(crate) fn facts() -> Facts {
             kind: Fact::Known(Kind::Standard),
             kind_details: Fact::Known(Vec::new()),
             attributes: Fact::Known(attributes(&[("role", "attendee")])),
+            can_update_metadata: Fact::Known(false),
             ..ParticipantFacts::default()
         },
         track: TrackFacts {

@@ -189,6 +189,7 @@ const FLAG_FIELDS: &[&str] = &[
     "room.active_recording",
     "participant.is_publisher",
     "participant.can_publish",
+    "participant.can_update_metadata",
 ];
 
 fn text() -> impl Strategy<Value = Term> {
@@ -338,6 +339,7 @@ pub(super) fn known() -> impl Strategy<Value = Json> {
                 json!({
                     "identity": identity, "sid": sid, "name": name, "kind": kind,
                     "kind_details": details, "joined_at": joined_at, "is_publisher": is, "can_publish": can,
+                    "can_update_metadata": can != is,
                     "attributes": attributes, "metadata": metadata,
                 })
             },
@@ -364,7 +366,7 @@ pub(super) fn known() -> impl Strategy<Value = Json> {
 }
 
 /// What need not be known.
-pub(super) const HIDEABLE: [&str; 13] = [
+pub(super) const HIDEABLE: [&str; 14] = [
     "/room/metadata",
     "/room/num_participants",
     "/room/num_publishers",
@@ -378,6 +380,7 @@ pub(super) const HIDEABLE: [&str; 13] = [
     "/participant/metadata",
     "/participant/is_publisher",
     "/participant/can_publish",
+    "/participant/can_update_metadata",
 ];
 
 /// Facts of which some are taken away.

@@ -140,6 +140,16 @@ fn conditions_that_participants_control_and_constant_ones_of_policies() {
         "when: \"!(participant.attributes.role == 'host') || participant.kind == 'SIP'\", effect: mute",
         "when: \"participant.attributes.role != 'host' && participant.identity != 'x'\", effect: mute",
         "when: \"participant.attributes.a != 'x' && track.name != 'y' && participant.attributes.b != 'z'\", effect: mute",
+        // Who cannot write their attributes has them from the token; what tracks are called is their own word.
+        "when: \"participant.attributes.role == 'host' && !participant.can_update_metadata\", effect: exempt, reason: r",
+        "when: \"participant.attributes.role == 'host' && participant.can_update_metadata\", effect: exempt, reason: r",
+        "when: \"participant.attributes.role == 'host' || !participant.can_update_metadata\", effect: exempt, reason: r",
+        "when: \"participant.attributes.role != 'host' || participant.can_update_metadata\", effect: mute",
+        "when: \"!(participant.attributes.role == 'host' && (participant.name == 'x' && !participant.can_update_metadata))\", effect: mute",
+        "when: \"track.name != 'music' || participant.can_update_metadata\", effect: mute",
+        // Callers have no client to write anything with.
+        "match: { kind: SIP }, unless: { attributes: { vetted: 'yes' } }, effect: mute",
+        "match: { kind: [SIP, STANDARD] }, unless: { attributes: { vetted: 'yes' } }, effect: mute",
         // What is so of anybody is no bond.
         "match: { kind: STANDARD, attributes: { role: host } }, effect: exempt, reason: r",
         "match: { kind: [SIP, AGENT], attributes: { role: host } }, effect: exempt, reason: r",

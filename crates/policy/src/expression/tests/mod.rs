@@ -31,6 +31,7 @@ fn facts(change: impl FnOnce(&mut serde_json::Value)) -> Facts {
             "identity": "attendee-1", "sid": "PA_1", "name": "Zoë", "kind": "STANDARD",
             "kind_details": ["FORWARDED", "HOLOGRAM"],
             "joined_at": 1_767_225_700, "is_publisher": true, "can_publish": false,
+            "can_update_metadata": true,
             "attributes": {"role": "host", "sip.phoneNumber": "+49", "empty": ""},
             "metadata": {"level": 3.0, "team": "attendee-1"},
         },
