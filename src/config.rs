@@ -11,6 +11,7 @@ mod names;
 mod read;
 mod reader;
 mod sweep;
+mod traces;
 mod user;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use url::Url;
 pub use environment::Environment;
 pub use read::ConfigError;
 pub use sweep::SweepSchedule;
+pub use traces::TracesConfig;
 pub use user::os_user;
 
 /// Everything that can be set.
@@ -53,6 +55,8 @@ pub struct Config {
     pub log_filter: String,
     /// `QUELL_LOG_FORMAT`: `text` (default) or `json`.
     pub log_format: LogFormat,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and its like: where spans are sent; none without.
+    pub traces: Option<TracesConfig>,
     /// What may be a mistake, and is used as it is.
     pub warnings: Vec<String>,
 }

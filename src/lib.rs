@@ -30,7 +30,7 @@
 //! - [`audit`] is the log of actions: its words, and rows of what never reached `LiveKit`.
 //! - [`access`] authorizes every action, and says what a viewer may see.
 //! - [`postgres`] connects to the database, migrates it, and runs one on this machine.
-//! - [`metrics`] counts and times; [`config`] reads the environment, all of it.
+//! - [`metrics`] counts and times; `traces` makes spans for OpenTelemetry; [`config`] reads the environment, all of it.
 //! - [`quell_clock`], a crate of its own, is the time that the program and the double share.
 //! - `replica` is this process's heartbeat, `supervisor` watches over tasks, `threads` keeps long work off the async threads, `open_files` says how
 //!   many connections clients may have, `cell_rate` is a rate with bursts, `fail_point` lets tests crash a process, `caller_id` says what can be a caller's id.
@@ -71,6 +71,7 @@ pub mod access;
 pub mod postgres;
 
 pub mod metrics;
+mod traces;
 
 pub mod config;
 

@@ -2,6 +2,7 @@
 
 use livekit_protocol::TrackInfo;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access::{Authority, Denied, Target, Verb, authorize};
 use crate::audit::{
@@ -15,6 +16,7 @@ use crate::ledger::{
 use crate::livekit::{LiveKit, LiveKitError, LiveRoom, MutedTrack};
 use crate::metrics::{Metrics, Step};
 use crate::postgres::Pool;
+use crate::traces;
 
 /// What the action path needs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -197,7 +199,7 @@ impl ActionRunner {
 
     /// The same, but for the outcome and the row of what was not begun, which are the caller's to write.
     pub(crate) async fn act(&self, request: &ActionRequest<'_>) -> Acted {
-        let intent = match self.begin(request).await {
+        let intent = match self.begin(request).instrument(traces::intent()).await {
             Ok(intent) => intent,
             Err(NotBegun { error, row }) => {
                 return Acted {
@@ -241,7 +243,11 @@ impl ActionRunner {
             action: Some(end),
             job: None,
         };
-        match tokio::time::timeout(SETTLE_MARGIN, self.ledger.end(end)).await {
+        let ending = self
+            .ledger
+            .end(end)
+            .instrument(traces::outcome(Some(action_id)));
+        match tokio::time::timeout(SETTLE_MARGIN, ending).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::error!(%error, %action_id, "the outcome of an action could not be written");

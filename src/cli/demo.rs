@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })
     .await?;
     let mut config = config(&simulator)?;
-    super::log(&config.log_filter, config.log_format)?;
+    super::log(&config.log_filter, config.log_format, None)?;
     let mut own_data = None;
     if config.database.pg_data.is_none() {
         // Apart from the data of `quell serve`: a demo must not write its policies there.

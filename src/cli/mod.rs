@@ -20,10 +20,13 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::config::{Config, Environment, LogFormat};
+use crate::config::{Config, Environment, LogFormat, TracesConfig};
 use crate::http;
+use crate::traces;
 
 /// Keeps `LiveKit` rooms quiet by policy.
 #[derive(Debug, Parser)]
@@ -74,7 +77,7 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let done = match cli.command {
             Command::Serve => serve::run().await,
             Command::Demo(arguments) => demo::run(&arguments).await,
@@ -95,7 +98,9 @@ pub fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         }
-    })
+    });
+    traces::finish();
+    ended
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
@@ -115,27 +120,36 @@ fn told(error: &anyhow::Error) -> String {
     })
 }
 
-/// Sends log lines to stderr, as the settings say; stdout is for what a command answers.
-fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+/// Sends log lines to stderr, as the settings say, and spans to a collector; stdout is for what a command answers.
+fn log(filter: &str, format: LogFormat, traces: Option<&TracesConfig>) -> anyhow::Result<()> {
+    // Spans for a collector are none of the log's, whatever its filter is.
+    let filter =
+        EnvFilter::try_new(filter)?.add_directive(format!("{}=off", traces::TARGET).parse()?);
     // Colours are for terminals: in a file or a journal they are noise.
     let is_plain = anstream::AutoStream::choice(&std::io::stderr()) == ColorChoice::Never;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(!is_plain)
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => lines.init(),
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
         // No span of the log is within another, so a list of spans would repeat it.
-        LogFormat::Json => lines.json().with_span_list(false).init(),
-    }
+        LogFormat::Json => lines.json().with_span_list(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(traces.map(traces::layer).transpose()?)
+        .init();
     Ok(())
 }
 
 /// The settings, with logging started as they say.
 fn configured() -> anyhow::Result<Config> {
     let config = Config::from_environment(&Environment::of_process())?;
-    log(&config.log_filter, config.log_format)?;
+    log(
+        &config.log_filter,
+        config.log_format,
+        config.traces.as_ref(),
+    )?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    super::log("warn", LogFormat::Text)?;
+    super::log("warn", LogFormat::Text, None)?;
     let stop = told_to_stop()?;
     let simulator = Simulator::start(SimulatorConfig {
         listen: ([127, 0, 0, 1], arguments.port).into(),

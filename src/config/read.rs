@@ -15,7 +15,7 @@ use url::Url;
 use super::reader::EnvReader;
 use super::{
     ApiKey, Config, DatabaseConfig, Environment, LiveKitConfig, LogFormat, SweepConfig,
-    SweepSchedule, WorkerConfig, auth, http, log_filter, names, sweep,
+    SweepSchedule, WorkerConfig, auth, http, log_filter, names, sweep, traces,
 };
 
 /// What is wrong with the settings: one line a variable.
@@ -92,6 +92,7 @@ pub(super) fn settings(reader: &mut EnvReader<'_>) -> Config {
         event_retention_days: retention(reader),
         log_filter: log_filter(reader),
         log_format: log_format(reader),
+        traces: traces::traces(reader, cfg!(feature = "otlp")),
         warnings: Vec::new(),
     };
     if config.database.connections_max < CONNECTIONS_MIN {

@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::request::{ApiRequest, OwnerQuery, read_json, time};
 use super::state::AppState;
 use crate::explain::{ExplainError, Explainer, PolicySource, Question, Reply, Subject};
+use crate::traces;
 use quell_policy::Facts;
 use quell_policy::facts::catalog::TEXT_CHARS_MAX;
 use quell_policy::facts::{EventFacts, ParticipantFacts, RoomFacts, TrackFacts};
@@ -134,7 +135,8 @@ pub(super) async fn handler(
             drop(slot);
             reply
         };
-        let explaining = state.tracker.spawn(explaining.in_current_span());
+        let explaining = explaining.in_current_span().instrument(traces::answer());
+        let explaining = state.tracker.spawn(explaining);
         Ok(explaining.await.map_err(ExplainError::Broken)??)
     })
     .await

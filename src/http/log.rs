@@ -18,6 +18,7 @@ use super::codes;
 use super::log_lines::RateLimit;
 use super::problem::Problem;
 use crate::metrics::Metrics;
+use crate::traces;
 
 /// The `route` of paths that are no route: strangers can make up any number of them.
 pub(super) const NO_ROUTE: &str = "none";
@@ -81,8 +82,10 @@ impl RequestLog {
         let peer = extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|peer| peer.0);
-        let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let matched = route.as_ref().map(MatchedPath::as_str);
+        let route = matched.unwrap_or(NO_ROUTE);
         let id = RequestId::new(request.headers());
+        let traced = traces::request(request.method(), matched, &id.0, request.headers());
         // At the level `error`, so that every line is inside it, whatever the filter is.
         let span = tracing::error_span!(
             "request",
@@ -104,7 +107,11 @@ impl RequestLog {
         // Whoever sent one that no header can hold has none of theirs.
         let header = HeaderValue::try_from(&id.0).ok();
         request.extensions_mut().insert(id);
-        let mut response = next(request).instrument(span.clone()).await;
+        let mut response = next(request)
+            .instrument(span.clone())
+            .instrument(traced.clone())
+            .await;
+        traces::answered(&traced, response.status().as_u16());
         if let Some(id) = header {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }

@@ -31,6 +31,7 @@ use crate::action::{
 };
 use crate::audit::{HttpRequest, Outcome};
 use crate::livekit::NOT_CONFIGURED;
+use crate::traces;
 pub(super) use by_source::{handler as by_source, operation as by_source_operation};
 use livekit_protocol::TrackSource;
 use quell_policy::TenantId;
@@ -116,7 +117,8 @@ async fn to_its_end<A: Serialize + Send + 'static>(
     tracker: &TaskTracker,
     answering: impl Future<Output = Result<A, Problem>> + Send + 'static,
 ) -> Response {
-    match tracker.spawn(answering.in_current_span()).await {
+    let answering = answering.in_current_span().instrument(traces::answer());
+    match tracker.spawn(answering).await {
         Ok(Ok(body)) => Json(body).into_response(),
         Ok(Err(problem)) => problem.into_response(),
         Err(error) => {

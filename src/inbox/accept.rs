@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::bytes::{BodyBytes, NoRoom, Reservation};
 use super::event_key::event_key;
@@ -24,6 +25,7 @@ use crate::metrics::{Batch, Metrics, Step};
 use crate::postgres::{
     Dedicated, Pool, Told, Trouble, batches, failed_query, is_about_data, is_read_only,
 };
+use crate::traces::{self, Parent};
 
 const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -85,6 +87,7 @@ pub(super) struct Incoming {
     pub(super) body: String,
     _reservation: Reservation,
     arrived: Instant,
+    traced: Parent,
     /// Memory for its job, where there was some: the job is then ours as it is stored, which saves
     /// a commit on the way to the mute.
     pub(super) job: Option<JobReservation>,
@@ -159,12 +162,14 @@ impl Inbox {
         let job = (event.name == TRACK_PUBLISHED)
             .then(|| self.worker.reserve(&event))
             .flatten();
+        let span = traces::accept(&event);
         let (answer, answered) = oneshot::channel();
         let incoming = Incoming {
             event,
             body,
             _reservation: reservation,
             arrived,
+            traced: Parent::of(&span),
             job,
             answer,
         };
@@ -174,6 +179,7 @@ impl Inbox {
             mpsc::error::TrySendError::Closed(_) => AcceptError::Stopping,
         })?;
         let result = tokio::time::timeout_at(begun + COMMIT_TIMEOUT, answered)
+            .instrument(span)
             .await
             .map_err(|_| AcceptError::Timeout)?
             .map_err(|_| AcceptError::Stopping)?;
@@ -327,6 +333,7 @@ impl Writer {
             let Incoming {
                 event,
                 arrived,
+                traced,
                 job,
                 answer,
                 ..
@@ -348,7 +355,10 @@ impl Writer {
                         arrived,
                         deadline: arrived + self.deadline,
                     };
-                    jobs.push(Job::new(event, 1, times, reservation));
+                    jobs.push(Job {
+                        traced,
+                        ..Job::new(event, 1, times, reservation)
+                    });
                 }
                 (Some(_), None) => is_left |= event.name == TRACK_PUBLISHED,
                 (None, Some(reservation)) => self.takeover.duplicate(TakeoverCandidate {

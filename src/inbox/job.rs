@@ -11,6 +11,7 @@ use super::memory::JobReservation;
 use crate::ledger::JobLease;
 use crate::livekit::event::Event;
 use crate::pipeline::Look;
+use crate::traces::Parent;
 
 /// A track that LiveKit does not show is asked for again so long after its webhook: a record may be some 10 to
 /// 100 ms late, and sometimes seconds.
@@ -45,6 +46,8 @@ pub(super) struct Job {
     pub(super) may_have_ended: bool,
     /// What LiveKit showed of it when it was asked for all that its room waits for.
     pub(super) look: Option<Look>,
+    /// The span of its webhook, where that came to this process.
+    pub(super) traced: Parent,
     /// What it takes up in this process's memory.
     pub(super) _reservation: JobReservation,
 }
@@ -81,6 +84,7 @@ impl Job {
             // By whoever had it before.
             may_have_ended: attempt > 1,
             look: None,
+            traced: Parent::default(),
             _reservation: reservation,
         }
     }

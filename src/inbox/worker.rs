@@ -1,6 +1,7 @@
 //! Works jobs off: whose turn it is, as many at once as there are places.
 
 mod handle;
+mod next;
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -193,7 +194,7 @@ impl Worker {
         let left = left_by_panic(&jobs, async {
             match kind {
                 WorkKind::Handle => self.handle(&jobs).await,
-                WorkKind::Look => self.look(&jobs).await,
+                WorkKind::Look => Box::pin(self.look(&jobs)).await,
             }
         });
         for job in left.await {

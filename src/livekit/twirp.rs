@@ -4,6 +4,7 @@
 //! not used: it panics on an empty answer, drops a path prefix and turns a proxy's HTML answer
 //! into a decoding error without a status.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -13,10 +14,12 @@ use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::Url;
 
 use super::answer::{Answer, Oversized, Shape};
 use crate::config::LiveKitConfig;
+use crate::traces;
 use quell_clock::Clock;
 
 /// How long a call's token is good for.
@@ -84,6 +87,17 @@ impl LiveKitError {
 
     pub(super) fn is_code(&self, wanted: &str) -> bool {
         matches!(self, Self::Status { code, .. } if code == wanted)
+    }
+
+    /// One of a few words, or the HTTP status; no text of whoever answered.
+    fn kind(&self) -> Cow<'static, str> {
+        match self {
+            Self::Timeout { .. } => "timeout".into(),
+            Self::Unreachable { .. } => "unreachable".into(),
+            Self::Status { status, .. } => status.to_string().into(),
+            Self::TooLarge { .. } => "too_large".into(),
+            Self::Unreadable { .. } => "unreadable".into(),
+        }
     }
 
     /// Whether LiveKit may have carried out the call although it failed for us.
@@ -297,9 +311,15 @@ async fn in_time<T>(
             was_sent: false,
         });
     }
-    tokio::time::timeout_at(deadline, answer)
+    let span = traces::call(method);
+    let answer = tokio::time::timeout_at(deadline, answer)
+        .instrument(span.clone())
         .await
-        .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)))
+        .unwrap_or_else(|_| Err(LiveKitError::out_of_time(method, begun)));
+    if let Err(error) = &answer {
+        traces::call_failed(&span, &error.kind());
+    }
+    answer
 }
 
 fn decode<Res: Message + Default>(method: &'static str, bytes: &[u8]) -> Result<Res, LiveKitError> {

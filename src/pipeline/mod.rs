@@ -22,16 +22,18 @@ use livekit_protocol::{ParticipantInfo, TrackInfo};
 use quell_clock::Clock;
 use quell_policy::{Decision, Facts, Verdict, decide_inline};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access::{Authority, Verb};
 use crate::action::{ActionRequest, ActionRunner, Cause};
-use crate::audit::PolicyRevision;
+use crate::audit::{Origin, PolicyRevision};
 use crate::ledger::{ActionKey, JobLease};
 use crate::livekit::event::Event;
 use crate::livekit::facts::{facts_from_event, facts_from_live};
 use crate::livekit::{LiveRoom, NOT_CONFIGURED, Rooms};
 use crate::metrics::{Metrics, Step};
 use crate::policy_store::Policies;
+use crate::traces;
 pub(crate) use decide::decide_in_turn;
 use decide::{beyond_text_limit, is_beyond_text_limit, log_text_limit};
 pub use handled::{Handled, TrackResult};
@@ -123,7 +125,8 @@ impl Pipeline {
         if !policies.any_tenant_live() {
             // Operators' policies alone may be decided by the event itself.
             let begun = Instant::now();
-            decision = decide_inline(&policies, &facts, self.clock.now());
+            let decide = || decide_inline(&policies, &facts, self.clock.now());
+            decision = traces::decide(Origin::Webhook).in_scope(decide);
             self.metrics.observe(Step::Decide, begun.elapsed());
             if decision.as_ref().is_some_and(is_nothing) {
                 return Some(handled(facts, decision, TrackResult::Nothing));
@@ -139,7 +142,9 @@ impl Pipeline {
         let begun = Instant::now();
         let deadline = begun + self.livekit_timeout;
         let told = full_room(event, self.clock.now());
-        let look = look(&runner.livekit, rooms, event, told, deadline).await;
+        let look = look(&runner.livekit, rooms, event, told, deadline)
+            .instrument(traces::facts())
+            .await;
         self.metrics.observe(Step::Facts, begun.elapsed());
         Some(look)
     }
@@ -149,7 +154,9 @@ impl Pipeline {
         let (runner, rooms) = (self.runner.as_ref()?, self.rooms.as_ref()?);
         let begun = Instant::now();
         let deadline = begun + self.livekit_timeout;
-        let look = look_at_room(&runner.livekit, rooms, name, deadline).await;
+        let look = look_at_room(&runner.livekit, rooms, name, deadline)
+            .instrument(traces::facts())
+            .await;
         self.metrics.observe(Step::Facts, begun.elapsed());
         Some(look)
     }
@@ -278,7 +285,9 @@ impl Pipeline {
     async fn decide(&self, facts: Facts, cause: &Cause) -> (Facts, Decision) {
         let begun = Instant::now();
         let current = || (self.policies.snapshot(), self.clock.now());
-        let (facts, decision) = decide_in_turn(current, facts).await;
+        let (facts, decision) = decide_in_turn(current, facts)
+            .instrument(traces::decide(cause.origin))
+            .await;
         self.metrics.observe(Step::Decide, begun.elapsed());
         if decision.text_limit_exceeded {
             self.metrics.text_limit_exceeded();

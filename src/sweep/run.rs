@@ -15,6 +15,7 @@ use super::Sweeper;
 use super::reader::{ListedRoom, RoomScope};
 use super::tick::{Counts, TickCause, TickLease};
 use crate::livekit::{LiveKitError, Oversized, Urgency};
+use crate::traces;
 
 /// Rooms that are read at the same time.
 const ROOMS_AT_ONCE: usize = 32;
@@ -46,7 +47,9 @@ impl Sweeper {
     pub async fn sweep(&self, lease: &TickLease, scope: RoomScope) -> Option<Counts> {
         // At the level `error`, so that every line is inside it, whatever the filter is.
         let span = tracing::error_span!("sweep", sweep_id = %lease.id);
-        Box::pin(self.run(lease, scope)).instrument(span).await
+        let traced = traces::sweep(lease.id, lease.tick.cause.as_str());
+        let running = Box::pin(self.run(lease, scope)).instrument(span);
+        running.instrument(traced).await
     }
 
     async fn run(&self, lease: &TickLease, scope: RoomScope) -> Option<Counts> {

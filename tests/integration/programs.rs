@@ -202,6 +202,18 @@ async fn doctor_names_what_is_missing_and_is_content_with_good_settings() {
 }
 
 #[tokio::test]
+async fn a_quell_built_without_traces_says_that_it_sends_none() {
+    let settings = [(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://127.0.0.1:9".to_owned(),
+    )];
+    let (_, out, _) = Program::start(&["doctor"], &settings).end().await;
+    let told =
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this quell was built without the feature otlp";
+    assert_lines(&out, &[&["warn", told]]);
+}
+
+#[tokio::test]
 async fn serve_does_not_start_with_a_bad_setting_and_names_it() {
     let database = TestDatabase::create().await;
     let livekit = livekit().await;

@@ -19,8 +19,7 @@ const HOW_TO_MAKE_ONE: &str = "make one with `openssl rand -hex 32`";
 pub(super) fn check(environment: &Environment, config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![livekit(environment, config)];
     let warnings = config.warnings.iter();
-    findings
-        .extend(warnings.map(|warning| Finding::warn(warning, "mend its name, or take it away")));
+    findings.extend(warnings.map(|warning| Finding::warn(warning, "mend it, or take it away")));
     findings.extend(clear_text(config));
     findings.push(who_may_call(config));
     findings.extend(blank_ids(&config.auth));

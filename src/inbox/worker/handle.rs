@@ -3,21 +3,20 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Worker;
-use crate::action::{Cause, Correlation};
-use crate::audit::Origin;
+use super::next::{Next, cause};
 use crate::fail_point::{self, FailPoint};
 use crate::inbox::job::Job;
 use crate::inbox::queue::Wait;
-use crate::ledger::{Completion, End, JobEnd, JobLease, Settlement, Unfinished};
-use crate::livekit::event::{Event, EventRoom};
+use crate::ledger::{Completion, End, JobEnd, Settlement, Unfinished};
 use crate::metrics::Step;
 use crate::pipeline::{Handled, Look, Seen, TrackResult, facts_text};
 use crate::postgres::{json_text, to_pg_text};
+use crate::traces;
 
 /// An answer that is older is asked for again.
 const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
@@ -29,85 +28,55 @@ const NOT_SHOWN: &str = "LiveKit does not show the track";
 /// Jobs that were handed out and are not ended yet.
 type Jobs = Mutex<Vec<Job>>;
 
-/// What is needed of the job that is worked on.
-struct Next {
-    event: Event,
-    untried: bool,
-    own: Option<Look>,
-    lease: JobLease,
-    as_of: DateTime<Utc>,
-    cause: Cause,
-}
-
-impl Next {
-    fn of(job: &mut Job) -> Self {
-        Self {
-            own: job.look.take(),
-            event: Event {
-                room: EventRoom {
-                    // For this attempt alone.
-                    full: job.event.room.full.take(),
-                    ..job.event.room.clone()
-                },
-                ..job.event.clone()
-            },
-            untried: job.deadline_exceeded,
-            lease: job.lease(),
-            as_of: job.received_at,
-            cause: cause(job),
-        }
-    }
-}
-
 fn with<R>(jobs: &Jobs, change: impl FnOnce(&mut Vec<Job>) -> R) -> R {
     change(&mut jobs.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn cause(job: &Job) -> Cause {
-    Cause {
-        origin: Origin::Webhook,
-        correlation: Correlation::Event(job.event.id.clone()),
-        arrived: job.arrived,
-    }
 }
 
 impl Worker {
     /// Handles jobs of one source, in order. One look at LiveKit answers for all that came before it.
     pub(super) async fn handle(&self, jobs: &Jobs) {
-        let parts = &self.0.parts;
         let mut shared: Option<Look> = None;
-        while let Some(next) = with(jobs, |jobs| jobs.first_mut().map(Next::of)) {
-            fail_point::reach(FailPoint::Claim);
-            let Next { event, own, .. } = next;
-            let handled = if next.untried {
-                Handled::untried(&event, "whoever worked on it ended without a word")
-            } else if let Some(handled) = parts.pipeline.by_event_alone(&event) {
-                handled
-            } else {
-                let own = own.filter(|look| look.asked_at.elapsed() < LOOK_AGE_MAX);
-                let is_old = |look: &Look| look.asked_at.elapsed() >= SHARED_LOOK_AGE_MAX;
-                if own.is_none() && shared.as_ref().is_none_or(is_old) {
-                    shared = parts.pipeline.look(&event).await;
-                }
-                match own.as_ref().or(shared.as_ref()) {
-                    Some(look) => {
-                        let seen = Seen::Told {
-                            event: &event,
-                            look,
-                            job: &next.lease,
-                        };
-                        let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
-                        if let Ok(Some(room)) = &look.room {
-                            self.note_tenant(&room.info.sid, room.tenant.as_ref());
-                        }
-                        handled
-                    }
-                    None => Handled::untried(&event, "LiveKit is not configured"),
-                }
-            };
-            let job = with(jobs, |jobs| jobs.remove(0));
-            self.conclude(job, handled).await;
+        while let Some(mut next) = with(jobs, |jobs| jobs.first_mut().map(Next::of)) {
+            let span = next.span();
+            async {
+                let handled = self.handle_next(&mut next, &mut shared).await;
+                let job = with(jobs, |jobs| jobs.remove(0));
+                self.conclude(job, handled).await;
+            }
+            .instrument(span)
+            .await;
         }
+    }
+
+    async fn handle_next(&self, next: &mut Next, shared: &mut Option<Look>) -> Handled {
+        let parts = &self.0.parts;
+        fail_point::reach(FailPoint::Claim);
+        let event = &next.event;
+        if next.untried {
+            return Handled::untried(event, "whoever worked on it ended without a word");
+        }
+        if let Some(handled) = parts.pipeline.by_event_alone(event) {
+            return handled;
+        }
+        let own = next.own.take();
+        let own = own.filter(|look| look.asked_at.elapsed() < LOOK_AGE_MAX);
+        let is_old = |look: &Look| look.asked_at.elapsed() >= SHARED_LOOK_AGE_MAX;
+        if own.is_none() && shared.as_ref().is_none_or(is_old) {
+            *shared = parts.pipeline.look(event).await;
+        }
+        let Some(look) = own.as_ref().or(shared.as_ref()) else {
+            return Handled::untried(event, "LiveKit is not configured");
+        };
+        let seen = Seen::Told {
+            event,
+            look,
+            job: &next.lease,
+        };
+        let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
+        if let Ok(Some(room)) = &look.room {
+            self.note_tenant(&room.info.sid, room.tenant.as_ref());
+        }
+        handled
     }
 
     /// Asks for the room and everybody in it, for jobs whose tracks were not shown. Those that are shown now are
@@ -136,10 +105,14 @@ impl Worker {
                 look: &look,
                 job: &next.lease,
             };
-            let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
-            if let Some(job) = with(jobs, Vec::pop) {
-                self.conclude(job, handled).await;
+            async {
+                let handled = parts.pipeline.run(seen, next.as_of, &next.cause).await;
+                if let Some(job) = with(jobs, Vec::pop) {
+                    self.conclude(job, handled).await;
+                }
             }
+            .instrument(next.span())
+            .await;
         }
         self.push(shown);
     }
@@ -326,12 +299,16 @@ impl Worker {
     async fn end(&self, mut job: Job, action: Option<(Unfinished, Completion)>, end: JobEnd) {
         let parts = &self.0.parts;
         let (begun, settlement) = (Instant::now(), end.settlement);
+        traces::settled(settlement.as_str());
+        let action_id = action.as_ref().map(|(it, _)| it.intent().action_id);
+        let end = End {
+            action,
+            job: Some(end),
+        };
         let ended = parts
             .ledger
-            .end(End {
-                action,
-                job: Some(end),
-            })
+            .end(end)
+            .instrument(traces::outcome(action_id))
             .await;
         parts.metrics.observe(Step::Settle, begun.elapsed());
         let error = match ended {

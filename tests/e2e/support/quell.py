@@ -31,7 +31,7 @@ def executable() -> Path:
 
 def clean_environment() -> dict[str, str]:
     """Ours, without settings of quell that happen to be set on this machine."""
-    ours = ("QUELL_", "AUTH_", "LIVEKIT_")
+    ours = ("QUELL_", "AUTH_", "LIVEKIT_", "OTEL_")
     names = {"DATABASE_URL", "HOST", "PORT"}
     return {k: v for k, v in os.environ.items() if k not in names and not k.startswith(ours)}
 
@@ -122,10 +122,18 @@ class Quell:
         except httpx.TransportError:
             return False
 
-    def mute(self, tenant: str, body: Mapping[str, object]) -> httpx.Response:
+    def mute(
+        self, tenant: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """The REST call of a moderator of this tenant."""
-        headers = {"Authorization": f"Bearer {SECRETS[tenant]}"}
+        headers = {"Authorization": f"Bearer {SECRETS[tenant]}", **(headers or {})}
         return httpx.post(f"{self.url}/livekit/participant/mute", json=body, headers=headers, timeout=20)
+
+    def log(self) -> str:
+        """All that it has printed."""
+        if self._child is None:
+            raise RuntimeError("it was not started")
+        return self._child.log.read_text()
 
     def pid(self) -> int:
         """The process that serves."""
