@@ -29,7 +29,7 @@ const OF_OTHERS: [(&str, &str); 15] = [
     ("silent", "off or error"),
 ];
 /// quell's own parts: a target is `quell::inbox`, or something in it.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 20] = [
     "access",
     "action",
     "audit",
@@ -47,6 +47,7 @@ const PARTS: [&str; 19] = [
     "plan",
     "policy_store",
     "postgres",
+    "rooms",
     "server",
     "sweep",
 ];
