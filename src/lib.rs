@@ -33,7 +33,7 @@
 //! - [`metrics`] counts and times; `traces` makes spans for OpenTelemetry; [`config`] reads the environment, all of it.
 //! - [`quell_clock`], a crate of its own, is the time that the program and the double share.
 //! - `replica` is this process's heartbeat, `supervisor` watches over tasks, `threads` keeps long work off the async threads, `open_files` says how
-//!   many connections clients may have, `cell_rate` is a rate with bursts, `fail_point` lets tests crash a process, `caller_id` says what can be a caller's id.
+//!   many connections clients may have, `service_manager` is what systemd is told, `cell_rate` is a rate with bursts, `fail_point` lets tests crash a process, `caller_id` says what can be a caller's id.
 //! - [`quell_policy`], a crate of its own, evaluates policies: [`quell_policy::decide`] is pure.
 //! - [`livekit_double`], a crate of its own, is a `LiveKit` to test with.
 
@@ -80,6 +80,7 @@ mod cell_rate;
 mod fail_point;
 mod open_files;
 mod replica;
+mod service_manager;
 mod supervisor;
 mod threads;
 

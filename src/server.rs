@@ -1,5 +1,6 @@
 //! The server: starts its parts, stops being ready when one of them ends, and drains.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::open_files::{self, OpenFilesError};
 use crate::postgres::Pool;
 use crate::replica;
+use crate::service_manager;
 use crate::supervisor::Supervisor;
 use quell_clock::Clock;
 
@@ -175,6 +177,11 @@ impl Server {
     /// Returns when a part of the server has ended that never should.
     pub async fn broken(&self) {
         self.state.broken.cancelled().await;
+    }
+
+    /// Feeds systemd's watchdog, also while the server drains; never over.
+    pub fn feed_watchdog(&self) -> impl Future<Output = Infallible> + use<> {
+        service_manager::feed_watchdog(self.tracker.clone(), self.state.broken.clone())
     }
 
     /// Is not ready any more, and serves on: load balancers notice, and send nothing new.

@@ -9,7 +9,9 @@
 mod audit;
 mod demo;
 mod doctor;
+mod health;
 mod policy;
+mod reference;
 mod serve;
 mod simulator;
 mod sweep;
@@ -54,6 +56,8 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Say what is wrong with the settings, the database and LiveKit, and how to mend it
     Doctor,
+    /// Ask the quell that serves here (by HOST and PORT) whether it answers; for checks of containers
+    Health,
     /// Sign a JWT for a caller, with `QUELL_JWT_SECRET`
     Token(token::TokenArguments),
     /// Make an API secret for a caller, as an entry of `AUTH_API_SECRETS_JSON`
@@ -61,6 +65,11 @@ enum Command {
     /// Print the description of the HTTP API (OpenAPI 3.1), as /openapi.json has it
     #[command(name = "openapi")]
     OpenApi,
+    /// Print what a shell needs to complete quell's commands
+    Completions(reference::CompletionsArguments),
+    /// Write man pages: for packages
+    #[command(hide = true)]
+    Man(reference::ManArguments),
     /// Run the double of LiveKit alone, for trying things out
     Simulator(simulator::Arguments),
 }
@@ -89,6 +98,9 @@ pub fn run() -> ExitCode {
                 print!("{}", http::description());
                 Ok(())
             }
+            Command::Completions(arguments) => reference::completions(&arguments),
+            Command::Man(arguments) => reference::man(&arguments),
+            Command::Health => health::run().await,
             Command::Audit(command) => return audit::run(&command).await,
             Command::Sweep(arguments) => sweep::run(&arguments).await,
             Command::Doctor => return doctor::run().await,

@@ -12,6 +12,7 @@ use crate::fail_point;
 use crate::policy_store::StoreError;
 use crate::postgres::Database;
 use crate::server::{Server, StartError};
+use crate::service_manager;
 use quell_clock::Clock;
 
 /// How long our own Postgres is waited for while the server starts.
@@ -49,19 +50,28 @@ pub(super) async fn run() -> anyhow::Result<()> {
         let warning = doctor::warn_of_failures(&config);
         stopping.run_until_cancelled(warning).await;
     });
-    let stopped = tokio::select! {
-        () = stop => {
-            running.leave();
-            tokio::time::sleep(drain_delay).await;
-            Ok(())
-        }
-        () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
-        error = given_up => Err(error.into()),
+    service_manager::ready();
+    let watchdog = running.feed_watchdog();
+    let serving = async {
+        let stopped = tokio::select! {
+            () = stop => {
+                service_manager::stopping();
+                running.leave();
+                tokio::time::sleep(drain_delay).await;
+                Ok(())
+            }
+            () = running.broken() => Err(anyhow::anyhow!("a part of quell ended that never should: see the log")),
+            error = given_up => Err(error.into()),
+        };
+        tracing::info!("quell is stopping");
+        running.drain().await;
+        database.close().await;
+        stopped
     };
-    tracing::info!("quell is stopping");
-    running.drain().await;
-    database.close().await;
-    stopped
+    tokio::select! {
+        stopped = serving => stopped,
+        never = watchdog => match never {},
+    }
 }
 
 /// Starts the server. Another quell that had started the machine's own Postgres may stop it just then;
