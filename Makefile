@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Whatever a shell has set: only `make prepare` (which says so itself) asks a database while building.
 export SQLX_OFFLINE := true
-.PHONY: help demo test e2e api chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema advisories bench bench-audit bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
+.PHONY: help demo test e2e api chaos chaos-short chaos-own-postgres fuzz lint fmt prepare schema deb advisories bench bench-audit bench-claims bench-hostile bench-memory bench-notifier bench-heard bench-backtest bench-policy setup
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ schema: ## write policies/*schema.json and docs/openapi.json anew after a change
 	target/debug/quell policy schema > policies/schema.json
 	target/debug/quell policy schema --tests > policies/test.schema.json
 	target/debug/quell openapi > docs/openapi.json
+
+deb: ## a Debian package, in target/debian
+	@scripts/deb
 
 advisories: ## known weaknesses of dependencies (asks the network)
 	@scripts/setup deny
@@ -109,4 +112,4 @@ bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, 
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
-	@scripts/setup rust linker cpp postgres pgbouncer faketime promtool python livekit sqlx deny
+	@scripts/setup rust linker cpp postgres pgbouncer faketime promtool python livekit sqlx deny deb

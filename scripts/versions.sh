@@ -4,6 +4,7 @@
 livekit_version=1.13.5
 sqlx_version=0.9.0
 deny_version=0.20.2
+deb_version=3.8.0
 
 # Tools go to a cache, so that `cargo clean` and a second clone keep them.
 tools_dir=${QUELL_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/quell}

@@ -210,6 +210,30 @@ fn every_variable_that_is_read_is_in_the_manual_and_no_other() {
     assert_eq!(documented, read::names());
 }
 
+#[test]
+fn the_packages_file_names_every_setting_and_shows_its_default() {
+    let file = include_str!("../../packaging/debian/quell.env");
+    let lines = file.lines().filter_map(|line| line.strip_prefix('#'));
+    let settings = lines.filter_map(|line| line.split_once('='));
+    let settings: Vec<_> = settings.filter(|(name, _)| !name.contains(' ')).collect();
+    let named: BTreeSet<&str> = settings.iter().map(|(name, _)| *name).collect();
+    assert_eq!(named.len(), settings.len(), "one stands there twice");
+    let mut wanted = read::names();
+    wanted.retain(|name| {
+        !name.ends_with("_FILE") && !["PATH", "HOME", "XDG_DATA_HOME"].contains(name)
+    });
+    assert_eq!(named, wanted);
+
+    // The unit sets this one.
+    let shown = settings
+        .into_iter()
+        .filter(|(name, _)| *name != "QUELL_PG_DATA");
+    let shown: Vec<_> = shown.collect();
+    let (mut shown, default) = (read(&shown).unwrap(), read(&[]).unwrap());
+    shown.warnings.clear();
+    assert_eq!(format!("{shown:?}"), format!("{default:?}"));
+}
+
 /// What is said of settings that cannot be used.
 fn problems(env: &[(&str, &str)]) -> String {
     let problems = read(env).unwrap_err().to_string();
