@@ -124,6 +124,8 @@ pub struct DatabaseConfig {
     pub pg_data: Option<PathBuf>,
     /// `XDG_DATA_HOME`, or `HOME` and `.local/share`: where that folder is by default.
     pub data_home: Option<PathBuf>,
+    /// `RUNTIME_DIRECTORY`, which systemd sets, or `/tmp`: where the folder of its socket is made.
+    pub socket_root: PathBuf,
     /// `PATH`: where Postgres's programs are looked for.
     pub search_path: Vec<PathBuf>,
     /// `QUELL_DATABASE_CONNECTIONS`: the pool's size (default 16).

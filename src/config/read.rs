@@ -242,6 +242,11 @@ fn database(reader: &mut EnvReader<'_>) -> DatabaseConfig {
         pg_bin: reader.raw("QUELL_PG_BIN").map(PathBuf::from),
         pg_data: reader.raw("QUELL_PG_DATA").map(PathBuf::from),
         data_home,
+        // Of several, the first.
+        socket_root: reader
+            .raw("RUNTIME_DIRECTORY")
+            .and_then(|folders| std::env::split_paths(folders).next())
+            .unwrap_or_else(|| PathBuf::from("/tmp")),
         search_path: reader
             .raw("PATH")
             .map(|path| std::env::split_paths(path).collect())

@@ -215,12 +215,16 @@ fn the_packages_file_names_every_setting_and_shows_its_default() {
     let file = include_str!("../../packaging/debian/quell.env");
     let lines = file.lines().filter_map(|line| line.strip_prefix('#'));
     let settings = lines.filter_map(|line| line.split_once('='));
-    let settings: Vec<_> = settings.filter(|(name, _)| !name.contains(' ')).collect();
+    let settings = settings.filter(|(name, _)| !name.contains(' '));
+    let settings: Vec<_> = settings
+        .map(|(name, value)| (name, value.trim_matches('\'')))
+        .collect();
     let named: BTreeSet<&str> = settings.iter().map(|(name, _)| *name).collect();
     assert_eq!(named.len(), settings.len(), "one stands there twice");
     let mut wanted = read::names();
     wanted.retain(|name| {
-        !name.ends_with("_FILE") && !["PATH", "HOME", "XDG_DATA_HOME"].contains(name)
+        !name.ends_with("_FILE")
+            && !["PATH", "HOME", "RUNTIME_DIRECTORY", "XDG_DATA_HOME"].contains(name)
     });
     assert_eq!(named, wanted);
 

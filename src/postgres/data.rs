@@ -32,9 +32,6 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 ";
 
-/// Where sockets go: short, because a socket's whole path must fit 107 bytes.
-const SOCKET_ROOT: &str = "/tmp";
-
 /// `QUELL_PG_DATA`, or the place that suits who we are.
 pub(super) fn folder(config: &DatabaseConfig) -> Result<PathBuf, LocalPostgresError> {
     let folder = match (&config.pg_data, &config.data_home) {
@@ -197,16 +194,9 @@ fn finish(folder: &Path, unfinished: &Path) -> Result<(), LocalPostgresError> {
         .map_err(io("write", folder))
 }
 
-/// The folder of the socket that belongs to the data folder `data` (its real path): two data
-/// folders never share one. Made where it is missing; one that somebody else made is refused.
+/// The folder below `root` of the socket that belongs to the data folder `data` (its real path): two
+/// data folders never share one. Made where it is missing; one that somebody else made is refused.
 pub(super) fn socket_folder(
-    data: &Path,
-    account: Option<&Account>,
-) -> Result<PathBuf, LocalPostgresError> {
-    socket_folder_in(Path::new(SOCKET_ROOT), data, account)
-}
-
-fn socket_folder_in(
     root: &Path,
     data: &Path,
     account: Option<&Account>,
@@ -230,6 +220,7 @@ fn socket_folder_in(
     Ok(folder)
 }
 
+/// Short, because a socket's whole path must fit 107 bytes.
 fn socket_path(root: &Path, data: &Path) -> PathBuf {
     let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
     let name: String = hex::encode(digest).chars().take(12).collect();
@@ -306,7 +297,7 @@ mod tests {
         assert_ne!(path("/a"), path("/b"));
         assert_eq!(path("/a"), path("/a"));
         assert!(
-            socket_path(Path::new(SOCKET_ROOT), Path::new("/a"))
+            socket_path(Path::new("/tmp"), Path::new("/a"))
                 .as_os_str()
                 .len()
                 < 80
@@ -317,7 +308,7 @@ mod tests {
     fn a_socket_folder_that_another_could_enter_is_refused() {
         let root = open_tempdir();
         let data = Path::new("/some/data");
-        let get = || socket_folder_in(root.path(), data, None);
+        let get = || socket_folder(root.path(), data, None);
         let folder = get().unwrap();
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
         assert_eq!(get().unwrap(), folder, "its own is taken again");

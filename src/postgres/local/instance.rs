@@ -241,7 +241,7 @@ async fn is_locked_soon(folder: &File) -> bool {
 /// Where the one that we start listens.
 fn own_place(folder: &Path, survey: &Survey) -> Result<Place, LocalPostgresError> {
     Ok(Place {
-        socket: data::socket_folder(folder, survey.account.as_ref())?,
+        socket: data::socket_folder(&survey.socket_root, folder, survey.account.as_ref())?,
         port: PORT,
     })
 }

@@ -18,6 +18,7 @@ pub(crate) struct Survey {
     /// The programs that fit the data.
     pub programs: Programs,
     pub(super) account: Option<Account>,
+    pub(super) socket_root: PathBuf,
 }
 
 impl Survey {
@@ -32,6 +33,7 @@ impl Survey {
             is_new: !matches!(holds, Holds::Cluster { .. }),
             folder,
             account,
+            socket_root: config.socket_root.clone(),
         })
     }
 
