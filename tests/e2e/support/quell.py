@@ -32,7 +32,7 @@ def executable() -> Path:
 def clean_environment() -> dict[str, str]:
     """Ours, without settings of quell that happen to be set on this machine."""
     ours = ("QUELL_", "AUTH_", "LIVEKIT_", "OTEL_")
-    names = {"DATABASE_URL", "HOST", "PORT"}
+    names = {"DATABASE_URL", "HOST", "PORT", "RUNTIME_DIRECTORY"}
     return {k: v for k, v in os.environ.items() if k not in names and not k.startswith(ours)}
 
 
@@ -65,11 +65,11 @@ class Quell:
             "QUELL_OPERATOR_IDS": OPERATOR,
         }
 
-    def command(self, *arguments: str | Path) -> str:
+    def command(self, *arguments: str | Path, **settings: str) -> str:
         """Runs another command of quell on the same database; returns what it printed."""
         run = subprocess.run(
             [executable(), *arguments],
-            env=clean_environment() | {"DATABASE_URL": self.database_url},
+            env=clean_environment() | {"DATABASE_URL": self.database_url} | settings,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
