@@ -50,7 +50,8 @@ class Root:
 
     def dpkg(self, *arguments: str | Path) -> str:
         """What dpkg says; what packages depend on is this machine's."""
-        options = (f"--root={self.folder}", f"--log={self.folder}/dpkg.log")
+        # Images for containers leave out pages of man and of docs.
+        options = (f"--root={self.folder}", f"--log={self.folder}/dpkg.log", "--path-include=*")
         forced = ("--force-depends", "--force-script-chrootless", "--force-not-root")
         path = f"{self._programs}:/usr/sbin:/usr/bin:/sbin:/bin"
         ran = _run("dpkg", *options, *forced, *arguments, PATH=path)
