@@ -108,6 +108,9 @@ def test_files_have_their_modes_and_nothing_is_started(root: Root) -> None:
     for path, mode in modes.items():
         found = root.path(path).stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (mode, os.geteuid(), os.getegid()), path
+    # cargo-deb would make one up.
+    ours = REPOSITORY / "packaging/debian/copyright"
+    assert root.path("/usr/share/doc/quell/copyright").read_text() == ours.read_text()
     listed = root.dpkg("--status", "quell")
     assert "\nConffiles:\n /etc/quell/quell.env " in listed, listed
     [user] = [line for line in root.path("/etc/passwd").read_text().splitlines() if line.startswith("quell:")]
