@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -208,6 +209,14 @@ fn every_variable_that_is_read_is_in_the_manual_and_no_other() {
         "it is read by the command line"
     );
     assert_eq!(documented, read::names());
+}
+
+#[test]
+fn the_socket_of_our_own_postgres_is_in_the_first_folder_that_systemd_made() {
+    let root = |env: &[(&str, &str)]| read(env).unwrap().database.socket_root;
+    assert_eq!(root(&[]), Path::new("/tmp"));
+    let made = [("RUNTIME_DIRECTORY", "/run/quell:/run/other")];
+    assert_eq!(root(&made), Path::new("/run/quell"));
 }
 
 #[test]

@@ -38,13 +38,11 @@ async fn show(options: &PgConnectOptions, sql: &str) -> Result<String, sqlx::Err
 async fn a_data_folder_from_nothing_to_its_end() {
     let root = open_tempdir();
     let data = root.path().join("some/where/pg");
-    let config = config(Some(&data));
-    assert!(
-        LocalPostgres::find_running(&config)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let elsewhere = config(Some(&data));
+    let mut config = config(Some(&data));
+    config.socket_root = root.path().to_owned();
+    let found = LocalPostgres::find_running(&config).await.unwrap();
+    assert!(found.is_none());
 
     // What a crash in the middle of initdb leaves is made again.
     std::fs::create_dir_all(data.join("quell-initdb-unfinished/base")).unwrap();
@@ -66,6 +64,10 @@ async fn a_data_folder_from_nothing_to_its_end() {
     assert_ne!(meta.uid(), 0, "Postgres refuses root");
     let socket = ours.instance.place.socket.metadata().unwrap();
     assert_eq!((socket.mode() & 0o777, socket.uid()), (0o700, meta.uid()));
+    assert_eq!(ours.instance.place.socket.parent(), Some(root.path()));
+    // Whoever would put the socket into another folder finds it all the same.
+    let found = LocalPostgres::find_running(&elsewhere).await.unwrap();
+    assert!(found.is_some());
 
     // Ctrl-C goes to our process group, our secrets go to nobody.
     let (pid, _) = note::read(&data).unwrap().unwrap();
