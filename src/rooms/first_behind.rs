@@ -10,8 +10,8 @@ pub(super) struct FirstBehind<Element> {
     bytes_max: usize,
     kept: BTreeMap<String, (Element, usize)>,
     bytes: usize,
-    /// Whether there are more than are kept.
-    is_cut: bool,
+    /// The first name that was left out: those behind it are, too.
+    cut_at: Option<String>,
 }
 
 impl<Element> FirstBehind<Element> {
@@ -22,12 +22,13 @@ impl<Element> FirstBehind<Element> {
             bytes_max,
             kept: BTreeMap::new(),
             bytes: 0,
-            is_cut: false,
+            cut_at: None,
         }
     }
 
     pub(super) fn add(&mut self, name: String, element: Element, bytes: usize) {
-        if self.after.as_ref().is_some_and(|after| name <= *after) {
+        let is_before = self.after.as_ref().is_some_and(|after| name <= *after);
+        if is_before || self.cut_at.as_ref().is_some_and(|cut_at| name >= *cut_at) {
             return;
         }
         self.bytes += bytes;
@@ -37,17 +38,17 @@ impl<Element> FirstBehind<Element> {
         while self.kept.len() > self.count_max.max(1)
             || self.bytes > self.bytes_max && self.kept.len() > 1
         {
-            let Some((_, (_, bytes))) = self.kept.pop_last() else {
+            let Some((name, (_, bytes))) = self.kept.pop_last() else {
                 return;
             };
             self.bytes -= bytes;
-            self.is_cut = true;
+            self.cut_at = Some(name);
         }
     }
 
     /// Them, and the name behind which the next page begins.
     pub(super) fn into_page(self) -> (Vec<Element>, Option<String>) {
-        let next = self.kept.last_key_value().filter(|_| self.is_cut);
+        let next = self.kept.last_key_value().filter(|_| self.cut_at.is_some());
         let next = next.map(|(name, _)| name.clone());
         let elements = self.kept.into_values().map(|(element, _)| element);
         (elements.collect(), next)
