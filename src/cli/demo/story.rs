@@ -174,19 +174,19 @@ fn scenes() -> [Scene; 6] {
     [
         Scene {
             who: "Hanna, the host",
-            join: Join::new("hanna").attribute("role", "host"),
+            join: Join::new("host-hanna"),
             what: "her microphone",
             publish: Publish::microphone(),
         },
         Scene {
             who: "Ben, an attendee",
-            join: Join::new("ben").attribute("role", "attendee"),
+            join: Join::new("ben"),
             what: "his microphone",
             publish: Publish::microphone(),
         },
         Scene {
             who: "Cleo, with her own client",
-            join: Join::new("cleo").attribute("role", "attendee"),
+            join: Join::new("cleo"),
             what: "audio without a source",
             publish: Publish::new(TrackSource::Unknown),
         },
@@ -204,7 +204,7 @@ fn scenes() -> [Scene; 6] {
         },
         Scene {
             who: "Dan, an attendee",
-            join: Join::new("dan").attribute("role", "attendee"),
+            join: Join::new("dan"),
             what: "the sound of his screen",
             publish: Publish::new(TrackSource::ScreenShareAudio),
         },
