@@ -10,3 +10,4 @@ deb_version=3.8.0
 tools_dir=${QUELL_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/quell}
 livekit_server=$tools_dir/bin/livekit-server-$livekit_version
 promtool=$tools_dir/bin/promtool
+prometheus=$tools_dir/bin/prometheus

@@ -177,7 +177,7 @@ async fn psql_is_opened_as_the_auditor_who_reads_the_audit_and_nothing_else() {
     for (sql, why) in [
         ("select * from policy", "permission denied for table policy"),
         (
-            "delete from audit_log",
+            "set transaction read write; delete from audit_log",
             "permission denied for table audit_log",
         ),
         ("create table t ()", "read-only transaction"),
