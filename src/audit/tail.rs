@@ -15,7 +15,8 @@ use super::history::{COLUMNS, HistoryFilter, HistoryRow};
 const TAIL_ROWS: i64 = 1_000;
 const TAIL_BYTES_MAX: i64 = 1 << 20;
 
-/// A place in the order of commits: the transaction and the number of a row.
+/// A place in the order of commits: the transaction and the number of a row. None that was ever told of in this
+/// database is greater than the end of its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TailPosition {
     txid: u64,
@@ -79,14 +80,6 @@ impl PlaceKey {
                 .ok()?
                 .cast_signed(),
         })
-    }
-}
-
-impl TailPosition {
-    /// Whether it lies before the end of the tail, as every place does that was ever told of in this database.
-    #[must_use]
-    pub fn is_before(self, end: Self) -> bool {
-        self.txid < end.txid
     }
 }
 

@@ -60,7 +60,7 @@ async fn the_stream_follows_the_order_of_commits_and_goes_on_where_it_was_left()
     let mut from_then = tail_end(&app.pool).await.unwrap();
     app.wait_for("there is a place to begin from", async || {
         let end = tail_end(&app.pool).await.unwrap();
-        from_then.is_before(end)
+        from_then < end
     })
     .await;
     let batch = tail(&app.pool, &all, from_then).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_batch_of_the_tail_is_bounded_in_bytes_and_leaves_nothing_out() {
     let (mut found, mut batches) = (Vec::new(), 0);
     app.wait_for("all of it is in the tail", async || {
         let end = tail_end(&app.pool).await.unwrap();
-        place.is_before(end)
+        place < end
     })
     .await;
     while found.len() < 30 {
@@ -154,6 +154,34 @@ async fn a_place_that_is_not_there_yet_is_refused() {
         refused.body.contains("none of this database's"),
         "{refused:?}"
     );
+    app.finish().await;
+}
+
+/// A transaction that stays open holds the end of the tail where it is: a place at the end is taken all the same.
+#[tokio::test]
+async fn a_stream_that_is_cut_before_its_first_action_has_a_place_to_go_on_from() {
+    let app = TestApp::new().await;
+    let mut other = PgConnection::connect_with(&app.pool.connect_options())
+        .await
+        .unwrap();
+    let mut open = other.begin().await.unwrap();
+    open.execute("select pg_current_xact_id()").await.unwrap();
+    let stream = app.api(Method::GET, ACME, "/v1/audit/stream");
+    let first = stream.send().await.unwrap().chunk().await.unwrap().unwrap();
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    let id = first
+        .strip_prefix("id: ")
+        .and_then(|id| id.strip_suffix("\n\n"))
+        .unwrap_or_else(|| panic!("an id alone: {first:?}"));
+    let meanwhile = "insert into audit_log (started_at, action_id, phase, origin, tenant, action, track_sid, outcome)
+         values (now(), gen_random_uuid(), 'outcome', 'webhook', 'acme', 'mute', 'meanwhile', 'done')";
+    app.pool.execute(meanwhile).await.unwrap();
+    let again = app.api(Method::GET, ACME, "/v1/audit/stream");
+    let again = again.header("Last-Event-ID", id).send().await.unwrap();
+    assert_eq!(again.status(), 200);
+    open.commit().await.unwrap();
+    let read = events(&app, ACME, Some(id), 1).await;
+    assert_eq!(read[0].1, "meanwhile");
     app.finish().await;
 }
 

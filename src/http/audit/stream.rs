@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -106,7 +106,7 @@ pub(in crate::http) async fn stream(
         Some(id) => {
             let position = id.to_str().ok().and_then(|id| key.read(id));
             // A database that was put back has places that are not there yet.
-            let position = position.filter(|position| position.is_before(end));
+            let position = position.filter(|position| *position <= end);
             position.ok_or_else(|| {
                 Problem::invalid_request(
                     "Last-Event-ID is none of this database's: send the id of the last event that came, or leave it out to begin now",
@@ -115,6 +115,8 @@ pub(in crate::http) async fn stream(
         }
         None => end,
     };
+    // Whoever is cut off before the first action comes back with a place too.
+    let begin = Event::default().id(key.write(position));
     let tail = Tail {
         state,
         filter,
@@ -131,6 +133,7 @@ pub(in crate::http) async fn stream(
         let event = tail.next().await?;
         Some((Ok::<_, Infallible>(event), tail))
     });
+    let events = stream::once(async { Ok(begin) }).chain(events);
     Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
@@ -144,7 +147,7 @@ pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
     let content = json!({"text/event-stream": {"schema": {"type": "string"}, "example": text}});
     let id = json!({"type": "string"});
     Operation::of_caller(Scope::AuditRead, TAG, "streamActions", "Outcomes as they are committed")
-        .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. Ids alone keep the connection alive; it ends after 15 minutes, and the client comes again.")
+        .text("Server-sent events of the kind `action`, each an action as JSON, in the order of commits. With `Last-Event-ID` it goes on behind that event: nothing is left out, and nothing comes twice. Without it, it begins now. An action comes once, with its outcome. An id alone comes first, and keeps the connection alive; it ends after 15 minutes, and the client comes again.")
         .query::<StreamQuery>(schemas)
         .header("Last-Event-ID", "The id of the last event that came.", &id, "nUa3wC0pQ3y1B0m2m2c1Xw")
         .answer_of(StatusCode::OK, "Events, until either side ends it.", &content)
