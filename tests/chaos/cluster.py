@@ -15,8 +15,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from proxy import Target
 from support.processes import REPOSITORY
+from support.proxy import Target
 
 _PORT = 5432
 _SETTINGS = {

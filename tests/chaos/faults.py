@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from check import Disagreement
 from cluster import is_there
-from proxy import Link, Mode
 from schedule import FAILOVERS, Fault, Plan
+from support.proxy import Link, Mode
 from rig import Site
 
 POLL_SECONDS = 0.01

@@ -17,10 +17,10 @@ import aiohttp
 from cluster import Cluster, Clusters
 from load import POLICIES
 from notifier import Journal, Notifier, Relay
-from proxy import Link, Target
 from replicas import Replica, probe_event
 from schedule import Plan
 from support.processes import Child, free_port
+from support.proxy import Link, Target
 from support.quell import clean_environment, executable
 
 LIVEKIT_TIMEOUT_MS = "2000"

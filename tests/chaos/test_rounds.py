@@ -16,10 +16,10 @@ from aiohttp import web
 from check import Disagreement
 from faults import Chaos
 from notifier import Event, Journal, Notifier
-from proxy import Link, Mode, Target
 from record import Record, loss_rate_max, percentile
 from rig import Site
 from schedule import CLOCK_JUMP_MAX_SECONDS, FAILOVERS, FAULTS, KINDS, Fault, plan
+from support.proxy import Link, Mode, Target
 
 
 def test_the_same_seed_draws_the_same_round() -> None:

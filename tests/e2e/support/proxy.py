@@ -75,6 +75,8 @@ class Link:
         self._mode = Mode.PASS
         self._passes = asyncio.Event()
         self._passes.set()
+        self.cut_at: bytes | None = None
+        """The connection that is next to carry these bytes ends before them, in the middle of what it carries."""
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -194,8 +196,14 @@ class Link:
                     if writer.can_write_eof():
                         writer.write_eof()
                     return
-                writer.write(data)
+                before, found, _ = data.partition(self.cut_at) if self.cut_at else (data, b"", b"")
+                writer.write(before)
                 await writer.drain()
+                if found:
+                    self.cut_at = None
+                    for each in connection.writers:
+                        each.close()
+                    return
 
         delivering = asyncio.create_task(deliver())
         connection.tasks.add(delivering)
