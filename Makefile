@@ -112,4 +112,4 @@ bench-policy: ## decisions alone and beside cel, cedar-policy, casbin, regorus, 
 	@cd benches/peers && cargo bench --quiet --locked --bench table
 
 setup: ## install everything that the other targets would
-	@scripts/setup rust linker cpp postgres pgbouncer faketime prometheus python livekit sqlx deny deb
+	@scripts/setup rust linker cpp postgres pgbouncer faketime prometheus python typescript jq livekit sqlx deny deb

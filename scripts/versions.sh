@@ -1,5 +1,5 @@
 # The tools that are not crates of this project, and the one place that pins them; the clients'
-# Python packages are pinned in tests/e2e/requirements.txt.
+# Python packages are pinned in tests/e2e/requirements.txt, TypeScript in examples/typescript/package-lock.json.
 # shellcheck shell=bash disable=SC2034 # read by the scripts that source this file
 livekit_version=1.13.5
 sqlx_version=0.9.0
@@ -11,3 +11,4 @@ tools_dir=${QUELL_TOOLS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/quell}
 livekit_server=$tools_dir/bin/livekit-server-$livekit_version
 promtool=$tools_dir/bin/promtool
 prometheus=$tools_dir/bin/prometheus
+typescript_dir=$tools_dir/typescript
