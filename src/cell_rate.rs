@@ -30,4 +30,9 @@ impl CellRate {
         *due = next + self.interval;
         Ok(())
     }
+
+    /// Counts so many more, whether they may be now or not: whoever comes next waits for them.
+    pub(crate) fn charge(self, due: &mut Instant, more: u32) {
+        *due += self.interval * more;
+    }
 }

@@ -60,6 +60,19 @@ pub enum ManualMuteError {
     Action(ActionError),
 }
 
+/// The most tracks of one request. More would take longer than anybody waits, and a hostile publisher decides how many
+/// there are.
+const TRACKS_MAX: usize = 32;
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct MutedByHand {
+    /// At least one.
+    pub done: Vec<TrackDone>,
+    /// How many more tracks there are, which were not tried.
+    pub left_off: usize,
+}
+
 /// A track that was muted or unmuted, and what it is now.
 #[derive(Debug)]
 pub struct TrackDone {
@@ -69,14 +82,14 @@ pub struct TrackDone {
     pub state: TrackState,
 }
 
-/// Mutes or unmutes the tracks that `asked` selects, within `budget`: at least one. Where one fails, the others are
-/// tried all the same, and the first failure is what is returned.
+/// Mutes or unmutes the tracks that `asked` selects, within `budget`; of more than [`TRACKS_MAX`], first those that are
+/// not so yet. Where one fails, the others are tried all the same, and the first failure is what is returned.
 pub async fn mute_by_hand(
     runner: &ActionRunner,
     refusals: &Refusals,
     asked: &ManualMute<'_>,
     budget: Duration,
-) -> Result<Vec<TrackDone>, ManualMuteError> {
+) -> Result<MutedByHand, ManualMuteError> {
     let arrived = Instant::now();
     let deadline = arrived + budget;
     let authority = asked.authority();
@@ -94,7 +107,10 @@ pub async fn mute_by_hand(
     };
     let (mut done, mut failure) = (Vec::new(), None);
     let cause = asked.cause(arrived);
-    for track in view.tracks(query.track) {
+    let mut tracks: Vec<_> = view.tracks(query.track).collect();
+    tracks.sort_by_key(|track| track.muted == asked.muted);
+    let left_off = tracks.len().saturating_sub(TRACKS_MAX);
+    for track in tracks.into_iter().take(TRACKS_MAX) {
         let request = ActionRequest {
             verb: asked.verb(),
             authority: authority.clone(),
@@ -128,7 +144,7 @@ pub async fn mute_by_hand(
     match failure {
         Some(error) => Err(ManualMuteError::Action(error)),
         None if done.is_empty() => Err(ManualMuteError::NotFound),
-        None => Ok(done),
+        None => Ok(MutedByHand { done, left_off }),
     }
 }
 

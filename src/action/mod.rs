@@ -9,7 +9,7 @@ mod refusals;
 mod run;
 mod view;
 
-pub use manual::{ManualMute, ManualMuteError, TrackDone, mute_by_hand, record_untried};
+pub use manual::{ManualMute, ManualMuteError, MutedByHand, mute_by_hand, record_untried};
 pub use refusals::Refusals;
 pub(crate) use run::Acted;
 pub use run::{ActionError, ActionRequest, ActionRunner, Cause, Correlation, TrackState};

@@ -48,7 +48,7 @@ pub(super) enum Command {
     },
     /// Write all actions that fit to a file, or to stdout
     Export(export::Arguments),
-    /// Open psql as the role `quell_auditor`, which reads the whole audit and nothing else
+    /// Open psql as the role `quell_auditor`, which reads the whole audit
     Psql(psql::Arguments),
     /// Print the SQL that gives a login of Postgres a tenant's rows, and no others
     Grant(grant::Arguments),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use super::names::FAIL_POINT;
+use super::names::{FAIL_POINT, FAMILIES};
 
 /// Environment variables by name.
 #[derive(Clone, Default)]
@@ -29,6 +29,14 @@ impl Environment {
         let mut few = self.0.clone();
         few.retain(|name, _| names.contains(&name.as_str()));
         Self(few)
+    }
+
+    /// The names of those that may be settings, secrets among them.
+    pub(crate) fn of_settings(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.keys().map(String::as_str);
+        names.filter(|name| {
+            *name == "DATABASE_URL" || FAMILIES.iter().any(|family| name.starts_with(family))
+        })
     }
 
     /// Sets a variable where it is not set.

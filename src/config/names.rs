@@ -17,7 +17,7 @@ const OF_SCRIPTS: [&str; 5] = [
 ];
 /// Auth.js's, which may stand in one file of settings with ours.
 const OF_OTHERS: [&str; 2] = ["AUTH_SECRET", "AUTH_URL"];
-const FAMILIES: [&str; 3] = ["QUELL_", "AUTH_", "LIVEKIT_"];
+pub(super) const FAMILIES: [&str; 3] = ["QUELL_", "AUTH_", "LIVEKIT_"];
 /// Shorter names are near to too many others.
 const NEAR_LEN_MIN: usize = 8;
 

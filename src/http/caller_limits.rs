@@ -36,8 +36,19 @@ struct Usage {
 /// A request that may go on; one of its caller's until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
+    rate: CellRate,
     callers: Arc<Mutex<Callers>>,
     caller: Option<String>,
+}
+
+impl Turn {
+    /// Counts so many more for the same request, which turned out to be for several.
+    pub(super) fn charge(&self, more: usize) {
+        if let Some(usage) = lock(&self.callers).get_mut(&self.caller) {
+            self.rate
+                .charge(&mut usage.due, u32::try_from(more).unwrap_or(u32::MAX));
+        }
+    }
 }
 
 impl CallerLimits {
@@ -80,6 +91,7 @@ impl CallerLimits {
         })?;
         usage.under_way += 1;
         Ok(Turn {
+            rate: self.rate,
             callers: Arc::clone(&self.callers),
             caller,
         })
@@ -123,6 +135,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let second = (0..50).take_while(|_| limits.enter(Some("acme")).is_ok());
         assert_eq!(second.count(), 10);
+        // One that is for several counts as several.
+        tokio::time::advance(Duration::from_secs(3)).await;
+        limits.enter(Some("acme")).unwrap().charge(15);
+        let left = (0..50).take_while(|_| limits.enter(Some("acme")).is_ok());
+        assert_eq!(left.count(), 5);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ use super::request::read_json;
 use super::state::AppState;
 use super::uri::QueryToken;
 use crate::action::{
-    self, ActionError, ManualMute, ManualMuteError, TrackDone, TrackQuery, mute_by_hand,
+    self, ActionError, ManualMute, ManualMuteError, MutedByHand, TrackQuery, mute_by_hand,
 };
 use crate::audit::{HttpRequest, Outcome};
 use crate::livekit::NOT_CONFIGURED;
@@ -162,7 +162,7 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
         muted: asked.muted,
         reason,
     };
-    let done = act(state, &caller, &parts, request).await?;
+    let done = act(state, &caller, &parts, request).await?.done;
     Ok(MuteBody {
         muted: done.first().map_or(asked.muted, |track| track.state.muted),
         ..asked
@@ -175,7 +175,7 @@ async fn act(
     caller: &Caller,
     parts: &Parts,
     asked: Asked,
-) -> Result<Vec<TrackDone>, Problem> {
+) -> Result<MutedByHand, Problem> {
     let sent = HttpRequest {
         id: RequestId::of(parts),
         on_behalf_of: caller.on_behalf_of().map(str::to_owned),

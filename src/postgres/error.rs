@@ -228,6 +228,15 @@ pub enum DatabaseError {
         place: String,
         error: sqlx::Error,
     },
+    #[error(
+        "the login {login} may not read {place} as an auditor: let an administrator run \
+         `grant quell_auditor to \"{login}\"`, or set QUELL_MIGRATE_DATABASE_URL to the owner's login ({error})"
+    )]
+    NoAuditor {
+        place: String,
+        login: String,
+        error: sqlx::Error,
+    },
     #[error("{place} {FORGETS}")]
     PreparedStatements { place: String },
     #[error(

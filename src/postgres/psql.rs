@@ -1,17 +1,20 @@
 //! `psql` as an auditor of the database.
 
 use std::process::Command;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::connect::{DATABASE_URL, MIGRATE_URL, options};
+use super::connect::{DATABASE_URL, MIGRATE_URL, bounded, connect, options, place};
 use super::database::{Database, Local};
 use super::error::DatabaseError;
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Environment};
 
-/// It reads, and nothing runs for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// It reads, and nothing runs for ever: a guard against mistakes, which whoever has the login can take away.
 const SETTINGS: &str =
     "-c role=quell_auditor -c default_transaction_read_only=on -c statement_timeout=60s";
 /// Parts of a URL's query that libpq has variables for, beside those that sqlx reads for us.
@@ -23,10 +26,14 @@ const OF_QUERY: [(&str, &str); 4] = [
 ];
 
 impl Database {
-    /// `psql` on it as the role `quell_auditor`, by the owner's login. All of where and who is in its environment:
-    /// arguments can be seen by everybody on the machine.
-    pub(crate) fn auditor_psql(&self, config: &DatabaseConfig) -> Result<Command, DatabaseError> {
+    /// `psql` on it as the role `quell_auditor`, by the owner's login, once that may take the role. All of where and
+    /// who is in its environment: arguments can be seen by everybody on the machine.
+    pub(crate) async fn auditor_psql(
+        &self,
+        config: &DatabaseConfig,
+    ) -> Result<Command, DatabaseError> {
         if let Local::Unwatched(local) = &self.local {
+            may_audit(&local.owner, DATABASE_URL).await?;
             return Ok(psql(&local.psql, &local.owner));
         }
         let (url, variable) = match (&config.migrate_url, &config.url) {
@@ -38,14 +45,38 @@ impl Database {
                 });
             }
         };
-        let mut command = psql("psql", &options(url, variable)?);
+        let login = options(url, variable)?;
+        may_audit(&login, variable).await?;
+        let mut command = psql("psql", &login);
         command.envs(of_url(url));
         Ok(command)
     }
 }
 
+async fn may_audit(login: &PgConnectOptions, variable: &'static str) -> Result<(), DatabaseError> {
+    let mut connection = connect(login, variable, CONNECT_TIMEOUT).await?;
+    let taken = sqlx::raw_sql("set role quell_auditor")
+        .execute(&mut connection)
+        .await;
+    taken.map_err(|error| DatabaseError::NoAuditor {
+        place: place(login),
+        login: login.get_username().to_owned(),
+        error,
+    })?;
+    // Nothing is lost with a connection that does not end well.
+    bounded(CONNECT_TIMEOUT, connection.close()).await.ok();
+    Ok(())
+}
+
 fn psql(program: &str, login: &PgConnectOptions) -> Command {
     let mut command = Command::new(program);
+    // What would lead it elsewhere, and what is none of its business: `\!` starts programs.
+    for name in ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGPASSFILE"] {
+        command.env_remove(name);
+    }
+    for name in Environment::of_process().of_settings() {
+        command.env_remove(name);
+    }
     let host = match login.get_socket() {
         Some(socket) => socket.as_os_str().to_owned(),
         None => login.get_host().into(),

@@ -25,9 +25,9 @@ use crate::sweep::{
 use quell_policy::PolicySet;
 
 /// A track counts as so many bytes of a page at least, since its decision is more than LiveKit says of it.
-const TRACK_BYTES: usize = 1 << 10;
-/// What is not decided by then is for the next page.
-const TIME_MAX: Duration = Duration::from_secs(10);
+const TRACK_BYTES_MIN: usize = 1 << 10;
+/// What is not decided by then is for the next page, or is not decided. Others wait for no longer than 5 s.
+const DECIDING_MAX: Duration = Duration::from_secs(2);
 
 /// Which page of which room.
 #[derive(Debug)]
@@ -85,10 +85,11 @@ pub struct Track {
     pub name: String,
     /// Whether it is muted.
     pub muted: bool,
-    /// What policies say of it now; none for callers without the scope `policies:read`.
+    /// What policies say of it now; none for callers without the scope `policies:read`, and where it takes too long.
     pub decision: Option<Verdicts>,
-    /// Whether a person let it speak since, so that the policy that would mute it leaves it alone.
-    pub let_speak: bool,
+    /// Whether a person let it speak since, so that the policy that would mute it leaves it alone; none without a
+    /// decision.
+    pub let_speak: Option<bool>,
 }
 
 impl From<&ParticipantInfo> for Participant {
@@ -111,7 +112,7 @@ impl From<&TrackInfo> for Track {
             name: info.name.clone(),
             muted: info.muted,
             decision: None,
-            let_speak: false,
+            let_speak: None,
         }
     }
 }
@@ -123,7 +124,6 @@ pub(crate) async fn room(
     request: RoomRequest,
     now: DateTime<Utc>,
 ) -> Result<LiveRoomPage, RoomsError> {
-    let begun = Instant::now();
     let RoomRequest {
         room,
         after,
@@ -140,7 +140,7 @@ pub(crate) async fn room(
         .ok_or(RoomsError::NotFound)?;
     let mut first = FirstBehind::new(after, limit, PAGE_BYTES_MAX);
     let each = |participant: ParticipantInfo| {
-        let tracks = TRACK_BYTES * participant.tracks.len();
+        let tracks = TRACK_BYTES_MIN * participant.tracks.len();
         let bytes = participant.encoded_len().max(tracks);
         first.add(participant.identity.clone(), participant, bytes);
     };
@@ -158,15 +158,18 @@ pub(crate) async fn room(
         None => HashMap::new(),
     };
     let mut participants: Vec<Participant> = Vec::new();
+    let begun = Instant::now();
     for info in &everybody {
-        if begun.elapsed() >= TIME_MAX && !participants.is_empty() {
+        if begun.elapsed() >= DECIDING_MAX && !participants.is_empty() {
             next = participants.last().map(|last| last.identity.clone());
             break;
         }
         let mut participant = Participant::from(info);
         for track in &info.tracks {
             let mut shown = Track::from(track);
-            if let Some(policies) = &policies {
+            // A participant alone may have thousands of tracks.
+            let policies = policies.as_ref();
+            if let Some(policies) = policies.filter(|_| begun.elapsed() < DECIDING_MAX) {
                 let published_at = times.get(&track.sid).map_or(now, |it| it.published_at);
                 let facts = facts_from_live(&live, info, track, published_at);
                 let current = || (Arc::clone(policies), now);
@@ -180,7 +183,10 @@ pub(crate) async fn room(
     let let_speak = let_speak(pool, &live.info.sid, &participants, &times).await?;
     for participant in &mut participants {
         for track in &mut participant.tracks {
-            track.let_speak = let_speak.contains(&track.track_sid);
+            track.let_speak = track
+                .decision
+                .as_ref()
+                .map(|_| let_speak.contains(&track.track_sid));
         }
     }
     Ok(LiveRoomPage {

@@ -291,6 +291,7 @@ async fn all_tracks_of_a_source_are_muted_each_with_its_rows_and_no_other() {
     let expect = json!({
         "room_name": "b/ü", "participant_identity": "ann/1", "source": "MICROPHONE",
         "tracks": [{"track_sid": one.sid, "muted": true}, {"track_sid": two.sid, "muted": true}],
+        "left_off": 0,
     });
     assert_eq!((answer.status, answer.json()), (200, expect));
     assert_eq!(
@@ -409,5 +410,32 @@ async fn where_one_track_of_a_source_fails_the_others_are_muted_and_the_failure_
         "select string_agg(outcome, ' ' order by seq) from audit_log where phase = 'outcome'";
     let outcomes = app.sql(outcomes).await;
     assert_eq!(outcomes.as_deref(), Some("\"unknown done\""));
+    app.finish().await;
+}
+
+/// Its publisher decides how many there are.
+#[tokio::test]
+async fn of_a_great_many_tracks_those_that_are_heard_come_first() {
+    let app = Setup::default().start_without_webhooks().await;
+    let first = app.speaker("standup", "acme");
+    for _ in 1..40 {
+        let publish = Publish::microphone();
+        app.simulator
+            .publish("standup", "speaker", publish)
+            .unwrap();
+    }
+    let mute = json!({"source": "MICROPHONE", "muted": true});
+    let heard = || {
+        let speaker = app.simulator.participant("standup", "speaker").unwrap();
+        speaker.tracks.iter().filter(|track| !track.muted).count()
+    };
+    for (left_off, left) in [(8, 8), (8, 0)] {
+        let answer = by_source(&app, ACME, "standup", "speaker", &mute).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["left_off"], left_off);
+        assert_eq!(answer.json()["tracks"].as_array().unwrap().len(), 32);
+        assert_eq!(heard(), left);
+    }
+    assert!(app.is_muted("standup", "speaker", &first));
     app.finish().await;
 }

@@ -1,10 +1,14 @@
 //! `quell audit psql`: the audit by SQL, without looking for the database.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context as _;
 use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{configured, told_to_stop};
@@ -21,39 +25,41 @@ pub(in crate::cli) struct Arguments {
     arguments: Vec<String>,
 }
 
-/// psql's exit status where it cannot connect.
-const NOT_CONNECTED: i32 = 2;
-
 /// psql's own exit status.
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = configured()?;
     // Ctrl-C is psql's: it ends a query there. A terminal sends it to both.
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let stop = pin!(told_to_stop()?);
     let Some(database) = Database::open(&config.database, stop).await? else {
         return Ok(ExitCode::FAILURE);
     };
-    let mut command: tokio::process::Command = database.auditor_psql(&config.database)?.into();
     let ended = async {
-        let mut psql = command.args(&arguments.arguments).spawn().context(
-            "psql cannot be started: install it (Debian: postgresql-client), or put it into PATH",
-        )?;
-        let status = tokio::select! {
-            status = psql.wait() => status?,
-            _ = terminate.recv() => {
-                psql.kill().await?;
-                return Ok(ExitCode::FAILURE);
-            }
+        let command = database.auditor_psql(&config.database).await?;
+        let mut psql = Command::from(command)
+            .args(&arguments.arguments)
+            .spawn()
+            .context("psql cannot be started: install it (Debian: postgresql-client), or put it into PATH")?;
+        let told = tokio::select! {
+            status = psql.wait() => return Ok(exit_code(status?)),
+            _ = terminate.recv() => Signal::SIGTERM,
+            _ = hangup.recv() => Signal::SIGHUP,
         };
-        if status.code() == Some(NOT_CONNECTED) {
-            eprintln!(
-                "where the role is refused: let an administrator `grant quell_auditor` to this login, or set QUELL_MIGRATE_DATABASE_URL to the owner's"
-            );
+        // It puts the terminal back as it was before it ends.
+        if let Some(pid) = psql.id().and_then(|pid| i32::try_from(pid).ok()) {
+            kill(Pid::from_raw(pid), told)?;
         }
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        anyhow::Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        anyhow::Ok(exit_code(psql.wait().await?))
     }
     .await;
     database.close().await;
     ended
+}
+
+/// As a shell says it: of what a signal ended, 128 and its number.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    code.and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from)
 }

@@ -36,7 +36,7 @@ pub(super) async fn delete(named: &Named) -> anyhow::Result<()> {
         let by = command_line.author();
         let done = policy_store::delete(pool, &by, owner, name, ExpectedRevision::Exists).await;
         let changed = done.map_err(|error| failed(owner, name, &error))?;
-        told(pool, &changed).await
+        told(pool, &changed, false).await
     })
     .await
 }
@@ -76,7 +76,7 @@ async fn set_mode(named: &Named, mode: Mode) -> anyhow::Result<()> {
         let done =
             policy_store::put(pool, &command_line.author(), &policy, managed_by, expected).await;
         let changed = done.map_err(|error| failed(owner, name, &error))?;
-        told(pool, &changed).await
+        told(pool, &changed, mode == Mode::Enforce).await
     })
     .await
 }
@@ -96,8 +96,8 @@ fn failed(owner: &Owner, name: &str, error: &ChangeError) -> anyhow::Error {
     anyhow::anyhow!("{name}: {error}")
 }
 
-/// Says what was done, and what does not follow from it.
-async fn told(pool: &Pool, changed: &Changed) -> anyhow::Result<()> {
+/// Says what was done, and what does not follow from it. Who is muted stays so, which is no news of a policy that `mutes`.
+async fn told(pool: &Pool, changed: &Changed, mutes: bool) -> anyhow::Result<()> {
     let PolicyRecord {
         owner,
         name,
@@ -109,24 +109,28 @@ async fn told(pool: &Pool, changed: &Changed) -> anyhow::Result<()> {
         "{outcome:<9}  {}  revision {revision}\n",
         full_name(owner, name)
     ))?;
-    notes(pool, changed).await;
+    if mutes {
+        note_files(changed);
+    } else {
+        notes(pool, changed).await;
+    }
     Ok(())
+}
+
+fn note_files(changed: &Changed) {
+    let kept = changed.policy.managed_by == ManagedBy::Apply.as_str();
+    if kept && changed.outcome != ChangeOutcome::Unchanged {
+        eprintln!("{KEPT_IN_FILES}");
+    }
 }
 
 /// Says what does not follow from a change: what files say stays, and so does who is muted.
 pub(super) async fn notes(pool: &Pool, changed: &Changed) {
-    let PolicyRecord {
-        owner,
-        name,
-        managed_by,
-        ..
-    } = &changed.policy;
+    let PolicyRecord { owner, name, .. } = &changed.policy;
     if changed.outcome == ChangeOutcome::Unchanged {
         return;
     }
-    if managed_by == ManagedBy::Apply.as_str() {
-        eprintln!("{KEPT_IN_FILES}");
-    }
+    note_files(changed);
     match still_muted(pool, owner, name).await {
         Ok(still) if still.tracks.is_empty() => {}
         Ok(still) => eprint!("{}", stays_muted(&still)),
@@ -140,7 +144,7 @@ pub(super) async fn notes(pool: &Pool, changed: &Changed) {
 
 fn stays_muted(still: &StillMuted) -> String {
     let mut text =
-        "note: it has muted these, who stay muted until a moderator or they themselves unmute:\n"
+        "note: within a day it has muted these, who stay muted until a moderator or they themselves unmute:\n"
             .to_owned();
     for track in &still.tracks {
         let source = track.source.as_deref().unwrap_or_default();
@@ -152,7 +156,7 @@ fn stays_muted(still: &StillMuted) -> String {
         text.push('\n');
     }
     if !still.is_whole {
-        text += "  and more: `select * from silences where unmuted_at is null` names all\n";
+        text += "  and others, perhaps: these are of its last 200 mutes\n";
     }
     text
 }

@@ -48,7 +48,8 @@ pub(super) const PLAN: Limits = Limits {
 
 /// A list of rooms or of one's participants asks LiveKit for all of them, at the rate of sweeps.
 pub(super) const ROOMS: Limits = Limits {
-    running_max: 2,
+    // No caller takes up more than half of them, each for no longer than others wait.
+    running_max: 4,
     waiting_max: 16,
     per_caller_max: 2,
     wait_max: Duration::from_secs(5),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Asked, AskedTrack, BODY_BYTES_MAX, ERRORS, act, to_its_end};
+use crate::action::MutedByHand;
 use crate::http::auth::{AuthRequest, Scope, WITHOUT_ID};
 use crate::http::body::RequestBody;
 use crate::http::openapi::{Operation, Schemas};
@@ -47,8 +48,10 @@ struct SourceMuteResponse {
     participant_identity: String,
     /// What they show.
     source: String,
-    /// Each of them: at least one.
+    /// Each of them: at least one, and at most 32.
     tracks: Vec<MutedTrack>,
+    /// How many more there are, which stay as they are: ask again, those that are not so yet come first.
+    left_off: usize,
 }
 
 /// A track, as LiveKit reports it after the mute.
@@ -87,7 +90,7 @@ async fn answer(
         })
         .await?;
     let caller_id = caller.id().ok_or(WITHOUT_ID)?;
-    let _turn = state.mutes.enter(Some(caller_id.as_str()))?;
+    let turn = state.mutes.enter(Some(caller_id.as_str()))?;
     let body = body.whole().await?;
     let SourceMuteBody {
         source,
@@ -111,7 +114,9 @@ async fn answer(
         muted,
         reason,
     };
-    let done = act(state, &caller, &parts, asked).await?;
+    let MutedByHand { done, left_off } = act(state, &caller, &parts, asked).await?;
+    // A mute is a mute, however it is asked for.
+    turn.charge(done.len().saturating_sub(1));
     let tracks = done.into_iter().map(|track| MutedTrack {
         track_sid: track.sid,
         muted: track.state.muted,
@@ -121,6 +126,7 @@ async fn answer(
         participant_identity: identity,
         source,
         tracks: tracks.collect(),
+        left_off,
     })
 }
 
@@ -130,6 +136,7 @@ pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
     let example = json!({
         "room_name": "webinar-1", "participant_identity": "ann", "source": "MICROPHONE",
         "tracks": [{"track_sid": "TR_AMxq3LXQ9vYbzE", "muted": true}],
+        "left_off": 0,
     });
     let schema = json!({"type": "string"});
     Operation::of_caller(
@@ -140,8 +147,9 @@ pub(in crate::http) fn operation(schemas: &mut Schemas) -> Operation {
     )
     .text(
         "The same as `POST /livekit/participant/mute`, for whoever knows no `track_sid`: the room's metadata has to \
-         name the caller. Each track is an action of the audit. Where one of them fails, the others are tried all \
-         the same.",
+         name the caller. Each track is an action of the audit, and counts for the caller's rate. Where one of them \
+         fails, the others are tried all the same. A client says the source, and may publish a microphone as \
+         `UNKNOWN`: mute that, too.",
     )
     .path("room", "The room's name.", &schema, &json!("webinar-1"))
     .path("identity", "Who publishes the tracks.", &schema, &json!("ann"))

@@ -228,5 +228,5 @@ async fn who_stays_muted(state: &AppState, changed: &Changed) -> Option<StillMut
     if let Err(error) = &read {
         tracing::warn!(%error, policy = name, "whom a policy has muted cannot be read");
     }
-    read.ok()
+    Some(read.unwrap_or(StillMuted::unknown()))
 }

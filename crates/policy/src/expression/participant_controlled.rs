@@ -39,6 +39,11 @@ impl Expression {
         control(&self.0.root, false, false, false)
     }
 
+    /// Whether it holds only of participants who cannot write their attributes and metadata.
+    pub(crate) fn holds_of_not_updatable(&self) -> bool {
+        is_not_updatable(&self.0.root, true)
+    }
+
     /// What the participant sets itself, of the fields that it reads.
     pub(crate) fn participant_controlled(&self) -> Vec<&'static str> {
         let mut words = Vec::new();
@@ -127,11 +132,17 @@ fn control(node: &Predicate, expected: bool, any_other: bool, may_not_update: bo
 
 /// Whether a part comes out as `expected` only where participants cannot write their metadata.
 fn is_not_updatable(part: &Predicate, expected: bool) -> bool {
+    let is_asked = |operand: &Operand| matches!(operand, Operand::Field(field) if field.name == "participant.can_update_metadata");
     match &part.what {
         Logic::Not(inner) => is_not_updatable(inner, !expected),
-        Logic::Test(Test::Flag(Operand::Field(field))) => {
-            !expected && field.name == "participant.can_update_metadata"
-        }
+        Logic::Test(Test::Flag(operand)) => !expected && is_asked(operand),
+        Logic::Test(
+            Test::Compare(how, operand, Operand::Literal(flag))
+            | Test::Compare(how, Operand::Literal(flag), operand),
+        ) if is_asked(operand) => how.of_known(Value::Bool(true), flag.value()) != expected,
+        // All parts of it have to come out so.
+        Logic::All(parts) if expected => parts.iter().any(|it| is_not_updatable(it, expected)),
+        Logic::Any(parts) if !expected => parts.iter().any(|it| is_not_updatable(it, expected)),
         Logic::All(_) | Logic::Any(_) | Logic::Test(_) => false,
     }
 }

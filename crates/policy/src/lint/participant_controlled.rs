@@ -5,12 +5,27 @@ use crate::expression::{Control, Expression};
 use crate::facts::Kind;
 use crate::policy::{Effect, Match, Policy};
 
+/// What participants may write where their permissions let them.
+const ATTRIBUTES: &str = "the attributes that they set";
+
 pub(super) fn lint(policy: &Policy) -> Option<Lint> {
     let (keys, what) = self_exempting(policy)?;
+    let is_by_attributes = what == ATTRIBUTES;
+    let hint = match policy.effect {
+        _ if !is_by_attributes => "",
+        Effect::Exempt => {
+            "; attributes are the token's too where `when` says `&& !participant.can_update_metadata`"
+        }
+        Effect::Mute => {
+            "; or say it in `when`, with `|| participant.can_update_metadata`: then attributes are the token's"
+        }
+    };
     Some(Lint::new(
         keys,
         format!("participants may be able to exempt themselves, by {what}"),
-        "match identity, or a kind other than STANDARD, as well: the token says these; attributes are the token's too where `when` asks for `!participant.can_update_metadata`",
+        format!(
+            "match identity, or a kind other than STANDARD, as well: the token says these{hint}"
+        ),
     ))
 }
 
@@ -25,22 +40,28 @@ fn self_exempting(policy: &Policy) -> Option<(&'static [&'static str], String)> 
     match (policy.effect, &policy.unless) {
         (Effect::Exempt, _) => {
             let control = when.map_or(Control::Other, Expression::holds_by);
-            if controlled_by(&policy.match_).and(control) != Control::Participant {
+            let by_match = participant_controlled(&policy.match_);
+            let is_of_token =
+                by_match == [ATTRIBUTES] && when.is_some_and(Expression::holds_of_not_updatable);
+            if is_of_token || controlled_by(&policy.match_).and(control) != Control::Participant {
                 return None;
             }
-            let by_match = participant_controlled(&policy.match_);
             let keys = if by_match.is_empty() { when_ } else { match_ };
             Some((keys, together(by_match, by_when)))
         }
-        // What it is about has no client to set anything with.
-        (Effect::Mute, _) if is_of_other_kinds(&policy.match_) => None,
-        (Effect::Mute, Some(unless)) if controlled_by(unless) == Control::Participant => Some((
-            unless_,
-            together(participant_controlled(unless), Vec::new()),
-        )),
+        (Effect::Mute, Some(unless)) if controlled_by(unless) == Control::Participant => {
+            let by_unless = participant_controlled(unless);
+            let is_header = |name: &String| name.starts_with(SIP_HEADER);
+            let is_of_trunk = by_unless == [ATTRIBUTES]
+                && !unless.attributes.keys().any(is_header)
+                && is_of_callers(&policy.match_);
+            (!is_of_trunk).then(|| (unless_, together(by_unless, Vec::new())))
+        }
         (Effect::Mute, _) => {
             let own = when?.fails_by() == Control::Participant;
-            own.then(|| (when_, together(by_when, Vec::new())))
+            let what = together(by_when, Vec::new());
+            let is_of_trunk = what == ATTRIBUTES && is_of_callers(&policy.match_);
+            (own && !is_of_trunk).then_some((when_, what))
         }
     }
 }
@@ -49,6 +70,7 @@ fn self_exempting(policy: &Policy) -> Option<(&'static [&'static str], String)> 
 fn controlled_by(condition: &Match) -> Control {
     let Match {
         identity,
+        kind,
         kind_details,
         ..
     } = condition;
@@ -56,7 +78,8 @@ fn controlled_by(condition: &Match) -> Control {
     // details.
     let any = |glob: &String| glob.bytes().all(|byte| matches!(byte, b'*' | b'?'));
     let by_identity = !identity.is_empty() && !identity.iter().any(any);
-    if by_identity || is_of_other_kinds(condition) || !kind_details.is_empty() {
+    let by_kind = !kind.is_empty() && !kind.contains(&Kind::Standard);
+    if by_identity || by_kind || !kind_details.is_empty() {
         Control::Token
     } else if participant_controlled(condition).is_empty() {
         Control::Other
@@ -65,14 +88,17 @@ fn controlled_by(condition: &Match) -> Control {
     }
 }
 
-/// Whether it is about kinds of participants alone that are no people with clients.
-fn is_of_other_kinds(condition: &Match) -> bool {
-    !condition.kind.is_empty() && !condition.kind.contains(&Kind::Standard)
+/// What LiveKit's SIP service names the attributes with that it makes of the caller's own headers.
+const SIP_HEADER: &str = "sip.h.";
+
+/// Whether it is about callers by phone alone. They have no client to write attributes with: the SIP service does.
+fn is_of_callers(condition: &Match) -> bool {
+    !condition.kind.is_empty() && condition.kind.iter().all(|kind| *kind == Kind::Sip)
 }
 
 /// What a condition asks for that participants set themselves.
 fn participant_controlled(condition: &Match) -> Vec<&'static str> {
-    let attributes = (!condition.attributes.is_empty()).then_some("the attributes that they set");
+    let attributes = (!condition.attributes.is_empty()).then_some(ATTRIBUTES);
     let source = (!condition.source.is_empty()).then_some("the source that they publish with");
     attributes.into_iter().chain(source).collect()
 }

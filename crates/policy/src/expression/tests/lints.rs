@@ -147,7 +147,16 @@ fn conditions_that_participants_control_and_constant_ones_of_policies() {
         "when: \"participant.attributes.role != 'host' || participant.can_update_metadata\", effect: mute",
         "when: \"!(participant.attributes.role == 'host' && (participant.name == 'x' && !participant.can_update_metadata))\", effect: mute",
         "when: \"track.name != 'music' || participant.can_update_metadata\", effect: mute",
-        // Callers have no client to write anything with.
+        "when: \"participant.attributes.role == 'host' && participant.can_update_metadata == false\", effect: exempt, reason: r",
+        "when: \"participant.attributes.role == 'host' && true != participant.can_update_metadata\", effect: exempt, reason: r",
+        "when: \"participant.attributes.role == 'host' && participant.can_update_metadata == true\", effect: exempt, reason: r",
+        "match: { attributes: { role: host } }, when: \"!participant.can_update_metadata\", effect: exempt, reason: r",
+        "match: { source: UNKNOWN }, when: \"!participant.can_update_metadata\", effect: exempt, reason: r",
+        // Callers have no client to write attributes with. Their headers are their own, and so is what agents call a track.
+        "match: { kind: SIP }, unless: { attributes: { 'sip.h.X-Vip': 'yes' } }, effect: mute",
+        "match: { kind: SIP }, when: \"participant.attributes.vetted != 'yes'\", effect: mute",
+        "match: { kind: AGENT }, unless: { source: UNKNOWN }, effect: mute",
+        "match: { kind: [INGRESS, AGENT] }, when: \"track.name != 'music'\", effect: mute",
         "match: { kind: SIP }, unless: { attributes: { vetted: 'yes' } }, effect: mute",
         "match: { kind: [SIP, STANDARD] }, unless: { attributes: { vetted: 'yes' } }, effect: mute",
         // What is so of anybody is no bond.
