@@ -1,8 +1,7 @@
 //! The tail of the audit: outcomes in the order of commits.
 
-use aws_lc_rs::cipher::{
-    AES_128, DecryptingKey, DecryptionContext, EncryptingKey, UnboundCipherKey,
-};
+use aes::Aes128;
+use aes::cipher::{BlockCipherDecrypt as _, BlockCipherEncrypt as _, KeyInit as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sqlx::postgres::PgRow;
@@ -30,10 +29,7 @@ const NUMBER_MAX: u64 = (1 << 48) - 1;
 ///
 /// A place is one block of AES. Whoever makes one up comes to a place that nobody knows, and sees there what it may see.
 #[derive(Debug)]
-pub struct PlaceKey {
-    write: EncryptingKey,
-    read: DecryptingKey,
-}
+pub struct PlaceKey(Aes128);
 
 impl PlaceKey {
     /// The database's.
@@ -42,11 +38,7 @@ impl PlaceKey {
             .fetch_one(db)
             .await?;
         let unusable = |_| sqlx::Error::Decode("the key of audit_stream_key is no AES key".into());
-        let bound = || UnboundCipherKey::new(&AES_128, &key);
-        Ok(Self {
-            write: bound().and_then(EncryptingKey::ecb).map_err(unusable)?,
-            read: bound().and_then(DecryptingKey::ecb).map_err(unusable)?,
-        })
+        Aes128::new_from_slice(&key).map(Self).map_err(unusable)
     }
 
     /// The place as text.
@@ -59,21 +51,18 @@ impl PlaceKey {
         // So that nobody sees whether a place has moved.
         let nonce = rand::random::<u32>();
         let number = u128::from(txid) << 80 | u128::from(seq) << 32 | u128::from(nonce);
-        let mut block = number.to_be_bytes();
-        // A block of the right size is always encrypted.
-        drop(self.write.encrypt(&mut block));
+        let mut block = number.to_be_bytes().into();
+        self.0.encrypt_block(&mut block);
         URL_SAFE_NO_PAD.encode(block)
     }
 
     /// The place that a text says, if it says one.
     #[must_use]
     pub fn read(&self, text: &str) -> Option<TailPosition> {
-        let mut block = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let plain = self
-            .read
-            .decrypt(&mut block, DecryptionContext::None)
-            .ok()?;
-        let number = u128::from_be_bytes((&*plain).try_into().ok()?);
+        let block: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let mut block = block.into();
+        self.0.decrypt_block(&mut block);
+        let number = u128::from_be_bytes(block.into());
         Some(TailPosition {
             txid: u64::try_from(number >> 80).ok()?,
             seq: u64::try_from(number >> 32 & u128::from(NUMBER_MAX))
@@ -187,4 +176,25 @@ fn placed(row: &PgRow) -> Result<(TailPosition, HistoryRow), sqlx::Error> {
 fn read_txid(text: &str) -> Result<u64, sqlx::Error> {
     text.parse()
         .map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients hold places that an earlier quell wrote.
+    #[test]
+    fn a_place_is_a_block_of_aes_128() {
+        let key: Vec<u8> = (0..16).collect();
+        let key = PlaceKey(Aes128::new_from_slice(&key).unwrap());
+        let place = TailPosition {
+            txid: 0x1234,
+            seq: 0x56,
+        };
+        // openssl enc -aes-128-ecb -nopad -K 000102030405060708090a0b0c0d0e0f, of 000000001234 000000000056 00000789
+        assert_eq!(key.read("_KQnV0mtob5z7MRXU0zpfw"), Some(place));
+        assert_eq!(key.read(&key.write(place)), Some(place));
+        assert_ne!(key.write(place), key.write(place));
+        assert_eq!(key.read("c2hvcnQ"), None);
+    }
 }

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use jsonwebtoken::{EncodingKey, Header};
+use quell_jwt::{EncodingKey, Header};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +73,7 @@ pub(super) fn token(arguments: &TokenArguments) -> anyhow::Result<()> {
         claims.insert("scope".to_owned(), arguments.scopes.join(" ").into());
     }
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &key)?;
+    let token = quell_jwt::encode(&Header::default(), &claims, &key)?;
     print_out(&format!("{token}\n"))
 }
 

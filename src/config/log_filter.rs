@@ -52,11 +52,10 @@ const PARTS: [&str; 20] = [
     "sweep",
 ];
 /// Libraries in quell, most of which log.
-const LIBRARIES: [&str; 13] = [
+const LIBRARIES: [&str; 12] = [
     "axum",
     "hyper",
     "hyper_util",
-    "livekit_api",
     "livekit_double",
     "reqwest",
     "rustls",

@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quell_jwt::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -141,9 +141,7 @@ impl Verifier {
     fn claims(&self, token: &str) -> Result<Claims, SignatureError> {
         self.keys
             .iter()
-            .find_map(|(key, validation)| {
-                jsonwebtoken::decode::<Claims>(token, key, validation).ok()
-            })
+            .find_map(|(key, validation)| quell_jwt::decode::<Claims>(token, key, validation).ok())
             .map(|token| token.claims)
             .ok_or(SignatureError::NotOurs)
     }

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use livekit_api::access_token::{Claims, VideoGrants};
+use livekit_token::{Claims, VideoGrants};
 use prost::Message;
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -278,7 +278,7 @@ impl Twirp {
             video,
             ..Claims::default()
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key).map_err(|error| {
+        quell_jwt::encode(&Header::new(Algorithm::HS256), &claims, &self.key).map_err(|error| {
             LiveKitError::Unreachable {
                 method,
                 reason: format!("its token cannot be signed: {error}"),

@@ -1,6 +1,7 @@
 //! The audit as a stream, in the order of commits.
 
-use aws_lc_rs::cipher::{AES_128, EncryptingKey, UnboundCipherKey};
+use aes::Aes128;
+use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quell::audit::history::HistoryFilter;
@@ -143,9 +144,9 @@ async fn a_place_that_is_not_there_yet_is_refused() {
         .fetch_one(&app.pool)
         .await
         .unwrap();
-    let key = UnboundCipherKey::new(&AES_128, &key).unwrap();
-    let mut block = (1_u128 << 120).to_be_bytes();
-    drop(EncryptingKey::ecb(key).unwrap().encrypt(&mut block));
+    let key = Aes128::new_from_slice(&key).unwrap();
+    let mut block = (1_u128 << 120).to_be_bytes().into();
+    key.encrypt_block(&mut block);
     let request = app.api(Method::GET, ACME, "/v1/audit/stream");
     let id = URL_SAFE_NO_PAD.encode(block);
     let refused = Answer::to(request.header("Last-Event-ID", id)).await;

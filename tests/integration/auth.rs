@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chrono::Utc;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -217,13 +217,13 @@ fn jwt(algorithm: Algorithm, key: &EncodingKey, changes: &Value) -> String {
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
     }
-    jsonwebtoken::encode(&Header::new(algorithm), &claims, key).unwrap()
+    quell_jwt::encode(&Header::new(algorithm), &claims, key).unwrap()
 }
 
 #[tokio::test]
 async fn jwts_are_held_to_key_issuer_audience_expiry_id_and_scopes() {
-    let ec = std::fs::read(key_file("ec.pem")).unwrap();
-    let ec = EncodingKey::from_ec_pem(&ec).unwrap();
+    let ec = pem::parse(std::fs::read(key_file("ec.pem")).unwrap()).unwrap();
+    let (_, ec) = quell_jwt::private_key(ec.contents()).unwrap();
     let secret = EncodingKey::from_secret(HS256.as_bytes());
     let setup = Setup::default()
         .env("QUELL_JWT_PUBLIC_KEY_PATH", &key_file("ec.pub.pem"))

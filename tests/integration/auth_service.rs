@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quell_jwt::{Algorithm, Validation};
 use serde_json::{Value, json};
 
 use crate::auth::{MUTE, Scene, key_file};
@@ -33,9 +33,10 @@ fn status_only(status: StatusCode) -> Response {
 /// The claims of our own JWT to the service, whose signature must hold.
 fn auth_claims(jwt: &[u8]) -> Value {
     let public = std::fs::read(key_file("ec.pub.pem")).unwrap();
-    let public = DecodingKey::from_ec_pem(&public).unwrap();
+    let public = pem::parse(public).unwrap();
+    let (_, public) = quell_jwt::public_key(public.contents()).unwrap();
     let validation = Validation::new(Algorithm::ES256);
-    jsonwebtoken::decode::<Value>(jwt, &public, &validation)
+    quell_jwt::decode::<Value>(jwt, &public, &validation)
         .unwrap()
         .claims
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use livekit_double::{Fault, FaultKind, Join, Method, Publish};
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -287,7 +287,7 @@ async fn a_refusal_for_want_of_scope_is_a_row_of_the_rooms_tenant() {
     let claims =
         json!({"sub": "globex", "scope": "policies:read", "exp": app.now().timestamp() + 3600});
     let key = EncodingKey::from_secret(HS256.as_bytes());
-    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    let token = quell_jwt::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
     let mut bodies = Vec::new();
     for (room, tenant) in [("standup", "acme"), ("nobodys", "-"), ("none", "-")] {
         let request = app

@@ -1,6 +1,6 @@
 //! For whom a caller acts, and why: recorded beside the caller's id.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use reqwest::{Method as Http, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ async fn of_a_jwt_its_claim_says_it_and_no_header() {
     let token = |act: Value| {
         let claims = json!({"sub": "acme", "exp": app.now().timestamp() + 3600, "act": act});
         let key = EncodingKey::from_secret(HS256.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
+        quell_jwt::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
     };
     let mute = |token: &str| app.mute(token, "standup", "speaker", &sid, true);
     // RFC 8693, 4.1 has an object.

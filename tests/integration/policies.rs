@@ -1,7 +1,7 @@
 //! `/v1/policies`: who may read and change which policy, and what each change leaves behind.
 
-use jsonwebtoken::{EncodingKey, Header};
 use quell_clock::Clock;
+use quell_jwt::{EncodingKey, Header};
 use reqwest::header::{ETAG, LOCATION};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -256,7 +256,7 @@ pub(crate) fn jwt(scope: Option<&str>) -> String {
         claims["scope"] = scope.into();
     }
     let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+    quell_jwt::encode(&Header::default(), &claims, &key).unwrap()
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! What policies were: every revision stays readable, and repeats the decisions of its time.
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{EncodingKey, Header};
 use livekit_double::{Join, Publish};
 use quell::audit::{Actor, Origin};
 use quell::policy_store::{self, At, Author, ExpectedRevision, Rollback, Seeing};
 use quell_clock::Clock;
+use quell_jwt::{EncodingKey, Header};
 use quell_policy::{Document, Facts, Owner, PolicySet, StoredPolicy, decide};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -265,7 +265,7 @@ async fn scopes_hold_for_revisions_and_for_going_back() {
         let exp = Clock::system().unix_seconds() + 600;
         let claims = json!({"sub": "acme", "exp": exp, "scope": scope});
         let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-        let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+        let token = quell_jwt::encode(&Header::default(), &claims, &key).unwrap();
         for path in ["/quiet/revisions", "/quiet/revisions/1"] {
             assert_eq!(get(&app, &token, path).await.outcome(), read, "{scope}");
         }

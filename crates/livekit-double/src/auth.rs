@@ -3,8 +3,8 @@
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quell_jwt::errors::ErrorKind;
+use quell_jwt::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
@@ -57,7 +57,7 @@ pub(super) fn grants(parts: &Parts, keys: &[ApiKey], clock: &Clock) -> Result<Gr
     let Some(token) = token(parts)? else {
         return Ok(Grants::default());
     };
-    let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(&token)
+    let claims: Claims = quell_jwt::dangerous::insecure_decode_claims(&token)
         .map_err(|_| refuse("invalid authorization token"))?;
     let key = keys.iter().find(|key| key.key == claims.iss);
     let key = key.ok_or_else(|| refuse(&format!("invalid API key: {}", claims.iss)))?;
@@ -72,10 +72,10 @@ fn verify(token: &str, key: &ApiKey, clock: &Clock) -> Result<Grants, String> {
     validation.validate_exp = false;
     validation.validate_aud = false;
     let secret = DecodingKey::from_secret(key.secret.expose_secret().as_bytes());
-    let claims = jsonwebtoken::decode::<Claims>(token, &secret, &validation)
+    let claims = quell_jwt::decode::<Claims>(token, &secret, &validation)
         .map_err(|error| {
             if matches!(error.kind(), ErrorKind::InvalidAlgorithm) {
-                let header = jsonwebtoken::decode_header(token);
+                let header = quell_jwt::decode_header(token);
                 let algorithm = header.map(|header| format!("{:?}", header.alg));
                 format!(
                     "token signature is invalid: signing method {} is invalid",

@@ -184,7 +184,7 @@ pub enum SimulatorError {
     Encode(serde_json::Error),
     /// The webhook cannot be signed.
     #[error("cannot sign the webhook: {0}")]
-    Sign(jsonwebtoken::errors::Error),
+    Sign(quell_jwt::errors::Error),
     /// What was waited for did not happen.
     #[error("waited {0:?} in vain")]
     TimedOut(Duration),

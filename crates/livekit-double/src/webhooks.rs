@@ -9,8 +9,8 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{EncodingKey, Header};
 use livekit_protocol::WebhookEvent;
+use quell_jwt::{EncodingKey, Header};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -95,7 +95,7 @@ pub fn sign_webhook(
         sha256: STANDARD.encode(Sha256::digest(body)),
     };
     let secret = EncodingKey::from_secret(key.secret.expose_secret().as_bytes());
-    jsonwebtoken::encode(&Header::default(), &claims, &secret).map_err(SimulatorError::Sign)
+    quell_jwt::encode(&Header::default(), &claims, &secret).map_err(SimulatorError::Sign)
 }
 
 impl Shared {

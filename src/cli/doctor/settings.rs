@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use jsonwebtoken::jwk::JwkSet;
+use quell_jwt::jwk::JwkSet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Finding;

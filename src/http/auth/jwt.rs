@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation};
+use quell_jwt::errors::ErrorKind;
+use quell_jwt::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 use super::caller::{Id, Identity, Scope};
@@ -161,7 +161,7 @@ impl Jwts {
             required.push("aud");
         }
         validation.set_required_spec_claims(&required);
-        match jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation) {
+        match quell_jwt::decode::<Claims>(token, &key.decoding, &validation) {
             Ok(read) => Some(Ok(read.claims)),
             Err(error) => refusal(error.kind()).map(Err),
         }
@@ -254,7 +254,7 @@ impl Unchecked {
         }
         let text = |object: &Claims, name| Some(object.get(name)?.as_str()?.to_owned());
         Some(Self {
-            algorithm: jsonwebtoken::decode_header(token).ok().map(|it| it.alg),
+            algorithm: quell_jwt::decode_header(token).ok().map(|it| it.alg),
             kid: text(&header, "kid"),
             issuer: text(&claims, "iss"),
             critical: header.contains_key("crit"),

@@ -1,11 +1,9 @@
 //! Keys that JWTs of callers are checked with. Each pins its one algorithm.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{
+use quell_jwt::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use quell_jwt::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,15 +82,7 @@ impl VerifyingKey {
                 )));
             }
         }
-        let text = pem::encode(block);
-        let pem = text.as_bytes();
-        let (algorithm, decoding) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-            (Algorithm::RS256, key)
-        } else if let Ok(key) = DecodingKey::from_ec_pem(pem) {
-            (Algorithm::ES256, key)
-        } else if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-            (Algorithm::EdDSA, key)
-        } else {
+        let Some((algorithm, decoding)) = quell_jwt::public_key(block.contents()) else {
             return Err(KeyError::new(
                 "the key must be RSA, EC on P-256 or Ed25519, in PEM form",
             ));
@@ -189,7 +179,7 @@ fn check_size(key: &DecodingKey) -> Result<(), &'static str> {
     let raw_bytes = || key.try_get_as_bytes().map_or(0, <[u8]>::len);
     let (right, why) = match key.family() {
         AlgorithmFamily::Rsa => (
-            rsa_modulus_bytes(key) >= RSA_MODULUS_BYTES_MIN,
+            rsa_is_long_enough(key),
             "the RSA key must have 2048 bits or more",
         ),
         AlgorithmFamily::Ec => (
@@ -208,12 +198,14 @@ fn check_size(key: &DecodingKey) -> Result<(), &'static str> {
     if right { Ok(()) } else { Err(why) }
 }
 
-fn rsa_modulus_bytes(key: &DecodingKey) -> usize {
-    let modulus = match Jwk::from_decoding_key(key, None).map(|jwk| jwk.algorithm) {
-        Ok(AlgorithmParameters::RSA(rsa)) => URL_SAFE_NO_PAD.decode(rsa.n).unwrap_or_default(),
-        Ok(_) | Err(_) => Vec::new(),
+fn rsa_is_long_enough(key: &DecodingKey) -> bool {
+    let DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else {
+        return false;
     };
-    modulus.iter().skip_while(|byte| **byte == 0).count()
+    let mut bytes = n.iter().skip_while(|byte| **byte == 0);
+    let (first, others) = (bytes.next(), bytes.count());
+    // ring would take 2047 bits.
+    others >= RSA_MODULUS_BYTES_MIN || others + 1 == RSA_MODULUS_BYTES_MIN && first >= Some(&0x80)
 }
 
 #[cfg(test)]

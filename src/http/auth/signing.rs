@@ -1,12 +1,7 @@
 //! The private key that signs our requests to the auth service.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use pem::Pem;
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
-use serde_json::json;
 
 use super::key::KeyError;
 
@@ -41,69 +36,58 @@ impl SigningKey {
                 )));
             }
         }
-        ec(block).or_else(|| rsa(block)).ok_or_else(|| {
-            KeyError::new("the key must be RSA (2048 bits or more) or EC on P-256 or P-384")
-        })
+        match quell_jwt::private_key(block.contents()) {
+            Some((algorithm, key)) if algorithm != Algorithm::EdDSA => Ok(Self { key, algorithm }),
+            Some(_) | None => Err(KeyError::new(
+                "the key must be RSA (2048 to 4096 bits) or EC on P-256 or P-384, with its public half in it \
+                 (openssl ec -in key.pem -out whole.pem)",
+            )),
+        }
     }
 
     /// `claims` as a JWT.
     pub(super) fn sign<T: Serialize>(
         &self,
         claims: &T,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
-        jsonwebtoken::encode(&Header::new(self.algorithm), claims, &self.key)
+    ) -> Result<String, quell_jwt::errors::Error> {
+        quell_jwt::encode(&Header::new(self.algorithm), claims, &self.key)
     }
-}
-
-/// jsonwebtoken reads EC keys as PKCS#8 only; `openssl ecparam -genkey` writes RFC 5915 (SEC 1).
-fn ec(block: &Pem) -> Option<SigningKey> {
-    let curves = [
-        (Algorithm::ES256, &ECDSA_P256_SHA256_FIXED_SIGNING),
-        (Algorithm::ES384, &ECDSA_P384_SHA384_FIXED_SIGNING),
-    ];
-    curves.into_iter().find_map(|(algorithm, curve)| {
-        let pair = EcdsaKeyPair::from_private_key_der(curve, block.contents()).ok()?;
-        let pkcs8 = pair.to_pkcs8v1().ok()?;
-        let key = EncodingKey::from_ec_der(pkcs8.as_ref());
-        Some(SigningKey { key, algorithm })
-    })
-}
-
-/// jsonwebtoken checks an RSA key only when it signs.
-fn rsa(block: &Pem) -> Option<SigningKey> {
-    let key = EncodingKey::from_rsa_pem(pem::encode(block).as_bytes()).ok()?;
-    let algorithm = Algorithm::RS256;
-    let key = SigningKey { key, algorithm };
-    key.sign(&json!({})).is_ok().then_some(key)
 }
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{DecodingKey, Validation};
-    use serde_json::Value;
+    use quell_jwt::Validation;
+    use serde_json::{Value, json};
 
-    use super::super::testing::keys;
+    use super::super::testing::{keys, public_key};
     use super::*;
 
     #[test]
     fn every_form_of_private_key_signs_with_its_own_algorithm() {
-        let rsa = || DecodingKey::from_rsa_pem(keys::RSA_PUB.as_bytes()).unwrap();
-        let ec = || DecodingKey::from_ec_pem(keys::EC_PUB.as_bytes()).unwrap();
-        let p384 = || DecodingKey::from_ec_pem(keys::P384_PUB.as_bytes()).unwrap();
         let cases = [
-            ("PKCS#8 RSA", keys::RSA, Algorithm::RS256, rsa()),
-            ("PKCS#1 RSA", keys::RSA_PKCS1, Algorithm::RS256, rsa()),
-            ("PKCS#8 P-256", keys::EC, Algorithm::ES256, ec()),
-            ("SEC 1 P-256", keys::EC_SEC1, Algorithm::ES256, ec()),
-            ("PKCS#8 P-384", keys::P384, Algorithm::ES384, p384()),
-            ("SEC 1 P-384", keys::P384_SEC1, Algorithm::ES384, p384()),
+            ("PKCS#8 RSA", keys::RSA, Algorithm::RS256, keys::RSA_PUB),
+            (
+                "PKCS#1 RSA",
+                keys::RSA_PKCS1,
+                Algorithm::RS256,
+                keys::RSA_PUB,
+            ),
+            ("PKCS#8 P-256", keys::EC, Algorithm::ES256, keys::EC_PUB),
+            ("SEC 1 P-256", keys::EC_SEC1, Algorithm::ES256, keys::EC_PUB),
+            ("PKCS#8 P-384", keys::P384, Algorithm::ES384, keys::P384_PUB),
+            (
+                "SEC 1 P-384",
+                keys::P384_SEC1,
+                Algorithm::ES384,
+                keys::P384_PUB,
+            ),
         ];
         for (what, pem, algorithm, public) in cases {
             let key = SigningKey::from_pem(pem).unwrap_or_else(|error| panic!("{what}: {error}"));
             let token = key.sign(&json!({"sub": "x"})).unwrap();
             let mut validation = Validation::new(algorithm);
             validation.required_spec_claims.clear();
-            let read = jsonwebtoken::decode::<Value>(&token, &public, &validation)
+            let read = quell_jwt::decode::<Value>(&token, &public_key(public), &validation)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(read.claims, json!({"sub": "x"}), "{what}");
         }
@@ -120,6 +104,8 @@ mod tests {
             (keys::CERTIFICATE, "holds a CERTIFICATE"),
             (keys::ENCRYPTED, "without a passphrase"),
             (keys::ED25519, "must be RSA"),
+            (keys::RSA_1024, "2048 to 4096 bits"),
+            (keys::EC_WITHOUT_PUBLIC, "openssl ec -in"),
             (
                 "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
                 "must be RSA",

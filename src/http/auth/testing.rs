@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header};
+use quell_jwt::jwk::Jwk;
+use quell_jwt::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -42,9 +42,11 @@ pub(super) mod keys {
         RSA_PKCS1 = "rsa.pkcs1.pem",
         RSA_PKCS1_PUB = "rsa.pkcs1.pub.pem",
         RSA_OTHER = "rsa-other.pem",
+        RSA_1024 = "rsa-1024.pem",
         RSA_1024_PUB = "rsa-1024.pub.pem",
         EC = "ec.pem",
         EC_SEC1 = "ec.sec1.pem",
+        EC_WITHOUT_PUBLIC = "ec.without-public.pem",
         EC_PUB = "ec.pub.pem",
         P384 = "ec-p384.pem",
         P384_SEC1 = "ec-p384.sec1.pem",
@@ -66,21 +68,30 @@ pub(super) fn clock() -> ManualClock {
 
 /// What signs a token in a test.
 pub(super) fn private(algorithm: Algorithm) -> EncodingKey {
-    let key = match (algorithm.family(), algorithm) {
-        (AlgorithmFamily::Ec, Algorithm::ES384) => EncodingKey::from_ec_pem(keys::P384.as_bytes()),
-        (AlgorithmFamily::Ec, _) => EncodingKey::from_ec_pem(keys::EC.as_bytes()),
-        (AlgorithmFamily::Ed, _) => EncodingKey::from_ed_pem(keys::ED25519.as_bytes()),
-        (AlgorithmFamily::Rsa, _) => EncodingKey::from_rsa_pem(keys::RSA.as_bytes()),
-        (AlgorithmFamily::Hmac, _) => Ok(EncodingKey::from_secret(keys::SECRET.as_bytes())),
-    };
-    key.unwrap()
+    match (algorithm.family(), algorithm) {
+        (AlgorithmFamily::Ec, Algorithm::ES384) => private_key(keys::P384),
+        (AlgorithmFamily::Ec, _) => private_key(keys::EC),
+        (AlgorithmFamily::Ed, _) => private_key(keys::ED25519),
+        (AlgorithmFamily::Rsa, _) => private_key(keys::RSA),
+        (AlgorithmFamily::Hmac, _) => EncodingKey::from_secret(keys::SECRET.as_bytes()),
+    }
+}
+
+pub(super) fn private_key(pem: &str) -> EncodingKey {
+    let block = pem::parse(pem).unwrap();
+    quell_jwt::private_key(block.contents()).unwrap().1
+}
+
+pub(super) fn public_key(pem: &str) -> DecodingKey {
+    let block = pem::parse(pem).unwrap();
+    quell_jwt::public_key(block.contents()).unwrap().1
 }
 
 /// A token signed with the tests' key for this algorithm.
 pub(super) fn token(algorithm: Algorithm, kid: Option<&str>, claims: &Value) -> String {
     let mut header = Header::new(algorithm);
     header.kid = kid.map(str::to_owned);
-    jsonwebtoken::encode(&header, claims, &private(algorithm)).unwrap()
+    quell_jwt::encode(&header, claims, &private(algorithm)).unwrap()
 }
 
 /// A token of these parts, whose signature is the text of the last.
@@ -110,15 +121,13 @@ pub(super) fn with(mut base: Value, changes: &Value) -> Value {
 /// The public half of the tests' key for this algorithm, as a JWK.
 pub(super) fn jwk(algorithm: Algorithm, kid: Option<&str>) -> Value {
     let key = match (algorithm.family(), algorithm) {
-        (AlgorithmFamily::Ec, Algorithm::ES384) => {
-            DecodingKey::from_ec_pem(keys::P384_PUB.as_bytes())
-        }
-        (AlgorithmFamily::Ec, _) => DecodingKey::from_ec_pem(keys::EC_PUB.as_bytes()),
-        (AlgorithmFamily::Ed, _) => DecodingKey::from_ed_pem(keys::ED25519_PUB.as_bytes()),
-        (AlgorithmFamily::Rsa, _) => DecodingKey::from_rsa_pem(keys::RSA_PUB.as_bytes()),
-        (AlgorithmFamily::Hmac, _) => Ok(DecodingKey::from_secret(keys::SECRET.as_bytes())),
+        (AlgorithmFamily::Ec, Algorithm::ES384) => public_key(keys::P384_PUB),
+        (AlgorithmFamily::Ec, _) => public_key(keys::EC_PUB),
+        (AlgorithmFamily::Ed, _) => public_key(keys::ED25519_PUB),
+        (AlgorithmFamily::Rsa, _) => public_key(keys::RSA_PUB),
+        (AlgorithmFamily::Hmac, _) => DecodingKey::from_secret(keys::SECRET.as_bytes()),
     };
-    let mut jwk = Jwk::from_decoding_key(&key.unwrap(), Some(algorithm)).unwrap();
+    let mut jwk = Jwk::from_decoding_key(&key, Some(algorithm)).unwrap();
     jwk.common.key_id = kid.map(str::to_owned);
     serde_json::to_value(jwk).unwrap()
 }

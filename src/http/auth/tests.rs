@@ -1,6 +1,6 @@
 use axum::body::to_bytes;
 use axum::http::StatusCode;
-use jsonwebtoken::Algorithm;
+use quell_jwt::Algorithm;
 use serde_json::{Value, json};
 
 use super::testing::{

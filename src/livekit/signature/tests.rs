@@ -1,5 +1,5 @@
 use chrono::{DateTime, TimeDelta};
-use jsonwebtoken::{EncodingKey, Header};
+use quell_jwt::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::*;
@@ -20,7 +20,7 @@ fn hands() -> ManualClock {
 }
 
 fn sign(header: &Header, claims: &Value, secret: &str) -> String {
-    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    quell_jwt::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }
 
 fn claims(body: &[u8]) -> Value {

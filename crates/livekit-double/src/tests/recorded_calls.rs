@@ -6,8 +6,8 @@
 
 use std::time::Instant;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proto::{TrackSource, TrackType, participant_info};
+use quell_jwt::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::*;
@@ -152,7 +152,7 @@ fn recorded_token(token: &Value) -> Option<String> {
     let algorithm = token["alg"].as_str().unwrap_or("HS256");
     let header = Header::new(algorithm.parse::<Algorithm>().unwrap());
     let secret = EncodingKey::from_secret(secret.as_bytes());
-    Some(jsonwebtoken::encode(&header, &claims, &secret).unwrap())
+    Some(quell_jwt::encode(&header, &claims, &secret).unwrap())
 }
 
 fn participant(bytes: &[u8]) -> Value {

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::DateTime;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use proto::{TrackSource, participant_info};
+use quell_jwt::{Algorithm, DecodingKey, Validation};
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -160,7 +160,7 @@ fn verified(token: &str) -> Value {
     let key = DecodingKey::from_secret(key.secret.expose_secret().as_bytes());
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false;
-    jsonwebtoken::decode::<Value>(token, &key, &validation)
+    quell_jwt::decode::<Value>(token, &key, &validation)
         .unwrap()
         .claims
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use jsonwebtoken::Algorithm;
+use quell_jwt::Algorithm;
 use tokio::sync::Notify;
 
 use super::super::jwt::{JwtVerdict, Jwts};

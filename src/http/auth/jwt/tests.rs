@@ -1,8 +1,8 @@
-use jsonwebtoken::{EncodingKey, Header};
+use quell_jwt::{EncodingKey, Header};
 use serde_json::json;
 
 use super::super::testing::{
-    NOW, clock, crafted, good_claims, jwk, jwks, keys, private, token, with,
+    NOW, clock, crafted, good_claims, jwk, jwks, keys, private, private_key, token, with,
 };
 use super::*;
 use crate::http::auth::key::JwksSource;
@@ -102,15 +102,15 @@ async fn a_public_key_is_not_taken_for_a_shared_secret() {
         keys: vec![VerifyingKey::from_pem(keys::RSA_PUB).unwrap()],
         ..with_issuer()
     };
-    let der = jwts.keys[0].decoding.try_get_as_bytes().unwrap();
+    let der = pem::parse(keys::RSA_PUB).unwrap();
     let claims = with(good_claims(), &json!({"iss": "us"}));
     for secret in [
         keys::RSA_PUB.as_bytes(),
         keys::RSA_PUB.trim().as_bytes(),
-        der,
+        der.contents(),
     ] {
         let key = EncodingKey::from_secret(secret);
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+        let token = quell_jwt::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
         let verdict = verdict(&jwts, &token).await;
         assert_eq!(verdict, "the token's signature is not valid");
     }
@@ -224,8 +224,8 @@ async fn our_verdict_is_final_by_iss_by_kid_or_by_signature() {
     let foreign = |kid: Option<&str>, claims: &Value| {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = kid.map(str::to_owned);
-        let key = EncodingKey::from_rsa_pem(keys::RSA_OTHER.as_bytes()).unwrap();
-        jsonwebtoken::encode(&header, claims, &key).unwrap()
+        let key = private_key(keys::RSA_OTHER);
+        quell_jwt::encode(&header, claims, &key).unwrap()
     };
     let own = |kid, claims: &Value| token(Algorithm::RS256, kid, claims);
     let both = || Jwts {
@@ -384,7 +384,7 @@ async fn a_token_that_demands_an_extension_is_refused() {
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["exp".to_owned()]);
     let key = private(Algorithm::HS256);
-    let token = jsonwebtoken::encode(&header, &good_claims(), &key).unwrap();
+    let token = quell_jwt::encode(&header, &good_claims(), &key).unwrap();
     assert_eq!(
         verdict(&jwts(), &token).await,
         "the token demands an extension that is not supported"

@@ -3,11 +3,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, Method};
 use futures_util::stream;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quell_jwt::{Algorithm, Validation};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::testing::{Answer, NOW, Server, body, clock, keys, nowhere};
+use super::super::testing::{Answer, NOW, Server, body, clock, keys, nowhere, public_key};
 use super::*;
 use crate::http::body::RequestBody;
 use crate::inbox::BodyBytes;
@@ -96,8 +96,8 @@ async fn the_service_is_sent_a_signed_account_of_the_request() {
     assert_eq!(received.headers["content-type"], "application/jwt");
     let mut validation = Validation::new(Algorithm::ES256);
     validation.validate_exp = false;
-    let key = DecodingKey::from_ec_pem(keys::EC_PUB.as_bytes()).unwrap();
-    let read = jsonwebtoken::decode::<Value>(&received.body, &key, &validation).unwrap();
+    let key = public_key(keys::EC_PUB);
+    let read = quell_jwt::decode::<Value>(&received.body, &key, &validation).unwrap();
     let expect = json!({
         "sub": "quell",
         "iat": NOW,

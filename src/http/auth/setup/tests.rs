@@ -1,6 +1,6 @@
 use std::io::Write as _;
 
-use jsonwebtoken::Algorithm;
+use quell_jwt::Algorithm;
 use tempfile::NamedTempFile;
 
 use super::super::Authenticator;
