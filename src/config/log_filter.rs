@@ -52,10 +52,11 @@ const PARTS: [&str; 20] = [
     "sweep",
 ];
 /// Libraries in quell, most of which log.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 13] = [
     "axum",
     "hyper",
     "hyper_util",
+    "livekit_api",
     "livekit_double",
     "reqwest",
     "rustls",

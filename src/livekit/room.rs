@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use livekit_api::access_token::VideoGrants;
 use livekit_protocol::{
     ListParticipantsRequest, ListRoomsRequest, MuteRoomTrackRequest, MuteRoomTrackResponse,
     ParticipantInfo, Room, RoomParticipantIdentity,
 };
-use livekit_token::VideoGrants;
 use prost::Message;
 use serde_json::Value;
 use tokio::time::Instant;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use livekit_token::{Claims, VideoGrants};
+use livekit_api::access_token::{Claims, VideoGrants};
 use prost::Message;
 use quell_jwt::{Algorithm, EncodingKey, Header};
 use reqwest::header::CONTENT_TYPE;

@@ -15,7 +15,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use livekit_token::{AccessToken, VideoGrants};
+use livekit_api::access_token::{AccessToken, VideoGrants};
 use prost::Message;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -41,7 +41,7 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// A token as livekit-token makes them.
+/// A token as livekit-api makes them.
 fn token(simulator: &Simulator, grants: VideoGrants) -> String {
     use secrecy::ExposeSecret;
     let key = simulator.api_key().unwrap();
