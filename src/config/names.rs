@@ -7,13 +7,15 @@ use quell_policy::problem::did_you_mean;
 
 /// Where a debug build ends by itself.
 pub(super) const FAIL_POINT: &str = "QUELL_FAIL_POINT";
-/// Variables of the project's own scripts and tests, which may be set beside the settings.
-const OF_SCRIPTS: [&str; 5] = [
+/// Variables of the project's own scripts, tests and examples, which may be set beside the settings.
+const OF_SCRIPTS: [&str; 7] = [
     "QUELL_BIN",
     FAIL_POINT,
     "QUELL_TEST_DATABASE_URL",
     "QUELL_THROWAWAY",
+    "QUELL_TOKEN",
     "QUELL_TOOLS_DIR",
+    "QUELL_URL",
 ];
 /// Auth.js's, which may stand in one file of settings with ours.
 const OF_OTHERS: [&str; 2] = ["AUTH_SECRET", "AUTH_URL"];
