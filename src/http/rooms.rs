@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::admission;
+use super::admission::{self, Slot};
 use super::auth::Scope;
 use super::codes;
 use super::cursor;
@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::request::{ApiRequest, OwnerQuery, TenantQuery, page_limit};
 use super::state::AppState;
 use crate::rooms::{self, LiveRoomPage, PAGE_MAX, RoomPage, RoomRequest, RoomsError};
+use crate::sweep::Sweeper;
 
 /// How many rooms or participants are answered where a request does not say.
 const LIMIT_DEFAULT: u16 = 100;
@@ -76,6 +77,15 @@ struct PageResponse<Page> {
     next_cursor: Option<String>,
 }
 
+/// What reads rooms, and the right to use it.
+async fn admitted(state: &AppState, request: &ApiRequest) -> Result<(Sweeper, Slot), Problem> {
+    let sweeper = state.sweeper.clone();
+    let sweeper = sweeper.ok_or_else(Problem::livekit_not_configured)?;
+    let caller = request.caller_id.as_str();
+    let slot = state.queues.rooms.admit_until(&state.stop, caller).await?;
+    Ok((sweeper, slot))
+}
+
 pub(super) async fn list(
     State(state): State<AppState>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -91,10 +101,7 @@ pub(super) async fn list(
     let request = ApiRequest::read(&state, request, tenant, Scope::Mute).await?;
     let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "cursor")?;
     let after = query.cursor.as_deref().map(cursor::read).transpose()?;
-    let sweeper = state.sweeper.clone();
-    let sweeper = sweeper.ok_or_else(Problem::livekit_not_configured)?;
-    let caller = request.caller_id.as_str();
-    let slot = state.queues.rooms.admit_until(&state.stop, caller).await?;
+    let (sweeper, slot) = admitted(&state, &request).await?;
     let viewer = request.principal.viewer();
     admission::answer(
         slot,
@@ -126,10 +133,7 @@ pub(super) async fn show(
     let Path(room) = room.map_err(|_| Problem::participant_not_found())?;
     let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "cursor")?;
     let after = query.cursor.as_deref().map(cursor::read).transpose()?;
-    let sweeper = state.sweeper.clone();
-    let sweeper = sweeper.ok_or_else(Problem::livekit_not_configured)?;
-    let caller = request.caller_id.as_str();
-    let slot = state.queues.rooms.admit_until(&state.stop, caller).await?;
+    let (sweeper, slot) = admitted(&state, &request).await?;
     let arrived = Instant::now();
     let may_read_policies = request.caller.has(Scope::PoliciesRead);
     let asked = RoomRequest {

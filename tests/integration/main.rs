@@ -50,6 +50,7 @@ mod manual;
 mod manual_access;
 mod manual_body;
 mod manual_trouble;
+mod mute_by_source;
 mod own_postgres;
 mod people;
 mod pipeline;
