@@ -18,7 +18,6 @@ use tracing::{Span, field};
 use uuid::Uuid;
 
 use crate::audit::Origin;
-use crate::livekit::event::Event;
 #[cfg(not(feature = "otlp"))]
 pub(crate) use none::{Parent, finish, layer};
 #[cfg(feature = "otlp")]
@@ -82,23 +81,23 @@ pub(crate) fn answer() -> Span {
 }
 
 /// An event that is to be committed.
-pub(crate) fn accept(event: &Event) -> Span {
+pub(crate) fn accept(event_id: &str, event_name: &str) -> Span {
     tracing::trace_span!(
         target: TARGET,
         "accept event",
-        quell.event.id = event.id,
-        quell.event.name = event.name,
+        quell.event.id = event_id,
+        quell.event.name = event_name,
     )
 }
 
 /// A job that is worked on, once more perhaps.
-pub(crate) fn job(event: &Event, attempt: i32, parent: &Parent) -> Span {
+pub(crate) fn job(event_id: &str, attempt: i32, parent: &Parent) -> Span {
     let span = tracing::trace_span!(
         target: TARGET,
         parent: None,
         "handle job",
         otel.kind = "consumer",
-        quell.event.id = event.id,
+        quell.event.id = event_id,
         quell.job.attempt = attempt,
         quell.job.settlement = field::Empty,
     );

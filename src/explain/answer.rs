@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::compare::CurrentPolicies;
 use super::question::PolicySource;
-use super::recorded::{Recorded, Verdicts};
+use super::recorded::{Recorded, Verdicts, hide_reasons};
 use super::sources::Provenance;
 use super::summary;
 use super::track_question::TrackQuestion;
 use crate::access::Viewer;
 use quell_policy::{
-    Clause, CompiledPolicy, Decision, Effect, Explained, Fact, Facts, Mode, PolicyKey, PolicyRef,
-    PolicySet, Tri, Verdict, explain_to,
+    Clause, CompiledPolicy, Effect, Explained, Fact, Facts, Mode, PolicyKey, PolicyRef, PolicySet,
+    Tri, Verdict, explain_to,
 };
 
 /// The answer to a question.
@@ -67,20 +67,6 @@ pub struct TrackAnswer {
     pub recorded: Option<Recorded>,
     /// Warnings about the question.
     pub warnings: Vec<String>,
-}
-
-/// Removes the reasons of exemptions that `viewer` may not read. It comes before anything is derived
-/// from the decision.
-pub(super) fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
-    for verdict in [&mut decision.enforced, &mut decision.dry_run] {
-        if let Verdict::Nothing {
-            exempted: Some(exempted),
-        } = verdict
-            && !viewer.may_read(&exempted.by.owner)
-        {
-            exempted.reason = None;
-        }
-    }
 }
 
 /// Explains one track to `viewer`.

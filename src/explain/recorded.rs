@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::hide_reasons;
 use super::compare::{CurrentPolicies, differences};
 use super::error::ExplainError;
 use super::event;
@@ -42,6 +41,20 @@ impl Verdicts {
             as_of: decision.as_of.filter(is_told),
             enforced: decision.enforced.clone(),
             dry_run: decision.dry_run.clone(),
+        }
+    }
+}
+
+/// Removes the reasons of exemptions that `viewer` may not read. It comes before anything is derived
+/// from the decision.
+pub(super) fn hide_reasons(viewer: &Viewer, decision: &mut Decision) {
+    for verdict in [&mut decision.enforced, &mut decision.dry_run] {
+        if let Verdict::Nothing {
+            exempted: Some(exempted),
+        } = verdict
+            && !viewer.may_read(&exempted.by.owner)
+        {
+            exempted.reason = None;
         }
     }
 }

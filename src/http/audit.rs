@@ -21,13 +21,13 @@ use super::codes;
 use super::cursor;
 use super::openapi::{Operation, Schemas};
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerQuery, page_limit};
+use super::request::{ApiRequest, OwnerQuery, QueryParam, page_limit};
 use super::state::AppState;
 use crate::audit::history::{self, Behind, HistoryRow, PAGE_MAX};
 use crate::explain::{self, ExplainError, RecordedDecision};
 use described::{TAG, example};
 pub(super) use export::{export, operation as export_operation};
-use query::{ListQuery, QueryParam, asked};
+use query::{ListQuery, asked};
 pub(super) use stream::{operation as stream_operation, stream};
 
 /// How many actions are answered where a request does not say.

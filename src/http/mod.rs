@@ -13,6 +13,7 @@ mod cursor;
 mod docs;
 mod draft;
 mod explain;
+mod header;
 mod health;
 mod log;
 mod log_lines;

@@ -33,7 +33,6 @@ use crate::audit::{HttpRequest, Outcome};
 use crate::livekit::NOT_CONFIGURED;
 use crate::traces;
 pub(super) use by_source::{handler as by_source, operation as by_source_operation};
-use livekit_protocol::TrackSource;
 use quell_policy::TenantId;
 
 /// Where clients ask for it.
@@ -92,20 +91,6 @@ struct MuteBody {
     muted: bool,
 }
 
-/// What a request asks for.
-struct Asked {
-    room_name: String,
-    identity: String,
-    track: AskedTrack,
-    muted: bool,
-    reason: Option<String>,
-}
-
-enum AskedTrack {
-    Sid(String),
-    Source(TrackSource),
-}
-
 pub(super) async fn handler(State(state): State<AppState>, request: Request) -> Response {
     let tracker = state.tracker.clone();
     to_its_end(&tracker, async move { answer(&state, request).await }).await
@@ -155,51 +140,46 @@ async fn answer(state: &AppState, request: Request) -> Result<MuteBody, Problem>
     let body = body.whole().await;
     let body = body.map_err(|error| unread(AuthError::Body(error)))?;
     let (asked, reason) = read(&parts.headers, &body.bytes)?;
-    let request = Asked {
-        room_name: asked.room_name.clone(),
-        identity: asked.participant_identity.clone(),
-        track: AskedTrack::Sid(asked.track_sid.clone()),
+    let by_hand = ManualMute {
+        caller_id: caller.id(),
+        room_name: &asked.room_name,
+        identity: &asked.participant_identity,
+        track: TrackQuery::Sid(&asked.track_sid),
         muted: asked.muted,
-        reason,
+        request: &sent(&parts, &caller, reason),
     };
-    let done = act(state, &caller, &parts, request).await?.done;
+    let done = act(state, &caller, &by_hand).await?.done;
     Ok(MuteBody {
         muted: done.first().map_or(asked.muted, |track| track.state.muted),
         ..asked
     })
 }
 
+fn sent(parts: &Parts, caller: &Caller, reason: Option<String>) -> HttpRequest {
+    HttpRequest {
+        id: RequestId::of(parts),
+        on_behalf_of: caller.on_behalf_of().map(str::to_owned),
+        reason,
+    }
+}
+
 /// Mutes or unmutes, on the caller's authority. Whatever comes of it is in the audit.
 async fn act(
     state: &AppState,
     caller: &Caller,
-    parts: &Parts,
-    asked: Asked,
+    by_hand: &ManualMute<'_>,
 ) -> Result<MutedByHand, Problem> {
-    let sent = HttpRequest {
-        id: RequestId::of(parts),
-        on_behalf_of: caller.on_behalf_of().map(str::to_owned),
-        reason: asked.reason,
+    let sid = match by_hand.track {
+        TrackQuery::Sid(sid) => sid,
+        TrackQuery::Source(_) => "",
     };
-    let (track, sid) = match &asked.track {
-        AskedTrack::Sid(sid) => (TrackQuery::Sid(sid), sid.as_str()),
-        AskedTrack::Source(source) => (TrackQuery::Source(*source), ""),
-    };
-    log::track(&asked.room_name, &asked.identity, sid);
-    let by_hand = ManualMute {
-        caller_id: caller.id(),
-        room_name: &asked.room_name,
-        identity: &asked.identity,
-        track,
-        muted: asked.muted,
-        request: &sent,
-    };
+    log::track(by_hand.room_name, by_hand.identity, sid);
     let untried = async |outcome, problem: Problem| {
         let livekit = state.runner.as_ref().map(|runner| &runner.livekit);
         let recorded = action::record_untried(
             &state.refusals,
             livekit,
-            &by_hand,
+            by_hand,
             outcome,
             &problem.error,
             state.livekit_timeout,
@@ -216,7 +196,7 @@ async fn act(
     let Some(runner) = &state.runner else {
         return Err(untried(Outcome::Failed, not_configured()).await);
     };
-    Ok(mute_by_hand(runner, &state.refusals, &by_hand, state.livekit_timeout).await?)
+    Ok(mute_by_hand(runner, &state.refusals, by_hand, state.livekit_timeout).await?)
 }
 
 pub(super) fn operation(schemas: &mut Schemas) -> Operation {

@@ -2,8 +2,8 @@
 
 use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
+use super::header::one_header;
 use super::problem::Problem;
-use super::request::one_header;
 use crate::policy_store::ExpectedRevision;
 
 /// What `If-Match` expects; none where it is not sent.

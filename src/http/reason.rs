@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
+use super::header::one_header;
 use super::problem::Problem;
-use super::request::one_header;
 
 const X_REASON: HeaderName = HeaderName::from_static("x-reason");
 /// A sentence or three.

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -33,41 +33,25 @@ pub(super) struct OwnerQuery {
     pub(super) owner: Option<String>,
 }
 
-/// The same by the name that lists of rooms and actions have for it.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TenantQuery {
-    /// Whose they are. Only an operator may name another than itself.
-    #[schemars(with = "Option<TenantId>")]
-    pub(super) tenant: Option<String>,
-}
-
-/// Who is named by a query, and by which parameter.
-pub(super) struct Named {
-    parameter: &'static str,
-    tenant: Option<String>,
-}
-
-impl From<OwnerQuery> for Named {
-    fn from(query: OwnerQuery) -> Self {
-        Self {
-            parameter: "owner",
-            tenant: query.owner,
-        }
+/// A query, a parameter of which may say whose things are meant.
+pub(super) trait NamesTenant {
+    /// The parameter, and the tenant that it names.
+    fn named(&self) -> (&'static str, Option<&str>) {
+        ("owner", None)
     }
 }
 
-impl From<TenantQuery> for Named {
-    fn from(query: TenantQuery) -> Self {
-        Self {
-            parameter: "tenant",
-            tenant: query.tenant,
-        }
+impl NamesTenant for OwnerQuery {
+    fn named(&self) -> (&'static str, Option<&str>) {
+        ("owner", self.owner.as_deref())
     }
 }
+
+/// A query as it is read, or why it cannot be.
+pub(super) type QueryParam<Q> = Result<Query<Q>, QueryRejection>;
 
 /// `?owner=`. Only an operator may name an owner other than itself.
-pub(super) type OwnerParam = Result<Query<OwnerQuery>, QueryRejection>;
+pub(super) type OwnerParam = QueryParam<OwnerQuery>;
 
 /// A request whose caller is known and has the scope that it takes.
 pub(super) struct ApiRequest {
@@ -88,7 +72,7 @@ impl ApiRequest {
     pub(super) async fn read(
         state: &AppState,
         request: Request,
-        owner: Result<Query<impl Into<Named>>, QueryRejection>,
+        owner: OwnerParam,
         scope: Scope,
     ) -> Result<Self, Problem> {
         Self::read_up_to(state, request, owner, scope, BODY_BYTES_MAX).await
@@ -98,10 +82,32 @@ impl ApiRequest {
     pub(super) async fn read_up_to(
         state: &AppState,
         request: Request,
-        owner: Result<Query<impl Into<Named>>, QueryRejection>,
+        owner: OwnerParam,
         scope: Scope,
         bytes_max: usize,
     ) -> Result<Self, Problem> {
+        let read = Self::read_whole(state, request, owner, scope, bytes_max);
+        Ok(read.await?.0)
+    }
+
+    /// The same of a request whose query says more than whose things are meant; with the query.
+    pub(super) async fn read_query<Q: NamesTenant>(
+        state: &AppState,
+        request: Request,
+        query: QueryParam<Q>,
+        scope: Scope,
+    ) -> Result<(Self, Q), Problem> {
+        Self::read_whole(state, request, query, scope, BODY_BYTES_MAX).await
+    }
+
+    /// What is wrong with the query is for callers who are known.
+    async fn read_whole<Q: NamesTenant>(
+        state: &AppState,
+        request: Request,
+        query: QueryParam<Q>,
+        scope: Scope,
+        bytes_max: usize,
+    ) -> Result<(Self, Q), Problem> {
         let (parts, body) = request.into_parts();
         let body = RequestBody::new(body, bytes_max, state.body_bytes.reservation());
         let caller = state
@@ -129,9 +135,10 @@ impl ApiRequest {
             id: caller_id.clone(),
             is_operator: caller.is_operator(),
         };
-        let owner = principal.owner(named_owner(owner)?);
+        let Query(query) = query.map_err(|error| Problem::invalid_request(error.body_text()))?;
+        let owner = principal.owner(named_owner(&query)?);
         let owner = owner.ok_or_else(other_owner)?;
-        Ok(Self {
+        let request = Self {
             parts,
             body,
             principal,
@@ -139,7 +146,8 @@ impl ApiRequest {
             caller_id,
             owner,
             _turn: turn,
-        })
+        };
+        Ok((request, query))
     }
 }
 
@@ -156,23 +164,6 @@ impl From<BodyError> for Problem {
 
 pub(super) fn other_owner() -> Problem {
     Problem::forbidden("only an operator may name another owner than itself")
-}
-
-/// The header's text; none where it is not there.
-pub(super) fn one_header<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    match (str::from_utf8(value.as_bytes()), values.next()) {
-        (Ok(text), None) => Ok(Some(text.trim())),
-        _ => Err(Problem::invalid_request(format!(
-            "the header {name} must be there once, as UTF-8 text"
-        ))),
-    }
 }
 
 /// Refuses a body whose content type is not JSON.
@@ -227,10 +218,9 @@ pub(super) fn time<'de, D: Deserializer<'de>>(
     Ok(Some(time.to_utc()))
 }
 
-fn named_owner(owner: Result<Query<impl Into<Named>>, QueryRejection>) -> Result<Owner, Problem> {
-    let Query(query) = owner.map_err(|error| Problem::invalid_request(error.body_text()))?;
-    let Named { parameter, tenant } = query.into();
-    Owner::try_from(tenant).map_err(|why| {
+fn named_owner(query: &impl NamesTenant) -> Result<Owner, Problem> {
+    let (parameter, tenant) = query.named();
+    Owner::try_from(tenant.map(str::to_owned)).map_err(|why| {
         Problem::invalid_request(format!(
             "`{parameter}` {why}: name a tenant, or leave it out to mean the operator"
         ))

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -17,7 +17,7 @@ use super::codes;
 use super::cursor;
 use super::openapi::{Operation, Schemas};
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerQuery, TenantQuery, page_limit};
+use super::request::{ApiRequest, NamesTenant, QueryParam, page_limit};
 use super::state::AppState;
 use crate::rooms::{self, LiveRoomPage, PAGE_MAX, RoomPage, RoomRequest, RoomsError};
 use crate::sweep::Sweeper;
@@ -43,7 +43,7 @@ fn failed(cause: &str) -> Problem {
 }
 
 /// A page of rooms.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Whose rooms. Only an operator may name another than itself.
@@ -56,8 +56,14 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
+impl NamesTenant for ListQuery {
+    fn named(&self) -> (&'static str, Option<&str>) {
+        ("tenant", self.tenant.as_deref())
+    }
+}
+
 /// A page of a room's participants.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShowQuery {
     /// The most participants of a page; 100 where it is left out.
@@ -66,6 +72,8 @@ pub(super) struct ShowQuery {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
+
+impl NamesTenant for ShowQuery {}
 
 /// A page, and where the next one begins.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -88,17 +96,11 @@ async fn admitted(state: &AppState, request: &ApiRequest) -> Result<(Sweeper, Sl
 
 pub(super) async fn list(
     State(state): State<AppState>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: QueryParam<ListQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (tenant, query) = match query {
-        Ok(Query(mut query)) => {
-            let tenant = query.tenant.take();
-            (Ok(Query(TenantQuery { tenant })), query)
-        }
-        Err(rejection) => (Err(rejection), ListQuery::default()),
-    };
-    let request = ApiRequest::read(&state, request, tenant, Scope::Mute).await?;
+    let scope = Scope::Mute;
+    let (request, query) = ApiRequest::read_query(&state, request, query, scope).await?;
     let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "cursor")?;
     let after = query.cursor.as_deref().map(cursor::read).transpose()?;
     let (sweeper, slot) = admitted(&state, &request).await?;
@@ -122,19 +124,16 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(state): State<AppState>,
     room: Result<Path<String>, PathRejection>,
-    query: Result<Query<ShowQuery>, QueryRejection>,
+    query: QueryParam<ShowQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (no_owner, query) = match query {
-        Ok(Query(query)) => (Ok(Query(OwnerQuery { owner: None })), query),
-        Err(rejection) => (Err(rejection), ShowQuery::default()),
-    };
-    let request = ApiRequest::read(&state, request, no_owner, Scope::Mute).await?;
+    let scope = Scope::Mute;
+    let (request, query) = ApiRequest::read_query(&state, request, query, scope).await?;
     let Path(room) = room.map_err(|_| Problem::participant_not_found())?;
     let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "cursor")?;
     let after = query.cursor.as_deref().map(cursor::read).transpose()?;
     let (sweeper, slot) = admitted(&state, &request).await?;
-    let arrived = Instant::now();
+    let begun = Instant::now();
     let may_read_policies = request.caller.has(Scope::PoliciesRead);
     let asked = RoomRequest {
         room,
@@ -160,7 +159,7 @@ pub(super) async fn show(
     if let Err(problem) = &answered
         && problem.code == codes::PARTICIPANT_NOT_FOUND
     {
-        tokio::time::sleep_until(arrived + NOT_FOUND_AFTER).await;
+        tokio::time::sleep_until(begun + NOT_FOUND_AFTER).await;
     }
     answered
 }

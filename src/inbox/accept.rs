@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::bytes::{BodyBytes, NoRoom, Reservation};
+use super::bytes::{BodyBytes, Reservation};
 use super::event_key::event_key;
+use super::incoming::{AcceptError, Accepted, COMMIT_TIMEOUT, Incoming};
 use super::job::{Job, JobTimes};
-use super::memory::JobReservation;
 use super::ready::{self, Asked, Commits, NotReady, Ready};
 use super::store::{Store, Stored, ends_apart};
 use super::takeover::{Takeover, TakeoverCandidate};
@@ -36,8 +36,6 @@ const LARGE_BODIES_BYTES_MAX: usize = 28 << 20;
 const IDLE_MAX: Duration = Duration::from_secs(1);
 /// Postgres ends a statement after 4 s. What takes longer waits to commit, for a standby that is the primary by now, perhaps.
 const STORE_MAX: Duration = Duration::from_millis(4_500);
-/// LiveKit waits for the answer, and the room's other events wait behind it.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where webhooks go; cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,51 +45,6 @@ pub struct Inbox {
     worker: Worker,
     metrics: Metrics,
     ready: Ready,
-}
-
-/// What came of accepting an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
-    /// It is committed.
-    Stored,
-    /// It was committed before.
-    Duplicate,
-}
-
-/// Why an event is not committed; LiveKit shall send it again.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// Too many are waiting.
-    #[error("too many events are waiting to be stored")]
-    Full,
-    /// It took too long.
-    #[error("the event could not be stored within {} s", COMMIT_TIMEOUT.as_secs())]
-    Timeout,
-    /// The database refused it, or failed.
-    #[error("the event could not be stored: {0}")]
-    Database(&'static str),
-    /// quell is being stopped.
-    #[error("quell is stopping")]
-    Stopping,
-}
-
-impl From<NoRoom> for AcceptError {
-    fn from(NoRoom: NoRoom) -> Self {
-        Self::Full
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Incoming {
-    pub(super) event: Event,
-    pub(super) body: String,
-    _reservation: Reservation,
-    arrived: Instant,
-    traced: Parent,
-    /// Memory for its job, where there was some: the job is then ours as it is stored, which saves
-    /// a commit on the way to the mute.
-    pub(super) job: Option<JobReservation>,
-    answer: oneshot::Sender<Result<Accepted, AcceptError>>,
 }
 
 impl Inbox {
@@ -162,7 +115,7 @@ impl Inbox {
         let job = (event.name == TRACK_PUBLISHED)
             .then(|| self.worker.reserve(&event))
             .flatten();
-        let span = traces::accept(&event);
+        let span = traces::accept(&event.id, &event.name);
         let (answer, answered) = oneshot::channel();
         let incoming = Incoming {
             event,

@@ -10,6 +10,7 @@ mod accept;
 mod bytes;
 mod claim;
 mod event_key;
+mod incoming;
 mod job;
 mod memory;
 mod queue;
@@ -19,7 +20,8 @@ mod takeover;
 mod turns;
 mod worker;
 
-pub use accept::{AcceptError, Accepted, Inbox};
+pub use accept::Inbox;
 pub use bytes::{BodyBytes, NoRoom, Reservation};
+pub use incoming::{AcceptError, Accepted};
 pub use ready::NotReady;
 pub use worker::{Worker, WorkerParts};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::accept::Incoming;
 use super::event_key::EventKey;
+use super::incoming::Incoming;
 use crate::livekit::event::{Event, TRACK_PUBLISHED, ends_track};
 use crate::postgres::{Connection, interval, to_pg_key, to_pg_text};
 use quell_policy::TenantId;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 
-use super::rights::GRANT_LOCK;
+use super::constants::GRANT_LOCK;
 
 /// Of a session: what is on the way of a webhook or a mute. quell itself waits for 5 s, so that Postgres's
 /// own word comes first. A lock is waited for for less, so that it is named as the cause.

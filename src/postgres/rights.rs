@@ -5,12 +5,10 @@ use std::fmt;
 use sqlx::postgres::PgConnection;
 use sqlx::{Acquire, query, query_scalar};
 
+use super::constants::GRANT_LOCK;
 use super::error::DatabaseError;
 use super::limits;
 use super::migrate::login;
-
-/// Held while rights are given: two at once fail on the same rows of Postgres's catalog.
-pub(super) const GRANT_LOCK: i64 = 0x7175_656c_6c02;
 
 /// What auditors read; the service reads them too.
 const VIEWS: [&str; 8] = [

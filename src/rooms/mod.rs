@@ -2,14 +2,14 @@
 //! track now.
 //!
 //! ```text
-//! sweep::Reader: rooms -> FirstBehind a name -> RoomPage
-//! sweep::Reader: one room -> FirstBehind an identity -> facts -> decided -> LiveRoomPage
+//! sweep::Reader: rooms -> KeysetPage a name -> RoomPage
+//! sweep::Reader: one room -> KeysetPage an identity -> facts -> decided -> LiveRoomPage
 //! ```
 //!
 //! It reads as a sweep does, at the same rate, and acts on nothing. LiveKit's lists have no pages, so each is read to
 //! its end, and no more of it is kept than the page.
 
-mod first_behind;
+mod keyset_page;
 mod room;
 
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ use crate::access::Viewer;
 use crate::livekit::{LiveKitError, LiveRoom, Urgency};
 use crate::postgres::failed_query;
 use crate::sweep::Reader;
-use first_behind::FirstBehind;
+use keyset_page::KeysetPage;
 use quell_policy::TenantId;
 pub(crate) use room::room;
 pub use room::{LiveRoomPage, Participant, RoomRequest, Track};
@@ -96,19 +96,19 @@ pub(crate) async fn rooms(
     after: Option<String>,
     limit: usize,
 ) -> Result<RoomPage, LiveKitError> {
-    let mut first = FirstBehind::new(after, limit, PAGE_BYTES_MAX);
+    let mut page = KeysetPage::new(after, limit, PAGE_BYTES_MAX);
     let each = |room: Room| {
         let room = LiveRoom::from(room);
         let of = room.tenant.as_ref();
         if viewer.may_see_room(of) && tenant.is_none_or(|tenant| of == Some(tenant)) {
             let summary = RoomSummary::from(&room);
             let bytes = summary.room_name.len() + size_of::<RoomSummary>();
-            first.add(room.info.name, summary, bytes);
+            page.add(room.info.name, summary, bytes);
         }
     };
     let oversized = reader.list_each(Urgency::Routine, each).await?;
     let is_operator = *viewer == Viewer::Operator;
-    let (rooms, next) = first.into_page();
+    let (rooms, next) = page.into_elements();
     Ok(RoomPage {
         rooms,
         skipped: if is_operator { oversized.len() } else { 0 },

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::first_behind::FirstBehind;
+use super::keyset_page::KeysetPage;
 use super::{PAGE_BYTES_MAX, RoomSummary, RoomsError};
 use crate::access::Viewer;
 use crate::explain::Verdicts;
@@ -138,11 +138,11 @@ pub(crate) async fn room(
         .into_iter()
         .next()
         .ok_or(RoomsError::NotFound)?;
-    let mut first = FirstBehind::new(after, limit, PAGE_BYTES_MAX);
+    let mut page = KeysetPage::new(after, limit, PAGE_BYTES_MAX);
     let each = |participant: ParticipantInfo| {
         let tracks = TRACK_BYTES_MIN * participant.tracks.len();
         let bytes = participant.encoded_len().max(tracks);
-        first.add(participant.identity.clone(), participant, bytes);
+        page.add(participant.identity.clone(), participant, bytes);
     };
     let (_, reading) = reader.read_each(Urgency::Routine, &listed, each).await?;
     // These are this room's participants only if it is still there, and the viewer's.
@@ -150,7 +150,7 @@ pub(crate) async fn room(
     if !viewer.may_see_room(live.tenant.as_ref()) {
         return Err(RoomsError::NotFound);
     }
-    let (everybody, mut next) = first.into_page();
+    let (everybody, mut next) = page.into_elements();
     let tracks = everybody.iter().flat_map(|it| &it.tracks);
     let sids: Vec<_> = tracks.map(|track| track.sid.as_str()).collect();
     let times = match policies {

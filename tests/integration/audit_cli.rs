@@ -167,11 +167,12 @@ async fn what_grant_prints_gives_a_tenant_its_rows() {
 async fn psql_is_opened_as_the_auditor_who_reads_the_audit_and_nothing_else() {
     let app = TestApp::new().await;
     app.apply(MICS).await;
-    let psql = async |sql: &str| {
-        let mut command = command(&app, &["audit", "psql", "-At", "-c", sql]);
+    let program = |arguments: &[&str]| {
+        let mut command = command(&app, &[&["audit", "psql"], arguments].concat());
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
-        printed(command).await
+        command
     };
+    let psql = async |sql: &str| printed(program(&["-At", "-c", sql])).await;
     let read = psql("select current_user, action from moderation_history").await;
     assert_eq!(read, "0\nquell_auditor|policy.create\n");
     for (sql, why) in [
@@ -188,6 +189,31 @@ async fn psql_is_opened_as_the_auditor_who_reads_the_audit_and_nothing_else() {
             "{refused}"
         );
     }
+    // Programs that it starts see no secret, and nothing leads it to another server.
+    let mut command = program(&["-c", r"\! env"]);
+    command
+        .env("QUELL_JWT_SECRET", "hunter2")
+        .env("PGSERVICE", "elsewhere");
+    let seen = printed(command).await;
+    assert!(
+        seen.starts_with("0\n") && seen.contains("PGUSER="),
+        "{seen}"
+    );
+    for gone in ["hunter2", "PGSERVICE", "\nDATABASE_URL="] {
+        assert!(!seen.contains(gone), "{gone}: {seen}");
+    }
+    let ended = printed(program(&["-c", r"\! kill $PPID"])).await;
+    assert!(ended.starts_with("143\n"), "as a shell says it: {ended}");
+
+    let (login, url) = app.service_login().await;
+    let mut command = program(&[]);
+    command.env("DATABASE_URL", url);
+    let refused = printed(command).await;
+    let says = format!("grant quell_auditor to \"{login}\"");
+    assert!(
+        refused.starts_with("1\n") && refused.contains(&says),
+        "{refused}"
+    );
     app.finish().await;
 }
 

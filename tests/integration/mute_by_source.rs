@@ -192,3 +192,24 @@ async fn of_a_great_many_tracks_those_that_are_heard_come_first() {
     assert!(app.is_muted("standup", "speaker", &first));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_mute_of_several_tracks_counts_as_several() {
+    let app = Setup::default()
+        .env("QUELL_CALLER_MUTES_PER_SECOND", "1")
+        .start_without_webhooks()
+        .await;
+    app.speaker("standup", "acme");
+    for _ in 1..10 {
+        let publish = Publish::microphone();
+        app.simulator
+            .publish("standup", "speaker", publish)
+            .unwrap();
+    }
+    let mute = json!({"source": "MICROPHONE", "muted": true});
+    let answer = by_source(&app, ACME, "standup", "speaker", &mute).await;
+    assert_eq!(answer.status, 200);
+    let answer = by_source(&app, ACME, "standup", "speaker", &mute).await;
+    assert_eq!(answer.outcome(), "429 TOO_MANY_REQUESTS");
+    app.finish().await;
+}

@@ -299,6 +299,8 @@ async fn whom_a_policy_muted_is_named_when_it_is_taken_back_since_nothing_unmute
     assert_eq!(of_cid, &expect);
     assert!(muted_at.is_string());
     assert!(app.is_muted("standup", "cid", &cid));
+    let enabled = policy(Some(&app), &["enable", "mics", "--owner", "acme"]).await;
+    assert!(!enabled.contains("stay muted"), "it mutes: {enabled}");
     let deleted = policy(Some(&app), &["delete", "mics", "--owner", "acme"]).await;
     let line = format!("  standup  cid  MICROPHONE  {cid}\n");
     assert!(deleted.contains(&line), "{deleted}");

@@ -1,6 +1,8 @@
 //! `/v1/rooms`: which rooms are live, who is in one with which tracks, and what policies say of each.
 
-use livekit_double::{Fault, FaultKind, Join, Method as Call, Publish};
+use std::time::{Duration, Instant};
+
+use livekit_double::{Fault, FaultKind, Join, Method as Call, Publish, Simulator};
 use livekit_protocol::TrackSource;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use crate::explain::WEBINAR;
 use crate::mute_by_source::by_source;
 use crate::policies::{JWT_SECRET, jwt};
-use crate::support::{ACME, Answer, GLOBEX, OPERATOR, Setup, TestApp};
+use crate::support::{ACME, Answer, BOUND, GLOBEX, OPERATOR, Setup, TestApp};
 
 async fn get(app: &TestApp, token: &str, path: &str) -> Answer {
     Answer::to(app.api(Method::GET, token, &format!("/v1/rooms{path}"))).await
@@ -216,9 +218,13 @@ async fn a_room_of_another_tenant_is_as_one_that_is_not_there() {
     app.simulator.create_room("nobodys", None);
     let missing = get(&app, ACME, "/missing").await;
     assert_eq!(missing.outcome(), "404 PARTICIPANT_NOT_FOUND");
-    for room in ["secret", "nobodys", "%FF", "%20"] {
+    for room in ["secret", "nobodys", "missing", "%FF", "%20"] {
+        let begun = Instant::now();
         let answer = get(&app, ACME, &format!("/{room}")).await;
         assert_eq!(answer.body, missing.body, "{room}");
+        // What is no text is no room's name.
+        let is_late = begun.elapsed() >= Duration::from_millis(300);
+        assert!(is_late || room == "%FF", "{room} is told apart by its time");
         let mute = json!({"source": "MICROPHONE", "muted": true});
         let answer = by_source(&app, ACME, room, "speaker", &mute).await;
         assert_eq!(answer.body, missing.body, "{room}");
@@ -229,6 +235,52 @@ async fn a_room_of_another_tenant_is_as_one_that_is_not_there() {
     let mute = json!({"source": "MICROPHONE", "muted": true});
     let answer = by_source(&app, OPERATOR, "secret", "speaker", &mute).await;
     assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND");
+    app.finish().await;
+}
+
+/// Its name is another tenant's by the time that its participants are read.
+#[tokio::test]
+async fn a_room_that_is_made_anew_for_another_tenant_meanwhile_is_not_shown() {
+    let app = Setup::default().start_without_webhooks().await;
+    app.speaker("standup", "acme");
+    let slow = FaultKind::Latency(Duration::from_millis(300));
+    app.simulator
+        .set_faults([Fault::of(Call::ListParticipants, slow)]);
+    let anew = async {
+        let is_asked = |simulator: &Simulator| {
+            let calls = simulator.calls();
+            calls.iter().any(|call| call.method == "ListParticipants")
+        };
+        app.simulator.wait_until(BOUND, is_asked).await.unwrap();
+        app.simulator.end_room("standup").unwrap();
+        app.room("standup", "globex");
+        app.simulator.join("standup", Join::new("secret-guest"));
+    };
+    let (answer, ()) = tokio::join!(get(&app, ACME, "/standup"), anew);
+    assert_eq!(answer.outcome(), "404 PARTICIPANT_NOT_FOUND", "{answer:?}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn policies_can_ask_who_may_write_their_attributes() {
+    let app = Setup::default().start_without_webhooks().await;
+    app.apply(
+        "policies: [{ name: mics, match: {}, effect: mute,
+                      when: 'participant.attributes.role != \"host\" || participant.can_update_metadata' }]",
+    )
+    .await;
+    app.room("standup", "acme");
+    let host = |identity| Join::new(identity).attribute("role", "host");
+    let mut own = host("own-words");
+    own.permission.can_update_metadata = true;
+    for join in [host("tokens-words"), own] {
+        app.publish("standup", join, Publish::microphone());
+    }
+    let room = get(&app, ACME, "/standup").await.json();
+    let verdicts: Vec<_> = (room["participants"].as_array().unwrap().iter())
+        .map(|who| &who["tracks"][0]["decision"]["enforced"]["verdict"])
+        .collect();
+    assert_eq!(verdicts, ["mute", "nothing"], "own-words, tokens-words");
     app.finish().await;
 }
 

@@ -14,9 +14,10 @@ use super::super::auth::Scope;
 use super::super::codes;
 use super::super::openapi::{Operation, Schemas};
 use super::super::problem::Problem;
+use super::super::request::QueryParam;
 use super::super::state::AppState;
 use super::described::{TAG, example};
-use super::query::{ExportQuery, QueryParam, asked};
+use super::query::{ExportQuery, asked};
 use crate::audit::export::{ExportFormat, Exporter};
 
 pub(in crate::http) async fn export(

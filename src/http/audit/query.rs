@@ -1,26 +1,21 @@
 //! What `/v1/audit` is asked by: the same conditions for lists, exports and the stream.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::super::auth::Scope;
 use super::super::problem::Problem;
-use super::super::request::{ApiRequest, TenantQuery};
+use super::super::request::{ApiRequest, NamesTenant, QueryParam};
 use super::super::state::AppState;
 use crate::audit::history::{ACTIONS, HistoryFilter, ORIGINS, OUTCOMES, PAGE_MAX};
 use crate::backtest::read_time;
 use quell_policy::TenantId;
 use quell_policy::terminal::quoted;
 
-pub(super) type QueryParam<Q> = Result<Query<Q>, QueryRejection>;
-
 /// A query, of which some parameters are conditions.
-pub(super) trait Conditions: Default + DeserializeOwned {
-    fn tenant(&self) -> Option<String>;
+pub(super) trait Conditions: NamesTenant + Sized {
     fn filter(self, now: DateTime<Utc>) -> Result<(Self, HistoryFilter), Problem>;
 }
 
@@ -67,11 +62,13 @@ macro_rules! queries {
             $($(#[$field])* pub(super) $extra: $type,)*
         }
 
-        impl Conditions for $name {
-            fn tenant(&self) -> Option<String> {
-                self.tenant.clone()
+        impl NamesTenant for $name {
+            fn named(&self) -> (&'static str, Option<&str>) {
+                ("tenant", self.tenant.as_deref())
             }
+        }
 
+        impl Conditions for $name {
             fn filter(mut self, now: DateTime<Utc>) -> Result<(Self, HistoryFilter), Problem> {
                 let equal = [
                     ("room_name", self.room_name.take()),
@@ -142,14 +139,8 @@ pub(super) async fn asked<Q: Conditions>(
     query: QueryParam<Q>,
     request: Request,
 ) -> Result<(ApiRequest, Q, HistoryFilter), Problem> {
-    let (owner, query) = match query {
-        Ok(Query(query)) => {
-            let tenant = query.tenant();
-            (Ok(Query(TenantQuery { tenant })), query)
-        }
-        Err(rejection) => (Err(rejection), Q::default()),
-    };
-    let request = ApiRequest::read(state, request, owner, Scope::AuditRead).await?;
+    let scope = Scope::AuditRead;
+    let (request, query) = ApiRequest::read_query(state, request, query, scope).await?;
     let (query, mut filter) = query.filter(state.clock.now())?;
     filter.tenant = request.owner.tenant().cloned();
     Ok((request, query, filter))

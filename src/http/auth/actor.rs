@@ -5,7 +5,7 @@
 
 use axum::http::{HeaderMap, HeaderName};
 
-use super::super::request::one_header;
+use super::super::header::one_header;
 use super::AuthError;
 use super::caller::Id;
 

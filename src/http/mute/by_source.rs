@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Asked, AskedTrack, BODY_BYTES_MAX, ERRORS, act, to_its_end};
-use crate::action::MutedByHand;
+use super::{BODY_BYTES_MAX, ERRORS, act, sent, to_its_end};
+use crate::action::{ManualMute, MutedByHand, TrackQuery};
 use crate::http::auth::{AuthRequest, Scope, WITHOUT_ID};
 use crate::http::body::RequestBody;
 use crate::http::openapi::{Operation, Schemas};
@@ -107,14 +107,15 @@ async fn answer(
     let reason = reason::of_request(&parts.headers, reason.as_ref())?;
     // Whoever is named in letters that are no text is nowhere.
     let Path((room_name, identity)) = path.map_err(|_| Problem::participant_not_found())?;
-    let asked = Asked {
-        room_name: room_name.clone(),
-        identity: identity.clone(),
-        track: AskedTrack::Source(known),
+    let by_hand = ManualMute {
+        caller_id: Some(caller_id),
+        room_name: &room_name,
+        identity: &identity,
+        track: TrackQuery::Source(known),
         muted,
-        reason,
+        request: &sent(&parts, &caller, reason),
     };
-    let MutedByHand { done, left_off } = act(state, &caller, &parts, asked).await?;
+    let MutedByHand { done, left_off } = act(state, &caller, &by_hand).await?;
     // A mute is a mute, however it is asked for.
     turn.charge(done.len().saturating_sub(1));
     let tracks = done.into_iter().map(|track| MutedTrack {

@@ -8,8 +8,7 @@ mod request;
 pub(super) mod revisions;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +23,7 @@ use super::codes;
 use super::cursor;
 use super::precondition;
 use super::problem::Problem;
-use super::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit};
+use super::request::{ApiRequest, NamesTenant, OwnerParam, QueryParam, page_limit};
 use super::state::AppState;
 use crate::audit::StillMuted;
 use crate::policy_store::{self, After, ChangeError, ExpectedRevision, PAGE_MAX, PolicyRecord};
@@ -138,6 +137,12 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
+impl NamesTenant for ListQuery {
+    fn named(&self) -> (&'static str, Option<&str>) {
+        ("owner", self.owner.as_deref())
+    }
+}
+
 /// A page of policies.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PolicyPage")]
@@ -150,19 +155,13 @@ struct ListResponse {
 
 pub(super) async fn list(
     State(state): State<AppState>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: QueryParam<ListQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (owner, limit, cursor) = match query {
-        Ok(Query(page)) => {
-            let owner = OwnerQuery { owner: page.owner };
-            (Ok(Query(owner)), page.limit, page.cursor)
-        }
-        Err(rejection) => (Err(rejection), None, None),
-    };
-    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
-    let limit = page_limit(limit, PAGE_MAX, PAGE_MAX, "cursor")?;
-    let after: Option<After> = cursor.as_deref().map(cursor::read).transpose()?;
+    let scope = Scope::PoliciesRead;
+    let (request, query) = ApiRequest::read_query(&state, request, query, scope).await?;
+    let limit = page_limit(query.limit, PAGE_MAX, PAGE_MAX, "cursor")?;
+    let after: Option<After> = query.cursor.as_deref().map(cursor::read).transpose()?;
     // Only an operator comes to mean `Operator`, and then sees all.
     let filter = request.owner.tenant().map(|_| &request.owner);
     let page = policy_store::page(&state.pool, filter, after.as_ref(), limit).await?;

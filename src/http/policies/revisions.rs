@@ -1,8 +1,8 @@
 //! `/v1/policies/{name}/revisions` and `/rollback`: what a policy was, and back to it.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -16,7 +16,9 @@ use crate::audit::{StillMuted, still_muted};
 use crate::http::auth::Scope;
 use crate::http::codes;
 use crate::http::problem::Problem;
-use crate::http::request::{ApiRequest, OwnerParam, OwnerQuery, page_limit, read_json};
+use crate::http::request::{
+    ApiRequest, NamesTenant, OwnerParam, QueryParam, page_limit, read_json,
+};
 use crate::http::state::AppState;
 use crate::policy_store::{
     self, ChangeOutcome, Changed, FieldChange, ManagedBy, PAGE_MAX, PolicyRecord, Revision,
@@ -41,6 +43,12 @@ pub(in crate::http) struct PageQuery {
     limit: Option<u16>,
     /// `next_before` of the page before.
     before: Option<i32>,
+}
+
+impl NamesTenant for PageQuery {
+    fn named(&self) -> (&'static str, Option<&str>) {
+        ("owner", self.owner.as_deref())
+    }
 }
 
 /// Where to.
@@ -131,20 +139,14 @@ fn no_revision(text: String) -> Problem {
 pub(in crate::http) async fn list(
     State(state): State<AppState>,
     name: NameParam,
-    query: Result<Query<PageQuery>, QueryRejection>,
+    query: QueryParam<PageQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (owner, limit, before) = match query {
-        Ok(Query(page)) => {
-            let owner = OwnerQuery { owner: page.owner };
-            (Ok(Query(owner)), page.limit, page.before)
-        }
-        Err(rejection) => (Err(rejection), None, None),
-    };
-    let request = ApiRequest::read(&state, request, owner, Scope::PoliciesRead).await?;
-    let limit = page_limit(limit, LIMIT_DEFAULT, PAGE_MAX, "before")?;
+    let scope = Scope::PoliciesRead;
+    let (request, query) = ApiRequest::read_query(&state, request, query, scope).await?;
+    let limit = page_limit(query.limit, LIMIT_DEFAULT, PAGE_MAX, "before")?;
     let (owner, name) = (&request.owner, &stored_name(name)?);
-    let page = policy_store::history(&state.pool, owner, name, before, limit).await?;
+    let page = policy_store::history(&state.pool, owner, name, query.before, limit).await?;
     if page.revisions.is_empty() {
         // Numbers begin at 1 and have no gaps.
         policy_store::revision(&state.pool, owner, name, 1)

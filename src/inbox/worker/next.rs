@@ -44,7 +44,7 @@ impl Next {
 
     /// The span to handle it in.
     pub(super) fn span(&self) -> Span {
-        traces::job(&self.event, self.lease.attempt, &self.traced)
+        traces::job(&self.event.id, self.lease.attempt, &self.traced)
     }
 }
 

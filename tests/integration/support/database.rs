@@ -8,6 +8,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
+use super::TestApp;
+
 /// A database of its own.
 pub(crate) struct TestDatabase {
     name: String,
@@ -102,5 +104,12 @@ impl TestDatabase {
         let drop = format!("drop database {} with (force)", self.name);
         admin.execute(AssertSqlSafe(drop)).await.unwrap();
         admin.close().await.unwrap();
+    }
+}
+
+impl TestApp {
+    /// The same of the app's database.
+    pub(crate) async fn service_login(&self) -> (String, String) {
+        self.database.as_ref().unwrap().service_login().await
     }
 }

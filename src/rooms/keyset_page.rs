@@ -1,10 +1,10 @@
-//! A page of a list that comes whole and in no order.
+//! A page by keys (keyset pagination) of a list that comes whole and in no order.
 
 use std::collections::BTreeMap;
 
 /// The first elements behind a name, by name: at most so many, and so many bytes; at least one.
 #[derive(Debug)]
-pub(super) struct FirstBehind<Element> {
+pub(super) struct KeysetPage<Element> {
     after: Option<String>,
     count_max: usize,
     bytes_max: usize,
@@ -14,7 +14,7 @@ pub(super) struct FirstBehind<Element> {
     cut_at: Option<String>,
 }
 
-impl<Element> FirstBehind<Element> {
+impl<Element> KeysetPage<Element> {
     pub(super) fn new(after: Option<String>, count_max: usize, bytes_max: usize) -> Self {
         Self {
             after,
@@ -47,7 +47,7 @@ impl<Element> FirstBehind<Element> {
     }
 
     /// Them, and the name behind which the next page begins.
-    pub(super) fn into_page(self) -> (Vec<Element>, Option<String>) {
+    pub(super) fn into_elements(self) -> (Vec<Element>, Option<String>) {
         let next = self.kept.last_key_value().filter(|_| self.cut_at.is_some());
         let next = next.map(|(name, _)| name.clone());
         let elements = self.kept.into_values().map(|(element, _)| element);
@@ -63,12 +63,12 @@ mod tests {
     fn pages(count_max: usize, bytes_max: usize, names: &[&str], large: &[&str]) -> Vec<String> {
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
-            let mut first = FirstBehind::new(after.take(), count_max, bytes_max);
+            let mut page = KeysetPage::new(after.take(), count_max, bytes_max);
             for name in names {
                 let bytes = if large.contains(name) { 10 } else { 1 };
-                first.add((*name).to_owned(), *name, bytes);
+                page.add((*name).to_owned(), *name, bytes);
             }
-            let (page, next) = first.into_page();
+            let (page, next) = page.into_elements();
             pages.push(page.concat());
             if next.is_none() {
                 return pages;
