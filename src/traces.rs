@@ -6,7 +6,8 @@
 //! sweep -> call, intent, outcome
 //! ```
 //!
-//! They have ids, words and numbers, by OpenTelemetry's semantic conventions and as `quell.*`; no name or text of a tenant.
+//! Attributes are ids, fixed words and numbers, under OpenTelemetry's conventional names or `quell.*`. No name or text of
+//! a tenant is in them.
 
 #[cfg(not(feature = "otlp"))]
 mod none;
@@ -107,7 +108,7 @@ pub(crate) fn job(event_id: &str, attempt: i32, parent: &Parent) -> Span {
     span
 }
 
-/// How the job ends in whose span this is.
+/// Records in the current job's span how the job ends.
 pub(crate) fn settled(settlement: &'static str) {
     Span::current().record("quell.job.settlement", settlement);
 }

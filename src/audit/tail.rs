@@ -14,8 +14,8 @@ use super::history::{COLUMNS, HistoryFilter, HistoryRow};
 const TAIL_ROWS: i64 = 1_000;
 const TAIL_BYTES_MAX: i64 = 1 << 20;
 
-/// A place in the order of commits: the transaction and the number of a row. None that was ever told of in this
-/// database is greater than the end of its tail.
+/// A place in the order of commits: the transaction and the number of a row. Every place that was handed out in this
+/// database is at most the end of its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TailPosition {
     txid: u64,

@@ -134,7 +134,7 @@ fn told(error: &anyhow::Error) -> String {
 
 /// Sends log lines to stderr, as the settings say, and spans to a collector; stdout is for what a command answers.
 fn log(filter: &str, format: LogFormat, traces: Option<&TracesConfig>) -> anyhow::Result<()> {
-    // Spans for a collector are none of the log's, whatever its filter is.
+    // The log never shows the collector's spans, whatever its filter is.
     let filter =
         EnvFilter::try_new(filter)?.add_directive(format!("{}=off", traces::TARGET).parse()?);
     // Colours are for terminals: in a file or a journal they are noise.

@@ -55,7 +55,6 @@ pub(super) async fn run() -> anyhow::Result<()> {
     let serving = async {
         let stopped = tokio::select! {
             () = stop => {
-                service_manager::stopping();
                 running.leave();
                 tokio::time::sleep(drain_delay).await;
                 Ok(())
@@ -64,6 +63,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
             error = given_up => Err(error.into()),
         };
         tracing::info!("quell is stopping");
+        service_manager::stopping();
         running.drain().await;
         database.close().await;
         stopped

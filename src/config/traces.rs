@@ -22,6 +22,12 @@ const SAMPLERS: [&str; 6] = [
 /// What the SDK alone reads, and takes whatever it is.
 const OF_SDK: [&str; 2] = ["OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"];
 
+const OF_BATCHES: [&str; 3] = [
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_SCHEDULE_DELAY",
+];
+
 /// Where traces go. The SDK reads headers, sampler and batches by itself.
 #[derive(Debug, Clone)]
 pub struct TracesConfig {
@@ -31,148 +37,127 @@ pub struct TracesConfig {
     pub timeout: Duration,
 }
 
-/// A variable's name and value, where it is set.
-type Set = Option<(&'static str, String)>;
-
-/// All that is looked at, here and by the SDK.
-struct Settings {
-    is_off: bool,
-    exporter: Set,
-    endpoint_of_traces: Set,
-    endpoint_of_all: Set,
-    protocol: Set,
-    compression: Set,
-    headers: Set,
-    timeout: Set,
-    batches: [Set; 3],
-    sampler: Set,
-    ratio: Set,
-}
-
 /// Where to send traces; none where none are sent. `is_built_in`: whether this program can send any.
 pub(super) fn traces(reader: &mut EnvReader<'_>, is_built_in: bool) -> Option<TracesConfig> {
-    let config = Settings::read(reader).check(is_built_in);
-    config.unwrap_or_else(|why| {
-        reader.warnings.push(format!("no traces are sent: {why}"));
-        None
-    })
+    // What are problems of other settings are warnings of these.
+    let mut own = EnvReader::new(reader.environment);
+    let config = read(&mut own, is_built_in);
+    reader.asked.append(&mut own.asked);
+    match own.problems.into_iter().next() {
+        Some(why) if config.is_wanted => {
+            reader.warnings.push(format!("no traces are sent: {why}"));
+            None
+        }
+        Some(_) | None => config.traces,
+    }
 }
 
-impl Settings {
-    fn read(reader: &mut EnvReader<'_>) -> Self {
-        for name in OF_SDK {
-            reader.raw(name);
-        }
-        let mut get = |name| reader.text(name).map(|value| (name, value));
-        let is_off =
-            get("OTEL_SDK_DISABLED").is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
-        // Both are asked for, so that both are known as settings.
-        let mut either = |of_traces, of_all| {
-            let (of_traces, of_all) = (get(of_traces), get(of_all));
-            of_traces.or(of_all)
-        };
-        Self {
-            is_off,
-            protocol: either(
-                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-            ),
-            compression: either(
-                "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
-                "OTEL_EXPORTER_OTLP_COMPRESSION",
-            ),
-            headers: either(
-                "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-                "OTEL_EXPORTER_OTLP_HEADERS",
-            ),
-            timeout: either(
-                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-                "OTEL_EXPORTER_OTLP_TIMEOUT",
-            ),
-            exporter: get("OTEL_TRACES_EXPORTER"),
-            endpoint_of_traces: get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
-            endpoint_of_all: get("OTEL_EXPORTER_OTLP_ENDPOINT"),
-            batches: [
-                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-                "OTEL_BSP_MAX_QUEUE_SIZE",
-                "OTEL_BSP_SCHEDULE_DELAY",
-            ]
-            .map(&mut get),
-            sampler: get("OTEL_TRACES_SAMPLER"),
-            ratio: get("OTEL_TRACES_SAMPLER_ARG"),
-        }
-    }
+struct Read {
+    /// Somebody wants traces, whether they can be sent or not.
+    is_wanted: bool,
+    traces: Option<TracesConfig>,
+}
 
-    fn check(self, is_built_in: bool) -> Result<Option<TracesConfig>, String> {
-        let is_none = matches!(&self.exporter, Some((_, exporter)) if exporter == "none");
-        let of_all = self
-            .endpoint_of_all
-            .map(|(name, base)| (name, format!("{}/v1/traces", base.trim_end_matches('/'))));
-        let Some((name, endpoint)) = self.endpoint_of_traces.or(of_all) else {
-            return Ok(None);
-        };
-        if self.is_off || is_none {
-            return Ok(None);
-        }
-        if !is_built_in {
-            return Err(format!(
-                "{name} is set, but this quell was built without the feature otlp"
-            ));
-        }
-        one_of(&self.exporter, &["otlp", "none"])?;
-        one_of(&self.protocol, &["http/protobuf"])?;
-        one_of(&self.compression, &["none"])?;
-        one_of(&self.sampler, &SAMPLERS)?;
-        if let Some((name, value)) = &self.ratio {
-            let ratio = value.parse::<f64>();
-            if !ratio.is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)) {
-                return Err(format!("{name} is {value:?}, but must be from 0 to 1"));
-            }
-        }
-        for number in &self.batches {
-            positive(number)?;
-        }
-        // Its value is a secret.
-        if let Some((name, value)) = &self.headers
-            && !value.split_terminator(',').all(is_header)
-        {
-            return Err(format!("{name} is not of the form name=value,name=value"));
-        }
-        // The URL may hold a secret, so it is not shown.
-        let uri = endpoint.parse::<Uri>().ok();
-        let scheme = uri.as_ref().and_then(Uri::scheme_str);
-        if !scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme)) {
-            return Err(format!(
-                "{name} is not a URL that starts with http:// or https://"
-            ));
-        }
-        Ok(Some(TracesConfig {
+fn read(own: &mut EnvReader<'_>, is_built_in: bool) -> Read {
+    for name in OF_SDK {
+        own.raw(name);
+    }
+    let named = chosen(
+        own,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    );
+    let is_named = own.raw(named).is_some();
+    if is_named && !is_built_in {
+        own.problems.push(format!(
+            "{named} is set, but this quell was built without the feature otlp"
+        ));
+    }
+    let endpoint = own.text(named).map(|url| match named {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => format!("{}/v1/traces", url.trim_end_matches('/')),
+        _ => url,
+    });
+    // The URL may hold a secret, so it is not shown.
+    let uri = endpoint.as_ref().map(|url| url.parse::<Uri>());
+    let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    if uri.is_some_and(|uri| !uri.is_ok_and(|uri| is_http(&uri))) {
+        own.problems.push(format!(
+            "{named} is not a URL that starts with http:// or https://"
+        ));
+    }
+    let is_off = own
+        .text("OTEL_SDK_DISABLED")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let exporter = one_of(own, "OTEL_TRACES_EXPORTER", &["otlp", "none"]);
+    let is_none = exporter.is_some_and(|exporter| exporter == "none");
+    let protocol = chosen(
+        own,
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    );
+    one_of(own, protocol, &["http/protobuf"]);
+    let compression = chosen(
+        own,
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+    );
+    one_of(own, compression, &["none"]);
+    one_of(own, "OTEL_TRACES_SAMPLER", &SAMPLERS);
+    let argument = "OTEL_TRACES_SAMPLER_ARG";
+    let ratio: Option<f64> = own.optional(argument, "from 0 to 1");
+    if ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+        let problem = format!("{argument} must be from 0 to 1");
+        own.problems.push(problem);
+    }
+    for name in OF_BATCHES {
+        own.positive::<u64>(name);
+    }
+    let headers = chosen(
+        own,
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    );
+    // Their values are secrets.
+    let of_headers = own.text(headers);
+    if of_headers.is_some_and(|pairs| !pairs.split_terminator(',').all(is_header)) {
+        own.problems.push(format!(
+            "{headers} is not of the form name=value,name=value"
+        ));
+    }
+    let timeout = chosen(
+        own,
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+    );
+    let timeout = own.positive(timeout).map(Duration::from_millis);
+    let is_wanted = is_named && !is_off && !is_none;
+    Read {
+        is_wanted,
+        traces: endpoint.filter(|_| is_wanted).map(|endpoint| TracesConfig {
             endpoint: endpoint.into(),
-            timeout: positive(&self.timeout)?.map_or(TIMEOUT_DEFAULT, Duration::from_millis),
-        }))
+            timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
+        }),
     }
 }
 
-fn one_of(set: &Set, known: &[&str]) -> Result<(), String> {
-    match set {
-        Some((name, value)) if !known.contains(&value.as_str()) => Err(format!(
+/// The name of the variable that counts; both are asked for, so that both are known as settings.
+fn chosen(own: &mut EnvReader<'_>, of_traces: &'static str, of_all: &'static str) -> &'static str {
+    own.raw(of_all);
+    match own.raw(of_traces) {
+        Some(_) => of_traces,
+        None => of_all,
+    }
+}
+
+fn one_of(own: &mut EnvReader<'_>, name: &'static str, known: &[&str]) -> Option<String> {
+    let value = own.text(name)?;
+    if !known.contains(&value.as_str()) {
+        own.problems.push(format!(
             "{name} is {value:?}, but must be {}",
             known.join(" or ")
-        )),
-        Some(_) | None => Ok(()),
+        ));
     }
-}
-
-fn positive(set: &Set) -> Result<Option<u64>, String> {
-    let Some((name, value)) = set else {
-        return Ok(None);
-    };
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(Some(number)),
-        Ok(_) | Err(_) => Err(format!(
-            "{name} is {value:?}, but must be a whole number of at least 1"
-        )),
-    }
+    Some(value)
 }
 
 fn is_header(pair: &str) -> bool {
@@ -182,6 +167,9 @@ fn is_header(pair: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -277,7 +265,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "10%", "must be from 0 to 1"),
             ("OTEL_TRACES_SAMPLER_ARG", "1.5", "must be from 0 to 1"),
             ("OTEL_BSP_SCHEDULE_DELAY", "5s", "must be a whole number"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "must be a whole number"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "must be at least 1"),
             (
                 "OTEL_EXPORTER_OTLP_HEADERS",
                 "hunter2",
@@ -291,6 +279,22 @@ mod tests {
         ] {
             check(true, &[url, (name, value)], name);
             check(true, &[url, (name, value)], want);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_stops_nothing() {
+        for name in [ALL, "OTEL_TRACES_SAMPLER"] {
+            let set = [
+                (ALL, "http://collector".into()),
+                (name, OsString::from_vec(vec![0xff])),
+            ];
+            let environment: Environment = set.into_iter().collect();
+            let mut reader = EnvReader::new(&environment);
+            assert!(traces(&mut reader, true).is_none());
+            assert!(reader.problems.is_empty());
+            let want = format!("no traces are sent: {name} is not UTF-8");
+            assert_eq!(reader.warnings, [want]);
         }
     }
 }

@@ -85,7 +85,6 @@ pub(crate) fn layer<S>(config: &TracesConfig) -> anyhow::Result<impl Layer<S> + 
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
-    crate::install_crypto();
     let timeout = config.timeout;
     let client = move || {
         reqwest::blocking::Client::builder()

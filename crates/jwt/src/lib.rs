@@ -4,7 +4,8 @@
 //! compile, and `RustCrypto`'s RSA tells private keys by its timing (RUSTSEC-2023-0071). Its reader of PEM files brings in
 //! calendars and big numbers, and takes any file in which a number looks right.
 //!
-//! Nothing else depends on jsonwebtoken: it panics where no cryptography is installed yet.
+//! jsonwebtoken is called through here only: it panics where no cryptography is installed yet. (livekit-token has an older
+//! version of its own.)
 
 mod keys;
 mod provider;

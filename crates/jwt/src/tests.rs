@@ -186,6 +186,14 @@ fn a_key_is_used_for_its_own_algorithms_only() {
     for algorithm in [Algorithm::HS256, Algorithm::RS256] {
         assert!(!accepted(&token, &public(Algorithm::RS256), algorithm));
     }
+    // Nor are its bytes.
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
+        let key = public(algorithm);
+        let bytes = EncodingKey::from_secret(key.try_get_as_bytes().unwrap());
+        let signature = crypto::sign(message.as_bytes(), &bytes, Algorithm::HS256).unwrap();
+        let token = format!("{message}.{signature}");
+        assert!(!accepted(&token, &key, Algorithm::HS256), "{algorithm:?}");
+    }
 }
 
 #[test]

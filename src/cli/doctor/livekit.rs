@@ -40,6 +40,8 @@ pub(super) async fn check(config: &LiveKitConfig, clock: &Clock) -> Vec<Finding>
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
         .redirect(reqwest::redirect::Policy::none())
+        // As all other calls to LiveKit are made.
+        .no_proxy()
         .build();
     let client = match client {
         Ok(client) => client,
