@@ -66,6 +66,15 @@ def site_without_unmute(directory: Path, postgres: Postgres) -> Iterator[Site]:
 
 
 @pytest.fixture
+def quell(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> Iterator[Quell]:
+    """A quell that is not started yet."""
+    name = request.module.__name__.removeprefix("test_")
+    quell = Quell(tmp_path, postgres.new_database(), name=f"quell-{name}")
+    yield quell
+    quell.stop()
+
+
+@pytest.fixture
 def suffix() -> str:
     """Makes names of rooms this test's own: tests share the servers."""
     return uuid4().hex[:8]

@@ -1,7 +1,6 @@
 """Dockerfile and compose.yaml, as far as they can be tried without Docker: what the image is built of, and the settings on the real servers."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -14,9 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from support import livekit_server
-from support.postgres import Postgres
-from support.processes import REPOSITORY, Child, eventually, free_port
+from support.livekit_server import LiveKitServer
+from support.processes import REPOSITORY, eventually
 from support.quell import Quell, clean_environment, executable
 from support.site import Join
 from support.twirp import RoomService
@@ -75,37 +73,11 @@ def test_services_of_compose_find_each_other_and_are_open_to_this_machine_alone(
 @pytest.fixture
 def livekit_url(directory: Path, quell: Quell) -> Iterator[str]:
     """A livekit-server with the settings of compose, at addresses of this test's own."""
-    port = free_port()
-    config = LIVEKIT | {
-        "port": port,
-        "bind_addresses": ["127.0.0.1"],
-        "rtc": LIVEKIT["rtc"] | {"tcp_port": free_port(), "udp_port": free_port(), "enable_loopback_candidate": True},
-        # The test's own clients have another key.
-        "keys": LIVEKIT["keys"] | {livekit_server.API_KEY: livekit_server.API_SECRET},
-        "webhook": LIVEKIT["webhook"] | {"urls": [quell.webhook_url]},
-    }
-    file = directory / "livekit-compose.yaml"
-    file.write_text(yaml.safe_dump(config))
-    livekit = Child("livekit-compose", [livekit_server.executable(), "--config", file], os.environ, directory)
-    url = f"http://127.0.0.1:{port}"
-
-    def healthy() -> bool:
-        try:
-            return httpx.get(url, timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    livekit.wait_until(healthy)
-    yield url
+    livekit = LiveKitServer(
+        directory, webhook_urls=[quell.webhook_url], remote_unmute=True, settings=LIVEKIT, name="livekit-compose"
+    )
+    yield livekit.url
     livekit.stop()
-
-
-@pytest.fixture
-def quell(directory: Path, postgres: Postgres) -> Iterator[Quell]:
-    """A quell that is not started yet."""
-    quell = Quell(directory, postgres.new_database(), name="quell-compose")
-    yield quell
-    quell.stop()
 
 
 @pytest.mark.livekit

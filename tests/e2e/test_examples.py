@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from support.postgres import Postgres, rows
-from support.processes import REPOSITORY, Child, eventually, free_port
+from support.processes import REPOSITORY, Child, eventually, free_port, tool
 from support.proxy import Link, Target
 from support.quell import SECRETS, Quell, clean_environment
 from support.told import is_muted, tenant_room
@@ -82,9 +82,7 @@ def typescript(directory: Path) -> Path:
     """The examples in TypeScript, built as their README says, beside what npm installed."""
     copy = directory / "typescript"
     shutil.copytree(REPOSITORY / "examples/typescript", copy)
-    found = 'source scripts/versions.sh && printf %s "$typescript_dir"'
-    at = subprocess.run(["bash", "-c", found], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    (copy / "node_modules").symlink_to(Path(at) / "node_modules")
+    (copy / "node_modules").symlink_to(tool("typescript_dir") / "node_modules")
     built = subprocess.run(["npm", "run", "build"], cwd=copy, capture_output=True, text=True, timeout=60, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     return copy / "dist"

@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
 import pytest
 
-from support.postgres import Postgres
 from support.processes import REPOSITORY, free_port
 from support.quell import Quell
 
@@ -67,43 +65,37 @@ def asked_by(quell: Quell, token: str) -> int:
     [("rsa", "RS256", "ec", "ES256"), ("ec", "ES256", "rsa", "RS256"), ("ed25519", "EdDSA", "ec-p384", "ES384")],
 )
 def test_callers_sign_by_openssl_and_the_auth_service_checks_by_it(
-    directory: Path,
-    postgres: Postgres,
+    quell: Quell,
     auth_service: AuthService,
     callers: str,
     callers_algorithm: str,
     ours: str,
     our_algorithm: str,
 ) -> None:
-    quell = Quell(directory, postgres.new_database(), name=f"quell-jwt-{callers}")
     settings = {
         "AUTH_SERVICE_URL": auth_service.url,
         "AUTH_SIGNING_KEY_PATH": str(KEYS / f"{ours}.pem"),
         "QUELL_JWT_PUBLIC_KEY_PATH": str(KEYS / f"{callers}.pub.pem"),
         "QUELL_JWT_SECRET": SECRET,
     }
-    try:
-        quell.start(f"http://127.0.0.1:{free_port()}", **settings)
-        claims = {"sub": "acme", "exp": int(time.time()) + 60}
-        for signed in [
-            jwt.encode(claims, key(callers), algorithm=callers_algorithm),
-            jwt.encode(claims, SECRET, algorithm="HS256"),
-            quell.command("token", "--id", "acme", **settings).strip(),
-        ]:
-            assert asked_by(quell, signed) == 200
-        assert not auth_service.asked
+    quell.start(f"http://127.0.0.1:{free_port()}", **settings)
+    claims = {"sub": "acme", "exp": int(time.time()) + 60}
+    for signed in [
+        jwt.encode(claims, key(callers), algorithm=callers_algorithm),
+        jwt.encode(claims, SECRET, algorithm="HS256"),
+        quell.command("token", "--id", "acme", **settings).strip(),
+    ]:
+        assert asked_by(quell, signed) == 200
+    assert not auth_service.asked
 
-        other = jwt.encode(claims, SECRET + "?", algorithm="HS256")
-        assert asked_by(quell, other) == 401
-        [request] = auth_service.asked
-        read: dict[str, Any] = jwt.decode(request, key(f"{ours}.pub"), algorithms=[our_algorithm])
-        assert (read["sub"], read["auth_data"]["token"]) == ("quell", other), json.dumps(read)
-    finally:
-        quell.stop()
+    other = jwt.encode(claims, SECRET + "?", algorithm="HS256")
+    assert asked_by(quell, other) == 401
+    [request] = auth_service.asked
+    read: dict[str, Any] = jwt.decode(request, key(f"{ours}.pub"), algorithms=[our_algorithm])
+    assert (read["sub"], read["auth_data"]["token"]) == ("quell", other), json.dumps(read)
 
 
-def test_a_token_of_quells_is_read_by_openssl(directory: Path, postgres: Postgres) -> None:
-    quell = Quell(directory, postgres.new_database(), name="quell-token")
+def test_a_token_of_quells_is_read_by_openssl(quell: Quell) -> None:
     token = quell.command("token", "--id", "acme", "--scope", "audit:read", QUELL_JWT_SECRET=SECRET).strip()
     read = jwt.decode(token, SECRET, algorithms=["HS256"])
     assert (read["sub"], read["scope"]) == ("acme", "audit:read")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from support.postgres import Postgres
-from support.processes import REPOSITORY
+from support.processes import REPOSITORY, tool
 from support.promql import Metrics
 from support.quell import Quell
 
@@ -21,9 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def promtool(*arguments: str | Path, text: str | None = None) -> None:
     """Runs promtool, which says what is wrong, by its exit code too."""
-    script = 'source scripts/versions.sh && exec "$promtool" "$@"'
-    command = ["bash", "-c", script, "promtool", *arguments]
-    run = subprocess.run(command, cwd=REPOSITORY, input=text, capture_output=True, text=True, check=False)
+    run = subprocess.run([tool("promtool"), *arguments], cwd=REPOSITORY, input=text, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"promtool {arguments}:\n{run.stdout}{run.stderr}"
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from support import livekit_server
-from support.processes import REPOSITORY, eventually, free_port
+from support.processes import REPOSITORY, eventually, free_port, tool
 from support.quell import clean_environment
 
 pytestmark = pytest.mark.livekit
@@ -25,6 +24,7 @@ pytestmark = pytest.mark.livekit
 PAGE = REPOSITORY / "docs/QUICKSTART.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PORTS = ["8080", "7880", "7881", "7882", "9090"]
+PROGRAMS = {"livekit-server": "livekit_server", "prometheus": "prometheus", "promtool": "promtool"}
 SECONDS = 300
 """For all of it; it takes some fifteen."""
 DONE = "::done::"
@@ -93,11 +93,8 @@ def expected(text: str) -> re.Pattern[str]:
 @pytest.fixture
 def env(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A newcomer's, with the programs in PATH that the page takes to be there."""
-    script = 'source scripts/versions.sh && printf "%s\n" "$promtool" "$prometheus"'
-    told = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    for program in map(Path, told.stdout.split()):
-        (tmp_path / program.name).symlink_to(program)
-    (tmp_path / "livekit-server").symlink_to(livekit_server.executable())
+    for name, variable in PROGRAMS.items():
+        (tmp_path / name).symlink_to(tool(variable))
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     # Its Postgres is another user's.
     with tempfile.TemporaryDirectory() as home:

@@ -9,7 +9,7 @@ import pytest
 
 from support.collector import Collector, Span
 from support.livekit_server import API_SECRET
-from support.postgres import Postgres, rows
+from support.postgres import rows
 from support.processes import eventually
 from support.quell import SECRETS, Quell
 from support.worlds import Double
@@ -57,14 +57,6 @@ def livekit(tmp_path: Path) -> Iterator[Double]:
     double = Double(tmp_path)
     yield double
     double.stop()
-
-
-@pytest.fixture
-def quell(tmp_path: Path, postgres: Postgres) -> Iterator[Quell]:
-    """A quell that is not started yet."""
-    quell = Quell(tmp_path, postgres.new_database(), name="quell-traces")
-    yield quell
-    quell.stop()
 
 
 @pytest.fixture

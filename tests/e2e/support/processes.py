@@ -13,6 +13,13 @@ import anyio
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
+def tool(variable: str) -> Path:
+    """Where scripts/setup puts a tool: only scripts/versions.sh knows."""
+    script = f'source scripts/versions.sh && printf %s "${variable}"'
+    told = subprocess.run(["bash", "-c", script], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return Path(told.stdout)
+
+
 def free_port() -> int:
     """A port that is free for TCP and for UDP right now.
 
