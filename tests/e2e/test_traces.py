@@ -256,6 +256,16 @@ def test_a_collector_that_hangs_keeps_nothing_waiting(quell: Quell, livekit: Dou
         assert "the last traces may not have reached the collector" in quell.log()
 
 
+def test_spans_and_the_collectors_token_go_where_they_are_told_alone(quell: Quell, collector: Collector) -> None:
+    with Collector(redirects_to=collector.url) as redirecting:
+        # A proxy of others' is none of quell's.
+        quell.start(NOWHERE, **sent_to(redirecting), HTTP_PROXY=NOWHERE, http_proxy=NOWHERE)
+        policies(quell)
+        quell.stop()
+        redirecting.wait_until_asked()
+    assert not collector.bodies
+
+
 async def test_a_collector_that_is_down_is_one_warning(quell: Quell) -> None:
     url = "http://me:hunter2@127.0.0.1:9/of/traces?key=hunter2"
     quell.start(NOWHERE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=url, OTEL_BSP_SCHEDULE_DELAY="50")

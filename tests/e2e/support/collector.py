@@ -41,9 +41,10 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """Listens on a free port of loopback until closed. One that hangs takes requests, and never answers."""
+    """Listens on a free port of loopback until closed. One that hangs takes requests, and never answers; one that
+    `redirects_to` another keeps nothing."""
 
-    def __init__(self, *, hangs: bool = False) -> None:
+    def __init__(self, *, hangs: bool = False, redirects_to: str | None = None) -> None:
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self._spans: list[Span] = []
@@ -56,6 +57,12 @@ class Collector:
                 collector._asked.set()
                 if hangs:
                     collector._closed.wait()
+                    return
+                if redirects_to:
+                    self.send_response(307)
+                    self.send_header("location", f"{redirects_to}{self.path}")
+                    self.send_header("content-length", "0")
+                    self.end_headers()
                     return
                 is_otlp = (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
                 if is_otlp:
